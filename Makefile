@@ -1,0 +1,70 @@
+# `make run` serves the registry, `make test` tests it; both install what they need.
+# `make help` lists the rest.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+IMAGE ?= v1registry
+
+# Each stamp is newer than the requirements that it installed.
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+
+.PHONY: help run test test-heavy servers lint format bench image image-test clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(RUN): requirements.txt scripts/venv.sh
+	@bash scripts/venv.sh $(VENV) requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt requirements.txt scripts/venv.sh
+	@bash scripts/venv.sh $(VENV) requirements-dev.txt
+	@touch $@ $(RUN)
+
+# The environment of a 0.x deployment counts here as it did there (STORAGE_PATH, SETTINGS_FLAVOR,
+# REGISTRY_PORT, GUNICORN_WORKERS ...). Only where it says nothing: local files in ./data, since
+# 0.x's default lies in a temporary folder. Flavors of other stores keep their own default path.
+run: $(RUN) ## serve the registry on port 5000, files in ./data (or as the environment says)
+	@if [ -z "$${DOCKER_REGISTRY_CONFIG:-}" ]; then export SETTINGS_FLAVOR="$${SETTINGS_FLAVOR:-local}"; fi; \
+	case "$${SETTINGS_FLAVOR:-dev}" in \
+	    local|dev|test) export STORAGE_PATH="$${STORAGE_PATH:-$$PWD/data}" ;; \
+	esac; \
+	exec $(PY) -m v1registry serve $(ARGS)
+
+servers:
+	@bash scripts/servers.sh
+
+test: $(DEV) servers ## the tests, with the real servers that they need (ARGS="-k ..." to choose)
+	$(PY) -m pytest $(ARGS)
+
+test-heavy: $(DEV) servers ## the slow and machine-bound checks
+	$(PY) -m pytest -m heavy --timeout 1800 $(ARGS)
+
+lint: $(DEV) ## formatter, linter and type checker; changes nothing
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+format: $(DEV) ## let the formatter and the linter mend what they can
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: $(DEV) ## measure, beside the peers that are installed (docker-registry, nginx-light)
+	$(PY) -m bench $(ARGS)
+
+image: ## build the container image with docker or podman
+	$$(command -v docker || command -v podman) build -t $(IMAGE) .
+
+image-test: $(DEV) ## check the Dockerfile, build it for real on a fresh Debian, push to it (root)
+	bash scripts/image-test.sh $(VENV)
+
+clean: ## remove what the targets above made, but never ./data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/npm/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

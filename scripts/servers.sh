@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs the servers and tools that the tests use, by package name, when we are root on Debian.
+# Elsewhere it names what is missing; the tests that need it then skip, by name (tests/needs.py).
+# With CI=true a missing one fails: here if it can't be installed, and again in the tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/apt.sh
+
+# command:package
+tools=(
+    nginx:nginx-light  # in front of us: X-Accel-Redirect, TLS, chunked bodies
+    node:nodejs        # the npm client that people use
+    npm:npm
+    openssl:openssl    # certificates for the TLS tests
+    mkfs.xfs:xfsprogs  # power loss: `xfs_io -x -c shutdown` on a loop xfs
+    mount:mount        # small file systems that fill up
+)
+
+packages=()
+for tool in "${tools[@]}"; do
+    command -v "${tool%%:*}" >/dev/null || packages+=("${tool#*:}")
+done
+
+complain() {
+    echo "missing: $1" >&2
+    [ "${CI:-}" != true ] || exit 1
+}
+
+if [ "${#packages[@]}" -gt 0 ]; then
+    if can_install; then
+        install_packages "${packages[@]}" || complain "could not install ${packages[*]}"
+    else
+        complain "${packages[*]} (Debian's names): the tests that need them are skipped"
+    fi
+fi
+
+client=tests/clients/npm
+if command -v npm >/dev/null &&
+    [ ! "$client/node_modules/.package-lock.json" -nt "$client/package-lock.json" ]; then
+    # Its scripts are not run: the client is plain JavaScript.
+    (cd "$client" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
+        complain "the npm packages of $client could not be installed"
+fi

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# usage: scripts/venv.sh FOLDER REQUIREMENTS
+# Makes the virtual environment FOLDER unless it is there and works, and installs REQUIREMENTS.
+# PYTHON names the interpreter (default python3).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/apt.sh
+
+folder=$1 requirements=$2 python=${PYTHON:-python3}
+
+if ! command -v "$python" >/dev/null; then
+    can_install || { echo "error: $python is missing: install Python 3.11 or newer" >&2; exit 1; }
+    install_packages python3 python3-venv ca-certificates
+fi
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "error: $("$python" -V) is too old: Python 3.11 or newer is needed (make PYTHON=...)" >&2
+    exit 1
+}
+
+make_venv() {
+    # An environment whose interpreter was removed or upgraded away is made anew.
+    rm -rf "$folder"
+    if "$python" -c 'import ensurepip, venv' 2>/dev/null && "$python" -m venv "$folder"; then
+        return
+    fi
+    rm -rf "$folder"
+    "$python" -m virtualenv "$folder" 2>/dev/null && return
+    command -v virtualenv >/dev/null && virtualenv -p "$python" "$folder"
+}
+
+if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
+    make_venv || {
+        can_install || {
+            echo "error: no venv or virtualenv here: install the package python3-venv" >&2
+            exit 1
+        }
+        install_packages python3-venv ca-certificates
+        make_venv
+    }
+fi
+"$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"

@@ -1,0 +1,134 @@
+"""What a test needs from the machine: said by name, skipped by name, and a failure in CI.
+
+    @needs("nginx", "openssl")
+    def test_x_accel(...): ...
+
+or, inside a fixture, `require("loop")`. `scripts/servers.sh` installs what can be installed.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+NPM_CLIENT = Path(__file__).parent / "clients" / "npm" / "node_modules" / "docker-registry-client"
+_PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def tool(name: str) -> str:
+    """The path of a command, also where an ordinary user's PATH does not look; else the name."""
+    return shutil.which(name, path=_PATH) or name
+
+
+def _command(name: str, package: str) -> str | None:
+    return None if shutil.which(name, path=_PATH) else f"{name} (Debian: {package})"
+
+
+def _runs(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
+@functools.cache
+def _mounts(kind: str) -> bool:
+    """Whether we may mount here: tried for real, since capabilities alone do not tell."""
+    if os.geteuid() != 0 or not shutil.which("mount", path=_PATH):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "mounted"
+        target.mkdir()
+        if kind == "tmpfs":
+            mounted = _runs(tool("mount"), "-t", "tmpfs", "-o", "size=64k", "none", str(target))
+        else:
+            image = Path(folder) / "image"
+            with image.open("wb") as file:
+                file.truncate(512 * 1024 * 1024)  # sparse; mkfs.xfs refuses less than 300 MiB
+            mounted = _runs(tool("mkfs.xfs"), "-q", str(image)) and _runs(
+                tool("mount"), "-o", "loop", str(image), str(target)
+            )
+        if mounted:
+            _runs(tool("umount"), str(target))
+        return mounted
+
+
+def _tmpfs() -> str | None:
+    return None if _mounts("tmpfs") else "the right to mount a tmpfs (root)"
+
+
+def _xfs() -> str | None:
+    absent = _command("mkfs.xfs", "xfsprogs") or _command("xfs_io", "xfsprogs")
+    return absent or (None if _mounts("xfs") else "the right to mount an xfs by loop device (root)")
+
+
+def _npm_client() -> str | None:
+    absent = _command("node", "nodejs")
+    if absent or NPM_CLIENT.is_dir():
+        return absent
+    return "the npm client (`npm ci` in tests/clients/npm; `make servers` does it)"
+
+
+_CHECKS: dict[str, Callable[[], str | None]] = {
+    "nginx": lambda: _command("nginx", "nginx-light"),
+    "openssl": lambda: _command("openssl", "openssl"),
+    "npm-client": _npm_client,
+    "tmpfs": _tmpfs,
+    "xfs": _xfs,
+    "root": lambda: None if os.geteuid() == 0 else "root",
+}
+
+
+def missing(*names: str) -> str:
+    """What of `names` is not to be had here, in words; empty if all is there."""
+    return ", ".join(text for text in (_CHECKS[name]() for name in names) if text)
+
+
+def require(*names: str) -> None:
+    """Skip the running test if something is missing, or fail it in CI. For fixtures."""
+    _refuse(missing(*names))
+
+
+def needs(*names: str) -> Callable[[T], T]:
+    """The decorator of a test function or class; it names what is missing in the skip."""
+    absent = missing(*names)
+
+    def decorate(test: T) -> T:
+        if not absent:
+            return test
+        if not _in_ci():
+            marked: T = pytest.mark.skip(reason=f"needs {absent}")(test)
+            return marked
+        if inspect.isclass(test):
+            for name, member in list(vars(test).items()):
+                if name.startswith("test") and inspect.isfunction(member):
+                    setattr(test, name, decorate(member))
+            return test
+
+        @functools.wraps(test)
+        def failing(*args: object, **kwargs: object) -> None:
+            _refuse(absent)
+
+        return failing  # type: ignore[return-value]
+
+    return decorate
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI") == "true"
+
+
+def _refuse(absent: str) -> None:
+    if not absent:
+        return
+    if _in_ci():
+        pytest.fail(f"CI must have {absent}", pytrace=False)
+    pytest.skip(f"needs {absent}")
