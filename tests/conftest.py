@@ -1,0 +1,30 @@
+"""Fixtures that many tests share; kept light, since a server costs about a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server import Server
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The folder of an empty store, not made yet."""
+    return tmp_path / "store"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real server, one for a module: its tests use names of their own (see `own_server`)."""
+    with Server(tmp_path_factory.mktemp("server") / "store") as running:
+        yield running
+
+
+@pytest.fixture
+def own_server(store: Path) -> Iterator[Server]:
+    """A real server for one test alone, on `store`."""
+    with Server(store) as running:
+        yield running
