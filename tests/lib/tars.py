@@ -1,0 +1,141 @@
+"""Archives for tests: ordinary ones made by tarfile, odd ones block by block."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+RECORDINGS = Path(__file__).parents[1] / "fixtures" / "recordings"
+VERSIONS = ("1.0.1", "1.5.0", "1.8.3", "1.12.6")
+
+#: the two blocks that end an archive
+END = bytes(1024)
+
+#: protocol-v1.md section 3: the JSON of the TarSum vector
+VECTOR_JSON = b'{"id":"' + 64 * b"a" + b'"}'
+
+
+def member(name: str, data: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, data
+
+
+def folder(name: str, **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
+    return member(name, type=tarfile.DIRTYPE, mode=0o755, **fields)
+
+
+def tar(
+    members: Iterable[tuple[tarfile.TarInfo, bytes]], format: int = tarfile.USTAR_FORMAT
+) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=format, errors="surrogateescape") as archive:
+        for info, data in members:
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def vector() -> bytes:
+    """The layer of the TarSum vector."""
+    return tar(
+        [
+            folder("d", uname="root", gname="root", mtime=1400000000),
+            member("d/a", b"hello\n", uid=1000, gid=1000, uname="u", gname="g", mtime=1400000001),
+            member("d/l", type=tarfile.SYMTYPE, linkname="a", mode=0o777, mtime=1400000002),
+        ]
+    )
+
+
+def header(
+    name: bytes = b"f",
+    size: int | bytes = 0,
+    typeflag: bytes = b"0",
+    magic: bytes = b"ustar\x0000",
+    **at: bytes,
+) -> bytes:
+    """One header block; `at_OFFSET=bytes` overwrites any place before the checksum is made."""
+    block = bytearray(512)
+    block[0 : len(name)] = name
+    block[100:108] = b"0000644\0"
+    block[124:136] = size if isinstance(size, bytes) else b"%011o\0" % size
+    block[136:148] = b"%011o\0" % 1400000000
+    block[156:157] = typeflag
+    block[257:265] = magic
+    for place, value in at.items():
+        start = int(place.removeprefix("at_"))
+        block[start : start + len(value)] = value
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def binary(value: int, width: int = 12) -> bytes:
+    """A number in base 256."""
+    raw = bytearray((value % (1 << 8 * width)).to_bytes(width, "big"))
+    raw[0] |= 0x80
+    return bytes(raw)
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 512)
+
+
+def pax(records: dict[str, bytes], typeflag: bytes = b"x") -> bytes:
+    """A pax header with its records."""
+    data = b""
+    for key, value in records.items():
+        line = b" " + key.encode() + b"=" + value + b"\n"
+        length = len(line)
+        while len(str(length)) + len(line) != length:
+            length = len(str(length)) + len(line)
+        data += b"%d" % length + line
+    return header(b"pax", len(data), typeflag) + padded(data)
+
+
+class Endless:
+    """A file that repeats one block for ever, and counts what was taken."""
+
+    def __init__(self, start: bytes, block: bytes) -> None:
+        self._start = start
+        self._block = block
+        self.taken = 0
+
+    def read(self, size: int, /) -> bytes:
+        if self._start:
+            piece, self._start = self._start[:size], self._start[size:]
+        else:
+            piece = self._block * (size // len(self._block))
+        self.taken += len(piece)
+        return piece
+
+
+class Slow(io.BytesIO):
+    """A file that gives one byte a read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(size or 0, 1))
+
+
+def pushes() -> Iterator[tuple[str, bytes, bytes, str]]:
+    """Each image of the recorded pushes: name for the test, JSON, layer, X-Docker-Checksum."""
+    for version in VERSIONS:
+        sent: dict[str, dict[str, bytes]] = {}
+        with open(RECORDINGS / f"{version}-push-new.jsonl") as lines:
+            for request in (json.loads(line)["request"] for line in lines):
+                method, path, _ = request["line"].split()
+                parts = path.split("/")
+                if method != "PUT" or parts[2] != "images":
+                    continue
+                image = sent.setdefault(parts[3], {})
+                image[parts[4]] = base64.b64decode(request["body_base64"] or "")
+                if parts[4] == "checksum":
+                    headers = {name.lower(): value for name, value in request["headers"]}
+                    value = headers["x-docker-checksum"]
+                    yield f"{version}-{parts[3][:8]}", image["json"], image["layer"], value

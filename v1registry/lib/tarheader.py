@@ -1,0 +1,219 @@
+"""One block of a tar archive: what its fields say, and what pax records change in them.
+
+Pure; `tarstream` walks, this module parses. Formats: v7, ustar, star, old GNU, pax.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+BLOCK = 512
+
+_FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
+_CHECKSUM = slice(148, 156)
+_HEADER_ONLY = frozenset("123456")  # links, devices, folders, fifos: no body follows
+_DEVICES = frozenset("34")
+_TIME = re.compile(rb"(-?)([0-9]{1,19})(?:\.([0-9]*))?")
+_INTEGER = re.compile(rb"-?[0-9]{1,19}")
+_INT64 = 1 << 63
+
+
+class LayerUnreadable(ValueError):
+    """The layer is no tar archive that we can read, or it is damaged or cut off."""
+
+
+class LayerTooLarge(ValueError):
+    """The layer holds more than the limits allow."""
+
+
+def text(raw: bytes) -> str:
+    """Text of a field; what is no UTF-8 becomes surrogate escapes, so it can be undone."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def c_string(raw: bytes) -> bytes:
+    """The bytes before the first NUL."""
+    return raw.partition(b"\0")[0]
+
+
+def _number(field: bytes) -> int:
+    """Octal digits among NULs and blanks, or base 256 where the first bit is set."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big") & ~(0x80 << 8 * (len(field) - 1))
+        if field[0] & 0x40:
+            value -= 1 << (8 * len(field) - 1)
+        if not -_INT64 <= value < _INT64:
+            raise LayerUnreadable("a number in a tar header is out of range")
+        return value
+    digits = c_string(field.strip(b" \0"))
+    if not digits:
+        return 0
+    try:
+        if digits.isdigit():
+            return int(digits, 8)
+    except ValueError:
+        pass
+    raise LayerUnreadable("a number in a tar header is none")
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        _number(field)
+    except LayerUnreadable:
+        return False
+    return True
+
+
+def is_header(block: bytes) -> bool:
+    """Whether a block carries its own right checksum, summed unsigned or signed."""
+    if len(block) < BLOCK:
+        return False
+    try:
+        stated = _number(block[_CHECKSUM])
+    except LayerUnreadable:
+        return False
+    unsigned = sum(block) - sum(block[_CHECKSUM]) + 8 * 0x20
+    if stated == unsigned:
+        return True
+    rest = block[:148] + block[156:]
+    return stated == unsigned - 256 * sum(byte > 127 for byte in rest)
+
+
+class Header:
+    """A header's fields: texts as bytes, numbers as int, the type flag as one character.
+
+    sparse_size: bytes that an old GNU sparse file unpacks to; sparse_continues:
+    whether blocks of its map stand between the header and the body.
+    """
+
+    __slots__ = (
+        "devmajor",
+        "devminor",
+        "gid",
+        "gname",
+        "linkname",
+        "mode",
+        "mtime",
+        "name",
+        "size",
+        "sparse_continues",
+        "sparse_size",
+        "typeflag",
+        "uid",
+        "uname",
+    )
+
+    def __init__(self, block: bytes) -> None:
+        """Read a header block; raises `LayerUnreadable` if it is short or is none."""
+        if len(block) < BLOCK:
+            raise LayerUnreadable("the archive is cut off inside a header")
+        if not is_header(block):
+            raise LayerUnreadable("the layer is no tar archive")
+        fields: tuple[Any, ...] = _FIELDS.unpack(block)
+        name, mode, uid, gid, size, mtime, _, flag, link, magic, uname, gname, major, minor = (
+            fields[:14]
+        )
+        self.typeflag = flag.decode("latin-1")
+        self.name = c_string(name)
+        self.mode = _number(mode)
+        self.uid = _number(uid)
+        self.gid = _number(gid)
+        self.size = _number(size)
+        self.mtime = _number(mtime)
+        self.linkname = c_string(link)
+        self.uname = self.gname = b""
+        self.devmajor = self.devminor = 0
+        self.sparse_size: int | None = None
+        self.sparse_continues = False
+        posix, gnu = magic[:6] == b"ustar\0", magic == b"ustar  \0"
+        if posix or gnu:
+            self.uname = c_string(uname)
+            self.gname = c_string(gname)
+            if self.typeflag in _DEVICES:
+                self.devmajor = _number(major)
+                self.devminor = _number(minor)
+            if gnu and self.typeflag == "S":
+                self.sparse_size = _number(block[483:495])
+                self.sparse_continues = block[482] != 0
+            else:
+                self._prepend(block, posix)
+        self._check()
+
+    def _prepend(self, block: bytes, posix: bool) -> None:
+        """Put the prefix field before the name, where the block has one."""
+        if not block[345]:
+            return
+        if posix:
+            star = block[508:512] == b"tar\0"
+            prefix = c_string(block[345:476] if star else block[345:500])
+        elif _is_number(block[345:357]) and _is_number(block[357:369]):
+            return  # GNU keeps times here
+        else:
+            prefix = c_string(block[345:500])  # written so by Go before 1.8
+        self.name = prefix + b"/" + self.name
+
+    def merge(self, pax: dict[str, bytes]) -> None:
+        """Let pax records replace fields; an empty value leaves the field as it is."""
+        self.name = pax.get("path") or self.name
+        self.linkname = pax.get("linkpath") or self.linkname
+        self.uname = pax.get("uname") or self.uname
+        self.gname = pax.get("gname") or self.gname
+        self.uid = _pax_integer(pax, "uid", self.uid)
+        self.gid = _pax_integer(pax, "gid", self.gid)
+        self.size = _pax_integer(pax, "size", self.size)
+        self.mtime = _pax_seconds(pax, self.mtime)
+        for key in ("GNU.sparse.realsize", "GNU.sparse.size"):
+            if pax.get(key):
+                self.sparse_size = _pax_integer(pax, key, 0)
+                break
+        self._check()
+
+    def _check(self) -> None:
+        if self.size < 0 or (self.sparse_size or 0) < 0:
+            raise LayerUnreadable("a negative size in a tar header")
+
+    def body_size(self) -> int:
+        """Bytes that follow in the archive, without their padding."""
+        return 0 if self.typeflag in _HEADER_ONLY else self.size
+
+
+def pax_records(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The `LENGTH KEY=VALUE` lines of a pax header; values stay bytes (xattrs are no text)."""
+    at = 0
+    while at < len(data) and data[at]:  # some writers pad with NULs
+        blank = data.find(b" ", at, at + 20)
+        length = data[at:blank] if blank > at else b""
+        end = at + int(length) if length.isdigit() else at
+        if end <= blank + 1 or end > len(data) or data[end - 1] != 0x0A:
+            raise LayerUnreadable("a damaged pax header")
+        key, equals, value = data[blank + 1 : end - 1].partition(b"=")
+        if not key or not equals:
+            raise LayerUnreadable("a damaged pax header")
+        yield text(key), value
+        at = end
+
+
+def _pax_integer(pax: dict[str, bytes], key: str, default: int) -> int:
+    value = pax.get(key)
+    if not value:
+        return default
+    if not _INTEGER.fullmatch(value) or not -_INT64 <= (number := int(value)) < _INT64:
+        raise LayerUnreadable(f"a pax {key} that is no number")
+    return number
+
+
+def _pax_seconds(pax: dict[str, bytes], default: int) -> int:
+    """Whole seconds, rounded down, of a time such as 1400000000.25 or -1.5."""
+    value = pax.get("mtime")
+    if not value:
+        return default
+    match = _TIME.fullmatch(value)
+    if not match:
+        raise LayerUnreadable("a pax mtime that is no time")
+    seconds = int(match[2])
+    if not match[1]:
+        return seconds
+    return -seconds - bool((match[3] or b"").strip(b"0"))

@@ -1,0 +1,190 @@
+"""The bytes of a layer, decompressed in bounded steps.
+
+A layer comes from strangers: one step puts out at most `_OUT` bytes, whatever the
+layer says, and all that comes out counts against a limit.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from v1registry.lib.tarheader import BLOCK, LayerTooLarge, LayerUnreadable, is_header
+
+_IN = 64 * 1024
+_OUT = 256 * 1024
+_ZEROS = bytes(BLOCK)
+_MEMBER_COST = 1024  # bytes charged for each compressed member: empty ones are work, too
+_XZ_MEMORY = 80 << 20  # bytes; `xz -9` needs 65 MiB
+
+
+class Readable(Protocol):
+    """What a layer is read from; an empty answer is the end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Decoder(Protocol):
+    """What bz2 and lzma offer."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Gzip:
+    """zlib's gzip reader in the shape of the others."""
+
+    def __init__(self) -> None:
+        self._z = zlib.decompressobj(31)
+
+    @property
+    def eof(self) -> bool:
+        return self._z.eof
+
+    @property
+    def needs_input(self) -> bool:
+        # Output may be left inside, but the trailer is needed after it in any case.
+        return not self._z.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._z.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._z.decompress(self._z.unconsumed_tail + data, max_length)
+
+
+def _xz() -> _Decoder:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+
+def _lzma_alone() -> _Decoder:
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_XZ_MEMORY)
+
+
+_DECODERS: tuple[tuple[bytes, Callable[[], _Decoder]], ...] = (
+    (b"\x1f\x8b", _Gzip),
+    (b"BZh", bz2.BZ2Decompressor),
+    (b"\xfd7zXZ\0", _xz),
+    (b"\x5d\0\0", _lzma_alone),
+)
+
+
+class Source:
+    """The archive's bytes, decompressed, counted against the limit."""
+
+    def __init__(self, file: Readable, max_bytes: int | None) -> None:
+        self._file = file
+        self._max = max_bytes
+        self._total = 0
+        self._buffer = b""
+        self._at = 0
+        self.compressed = False
+        self._pieces = self._open()
+
+    def _charge(self, count: int) -> None:
+        self._total += count
+        if self._max is not None and self._total > self._max:
+            raise LayerTooLarge(f"the layer holds more than {self._max} bytes")
+
+    def _open(self) -> Iterator[bytes]:
+        head = self._file.read(_IN)
+        while 0 < len(head) < BLOCK and (more := self._file.read(_IN)):
+            head += more
+        block = head[:BLOCK]
+        # A tar header first: the first name in a plain archive may look like a magic number.
+        if not is_header(block) and block != _ZEROS[: len(block)]:
+            for magic, decoder in _DECODERS:
+                if head.startswith(magic):
+                    self.compressed = True
+                    return self._decode(head, magic, decoder)
+        return self._plain(head)
+
+    def _plain(self, piece: bytes) -> Iterator[bytes]:
+        while piece:
+            yield piece
+            piece = self._file.read(_OUT)
+
+    def _decode(self, data: bytes, magic: bytes, make: Callable[[], _Decoder]) -> Iterator[bytes]:
+        decoder = make()
+        while True:
+            try:
+                piece = decoder.decompress(data, _OUT)
+            except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+                raise LayerUnreadable(f"the compressed layer is damaged: {error}") from error
+            if piece:
+                yield piece
+            data = b""
+            if decoder.eof:
+                self._charge(_MEMBER_COST)
+                data = self._next_member(decoder.unused_data, magic)
+                if not data:
+                    return
+                decoder = make()
+            elif decoder.needs_input:
+                data = self._file.read(_IN)
+                if not data:
+                    raise LayerUnreadable("the compressed layer is cut off")
+
+    def _next_member(self, data: bytes, magic: bytes) -> bytes:
+        """What follows a whole member: another one, or b"" for padding, garbage or the end."""
+        data = data.lstrip(b"\0")
+        while len(data) < len(magic):
+            more = self._file.read(_IN)
+            if not more:
+                return b""
+            data = (data + more).lstrip(b"\0")
+        return data if data.startswith(magic) else b""
+
+    def _fill(self) -> bool:
+        """Put the next piece into the used-up buffer; tell whether there was one."""
+        self._buffer = next(self._pieces, b"")
+        self._at = 0
+        self._charge(len(self._buffer))
+        return bool(self._buffer)
+
+    def some(self, count: int) -> bytes:
+        """From 1 to `count` bytes; b"" at the end."""
+        if self._at == len(self._buffer) and not self._fill():
+            return b""
+        start = self._at
+        self._at = min(start + count, len(self._buffer))
+        return self._buffer[start : self._at]
+
+    def read(self, count: int) -> bytes:
+        """`count` bytes, fewer at the end; for counts that fit into memory."""
+        piece = self.some(count)
+        if len(piece) == count or not piece:
+            return piece
+        parts = [piece]
+        left = count - len(piece)
+        while left and (piece := self.some(left)):
+            parts.append(piece)
+            left -= len(piece)
+        return b"".join(parts)
+
+    def skip(self, count: int) -> int:
+        """Pass over `count` bytes; return how many were missing."""
+        while count:
+            if self._at == len(self._buffer) and not self._fill():
+                break
+            step = min(count, len(self._buffer) - self._at)
+            self._at += step
+            count -= step
+        return count
+
+    def drain(self) -> None:
+        """Read a compressed layer to its end, so that its own checksum is held against it."""
+        while self.compressed and self._fill():
+            pass
