@@ -1,0 +1,53 @@
+# The registry on Debian's own Python: small, not root, one volume.
+#
+#   docker build -t v1registry .
+#   docker run -p 5000:5000 -v /srv/registry:/var/lib/v1registry v1registry
+
+ARG BASE=docker.io/library/debian:bookworm-slim
+
+FROM ${BASE} AS build
+# Debian's versions are not pinned: the old ones leave its archive, and security updates are wanted.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
+COPY requirements.txt /build/
+# Byte code is made here: at run time the user may not write beside the code.
+RUN python3 -m venv /opt/v1registry \
+    && /opt/v1registry/bin/pip install --no-cache-dir -r /build/requirements.txt \
+    && /opt/v1registry/bin/pip uninstall -y pip setuptools \
+    && rm -rf /opt/v1registry/lib/python3*/site-packages/gevent/tests
+WORKDIR /opt/v1registry/app
+COPY . .
+RUN /opt/v1registry/bin/python -m compileall -q .
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="v1registry" \
+      org.opencontainers.image.description="Docker Registry v1 protocol server" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 ca-certificates \
+    && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old \
+    && groupadd --gid 1000 registry \
+    && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /var/lib/v1registry \
+               --shell /usr/sbin/nologin registry \
+    && install -d -o registry -g registry -m 0750 /var/lib/v1registry
+COPY --from=build /opt/v1registry /opt/v1registry
+
+# As numbers, so that Kubernetes can see that this is not root. The 0.x image ran as root:
+# a store that it wrote must be given to this user once, see docs/upgrade.md.
+USER 1000:1000
+WORKDIR /opt/v1registry/app
+ENV PATH=/opt/v1registry/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    SETTINGS_FLAVOR=local \
+    STORAGE_PATH=/var/lib/v1registry
+VOLUME /var/lib/v1registry
+EXPOSE 5000
+# No curl in the image; the script asks in plain or over TLS, whichever is served.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
+    CMD ["python", "scripts/healthcheck.py"]
+ENTRYPOINT ["python", "-m", "v1registry"]
+CMD ["serve"]
