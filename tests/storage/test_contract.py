@@ -1,0 +1,186 @@
+"""One suite for every driver: what `v1registry.storage.Storage` promises."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from v1registry.storage import Entry, Storage, exists
+from v1registry.storage.errors import NotFound
+from v1registry.storage.file import FileStorage
+from v1registry.storage.memory import MemoryStorage
+
+LAYER = "images/" + "a" * 64 + "/layer"
+
+
+@pytest.fixture(params=["file", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return FileStorage(tmp_path / "store") if request.param == "file" else MemoryStorage()
+
+
+def test_put_get_replace(storage: Storage) -> None:
+    storage.put("a/b/c", b"one")
+    storage.put("a/b/c", b"")
+    assert storage.get("a/b/c") == b""
+    assert storage.stat("a/b/c").size == 0
+    storage.put("a/b/c", b"three")
+    assert storage.get("a/b/c") == b"three"
+    assert storage.stat("a/b/c").size == 5
+
+
+@pytest.mark.parametrize("key", ["a", "a/b", "a/b/c/d"])
+def test_missing_keys(storage: Storage, key: str) -> None:
+    storage.put("a/b/c", b"x")
+    for read in (storage.get, storage.stat, storage.open):
+        with pytest.raises(NotFound):
+            read(key)
+    assert not exists(storage, key)
+    storage.delete(key)
+    assert storage.get("a/b/c") == b"x"
+
+
+def test_create_has_one_winner(storage: Storage) -> None:
+    barrier, wins = threading.Barrier(8), []
+
+    def race(number: int) -> None:
+        barrier.wait()
+        if storage.create("race/key", str(number).encode()):
+            wins.append(number)
+
+    for _ in range(20):
+        wins.clear()
+        threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(wins) == 1
+        assert storage.get("race/key") == str(wins[0]).encode()
+        storage.delete("race/key")
+
+
+def test_list(storage: Storage) -> None:
+    for key in ("f/one", "f/two/three", "f/two/four", "g/five"):
+        storage.put(key, b"x")
+    assert set(storage.list("f")) == {Entry("one", False), Entry("two", True)}
+    assert list(storage.list("nothing")) == []
+    assert list(storage.list("f/one")) == []
+
+
+def test_delete_leaves_no_empty_folder(storage: Storage) -> None:
+    storage.put("f/g/h", b"x")
+    storage.put("f/other", b"x")
+    storage.delete("f/g/h")
+    assert set(storage.list("f")) == {Entry("other", False)}
+    storage.delete("f/g/h")
+
+
+def test_delete_folder(storage: Storage) -> None:
+    for key in ("f/g/one", "f/g/two/three", "f/gone"):
+        storage.put(key, b"x")
+    storage.delete_folder("f/g")
+    storage.delete_folder("f/nothing")
+    assert set(storage.list("f")) == {Entry("gone", False)}
+
+
+def test_open_reads_ranges(storage: Storage) -> None:
+    data = bytes(range(256)) * 9000  # more than two pieces
+    storage.put("big", data)
+    with storage.open("big") as blob:
+        assert blob.size == len(data)
+        assert b"".join(blob.pieces()) == data
+        assert b"".join(blob.pieces(5, 6)) == data[5:6]
+        assert b"".join(blob.pieces(1_000_000)) == data[1_000_000:]
+        assert b"".join(blob.pieces(7, 7)) == b""
+        assert blob.read(10) == data[:10]
+        assert blob.read(10) == data[10:20]
+
+
+def test_an_open_object_outlives_its_name(storage: Storage) -> None:
+    storage.put("f/key", b"before")
+    with storage.open("f/key") as blob:
+        storage.put("f/key", b"after!")
+        storage.delete("f/key")
+        assert b"".join(blob.pieces()) == b"before"
+
+
+def test_stage_is_invisible_until_committed(storage: Storage) -> None:
+    buffer = bytearray(b"abc")
+
+    def pieces() -> Iterator[memoryview]:
+        for piece in (b"abc", b"def"):
+            buffer[:] = piece  # the same memory each time, as the receiver does
+            yield memoryview(buffer)
+
+    handle = storage.stage(LAYER, pieces())
+    assert not exists(storage, LAYER)
+    assert [(stage.handle, stage.key) for stage in storage.stages()] == [(handle, LAYER)]
+    with storage.open_staged(handle) as blob:
+        assert (blob.size, blob.read()) == (6, b"abcdef")
+    storage.put(LAYER, b"what a broken push left")
+    storage.commit(handle)
+    assert storage.get(LAYER) == b"abcdef"
+    assert list(storage.stages()) == []
+    with pytest.raises(NotFound):
+        storage.commit(handle)
+    with pytest.raises(NotFound):
+        storage.open_staged(handle)
+    storage.abandon(handle)
+    assert storage.get(LAYER) == b"abcdef"
+
+
+def test_abandon(storage: Storage) -> None:
+    handle = storage.stage(LAYER, [b"abc"])
+    storage.abandon(handle)
+    storage.abandon(handle)
+    assert list(storage.stages()) == []
+    assert not exists(storage, LAYER)
+
+
+def test_a_stage_that_fails_leaves_nothing(storage: Storage) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"abc"
+        raise KeyError("client gone")
+
+    with pytest.raises(KeyError):
+        storage.stage(LAYER, pieces())
+    assert list(storage.stages()) == []
+
+
+def test_a_committed_missing_handle_makes_no_folder(storage: Storage) -> None:
+    handle = storage.stage(LAYER, [b"abc"])
+    storage.abandon(handle)
+    with pytest.raises(NotFound):
+        storage.commit(handle)
+    assert list(storage.list("images")) == []
+
+
+def test_check(storage: Storage) -> None:
+    storage.put("images/x", b"")
+    storage.check()
+    assert set(storage.list("images")) == {Entry("x", False)}
+
+
+def test_concurrent_puts_into_folders_that_come_and_go(storage: Storage) -> None:
+    """A folder emptied by one is removed while another puts into it: no put is lost."""
+    failures: list[BaseException] = []
+
+    def churn(name: str) -> None:
+        try:
+            for _ in range(150):
+                storage.put(f"f/g/{name}", name.encode())
+                assert storage.get(f"f/g/{name}") == name.encode()
+                storage.delete(f"f/g/{name}")
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=churn, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert list(storage.list("f")) == []

@@ -1,0 +1,159 @@
+"""What is special about local files: errors of the disk, leftovers, links, the layout."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from v1registry.storage import Storage
+from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
+from v1registry.storage.file import FileStorage, storage_error
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a file system")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte with few inodes."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    options = "size=1m,nr_inodes=20"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mount], check=True)
+    yield mount
+    subprocess.run(["umount", mount], check=True)
+
+
+def files_below(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+@as_root
+def test_disk_full(small: Path) -> None:
+    storage = FileStorage(small)
+    storage.put("kept", b"x" * 1000)
+    with pytest.raises(Full):
+        storage.stage("images/a/layer", (b"x" * 65536 for _ in range(100)))
+    with pytest.raises(Full):
+        storage.put("big", b"x" * 2_000_000)
+    with pytest.raises(Full):
+        storage.create("big", b"x" * 2_000_000)
+    assert files_below(small) == {"kept"}
+    storage.put("more", b"y" * 1000)
+    assert storage.get("kept") == b"x" * 1000
+
+
+@as_root
+def test_no_inode_left(small: Path) -> None:
+    storage = FileStorage(small)
+    with pytest.raises(Full):
+        for number in range(30):
+            storage.put(f"f/{number}", b"")
+    before = files_below(small)
+    storage.delete("f/0")
+    storage.put("f/again", b"")
+    assert files_below(small) == before - {"f/0"} | {"f/again"}
+
+
+@as_root
+def test_read_only(small: Path) -> None:
+    storage = FileStorage(small)
+    storage.put("f/key", b"value")
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    for write in (
+        lambda: storage.put("f/other", b""),
+        lambda: storage.delete("f/key"),
+        lambda: storage.delete_folder("f"),
+        lambda: storage.stage("f/other", [b""]),
+        storage.check,
+    ):
+        with pytest.raises(Refused):
+            write()
+    assert storage.get("f/key") == b"value"
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOENT, NotFound),
+        (errno.ENAMETOOLONG, NotFound),
+        (errno.ENOSPC, Full),
+        (errno.EDQUOT, Full),
+        (errno.EFBIG, Full),
+        (errno.EACCES, Refused),
+        (errno.EROFS, Refused),
+        (errno.EIO, Unavailable),
+        (errno.EMFILE, Unavailable),
+        (errno.ESTALE, Unavailable),
+    ],
+)
+def test_errors_are_mapped_once(number: int, expected: type) -> None:
+    error = storage_error(OSError(number, os.strerror(number)), "a/key")
+    assert type(error) is expected
+    assert "a/key" in str(error)
+
+
+def test_folders_are_not_objects(tmp_path: Path) -> None:
+    storage = FileStorage(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(NotFound):
+        storage.open("folder")
+    with pytest.raises(NotFound):
+        storage.stat("folder")
+
+
+def test_a_file_cut_under_us_is_never_padded(tmp_path: Path) -> None:
+    storage = FileStorage(tmp_path)
+    storage.put("key", b"x" * 3_000_000)
+    with storage.open("key") as blob:
+        pieces = blob.pieces()
+        next(pieces)
+        os.truncate(tmp_path / "key", 1_500_000)
+        with pytest.raises(Unavailable, match="cut short"):
+            list(pieces)
+
+
+def test_leftovers_of_broken_writes_are_removed_by_age(tmp_path: Path) -> None:
+    storage = FileStorage(tmp_path)
+    uploads = tmp_path / "_v1registry" / "uploads"
+    uploads.mkdir(parents=True)
+    (uploads / "put-old").write_bytes(b"x")
+    (uploads / "put-new").write_bytes(b"x")
+    (uploads / "trash-old").mkdir()
+    (uploads / "trash-old" / "file").write_bytes(b"x")
+    handle = storage.stage("images/a/layer", [b"x"])
+    hour_ago = time.time() - 3600
+    for name in ("put-old", "trash-old", handle):
+        os.utime(uploads / name, (hour_ago, hour_ago))
+    assert storage.clean(time.time() - 60) == 2
+    assert {path.name for path in uploads.iterdir()} == {"put-new", handle}
+
+
+def test_handles_from_elsewhere_are_refused(tmp_path: Path) -> None:
+    storage: Storage = FileStorage(tmp_path / "store")
+    (tmp_path / "secret").write_bytes(b"x")
+    for handle in ("../../secret", "put-1", "stage-/../../secret", ""):
+        with pytest.raises(NotFound):
+            storage.open_staged(handle)
+
+
+def test_accel_path(tmp_path: Path) -> None:
+    assert FileStorage(tmp_path).accel_path("images/a/layer") is None
+    storage = FileStorage(tmp_path, accel="/_layers/")
+    assert storage.accel_path("images/a/layer") == "/_layers/images/a/layer"
+
+
+def test_files_are_readable_by_whom_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        storage = FileStorage(tmp_path)
+        storage.put("key", b"")
+        storage.commit(storage.stage("layer", [b""]))
+    finally:
+        os.umask(before)
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("key", "layer")} == {0o644}

@@ -1,0 +1,184 @@
+"""The storage contract: what `lib` may ask of a store, and what a driver must keep.
+
+A *key* is a relative path in the 0.x layout (protocol-v1.md section 4), already
+percent-encoded by `storage.keys`: drivers use it as it is. Every write is
+atomic: a reader sees the old bytes or the new ones, never a part. What a method
+has returned from is durable: it survives the loss of power.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+from v1registry.storage.errors import NotFound
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """Size in bytes and time of the last change in seconds since the epoch."""
+
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One direct child of a folder: its last path component, still encoded."""
+
+    name: str
+    is_folder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Something staged and not yet committed or abandoned; `modified` in epoch seconds."""
+
+    handle: str
+    key: str
+    modified: float
+
+
+class Blob(Protocol):
+    """One stored object, opened for reading. Close it, or use it in a `with`."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def file(self) -> BinaryIO | None:
+        """A real file where the driver has one, for sendfile."""
+
+    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes `start <= i < stop`; all of them, or raise."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on from the present position, as a file does."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Blob: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Storage(ABC):
+    """A driver. Methods raise `NotFound`, `Refused` (`Full`) or `Unavailable`, nothing else.
+
+    Only `stage` may let another exception through: the one that its `pieces` raised.
+    """
+
+    #: whether `create` has exactly one winner when several nodes call it at once
+    creates_atomically = True
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """Return the whole value; for small objects."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Store a small value, replacing what is there."""
+
+    @abstractmethod
+    def create(self, key: str, data: bytes) -> bool:
+        """Store a small value unless the key exists; tell whether it was stored."""
+
+    @abstractmethod
+    def open(self, key: str) -> Blob:
+        """Open an object for reading in pieces or ranges."""
+
+    @abstractmethod
+    def stat(self, key: str) -> Stat:
+        """Return size and time of an object."""
+
+    @abstractmethod
+    def list(self, folder: str) -> Iterator[Entry]:
+        """Yield the direct children of a folder in no order; nothing if it does not exist."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete one object; one that is not there is no error."""
+
+    @abstractmethod
+    def delete_folder(self, folder: str) -> None:
+        """Delete everything below a folder; one that is not there is no error."""
+
+    def url(self, key: str) -> str | None:
+        """A URL where a client may fetch the object itself, or None."""
+        return None
+
+    def accel_path(self, key: str) -> str | None:
+        """The path for nginx's X-Accel-Redirect to the object, or None."""
+        return None
+
+    @abstractmethod
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        """Take in a large object without showing it, durably; return its handle.
+
+        A piece is used before the next is asked for, so it may be a view into
+        a buffer used again. If `pieces` raises, nothing is left behind.
+        """
+
+    @abstractmethod
+    def commit(self, handle: str) -> None:
+        """Make a staged object visible under its key, replacing what is there.
+
+        Raises `NotFound` if the handle is gone: committed before, or abandoned.
+        """
+
+    @abstractmethod
+    def abandon(self, handle: str) -> None:
+        """Forget a staged object; one that is gone is no error."""
+
+    @abstractmethod
+    def open_staged(self, handle: str) -> Blob:
+        """Open a staged object for reading, as `open` does."""
+
+    @abstractmethod
+    def stages(self) -> Iterator[Stage]:
+        """Yield all that is staged, for the cleaner."""
+
+    def clean(self, before: float) -> int:
+        """Remove the driver's own leftovers older than `before` (epoch seconds); return how many.
+
+        Leftovers are what broken writes leave; staged objects are not among them.
+        """
+        return 0
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise unless the store can be read and written now."""
+
+
+def exists(storage: Storage, key: str) -> bool:
+    """Whether an object is stored under the key."""
+    try:
+        storage.stat(key)
+    except NotFound:
+        return False
+    return True
+
+
+def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
+    """Make the store that the configuration names.
+
+    `options` is the checked `storage` part of the configuration: `driver`
+    (`local` or `file`, `memory`) and the driver's own keys. `offload(function,
+    *args)` runs what waits for the disk where it does not stop other clients.
+    """
+    name = options["storage"]
+    if name == "memory":
+        from v1registry.storage.memory import MemoryStorage
+
+        return MemoryStorage()
+    if name in ("local", "file"):
+        from v1registry.storage.file import FileStorage
+
+        accel = options.get("nginx_x_accel_redirect")
+        return FileStorage(options["storage_path"], accel=accel, offload=offload)
+    raise ValueError(f"no storage driver is called {name!r}")

@@ -1,0 +1,66 @@
+"""What the driver for local files does to the disk: plain blocking calls that raise OSError.
+
+Durable means: forced to disk (fsync) together with the folder that holds the name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+
+from v1registry.storage import Buffer
+
+
+def write_all(descriptor: int, data: Buffer) -> None:
+    written = os.write(descriptor, data)
+    if written < len(data):  # the disk is nearly full, or a limit was met: ask again to learn why
+        rest = memoryview(data)
+        while written < len(data):
+            written += os.write(descriptor, rest[written:])
+
+
+def into_place(source: str, target: str, place: Callable[[str, str], None]) -> None:
+    """Give a complete file its name, making folders as needed, and make that durable."""
+    folder = os.path.dirname(target)
+    for attempt in range(5):
+        try:
+            place(source, target)
+            break
+        except FileNotFoundError:
+            # no such folder yet, or an emptied one was removed just now
+            if attempt == 4 or not os.path.lexists(source):
+                raise
+            make_folders(folder)
+    sync_folder(folder)
+
+
+def make_folders(folder: str) -> None:
+    """Create a folder and its parents, each made durable in its own parent."""
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(folder)
+    make_folders(parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    sync_folder(parent)
+
+
+def sync_folder(folder: str) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # removed meanwhile, with all that was in it
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=False)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

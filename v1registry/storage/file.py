@@ -1,0 +1,302 @@
+"""The driver for local files: one file a key below a root folder.
+
+Whatever is written goes to a temporary name in `_v1registry/uploads` first, on
+the same file system, is forced to disk, and is then renamed (or hard-linked,
+which fails if the name is taken) to its place; the folder is forced to disk
+after it. So a name never shows a part, and what was answered survives a power
+cut. 0.x finds nothing new below `images` and `repositories`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat as modes
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, disk, keys
+from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+
+PIECE = 1024 * 1024  # bytes read at once where the kernel cannot send the file itself
+
+T = TypeVar("T")
+
+_NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMLINK}
+
+
+def storage_error(error: OSError, key: str) -> StorageError:
+    """The one place where an operating system's error becomes one of ours."""
+    text = f"{key}: {error.strerror or error}"
+    if error.errno in _NOT_FOUND:
+        return NotFound(text)
+    if error.errno in _FULL:
+        return Full(text)
+    if error.errno in _REFUSED:
+        return Refused(text)
+    return Unavailable(text)
+
+
+class _Mapped(contextlib.AbstractContextManager["_Mapped"]):
+    """Turns the OSErrors of a `with` block into storage errors about `key`."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
+        if isinstance(error, OSError):
+            raise storage_error(error, self.key) from error
+
+
+class FileBlob:
+    """An open file. It stays readable when its name is replaced or removed meanwhile."""
+
+    __slots__ = ("file", "key", "size")
+
+    def __init__(self, key: str, path: str) -> None:
+        self.key = key
+        with _Mapped(key):
+            self.file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 - owner closes
+            status = os.fstat(self.file.fileno())
+        if not modes.S_ISREG(status.st_mode):
+            self.file.close()
+            raise NotFound(f"{key}: not a regular file")
+        self.size = status.st_size
+
+    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        position, end = start, self.size if stop is None else stop
+        while position < end:
+            with _Mapped(self.key):
+                piece = os.pread(self.file.fileno(), min(PIECE, end - position), position)
+            if not piece:
+                raise Unavailable(f"{self.key}: cut short at byte {position}")
+            position += len(piece)
+            yield piece
+
+    def read(self, size: int = -1) -> bytes:
+        with _Mapped(self.key):
+            return self.file.read(size)
+
+    def close(self) -> None:
+        self.file.close()
+
+    def __enter__(self) -> FileBlob:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def call(function: Callable[..., T], *args: Any) -> T:
+    """Run a blocking function in place: the default for `offload`."""
+    return function(*args)
+
+
+class FileStorage(Storage):
+    """Keeps objects as files below `root`.
+
+    `offload(function, *args)` runs what waits for the disk (fsync) where it
+    does not stop the other clients; `accel` is the location that nginx maps
+    to `root`, for X-Accel-Redirect.
+    """
+
+    def __init__(
+        self, root: str | Path, *, accel: str | None = None, offload: Callable[..., Any] = call
+    ) -> None:
+        self.root = os.path.abspath(root)
+        self._accel = accel.rstrip("/") if accel else None
+        self._offload = offload
+        self._uploads = os.path.join(self.root, keys.OURS, "uploads")
+
+    # -- reading -----------------------------------------------------------
+
+    def get(self, key: str) -> bytes:
+        with _Mapped(key), open(self._path(key), "rb") as file:
+            return file.read()
+
+    def open(self, key: str) -> FileBlob:
+        return FileBlob(key, self._path(key))
+
+    def stat(self, key: str) -> Stat:
+        with _Mapped(key):
+            status = os.stat(self._path(key))
+        if not modes.S_ISREG(status.st_mode):
+            raise NotFound(f"{key}: not a regular file")
+        return Stat(status.st_size, status.st_mtime)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        try:
+            with _Mapped(folder), os.scandir(self._path(folder)) as children:
+                yield from [Entry(child.name, child.is_dir()) for child in children]
+        except NotFound:
+            return
+
+    def accel_path(self, key: str) -> str | None:
+        return f"{self._accel}/{key}" if self._accel else None
+
+    # -- writing small values ----------------------------------------------
+
+    def put(self, key: str, data: bytes) -> None:
+        self._offload(self._write, key, data, os.replace)
+
+    def create(self, key: str, data: bytes) -> bool:
+        try:
+            self._offload(self._write, key, data, os.link)
+        except FileExistsError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        self._offload(self._delete, key)
+
+    def delete_folder(self, folder: str) -> None:
+        self._offload(self._delete_folder, folder)
+
+    # -- writing large objects ---------------------------------------------
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        handle = f"stage-{keys.encode(key)}.{secrets.token_hex(8)}"
+        path = self._staged(handle)
+        with _Mapped(key):
+            descriptor = self._create_file(path)
+        try:
+            for piece in pieces:
+                with _Mapped(key):
+                    disk.write_all(descriptor, piece)
+            with _Mapped(key):
+                self._offload(os.fsync, descriptor)
+                self._offload(disk.sync_folder, self._uploads)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+        finally:
+            os.close(descriptor)
+        return handle
+
+    def commit(self, handle: str) -> None:
+        self._offload(self._commit, handle)
+
+    def abandon(self, handle: str) -> None:
+        with _Mapped(handle), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._staged(handle))
+
+    def open_staged(self, handle: str) -> FileBlob:
+        return FileBlob(handle, self._staged(handle))
+
+    def stages(self) -> Iterator[Stage]:
+        for name, modified in self._leftovers("stage-"):
+            yield Stage(name, _key_of(name), modified)
+
+    def clean(self, before: float) -> int:
+        removed = 0
+        for prefix in ("put-", "trash-"):
+            for name, modified in self._leftovers(prefix):
+                if modified < before:
+                    self._offload(disk.remove, os.path.join(self._uploads, name))
+                    removed += 1
+        return removed
+
+    def check(self) -> None:
+        """Write, link, read back and remove a small file, as every push does."""
+        key = f"{keys.OURS}/check-{secrets.token_hex(8)}"
+        try:
+            if not self.create(key, b"true") or self.get(key) != b"true":
+                raise Unavailable(f"{self.root}: what was written does not read back")
+        finally:
+            with contextlib.suppress(StorageError):
+                self.delete(key)
+
+    # -- below: plain blocking calls ------------------------------------------
+
+    def _path(self, key: str) -> str:
+        return f"{self.root}/{key}"
+
+    def _staged(self, handle: str) -> str:
+        if "/" in handle or not handle.startswith("stage-"):
+            raise NotFound(f"{handle}: not a handle")
+        return os.path.join(self._uploads, handle)
+
+    def _create_file(self, path: str) -> int:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            disk.make_folders(os.path.dirname(path))
+            return os.open(path, flags, 0o666)
+
+    def _write(self, key: str, data: bytes, place: Callable[[str, str], None]) -> None:
+        """Write aside, then `place` (os.replace or os.link) under the final name."""
+        temporary = os.path.join(self._uploads, f"put-{secrets.token_hex(8)}")
+        try:
+            descriptor = self._create_file(temporary)
+            try:
+                disk.write_all(descriptor, data)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            disk.into_place(temporary, self._path(key), place)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise storage_error(error, key) from error
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+    def _commit(self, handle: str) -> None:
+        key = _key_of(handle)
+        with _Mapped(key):
+            source = self._staged(handle)
+            os.stat(source)  # a missing source must not create the target's folder
+            disk.into_place(source, self._path(key), os.replace)
+
+    def _delete(self, key: str) -> None:
+        path = self._path(key)
+        with _Mapped(key):
+            try:
+                os.unlink(path)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return  # no such object; a folder is none
+            disk.sync_folder(self._prune(os.path.dirname(path)))
+
+    def _delete_folder(self, folder: str) -> None:
+        """Move the folder aside, so that it goes at once as a whole; then empty it."""
+        path = self._path(folder)
+        trash = os.path.join(self._uploads, f"trash-{secrets.token_hex(8)}")
+        with _Mapped(folder):
+            try:
+                disk.into_place(path, trash, os.rename)
+            except FileNotFoundError:
+                return
+            disk.sync_folder(self._prune(os.path.dirname(path)))
+            disk.remove(trash)
+
+    def _prune(self, folder: str) -> str:
+        """Remove emptied folders, as no object store has any; return the first that stays."""
+        while os.path.dirname(folder) != self.root and len(folder) > len(self.root):
+            try:
+                os.rmdir(folder)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                break  # something lies in it
+            folder = os.path.dirname(folder)
+        return folder
+
+    def _leftovers(self, prefix: str) -> Iterator[tuple[str, float]]:
+        for entry in self.list(f"{keys.OURS}/uploads"):
+            if entry.name.startswith(prefix):
+                with contextlib.suppress(FileNotFoundError):
+                    yield entry.name, os.lstat(os.path.join(self._uploads, entry.name)).st_mtime
+
+
+def _key_of(handle: str) -> str:
+    return keys.decode(handle.removeprefix("stage-").rpartition(".")[0])

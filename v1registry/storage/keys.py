@@ -1,0 +1,81 @@
+"""Where everything lies: keys in the form of docker-registry 0.9.1 (protocol-v1.md section 4).
+
+Pure functions from valid names to keys. A component is percent-encoded as
+Python 2's `quote_plus` did it: letters, digits and `_ . -` stay, a space
+becomes `+`, all else `%XX`, `~` included, which Python 3 would leave.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote_plus, unquote_plus
+
+IMAGES = "images"
+REPOSITORIES = "repositories"
+OURS = "_v1registry"  # facts about many things; 0.x never looks here
+PUSHES = f"{OURS}/pushes"
+
+
+def encode(component: str) -> str:
+    """Encode one path component as 0.8.1 and later do; `.` and `..` cannot come out."""
+    if component in (".", ".."):
+        component = component.replace(".", "%2E")
+    return quote_plus(component, safe="").replace("~", "%7E")
+
+
+def decode(component: str) -> str:
+    """Undo `encode`."""
+    return unquote_plus(component)
+
+
+def image(image_id: str, part: str) -> str:
+    """`part` is json, layer, ancestry, _inprogress, _checksum, _files, _diff or _commit."""
+    return f"{IMAGES}/{image_id}/{part}"
+
+
+def repository(namespace: str, name: str) -> str:
+    """The folder of a repository. 0.x encodes the name when it parses it, and 0.8.1+ again here."""
+    return f"{REPOSITORIES}/{encode(namespace)}/{encode(_encode_once(name))}"
+
+
+def repository_before_081(namespace: str, name: str) -> str:
+    """The folder as versions up to 0.8.0 wrote it: encoded once; differs for nested names."""
+    return f"{REPOSITORIES}/{encode(namespace)}/{_encode_once(name)}"
+
+
+def _encode_once(name: str) -> str:
+    return quote_plus(name, safe="").replace("~", "%7E")
+
+
+def repository_name(folder: str) -> str:
+    """The name that a repository's folder stands for, encoded once or twice."""
+    return decode(decode(folder))
+
+
+def tag(name: str) -> str:
+    """File name of a tag, below its repository's folder."""
+    return encode(f"tag_{name}")
+
+
+def tag_metadata(name: str) -> str:
+    """File name of a tag's metadata, below its repository's folder."""
+    return encode(f"tag{name}_json")
+
+
+def index_entry(image_id: str) -> str:
+    """File name of one image's entry beside the image list, below its repository's folder."""
+    return f"_index_entries/{image_id}"
+
+
+def pushes(image_id: str) -> str:
+    """The folder of what running pushes of one image have sent so far."""
+    return f"{PUSHES}/{image_id}"
+
+
+def pushed_json(image_id: str, digest: str) -> str:
+    """A staged image JSON; `digest` is the hex SHA-256 of its bytes."""
+    return f"{pushes(image_id)}/json-{digest}"
+
+
+def pushed_copy(image_id: str, token: str) -> str:
+    """What is known of one received copy of the layer."""
+    return f"{pushes(image_id)}/copy-{token}"
