@@ -1,0 +1,190 @@
+"""Every interleaving and every crash of pushes of one image (design rules 4 and 5).
+
+What must hold: JSON, layer, ancestry and checksum of a finished image always
+belong together and never change again; every client that lives on and whose
+bytes were right is told success; and what a dead one left hinders nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.lib.explore import Client, Explorer, SteppingStorage
+from v1registry.lib.cleaner import Cleaner
+from v1registry.lib.commits import Commits
+from v1registry.lib.errors import CHECKSUM_MISMATCH, IMAGE_EXISTS, Failure
+from v1registry.lib.images import Images
+from v1registry.lib.names import ImageId
+from v1registry.lib.uploads import Uploads
+from v1registry.storage import keys
+from v1registry.storage.file import call
+
+ID = ImageId("a" * 64)
+PARENT = ImageId("b" * 64)
+
+
+def image_json(comment: str) -> bytes:
+    return json.dumps({"id": ID, "parent": PARENT, "comment": comment}).encode()
+
+
+def payload(data: bytes, layer: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data + b"\n" + layer).hexdigest()
+
+
+def uploads(store: SteppingStorage) -> Uploads:
+    commits = Commits(store)
+    images = Images(store, commits, cache_limit=0, cache_life=60)
+    return Uploads(store, images, commits, call)
+
+
+def push(data: bytes, layer: bytes, claimed: bytes | None = None) -> Callable[..., str]:
+    """A client as engines are: 409 on the JSON is success, anything else but 200 is not."""
+
+    def run(store: SteppingStorage) -> str:
+        node = uploads(store)
+        try:
+            node.put_json(ID, data)
+        except Failure as failure:
+            if (failure.status, failure.text) == IMAGE_EXISTS:
+                return "exists"
+            raise
+        node.put_layer(ID, [layer])
+        node.put_checksum(ID, payload(data, claimed or layer), None)
+        return "pushed"
+
+    return run
+
+
+def read(store: SteppingStorage) -> str:
+    commits = Commits(store)
+    try:
+        image = Images(store, commits, cache_limit=0, cache_life=60).get(ID)
+    except Failure as failure:
+        return failure.text
+    return "whole" if image.size is not None and image.checksums else "broken"
+
+
+def clean(store: SteppingStorage) -> str:
+    Cleaner(store, Commits(store)).clean(-1.0)  # nothing is that old: it only carries out
+    return "cleaned"
+
+
+def prepare(store: Any) -> None:
+    data = json.dumps({"id": PARENT}).encode()
+    store.put(keys.image(PARENT, "json"), data)
+    store.put(keys.image(PARENT, "ancestry"), json.dumps([PARENT]).encode())
+    store.put(keys.image(PARENT, "layer"), b"parent")
+    store.put(keys.image(PARENT, "_checksum"), json.dumps([payload(data, b"parent")]).encode())
+
+
+def prepare_broken_push_of_0x(store: Any) -> None:
+    prepare(store)
+    store.put(keys.image(ID, "_inprogress"), b"true")
+    store.put(keys.image(ID, "json"), image_json("0.x"))
+    store.put(keys.image(ID, "ancestry"), json.dumps([ID, PARENT]).encode())
+    store.put(keys.image(ID, "layer"), b"half")
+
+
+def parts(store: SteppingStorage) -> tuple[bytes | None, ...]:
+    names = ("json", "layer", "ancestry", "_checksum")
+    return tuple(store.look(keys.image(ID, name)) for name in names)
+
+
+def is_finished(store: SteppingStorage) -> bool:
+    """Whether the image is finished; then its four parts are checked against each other."""
+    data, layer, ancestry, checksum = parts(store)
+    if data is None or store.look(keys.image(ID, "_inprogress")) is not None:
+        return False
+    assert layer is not None, "a finished image without its layer"
+    assert json.loads(checksum or b"null") == [payload(data, layer)], "parts of different pushes"
+    assert json.loads(ancestry or b"null") == [ID, PARENT]
+    return True
+
+
+def finish(store: SteppingStorage, clients: list[Client]) -> None:
+    told = [client.outcome for client in clients if not client.dead]
+    for outcome in told:
+        assert not isinstance(outcome, Exception), outcome
+        assert (
+            outcome in ("pushed", "exists", "cleaned", "whole")
+            or "upload" in outcome
+            or (outcome == "Image not found")
+        ), outcome
+    if "pushed" in told or "exists" in told:
+        assert is_finished(store) or read(store) == "whole"
+    # whatever was left behind, the next client succeeds, and the cleaner then tidies up
+    assert push(image_json("later"), b"later-layer")(store) in ("pushed", "exists")
+    assert is_finished(store)
+    Cleaner(store, Commits(store)).clean(1.0)
+    objects, staged = store.state()
+    assert not staged
+    assert not [key for key, _ in objects if key.startswith(keys.OURS)]
+    assert is_finished(store)
+
+
+ONE, OTHER = image_json("one"), image_json("other")
+
+SCENARIOS: dict[str, tuple[list[Callable[..., Any]], Callable[[Any], None], int]] = {
+    "one client, killed anywhere": ([push(ONE, b"1st")], prepare, 1),
+    "two gzip forms of one tar": ([push(ONE, b"1st"), push(ONE, b"second")], prepare, 0),
+    "a reader": ([push(ONE, b"1st"), read], prepare, 1),
+    "the cleaner": ([push(ONE, b"1st"), clean], prepare, 1),
+    "after a broken push of 0.x": ([push(ONE, b"1st"), read], prepare_broken_push_of_0x, 1),
+}
+
+HEAVY: dict[str, tuple[list[Callable[..., Any]], Callable[[Any], None], int]] = {
+    "two JSONs": ([push(ONE, b"1st"), push(OTHER, b"second")], prepare, 0),
+    "the same bytes twice": ([push(ONE, b"1st"), push(ONE, b"1st")], prepare, 0),
+    "two clients, one killed": ([push(ONE, b"1st"), push(ONE, b"second")], prepare, 1),
+    "two JSONs, one killed": ([push(ONE, b"1st"), push(OTHER, b"second")], prepare, 1),
+    "0.x's leftovers, one killed": (
+        [push(ONE, b"1st"), push(OTHER, b"second")],
+        prepare_broken_push_of_0x,
+        1,
+    ),
+    "two clients and the cleaner": ([push(ONE, b"1st"), push(ONE, b"second"), clean], prepare, 0),
+}
+
+
+def _explore(scenario: tuple[list[Callable[..., Any]], Callable[[Any], None], int]) -> None:
+    programs, prepared, kills = scenario
+    explorer = Explorer(prepared, programs, is_finished, parts, finish, kills, f"images/{PARENT}")
+    explorer.explore()
+    assert explorer.ends > 1
+    print(f"{explorer.states} states, {explorer.ends} ends")  # noqa: T201 - shown with -s
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_model(name: str) -> None:
+    _explore(SCENARIOS[name])
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", HEAVY)
+def test_model_heavy(name: str) -> None:
+    _explore(HEAVY[name])
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+def test_wrong_bytes_are_never_told_success() -> None:
+    """A client whose layer arrived damaged is refused, whatever others do meanwhile."""
+    outcomes = set()
+
+    def finish_damaged(store: SteppingStorage, clients: list[Client]) -> None:
+        damaged = clients[1].outcome
+        outcomes.add(type(damaged).__name__ if isinstance(damaged, Exception) else damaged)
+        if isinstance(damaged, Failure):
+            assert (damaged.status, damaged.text) in (CHECKSUM_MISMATCH, (409, damaged.text))
+        assert clients[0].outcome in ("pushed", "exists")
+        assert store.look(keys.image(ID, "layer")) == b"1st"
+
+    programs = [push(ONE, b"1st"), push(ONE, b"damaged", claimed=b"intact")]
+    Explorer(prepare, programs, is_finished, parts, finish_damaged).explore()
+    assert outcomes == {"Failure", "exists"}

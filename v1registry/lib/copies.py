@@ -1,0 +1,179 @@
+"""What running pushes of an image have sent: staged JSONs, received copies of the layer.
+
+All of it lies in one folder an image, `_v1registry/pushes/ID`, apart from the
+staged layers themselves, which the driver keeps under their handles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from v1registry.lib import documents
+from v1registry.lib.images import Image
+from v1registry.lib.names import ImageId
+from v1registry.lib.tarstream import LayerTooLarge, LayerUnreadable
+from v1registry.lib.tarsum import TarSums
+from v1registry.storage import Blob, Storage, keys
+from v1registry.storage.errors import NotFound
+
+Match = tuple["Copy", str, list[str]]  # the copy, the digest of its JSON, its checksums
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A received layer: `handle` of the staged bytes (None: drained), `size` in bytes.
+
+    `payloads` has the simple checksum with each JSON, `tarsums` the TarSums,
+    where they were computed on the way; both by the JSON's hex digest.
+    """
+
+    handle: str | None
+    size: int
+    payloads: dict[str, str]
+    tarsums: dict[str, list[str]]
+
+
+class Copies:
+    """Reads and writes the folder of an image's pushes. For the rest see `Uploads`."""
+
+    def __init__(
+        self, storage: Storage, offload: Callable[..., Any], max_bytes: int | None = None
+    ) -> None:
+        self._storage = storage
+        self._offload = offload
+        self._max_bytes = max_bytes
+
+    # -- JSONs ----------------------------------------------------------------
+
+    def stage_json(self, image_id: ImageId, data: bytes) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        self._storage.put(keys.pushed_json(image_id, digest), data)
+
+    def staged_jsons(self, image_id: ImageId) -> list[tuple[str, bytes]]:
+        """(hex digest, bytes) of each JSON that was sent, the newest first."""
+        found, names = [], self._names(image_id, "json-")
+        for name in names:
+            digest = name.removeprefix("json-")
+            key = keys.pushed_json(image_id, digest)
+            try:
+                found.append((self._storage.stat(key).modified, digest, self._storage.get(key)))
+            except NotFound:
+                continue  # carried out meanwhile
+        return [(digest, data) for _, digest, data in sorted(found, reverse=True)]
+
+    def open_json(self, image_id: ImageId) -> bytes | None:
+        """The JSON under the final name, finished or left there open by 0.x."""
+        try:
+            return self._storage.get(keys.image(image_id, "json"))
+        except NotFound:
+            return None
+
+    def json(self, image_id: ImageId, digest: str) -> bytes:
+        """The JSON with this digest, staged or in place. Raise NotFound."""
+        try:
+            return self._storage.get(keys.pushed_json(image_id, digest))
+        except NotFound:
+            data = self._storage.get(keys.image(image_id, "json"))
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise
+            return data
+
+    # -- layers ---------------------------------------------------------------
+
+    def note(self, image_id: ImageId, copy: Copy) -> None:
+        """Write down a received copy; without this note its stage is a leftover.
+
+        Named by what it says: equal copies that were drained leave one note.
+        """
+        data = documents.dump(asdict(copy))
+        token = hashlib.sha256(data).hexdigest()[:16]
+        try:
+            self._storage.put(keys.pushed_copy(image_id, token), data)
+        except BaseException:
+            if copy.handle is not None:
+                self._storage.abandon(copy.handle)
+            raise
+
+    def received(self, image_id: ImageId) -> list[Copy]:
+        """All copies that are still known, finished pushes' included."""
+        found, names = [], self._names(image_id, "copy-")
+        for name in names:
+            try:
+                data = self._storage.get(keys.pushed_copy(image_id, name.removeprefix("copy-")))
+            except NotFound:
+                continue  # the cleaner was here
+            found.append(Copy(**json.loads(data)))
+        return found
+
+    def match(
+        self, image_id: ImageId, copies: list[Copy], values: list[str], image: Image | None
+    ) -> Match | None:
+        """The copy that one of the header's `values` describes, or None.
+
+        First the sums that were taken on the way; then, since engines before
+        0.10 send no other, the TarSum, which takes reading the copy once more.
+        """
+        for copy in copies:
+            for digest, payload in copy.payloads.items():
+                known = [payload, *copy.tarsums.get(digest, [])]
+                if any(value in known for value in values):
+                    return copy, digest, [payload]
+        if not any(value.startswith("tarsum") for value in values):
+            return None
+        jsons = dict(self.staged_jsons(image_id))
+        stored = image.json if image else self.open_json(image_id)
+        if stored is not None:
+            jsons[hashlib.sha256(stored).hexdigest()] = stored
+        for copy in copies:
+            if (match := self._match_tarsum(copy, image, jsons, values)) is not None:
+                return match
+        return None
+
+    def forget_staged(self, copies: list[Copy], matched: Copy, image: Image) -> None:
+        """Drop the staged bytes that nobody needs once the image is finished.
+
+        The sums stay noted, so whoever sent them is still told success; the
+        bytes of copies other than these may still be needed for a TarSum.
+        """
+        for copy in copies:
+            if copy.handle is not None and (copy is matched or _is_in_place(copy, image)):
+                self._storage.abandon(copy.handle)
+
+    def _match_tarsum(
+        self, copy: Copy, image: Image | None, jsons: dict[str, bytes], values: list[str]
+    ) -> Match | None:
+        if copy.handle is None or not jsons.keys() & copy.payloads.keys():
+            return None
+        try:
+            with self._open(copy, image) as blob:
+                sums: TarSums = self._offload(TarSums.read, blob, (0, 1), self._max_bytes)
+        except (NotFound, LayerUnreadable, LayerTooLarge):
+            return None
+        for digest, payload in copy.payloads.items():
+            for value in values:
+                if digest in jsons and sums.matches(jsons[digest], value):
+                    return copy, digest, [payload, value]
+        return None
+
+    def _open(self, copy: Copy, image: Image | None) -> Blob:
+        """The copy's bytes: staged, or in place if they are the ones that stayed."""
+        assert copy.handle is not None
+        try:
+            return self._storage.open_staged(copy.handle)
+        except NotFound:
+            if image is None or not _is_in_place(copy, image):
+                raise
+            return self._storage.open(keys.image(image.id, "layer"))
+
+    def _names(self, image_id: ImageId, prefix: str) -> list[str]:
+        folder = keys.pushes(image_id)
+        return [entry.name for entry in self._storage.list(folder) if entry.name.startswith(prefix)]
+
+
+def _is_in_place(copy: Copy, image: Image) -> bool:
+    """Whether the finished image's layer is byte for byte this copy."""
+    return not set(image.checksums).isdisjoint(copy.payloads.values())

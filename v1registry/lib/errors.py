@@ -1,0 +1,63 @@
+"""Errors as values: a status and a text, raised anywhere, written as an answer in one place.
+
+The literal texts of the protocol (protocol-v1.md sections 1 to 3) stand here
+and nowhere else: engines compare some of them letter by letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Text = tuple[int, str]
+
+
+class Failure(Exception):
+    """An answer other than success: HTTP status, text for `{"error": text}`, extra headers."""
+
+    def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers = dict(headers or {})
+
+
+# Engines match this one, and treat the image as pushed.
+IMAGE_EXISTS: Text = (409, "Image already exists")
+
+IMAGE_ID_INVALID: Text = (404, "Invalid image ID")
+IMAGE_NOT_FOUND: Text = (404, "Image not found")
+IMAGE_IN_PROGRESS: Text = (400, "Image is being uploaded, retry later")
+IMAGE_LOST: Text = (500, "The image's data is gone from the store, push it again")
+
+JSON_INVALID: Text = (400, "Invalid JSON")
+JSON_WITHOUT_ID: Text = (400, "Missing key `id' in JSON")
+JSON_OTHER_ID: Text = (400, "JSON data contains invalid id")
+PARENT_NOT_FOUND: Text = (400, "Image depends on a non existing parent")
+
+CHECKSUM_ABSENT: Text = (
+    412,
+    "X-Docker-Checksum-Payload not set.  If you are using the Docker daemon,"
+    " you should upgrade to version 0.10 or later",
+)
+CHECKSUM_EMPTY: Text = (400, "Missing Image's checksum")
+CHECKSUM_CLOSED: Text = (409, "Cannot set this image checksum")
+CHECKSUM_MISMATCH: Text = (400, "Checksum mismatch")
+LAYER_MISSING: Text = (400, "The image's layer has not been sent yet")
+
+LAYER_FORMAT: Text = (400, "Layer format not supported")
+LAYER_TOO_LARGE: Text = (400, "The layer holds more than this registry lists")
+
+INDEX_JSON_INVALID: Text = (400, "Error Decoding JSON")
+DATA_INVALID: Text = (400, "Invalid data")
+IMAGES_NOT_FOUND: Text = (404, "images not found")
+
+REPOSITORY_NOT_FOUND: Text = (404, "Repository not found")
+REPOSITORY_NAME_INVALID: Text = (400, "Invalid repository name")
+TAG_NOT_FOUND: Text = (404, "Tag not found")
+TAG_NAME_INVALID: Text = (400, r"Invalid tag name (must match ^[\w][\w.-]{0,127}$)")
+
+BODY_TOO_LARGE: Text = (413, "The request's body is larger than this registry allows")
+BODY_CUT: Text = (400, "The request's body ended too early")
+STORE_FULL: Text = (507, "The store is full")
+STORE_REFUSED: Text = (500, "The store refused")
+STORE_UNAVAILABLE: Text = (503, "The store does not answer, retry later")

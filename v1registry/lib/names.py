@@ -1,0 +1,100 @@
+"""Every legal name has its one pattern here, and is parsed once, at the door.
+
+Patterns from protocol-v1.md sections 1 and 9; all match in full and in ASCII
+(a `$` would let a trailing newline through, `\\w` would let Unicode through).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+from v1registry.storage import keys
+
+_IMAGE_ID = re.compile(r"[a-f0-9]{64}|[a-f0-9]{16}")
+_NAMESPACE = re.compile(r"[a-z0-9._-]{1,255}")
+_REPOSITORY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+NAME_LIMIT = 255  # of a whole repository name, and of a file name on most systems
+RESERVED = frozenset({"images", "auth", "tags", "json", "properties"})
+
+
+class ImageId(str):
+    """A v1 image id: 64 lowercase hex digits, or 16 in old stores."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> ImageId:
+        """Raise Failure 404 unless `text` is a valid id."""
+        if isinstance(text, str) and _IMAGE_ID.fullmatch(text):
+            return cls(text)
+        raise Failure(*errors.IMAGE_ID_INVALID)
+
+    @classmethod
+    def is_valid(cls, text: object) -> bool:
+        return isinstance(text, str) and _IMAGE_ID.fullmatch(text) is not None
+
+
+class RepositoryName(NamedTuple):
+    """Namespace and name; `busybox` and `library/busybox` are the same one."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def parse(cls, path: str) -> RepositoryName:
+        """Split at the first `/`; raise Failure 400 for what no engine would send."""
+        namespace, slash, name = path.rstrip("/").partition("/")
+        if not slash:
+            namespace, name = "library", namespace
+        result = cls(namespace, name)
+        components = [namespace, *name.split("/")]
+        if (
+            not _NAMESPACE.fullmatch(namespace)
+            or not _REPOSITORY.fullmatch(name)
+            or any(component in (".", "..") for component in components)
+            or components[-1] in RESERVED
+            or len(str(result)) > NAME_LIMIT
+            or len(result.folder.rpartition("/")[2]) > NAME_LIMIT
+        ):
+            raise Failure(*errors.REPOSITORY_NAME_INVALID)
+        return result
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def folder(self) -> str:
+        """The key of the folder where 0.9.1 keeps it, and we write."""
+        return keys.repository(self.namespace, self.name)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All folders to look in, the one we write to first."""
+        older = keys.repository_before_081(self.namespace, self.name)
+        return (self.folder,) if older == self.folder else (self.folder, older)
+
+
+class Tag(str):
+    """A tag's name."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Tag:
+        """A tag that may be written; raise Failure 400 for any other."""
+        if _TAG.fullmatch(text):
+            return cls(text)
+        raise Failure(*errors.TAG_NAME_INVALID)
+
+    @classmethod
+    def parse_existing(cls, text: str) -> Tag:
+        """A tag that an old store may hold, to be read or deleted; raise Failure 404."""
+        if text and len(keys.tag_metadata(text)) <= NAME_LIMIT and not _CONTROL.search(text):
+            return cls(text)
+        raise Failure(*errors.TAG_NOT_FOUND)

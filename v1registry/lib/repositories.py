@@ -1,0 +1,155 @@
+"""Repositories and their tags (protocol-v1.md sections 2 and 4)."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+from v1registry.lib import documents, errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.images import Images
+from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.storage import Storage, exists, keys
+from v1registry.storage.errors import NotFound
+
+Metadata = dict[str, Any]
+
+_DEFAULTS: Metadata = {
+    "last_update": None,
+    "docker_version": None,
+    "docker_go_version": None,
+    "arch": "amd64",
+    "os": "linux",
+    "kernel": None,
+}
+
+# word of the User-Agent -> (name in the metadata, whether it is lower-cased)
+_AGENT_WORDS = {
+    "docker": ("docker_version", False),
+    "go": ("docker_go_version", False),
+    "arch": ("arch", True),
+    "kernel": ("kernel", True),
+    "os": ("os", True),
+}
+_AGENT_WORD = re.compile(r"([^\s/]+)/(\S+)")
+
+
+class Repositories:
+    """Reads and writes tags, their metadata, and the access flag."""
+
+    def __init__(self, storage: Storage, images: Images) -> None:
+        self._storage = storage
+        self._images = images
+
+    # -- tags -----------------------------------------------------------------
+
+    def tags(self, repository: RepositoryName) -> dict[str, str]:
+        """All tags with their image ids. Raise Failure 404 if nothing is stored there."""
+        found: dict[str, str] = {}
+        anything = False
+        for folder in reversed(repository.folders):
+            for entry in self._storage.list(folder):
+                anything = True
+                if entry.name.startswith("tag_") and not entry.is_folder:
+                    image_id = self._image_id(f"{folder}/{entry.name}")
+                    if image_id is not None:
+                        found[keys.decode(entry.name)[len("tag_") :]] = image_id
+        if not anything:
+            raise Failure(*errors.REPOSITORY_NOT_FOUND)
+        return found
+
+    def tag(self, repository: RepositoryName, tag: Tag) -> str:
+        """The image id of a tag. Raise Failure 404."""
+        for folder in repository.folders:
+            image_id = self._image_id(f"{folder}/{keys.tag(tag)}")
+            if image_id is not None:
+                return image_id
+        raise Failure(*errors.TAG_NOT_FOUND)
+
+    def set_tag(self, repository: RepositoryName, tag: Tag, data: bytes, agent: str) -> None:
+        """Point a tag to a finished image; `data` is the id as a JSON string.
+
+        `agent` is the User-Agent, from which 0.x makes the tag's metadata.
+        Raise Failure 400 for other data, 404 or 400 unless the image is finished.
+        """
+        value = documents.parse(data, errors.DATA_INVALID)
+        if not isinstance(value, str) or not value:
+            raise Failure(*errors.DATA_INVALID)
+        if not ImageId.is_valid(value):
+            raise Failure(*errors.IMAGE_NOT_FOUND)
+        self._images.get(ImageId(value))
+        folder = repository.folder
+        self._storage.put(f"{folder}/{keys.tag(tag)}", value.encode("ascii"))
+        metadata = documents.dump(metadata_of(agent))
+        key = f"{folder}/{keys.tag_metadata(tag)}"
+        if self._image_id(key) is None:
+            # else it is the file of tag `x_json`, where the metadata of `_x` would lie
+            self._storage.put(key, metadata)
+        if tag == "latest":
+            self._storage.put(f"{folder}/json", metadata)
+
+    def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
+        """Raise Failure 404 if there is no such tag."""
+        try:
+            self.tag(repository, tag)
+        except Failure:
+            raise Failure(404, f"{errors.TAG_NOT_FOUND[1]}: {tag}") from None
+        for folder in repository.folders:
+            if self._image_id(f"{folder}/{keys.tag(tag)}") is not None:
+                self._storage.delete(f"{folder}/{keys.tag(tag)}")
+            metadata = f"{folder}/{keys.tag_metadata(tag)}"
+            if self._image_id(metadata) is None:
+                self._storage.delete(metadata)
+
+    def _image_id(self, key: str) -> str | None:
+        """The id that a tag's file holds; None for no file, and for metadata of a `_x` tag."""
+        try:
+            text = self._storage.get(key).decode("ascii", "replace").strip().strip('"')
+        except NotFound:
+            return None
+        return text if ImageId.is_valid(text) else None
+
+    # -- metadata ---------------------------------------------------------------
+
+    def metadata(self, repository: RepositoryName, tag: Tag | None = None) -> Metadata:
+        """What is noted of a tag, or of the repository (its `latest`); defaults otherwise."""
+        name = "json" if tag is None else keys.tag_metadata(tag)
+        for folder in repository.folders:
+            try:
+                value = json.loads(self._storage.get(f"{folder}/{name}"))
+            except (NotFound, ValueError):
+                continue
+            if isinstance(value, dict):
+                return value
+        return dict(_DEFAULTS)
+
+    # -- the repository -----------------------------------------------------------
+
+    def delete(self, repository: RepositoryName) -> None:
+        """Delete tags, list and flags; images are kept. Raise Failure 404 if nothing is there."""
+        if not any(True for folder in repository.folders for _ in self._storage.list(folder)):
+            raise Failure(*errors.REPOSITORY_NOT_FOUND)
+        for folder in repository.folders:
+            self._storage.delete_folder(folder)
+
+    def is_private(self, repository: RepositoryName) -> bool:
+        return any(exists(self._storage, f"{folder}/_private") for folder in repository.folders)
+
+    def set_private(self, repository: RepositoryName, private: bool) -> None:
+        if private:
+            self._storage.put(f"{repository.folder}/_private", b"")
+            return
+        for folder in repository.folders:
+            self._storage.delete(f"{folder}/_private")
+
+
+def metadata_of(agent: str) -> Metadata:
+    """A tag's metadata from a User-Agent; `last_update` in seconds since the epoch."""
+    metadata: Metadata = {"last_update": int(time.time())}
+    for word, value in _AGENT_WORD.findall(agent):
+        if word in _AGENT_WORDS:
+            name, lower = _AGENT_WORDS[word]
+            metadata[name] = value.lower() if lower else value
+    return metadata

@@ -1,0 +1,46 @@
+"""Search over the names of repositories (protocol-v1.md section 6), read from the store itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from v1registry.storage import Storage, keys
+
+_LIFE = 10.0  # seconds that the names are kept: a new repository is found after this at the latest
+
+
+class Search:
+    """Finds repositories by a part of their name; private ones are not shown.
+
+    `offload` runs the walk over the store, which grows with it.
+    """
+
+    def __init__(self, storage: Storage, offload: Callable[..., Any]) -> None:
+        self._storage = storage
+        self._offload = offload
+        self._names: list[tuple[str, str]] = []  # (name, folder)
+        self._read = float("-inf")
+
+    def find(self, query: str) -> list[str]:
+        """Names (`namespace/name`) that contain `query` in any case; all for an empty one."""
+        if time.monotonic() > self._read + _LIFE:
+            self._names = self._offload(self._walk)
+            self._read = time.monotonic()
+        wanted = query.lower()
+        return [name for name, _ in self._names if wanted in name.lower()]
+
+    def _walk(self) -> list[tuple[str, str]]:
+        found = []
+        for namespace in self._storage.list(keys.REPOSITORIES):
+            if not namespace.is_folder:
+                continue
+            folder = f"{keys.REPOSITORIES}/{namespace.name}"
+            for repository in self._storage.list(folder):
+                path = f"{folder}/{repository.name}"
+                children = {entry.name for entry in self._storage.list(path)}
+                if children and "_private" not in children:
+                    name = f"{keys.decode(namespace.name)}/{keys.repository_name(repository.name)}"
+                    found.append((name, path))
+        return sorted(set(found))
