@@ -1,0 +1,101 @@
+"""How answers look: bodies and headers that old engines expect (protocol-v1.md section 1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from typing import Any
+
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException
+
+from v1registry.lib import documents, errors
+from v1registry.lib.errors import Failure
+from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+
+Headers = list[tuple[str, str]]
+
+YEAR = 365 * 24 * 3600  # seconds for which a finished image may be cached
+
+# Engines up to 0.10 refuse a registry without a version. This one says how we behave.
+VERSION: tuple[str, str] = ("X-Docker-Registry-Version", "0.9.1")
+
+_ORDINARY: Headers = [
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-cache"),
+    ("Pragma", "no-cache"),
+    ("Expires", "-1"),
+    VERSION,
+]
+_RETRY_AFTER = "5"  # seconds
+
+
+def ordinary(
+    value: Any = True, status: int = 200, headers: Iterable[tuple[str, str]] = ()
+) -> Response:
+    """A JSON answer that nobody may cache."""
+    body = documents.dump(value) if status != 204 else b""
+    return Response(body, status, [*_ORDINARY, *headers])
+
+
+def immutable(
+    body: Any,
+    content_type: str = "application/json",
+    status: int = 200,
+    headers: Iterable[tuple[str, str]] = (),
+    *,
+    private: bool = False,
+) -> Response:
+    """Something of a finished image: cacheable for a year, by the asker alone if `private`."""
+    scope = "private" if private else "public"
+    return Response(
+        body,
+        status,
+        [
+            ("Content-Type", content_type),
+            ("Cache-Control", f"{scope}, max-age={YEAR}"),
+            ("Expires", formatdate(time.time() + YEAR, usegmt=True)),
+            ("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            VERSION,
+            *headers,
+        ],
+        direct_passthrough=True,
+    )
+
+
+def plain(text: str, status: int) -> Response:
+    """Plain text, for clients that must not take us for what they look for."""
+    return Response(f"{text}\n", status, [("Content-Type", "text/plain; charset=utf-8")])
+
+
+def handle_errors(app: Flask) -> None:
+    """The one place where errors become answers."""
+    app.register_error_handler(Failure, _failure)
+    app.register_error_handler(StorageError, _storage_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _failure(failure: Failure) -> Response:
+    return ordinary({"error": failure.text}, failure.status, failure.headers.items())
+
+
+def _storage_error(error: StorageError) -> Response:
+    current_app.logger.error("%s %s: %r", request.method, request.path, error)
+    if isinstance(error, Full):
+        return _failure(Failure(*errors.STORE_FULL))
+    if isinstance(error, Unavailable):
+        return _failure(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
+    if isinstance(error, Refused):
+        return _failure(Failure(*errors.STORE_REFUSED))
+    assert isinstance(
+        error, NotFound
+    )  # something vanished under us: deleted by another, or by hand
+    return _failure(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
+
+
+def _unexpected(error: Exception) -> Response | HTTPException:
+    if isinstance(error, HTTPException):
+        return error  # unknown paths and wrong methods are HTML, not JSON: engines rely on it
+    current_app.logger.exception("%s %s", request.method, request.path)
+    return _failure(Failure(500, "Internal server error"))

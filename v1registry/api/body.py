@@ -1,0 +1,30 @@
+"""Request bodies: small ones whole, layers in pieces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from flask import request
+
+from v1registry.edge.receive import pieces
+from v1registry.lib.errors import Failure
+
+_TOO_SLOW = (408, "The upload took longer than this registry allows")
+
+
+def small(limit: int) -> bytes:
+    """The whole body, whatever its Content-Type says. Raise Failure 413 over `limit` bytes."""
+    return b"".join(bytes(piece) for piece in pieces(request.environ, limit))
+
+
+def layer(limit: int, seconds: float) -> Iterator[bytes | memoryview]:
+    """The body in pieces, each valid until the next step.
+
+    Raise Failure 413 over `limit` bytes, 408 after `seconds`; 0 is no limit for both.
+    """
+    end = time.monotonic() + seconds
+    for piece in pieces(request.environ, limit or None):
+        if seconds and time.monotonic() > end:
+            raise Failure(*_TOO_SLOW)
+        yield piece

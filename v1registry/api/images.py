@@ -1,0 +1,160 @@
+"""Images: reading finished ones, pushing new ones (protocol-v1.md sections 2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from flask import Blueprint, Response, request
+
+from v1registry.api import answers, body, credentials, ranges
+from v1registry.api.parts import Parts
+from v1registry.edge.send import FileRange
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.images import Image
+from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.storage import Blob, keys
+
+_BINARY = "application/octet-stream"
+
+
+def blueprint(parts: Parts) -> Blueprint:
+    routes = Blueprint("images", __name__, url_prefix="/v1/images/<image_id>")
+    limits = parts.config.limits
+
+    @routes.get("/json")
+    def get_json(image_id: str) -> Response:
+        image = parts.images.get(ImageId.parse(image_id))
+        headers = [("X-Docker-Checksum-Payload", sum) for sum in image.checksums]
+        if image.size is not None:
+            headers.append(("X-Docker-Size", str(image.size)))
+        return _unless_known(parts, lambda: image.json, headers)
+
+    @routes.put("/json")
+    def put_json(image_id: str) -> Response:
+        parts.uploads.put_json(ImageId.parse(image_id), body.small(limits.json))
+        return answers.ordinary()
+
+    @routes.get("/ancestry")
+    def get_ancestry(image_id: str) -> Response:
+        image = parts.images.get(ImageId.parse(image_id))
+        return _unless_known(parts, lambda: image.ancestry)
+
+    @routes.get("/files")
+    def get_files(image_id: str) -> Response:
+        image = parts.images.get(ImageId.parse(image_id))
+        return _unless_known(parts, lambda: parts.listings.files(image))
+
+    @routes.get("/diff")
+    def get_diff(image_id: str) -> Response:
+        image = parts.images.get(ImageId.parse(image_id))
+        return _unless_known(parts, lambda: parts.listings.diff(image))
+
+    @routes.get("/layer")
+    def get_layer(image_id: str) -> Response:
+        image = parts.images.get(ImageId.parse(image_id))
+        if "If-Modified-Since" in request.headers:
+            return _not_modified(parts)
+        if image.size is None:
+            raise Failure(*errors.IMAGE_NOT_FOUND)
+        return _elsewhere(parts, image) or _layer(parts, image)
+
+    @routes.put("/layer")
+    def put_layer(image_id: str) -> Response:
+        pieces = body.layer(limits.layer, limits.upload_seconds)
+        parts.uploads.put_layer(ImageId.parse(image_id), pieces)
+        return answers.ordinary()
+
+    @routes.put("/checksum")
+    def put_checksum(image_id: str) -> Response:
+        parts.uploads.put_checksum(
+            ImageId.parse(image_id),
+            request.headers.get("X-Docker-Checksum-Payload"),
+            request.headers.get("X-Docker-Checksum"),
+        )
+        return answers.ordinary()
+
+    return routes
+
+
+def _unless_known(
+    parts: Parts, read: Callable[[], bytes], headers: Iterable[tuple[str, str]] = ()
+) -> Response:
+    """The answer with what `read()` returns, or 304 for who has it: it cannot have changed."""
+    if "If-Modified-Since" in request.headers:
+        return _not_modified(parts)
+    return answers.immutable(read(), headers=headers, private=_is_private(parts))
+
+
+def _not_modified(parts: Parts) -> Response:
+    return answers.immutable(b"", status=304, private=_is_private(parts))
+
+
+def _is_private(parts: Parts) -> bool:
+    """Whether a shared cache must not keep the answer.
+
+    Somebody who shows a password sees what others may not; a token names a
+    repository, which may be flagged private.
+    """
+    header = request.headers.get("Authorization")
+    if header is None:
+        return False
+    asker = credentials.parse(header)
+    if asker.user is not None:
+        return True
+    if asker.repository is None:
+        return False
+    try:
+        return parts.repositories.is_private(RepositoryName.parse(asker.repository))
+    except Failure:
+        return False
+
+
+def _elsewhere(parts: Parts, image: Image) -> Response | None:
+    """Let nginx send the file, or the client fetch it from the store, if so configured."""
+    key = keys.image(image.id, "layer")
+    if (path := parts.storage.accel_path(key)) is not None:
+        headers = [("X-Accel-Redirect", path)]
+        return answers.immutable(b"", _BINARY, headers=headers, private=_is_private(parts))
+    if parts.config.storage_redirect and (url := parts.storage.url(key)) is not None:
+        return answers.ordinary(True, 302, [("Location", url)])
+    return None
+
+
+def _layer(parts: Parts, image: Image) -> Response:
+    blob = parts.images.open_layer(image)
+    try:
+        wanted = ranges.parse(request.headers.get("Range"), blob.size)
+    except ranges.Unsatisfiable:
+        blob.close()
+        # Resuming engines end cleanly on just this: 416, empty, Content-Length 0 (section 7.2).
+        answer = answers.ordinary(True, 416, [("Content-Range", f"bytes */{blob.size}")])
+        answer.set_data(b"")
+        return answer
+    start, stop = wanted or (0, blob.size)
+    headers = [("Accept-Ranges", "bytes"), ("Content-Length", str(stop - start))]
+    if wanted:
+        headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{blob.size}"))
+    if request.method == "HEAD":
+        blob.close()
+        content: object = ()  # bytes would set Content-Length anew
+    elif blob.file is not None:
+        content = FileRange(blob.file, start, stop - start)
+    else:
+        content = _Pieces(blob, start, stop)
+    status = 206 if wanted else 200
+    return answers.immutable(content, _BINARY, status, headers, private=_is_private(parts))
+
+
+class _Pieces:
+    """A blob's range as an iterable that closes the blob."""
+
+    def __init__(self, blob: Blob, start: int, stop: int) -> None:
+        self._blob = blob
+        self._pieces = blob.pieces(start, stop)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+    def close(self) -> None:
+        self._blob.close()

@@ -1,0 +1,32 @@
+"""What a path below `/v1/repositories/` asks for, resolved from the right (protocol-v1.md section 1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from v1registry.lib.names import RepositoryName
+
+
+class Target(NamedTuple):
+    """`action` is repository, images, auth, tags, tag, tag_json, json or properties."""
+
+    action: str
+    repository: RepositoryName
+    tag: str | None = None
+
+
+def parse(path: str) -> Target:
+    """Resolve the suffix; raise Failure 400 if no legal repository name is left.
+
+    A tag may be called like one of the words, a repository's last part may not:
+    so `a/b/tags/json` is the tag `json` of `a/b`.
+    """
+    head, _, last = path.rstrip("/").rpartition("/")
+    before, _, word = head.rpartition("/")
+    if word == "tags" and before:
+        return Target("tag", RepositoryName.parse(before), last)
+    if last == "json" and before.endswith("/tags"):
+        return Target("tag_json", RepositoryName.parse(before.removesuffix("/tags")), word)
+    if last in ("images", "auth", "tags", "json", "properties") and head:
+        return Target(last, RepositoryName.parse(head))
+    return Target("repository", RepositoryName.parse(path))

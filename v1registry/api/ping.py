@@ -1,0 +1,48 @@
+"""Is it there, is it well, is it v2: what clients and load balancers ask first."""
+
+from __future__ import annotations
+
+import platform
+
+from flask import Blueprint, Response
+
+from v1registry.api import answers
+from v1registry.api.parts import Parts
+from v1registry.storage.errors import StorageError
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def blueprint(parts: Parts) -> Blueprint:
+    routes = Blueprint("ping", __name__)
+
+    @routes.get("/_ping")
+    @routes.get("/v1/_ping")
+    def ping() -> Response:
+        """Says that this is a v1 registry, and nothing about us, in debug neither."""
+        return answers.ordinary({}, headers=[("X-Docker-Registry-Standalone", "True")])
+
+    @routes.get("/")
+    def root() -> Response:
+        return answers.ordinary(parts.config.issue)
+
+    @routes.get("/_status")
+    @routes.get("/v1/_status")
+    def status() -> Response:
+        """200 if the store can be read and written, else 503; the shape of 0.6.3 to 0.8.1."""
+        failures = {}
+        try:
+            parts.storage.check()
+        except StorageError as error:
+            failures["storage"] = str(error)
+        body = {"services": ["storage"], "failures": failures, "host": platform.node()}
+        return answers.ordinary(body, 503 if failures else 200)
+
+    @routes.route("/v2", methods=_METHODS, defaults={"path": ""}, provide_automatic_options=False)
+    @routes.route("/v2/", methods=_METHODS, defaults={"path": ""}, provide_automatic_options=False)
+    @routes.route("/v2/<path:path>", methods=_METHODS, provide_automatic_options=False)
+    def v2(path: str) -> Response:
+        """No v2 here. Engines 1.5 to 1.12 decide by this answer (protocol-v1.md section 7.4)."""
+        return answers.plain("404 page not found", 404)
+
+    return routes

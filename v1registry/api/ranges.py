@@ -1,0 +1,34 @@
+"""The Range header, as resuming engines use it (protocol-v1.md sections 2 and 7.2; RFC 9110 14.2)."""
+
+from __future__ import annotations
+
+import re
+
+_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
+_DIGITS = 18  # more never fit a size
+
+
+class Unsatisfiable(Exception):
+    """The range begins at or past the end."""
+
+
+def parse(header: str | None, size: int) -> tuple[int, int] | None:
+    """Return (start, stop) with `start <= i < stop <= size`, or None: send all.
+
+    Malformed, suffix and multiple ranges are ignored, as 0.x does. The end is
+    cut to the size: engines ask for one byte more than there is.
+    """
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if match is None or size == 0:
+        return None
+    start = _number(match[1])
+    last = _number(match[2]) if match[2] else size - 1
+    if match[2] and last < start:
+        return None
+    if start >= size:
+        raise Unsatisfiable
+    return start, min(last + 1, size)
+
+
+def _number(digits: str) -> int:
+    return int(digits) if len(digits) <= _DIGITS else 10**_DIGITS
