@@ -1,0 +1,173 @@
+"""Log lines: complete, free of secrets, and not to be forged."""
+
+import json
+import logging
+import re
+import sys
+
+import pytest
+
+from tests.edge.serving import Serving, head, read_answer
+from tests.edge.test_receive import told
+from v1registry.edge.log import JSONFormatter, PlainFormatter, escape, sane_request_id
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory):
+    """Loopback is a trusted proxy, and so is 10/8; the logs are JSON."""
+    folder = tmp_path_factory.mktemp("proxied")
+    with Serving(folder, log_format="json", trusted=["127.0.0.1", "10.0.0.0/8"]) as edge:
+        yield edge
+
+
+def line_of(edge, *args, **kwargs):
+    answer = edge.get(*args, **kwargs)
+    return answer, edge.line_of(answer)
+
+
+def test_plain_line(edge):
+    (_, headers, body), line = line_of(
+        edge,
+        "/facts/a%20b?secret=1",
+        headers=[("User-Agent", "docker/1.8"), ("Authorization", "x")],
+    )
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
+        + headers["X-Request-Id"]
+        + rf' 127\.0\.0\.1 "GET /facts/a%20b" 200 {len(body)} - \d+\.\dms "docker/1\.8"',
+        line,
+    )
+
+
+def test_bytes_received(edge):
+    _, line = line_of(edge, "/receive", "PUT", [("Content-Length", "5")], b"hello")
+    assert re.search(r" 200 \d+ 5 ", line)
+
+
+def test_json_line(proxied):
+    (_, headers, body), line = line_of(
+        proxied,
+        "/facts?q=secret",
+        headers=[("User-Agent", 'a"b'), ("Authorization", "Basic c2VjcmV0")],
+    )
+    entry = json.loads(line)
+    assert re.fullmatch(r"[0-9a-f]{20}", entry["request_id"])
+    assert entry.pop("duration_ms") >= 0
+    assert entry.pop("time").endswith("Z")
+    assert entry == {
+        "request_id": headers["X-Request-Id"],
+        "client": "127.0.0.1",
+        "method": "GET",
+        "path": "/facts",
+        "status": 200,
+        "bytes_sent": len(body),
+        "bytes_received": None,
+        "user_agent": 'a"b',
+    }
+    assert "secret" not in line
+    assert "c2VjcmV0" not in line
+
+
+def test_json_error_log(proxied):
+    proxied.get("/no-such-route")
+    entries = [json.loads(line) for line in proxied.log.splitlines()]
+    assert any("KeyError" in entry.get("exception", "") for entry in entries)
+    assert all({"time", "level", "pid", "message"} <= entry.keys() for entry in entries)
+
+
+# Bytes that a terminal or a line-based reader may take for something else.
+FORGED = 'x"\t\\\x80\x85\xa0\xff" 200 0'
+
+
+def test_no_forged_lines(edge, proxied):
+    for serving in (edge, proxied):
+        with serving.connect() as sock:
+            sock.sendall(head("GET", '/facts/"%0A\\', [("User-Agent", FORGED)]))
+            line = serving.line_of(read_answer(sock))
+        assert line.isascii()
+        assert line.isprintable()
+        # Every line is one of ours, none is a rest of this one.
+        assert all(re.match(r'(\{"time": ")?\d{4}-', line) for line in serving.access_lines)
+    assert json.loads(line)["user_agent"] == FORGED
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a b~", "a b~"),
+        ('"', '\\"'),
+        ("\\", "\\\\"),
+        ("\r\n\0\x7f\x9b", "\\x0d\\x0a\\x00\\x7f\\x9b"),
+        ("é\u2028\U0001f600", "\\xe9\\u2028\\U0001f600"),
+    ],
+)
+def test_escape(text, written):
+    assert escape(text) == written
+
+
+@pytest.mark.parametrize("formatter", [PlainFormatter, JSONFormatter])
+def test_error_lines_cannot_be_forged(formatter):
+    record = logging.LogRecord("x", logging.INFO, "", 0, "bad %s", ("a\nb\x1b[1m\u2028",), None)
+    line = formatter().format(record)
+    assert line.isprintable()
+    try:
+        raise ValueError("why")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    assert "ValueError: why" in formatter().format(record)
+
+
+FORWARDED = [
+    ("203.0.113.9", "203.0.113.9"),
+    ("1.1.1.1, 203.0.113.9", "203.0.113.9"),
+    ("203.0.113.9, 10.1.2.3", "203.0.113.9"),
+    ("6.6.6.6, 203.0.113.9, 10.1.2.3,10.1.2.4", "203.0.113.9"),
+    ("10.9.9.9, 10.1.2.3", "10.9.9.9"),
+    ("203.0.113.9:5555", "203.0.113.9"),
+    ("[2001:db8::1]:80, 10.1.2.3", "2001:db8::1"),
+    ("2001:db8::1", "2001:db8::1"),
+    ("203.0.113.9, ::ffff:10.1.2.3", "203.0.113.9"),
+    ("nonsense", "127.0.0.1"),
+    ("203.0.113.9, nonsense, 10.1.2.3", "10.1.2.3"),
+    ("", "127.0.0.1"),
+]
+
+
+@pytest.mark.parametrize(("forwarded", "client"), FORWARDED)
+def test_client_behind_trusted_proxies(proxied, forwarded, client):
+    headers = [("X-Forwarded-For", forwarded), ("X-Forwarded-Proto", "https")]
+    (answer, line) = line_of(proxied, "/facts", headers=headers)
+    assert told(answer)["client"] == json.loads(line)["client"] == client
+    assert told(answer)["scheme"] == "https"
+
+
+def test_untrusted_peer(edge):
+    headers = [
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Request-Id", "mine"),
+    ]
+    answer, line = line_of(edge, "/facts", headers=headers)
+    assert told(answer)["client"] == "127.0.0.1"
+    assert told(answer)["scheme"] == "http"
+    assert answer[1]["X-Request-Id"] != "mine"
+    assert "203.0.113.9" not in line
+
+
+def test_request_id_from_a_trusted_proxy(proxied):
+    answer, line = line_of(proxied, "/facts", headers=[("X-Request-Id", "Abc-1.2_3:4")])
+    assert answer[1]["X-Request-Id"] == told(answer)["request_id"] == "Abc-1.2_3:4"
+    assert json.loads(line)["request_id"] == "Abc-1.2_3:4"
+    answer, _ = line_of(proxied, "/facts", headers=[("X-Request-Id", 'a b"')])
+    assert re.fullmatch(r"[0-9a-f]{20}", answer[1]["X-Request-Id"])
+
+
+def test_request_ids_differ(edge):
+    ids = {edge.get("/facts")[1]["X-Request-Id"] for _ in range(10)}
+    assert len(ids) == 10
+    assert edge.get("/refuse")[1]["X-Request-Id"]
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a\n", "x" * 129, "ü", "a,b", "<a>"])
+def test_insane_request_ids(text):
+    assert not sane_request_id(text)

@@ -1,0 +1,143 @@
+"""A tiny WSGI application that shows what the edge does; run by the real gunicorn of the tests."""
+
+import hashlib
+import json
+import os
+import time
+from urllib.parse import parse_qs
+
+from v1registry.edge.offload import offload
+from v1registry.edge.receive import _fast, pieces
+from v1registry.edge.send import FileRange
+from v1registry.lib.errors import Failure
+
+FILE = os.environ.get("EDGE_FILE", "")
+
+
+def application(environ, start_response):
+    query = {key: value[0] for key, value in parse_qs(environ["QUERY_STRING"]).items()}
+    route = ROUTES[environ["PATH_INFO"].strip("/").split("/")[0]]
+    try:
+        return route(environ, query, start_response)
+    except Failure as failure:
+        text = json.dumps({"error": failure.text})
+        return answer(start_response, text, f"{failure.status} Failure")
+
+
+def answer(start_response, text, status="200 OK"):
+    body = text.encode()
+    start_response(
+        status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    )
+    return [body]
+
+
+def receive(environ, query, start_response):
+    limit = int(query["limit"]) if "limit" in query else None
+    fast = _fast(environ) is not None
+    digest = hashlib.sha256()
+    sizes = []
+    for piece in pieces(environ, limit):
+        digest.update(piece)
+        sizes.append(len(piece))
+        if query.get("stop"):
+            raise Failure(507, "The store is full")
+    found = {
+        "sha256": digest.hexdigest(),
+        "length": sum(sizes),
+        "largest": max(sizes, default=0),
+        "fast": fast,
+    }
+    return answer(start_response, json.dumps(found))
+
+
+def hold(environ, query, start_response):
+    """Leaves the body half read, without an end to the generator."""
+    held.append(pieces(environ, None))
+    next(held[-1])
+    return answer(start_response, "true")
+
+
+held = []
+
+
+def stock(environ, query, start_response):
+    body = environ["wsgi.input"].read()
+    found = {"sha256": hashlib.sha256(body).hexdigest(), "length": len(body)}
+    return answer(start_response, json.dumps(found))
+
+
+def refuse(environ, query, start_response):
+    return answer(start_response, '{"error": "no"}', "404 Not Found")
+
+
+def send(environ, query, start_response):
+    file = open(FILE, "rb")  # noqa: SIM115 - closed by the server
+    start, length = int(query["start"]), int(query["length"])
+    start_response("200 OK", [("Content-Length", query.get("announce", str(length)))])
+    body = FileRange(file, start, length)
+    return list_and_close(body) if query.get("wrapped") else body
+
+
+def list_and_close(body):
+    try:
+        yield from body
+    finally:
+        body.close()
+
+
+def wrapper(environ, query, start_response):
+    file = open(FILE, "rb")  # noqa: SIM115 - closed by the server
+    start_response("200 OK", [("Content-Length", str(os.path.getsize(FILE)))])
+    return environ["wsgi.file_wrapper"](file)
+
+
+def facts(environ, query, start_response):
+    found = {
+        "pid": os.getpid(),
+        "files": sum(1 for path in open_files() if path == FILE),
+        "client": environ.get("v1registry.client"),
+        "request_id": environ.get("v1registry.request_id"),
+        "scheme": environ["wsgi.url_scheme"],
+    }
+    return answer(start_response, json.dumps(found))
+
+
+def open_files():
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            yield os.readlink(f"/proc/self/fd/{number}")
+        except OSError:
+            continue
+
+
+def block(environ, query, start_response):
+    offload(blocking, float(query["seconds"]))
+    return answer(start_response, "true")
+
+
+def blocking(seconds):
+    import gevent.monkey
+
+    # The patched sleep would not hold up anybody.
+    gevent.monkey.get_original("time", "sleep")(seconds)
+
+
+def fail(environ, query, start_response):
+    start_response("200 OK", [("Content-Length", "100")])
+    yield b"begun"
+    time.sleep(0)
+    raise RuntimeError("half way")
+
+
+ROUTES = {
+    "receive": receive,
+    "hold": hold,
+    "stock": stock,
+    "refuse": refuse,
+    "send": send,
+    "wrapper": wrapper,
+    "facts": facts,
+    "block": block,
+    "fail": fail,
+}

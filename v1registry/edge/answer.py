@@ -1,0 +1,85 @@
+"""gunicorn's Response with a request id, real sendfile, and honest ends of connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn.http.body import ChunkedReader, LengthReader  # type: ignore[import-untyped]
+from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
+
+from v1registry.edge.send import FileRange, Truncated
+from v1registry.edge.sockets import EdgeSocket
+
+DRAIN = 64 * 1024
+"""Bytes of an unread body that are worth reading to keep a connection."""
+
+
+class Answer(Response):  # type: ignore[misc]
+    """The answer to one request on one connection. See gunicorn.http.wsgi.Response."""
+
+    request_id = "-"
+
+    def default_headers(self) -> list[str]:
+        """The head's first lines; whether the connection is kept is decided here, once."""
+        if unread(self.req) > DRAIN:
+            # The rest of the body is never read: say so now, then end the connection gently.
+            self.force_close()
+        headers: list[str] = super().default_headers()
+        headers.append(f"X-Request-Id: {self.request_id}\r\n")
+        return headers
+
+    def send(self, body: Any, file_wrapper: type) -> None:
+        """Send what the application returned, headers first, to the last announced byte.
+
+        :raises Truncated: there was less than the announced Content-Length.
+        """
+        if isinstance(body, FileRange):
+            self.send_range(body)
+        elif isinstance(body, file_wrapper):
+            self.write_file(body)
+        else:
+            for item in body:
+                self.write(item)
+        self.close()
+        if self.response_length is not None and not self._omits_body:
+            missing = self.response_length - self.sent
+            if missing > 0:
+                raise Truncated(missing)
+
+    def send_range(self, body: FileRange) -> None:
+        """Send a FileRange, by os.sendfile where the connection is a plain one."""
+        if self._omits_body or not body.length:
+            self.send_headers()
+        elif isinstance(self.sock, EdgeSocket) and self.response_length == body.length:
+            self.send_headers()
+            before = self.sock.file_bytes
+            try:
+                self.sock.sendfile(body.file, body.start, body.length)
+            finally:
+                self.sent += self.sock.file_bytes - before
+        else:
+            for piece in body:
+                self.write(piece)
+
+    def sendfile(self, respiter: Any) -> bool:
+        """gunicorn's, for `wsgi.file_wrapper`, with the bytes counted."""
+        if not isinstance(self.sock, EdgeSocket):
+            return False
+        before = self.sock.file_bytes
+        try:
+            return bool(super().sendfile(respiter))
+        finally:
+            self.sent += self.sock.file_bytes - before
+
+
+def unread(request: Any) -> int:
+    """Bytes of the request's body that nobody has read; more than any limit when not known."""
+    body = request.body
+    if body.failed:
+        return 1 << 62
+    reader = body.reader
+    if type(reader) is LengthReader:
+        return int(reader.length)
+    if type(reader) is ChunkedReader and reader.parser is None:
+        return 0
+    return 1 << 62

@@ -1,0 +1,230 @@
+"""The access and error logs, plain or JSON; `logger_class` of gunicorn.
+
+One line a request: time, request id, client address, method, path, status, bytes sent, bytes
+received, milliseconds, user agent. Neither the query nor any credentials are ever written, and
+whatever a client can choose is escaped, so that no client can write a line of its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import re
+import time
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+# Controls, the quote that delimits our fields, and the backslash that escapes: in latin-1 strings,
+# as WSGI has them, C1 controls too. Everything beyond is escaped for terminals' sake.
+_UNSAFE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
+_UNSAFE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def sane_request_id(text: str) -> bool:
+    """Whether a proxy's X-Request-Id has a shape that may be logged and answered."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
+def escape(text: str) -> str:
+    """`text` with everything but printable ASCII written as an escape, for one quoted field."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    if character in '"\\':
+        return "\\" + character
+    return (
+        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    )
+
+
+# The client's address
+
+
+def client_address(environ: dict[str, Any], cfg: Any) -> tuple[str, bool]:
+    """The client's address, and whether the peer is a trusted proxy.
+
+    X-Forwarded-For is walked from the right: each trusted proxy vouches for the address that it
+    heard from, the first untrusted one is the client. `cfg` is gunicorn's; trusted are its
+    `forwarded_allow_ips`, and peers without an address (Unix sockets).
+    """
+    peer = environ.get("REMOTE_ADDR") or ""
+    if peer.startswith("::ffff:"):
+        peer = _host(peer) or peer
+    networks = _networks(cfg)
+    trusted = not peer or _is_trusted(peer, networks)
+    if not trusted:
+        return peer, False
+    address = peer
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR")
+    if forwarded:
+        for hop in reversed(forwarded.split(",")[-32:]):
+            host = _host(hop.strip())
+            if host is None:
+                break
+            address = host
+            if not _is_trusted(host, networks):
+                break
+    return address or "-", True
+
+
+def _networks(cfg: Any) -> tuple[Any, ...]:
+    found = cfg.__dict__.get("_v1registry_networks")
+    if found is None:
+        found = tuple(cfg.forwarded_allow_networks())
+        if "*" in cfg.forwarded_allow_ips:
+            found = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+        cfg.__dict__["_v1registry_networks"] = found
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _is_trusted(host: str, networks: tuple[Any, ...]) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
+
+
+def _host(text: str) -> str | None:
+    """An address as proxies write it (`1.2.3.4`, `1.2.3.4:80`, `[::1]:80`), or None."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    # A listener on [::] sees IPv4 clients in this form; one client shall have one address.
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+# The lines
+
+
+class PlainFormatter(logging.Formatter):
+    """`[time] [pid] [LEVEL] message`, one line, tracebacks below it."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s [%(process)d] [%(levelname)s] %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """The record's time as ISO 8601 in UTC."""
+        return f"[{timestamp(record.created)}]"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The line, without the control characters that the message may carry."""
+        record.message = _UNSAFE_LINE.sub(_escaped, record.message)
+        return super().formatMessage(record)
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line: time, level, pid, logger, message, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        entry: dict[str, Any] = {
+            "time": timestamp(record.created),
+            "level": record.levelname.lower(),
+            "pid": record.process,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC, with milliseconds."""
+    whole = int(seconds)
+    return f"{_date(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _date(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+
+
+class PlainLogger(Logger):  # type: ignore[misc]
+    """Both logs as plain text."""
+
+    formatter: type[logging.Formatter] = PlainFormatter
+
+    def setup(self, cfg: Any) -> None:
+        """Open the logs; our own modules' loggers write into the error log."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            # A handler for syslog has a prefix of its own.
+            if isinstance(handler, logging.StreamHandler):
+                handler.setFormatter(self.formatter())
+        ours = logging.getLogger("v1registry")
+        ours.setLevel(self.loglevel)
+        ours.handlers[:] = self.error_log.handlers
+        ours.propagate = False
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        """Write the line of one finished request."""
+        if not self.access_log_enabled:
+            return
+        line = self.line(resp, environ, request_time / timedelta(milliseconds=1))
+        # Built here and not by Logger.info, which walks the stack for the caller's name.
+        record = logging.LogRecord("gunicorn.access", logging.INFO, "", 0, line, None, None)
+        self.access_log.handle(record)
+
+    def line(self, resp: Any, environ: dict[str, Any], milliseconds: float) -> str:
+        """The plain line: fields in a fixed order, what clients choose is quoted."""
+        get = environ.get
+        received = get("v1registry.received", "-")
+        return (
+            f"{timestamp(time.time())} {get('v1registry.request_id', '-')} {_client(environ)}"
+            f' "{escape(environ["REQUEST_METHOD"])} {escape(_path(environ))}"'
+            f" {_status(resp)} {resp.sent} {received} {milliseconds:.1f}ms"
+            f' "{escape(get("HTTP_USER_AGENT", "-"))}"'
+        )
+
+
+class JSONLogger(PlainLogger):
+    """Both logs as one JSON object a line."""
+
+    formatter = JSONFormatter
+
+    def line(self, resp: Any, environ: dict[str, Any], milliseconds: float) -> str:
+        """The same fields as a JSON object."""
+        get = environ.get
+        entry = {
+            "time": timestamp(time.time()),
+            "request_id": get("v1registry.request_id"),
+            "client": _client(environ),
+            "method": environ["REQUEST_METHOD"],
+            "path": _path(environ),
+            "status": _status(resp),
+            "bytes_sent": resp.sent,
+            "bytes_received": get("v1registry.received"),
+            "duration_ms": round(milliseconds, 1),
+            "user_agent": get("HTTP_USER_AGENT"),
+        }
+        return json.dumps(entry)
+
+
+def _client(environ: dict[str, Any]) -> str:
+    return str(environ.get("v1registry.client") or environ.get("REMOTE_ADDR") or "-")
+
+
+def _path(environ: dict[str, Any]) -> str:
+    # As sent, still percent-encoded; the query may hold what nobody should read in a log.
+    return str(environ.get("RAW_URI", "-")).partition("?")[0]
+
+
+def _status(resp: Any) -> int:
+    status = resp.status
+    return int(status[:3]) if isinstance(status, str) else 0

@@ -1,0 +1,46 @@
+"""Blocking work off the worker's only thread.
+
+fsync, decompression, TarSum, password hashes and walks of the store would hold up every other
+connection of the worker; `offload` runs them in the hub's thread pool.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `function` and return what it returns, or raise what it raises.
+
+    In a greenlet of a gevent-patched process it runs in the hub's thread pool while other
+    greenlets go on; anywhere else (command line, tests, a thread of the pool itself) it runs in
+    place. The function must not use anything of gevent.
+    """
+    # Looked up, not imported: the command line has no use for gevent's memory and start-up time.
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("threading"):
+        return function(*args, **kwargs)
+    hub = sys.modules["gevent._hub_local"].get_hub_if_exists()
+    # Threads of the pool have no hub, and the hub itself must never wait.
+    if hub is None or sys.modules["gevent"].getcurrent() is hub:
+        return function(*args, **kwargs)
+    # The pool would print every exception with its traceback, so it gets to see none.
+    value, error = hub.threadpool.apply(_caught, (function, args, kwargs))
+    if error is not None:
+        raise error
+    result: T = value
+    return result
+
+
+def _caught(
+    function: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[T | None, BaseException | None]:
+    try:
+        return function(*args, **kwargs), None
+    except BaseException as error:
+        return None, error
