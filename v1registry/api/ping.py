@@ -38,10 +38,10 @@ def blueprint(parts: Parts) -> Blueprint:
         body = {"services": ["storage"], "failures": failures, "host": platform.node()}
         return answers.ordinary(body, 503 if failures else 200)
 
-    @routes.route("/v2", methods=_METHODS, defaults={"path": ""}, provide_automatic_options=False)
-    @routes.route("/v2/", methods=_METHODS, defaults={"path": ""}, provide_automatic_options=False)
+    @routes.route("/v2", methods=_METHODS, provide_automatic_options=False)
+    @routes.route("/v2/", methods=_METHODS, provide_automatic_options=False)
     @routes.route("/v2/<path:path>", methods=_METHODS, provide_automatic_options=False)
-    def v2(path: str) -> Response:
+    def v2(path: str = "") -> Response:
         """No v2 here. Engines 1.5 to 1.12 decide by this answer (protocol-v1.md section 7.4)."""
         return answers.plain("404 page not found", 404)
 
