@@ -20,7 +20,7 @@ class Search:
     def __init__(self, storage: Storage, offload: Callable[..., Any]) -> None:
         self._storage = storage
         self._offload = offload
-        self._names: list[tuple[str, str]] = []  # (name, folder)
+        self._names: list[str] = []
         self._read = float("-inf")
 
     def find(self, query: str) -> list[str]:
@@ -29,18 +29,20 @@ class Search:
             self._names = self._offload(self._walk)
             self._read = time.monotonic()
         wanted = query.lower()
-        return [name for name, _ in self._names if wanted in name.lower()]
+        return [name for name in self._names if wanted in name.lower()]
 
-    def _walk(self) -> list[tuple[str, str]]:
-        found = []
+    def _walk(self) -> list[str]:
+        public: set[str] = set()
+        private: set[str] = set()
         for namespace in self._storage.list(keys.REPOSITORIES):
             if not namespace.is_folder:
                 continue
             folder = f"{keys.REPOSITORIES}/{namespace.name}"
             for repository in self._storage.list(folder):
-                path = f"{folder}/{repository.name}"
-                children = {entry.name for entry in self._storage.list(path)}
-                if children and "_private" not in children:
+                children = {
+                    entry.name for entry in self._storage.list(f"{folder}/{repository.name}")
+                }
+                if children:
                     name = f"{keys.decode(namespace.name)}/{keys.repository_name(repository.name)}"
-                    found.append((name, path))
-        return sorted(set(found))
+                    (private if "_private" in children else public).add(name)
+        return sorted(public - private)

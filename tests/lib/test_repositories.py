@@ -1,0 +1,186 @@
+"""Tags, metadata, flags and search over a store (protocol-v1.md sections 2, 4, 6, 8)."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lib.stores import Domain, image_id, write_image
+from v1registry.lib.errors import Failure
+from v1registry.lib.imagelist import ImageLists
+from v1registry.lib.names import RepositoryName, Tag
+from v1registry.lib.repositories import Repositories, metadata_of
+from v1registry.lib.search import Search
+from v1registry.storage import exists, keys
+from v1registry.storage.file import FileStorage, call
+
+A, B = image_id("a"), image_id("b")
+NAME, NESTED = RepositoryName("ns", "repo"), RepositoryName("ns", "a/b")
+AGENT = "docker/1.0.1 go/go1.2 git-commit/990021a kernel/3.19.0-Generic os/Linux arch/AMD64"
+
+
+@pytest.fixture
+def domain(tmp_path: Path) -> Domain:
+    domain = Domain(FileStorage(tmp_path))
+    write_image(domain.storage, A)
+    write_image(domain.storage, B)
+    return domain
+
+
+@pytest.fixture
+def repositories(domain: Domain) -> Repositories:
+    return Repositories(domain.storage, domain.images)
+
+
+def quoted(id: str) -> bytes:
+    return json.dumps(id).encode()
+
+
+def fails(function, *args) -> tuple[int, str]:
+    with pytest.raises(Failure) as caught:
+        function(*args)
+    return caught.value.status, caught.value.text
+
+
+def test_set_read_delete(domain: Domain, repositories: Repositories) -> None:
+    assert fails(repositories.tags, NAME) == (404, "Repository not found")
+    repositories.set_tag(NAME, Tag("latest"), quoted(A), AGENT)
+    repositories.set_tag(NAME, Tag("v1"), quoted(B), AGENT)
+    assert repositories.tags(NAME) == {"latest": A, "v1": B}
+    assert repositories.tag(NAME, Tag("v1")) == B
+    assert domain.storage.get(f"{NAME.folder}/tag_v1") == B.encode()
+    assert exists(domain.storage, f"{NAME.folder}/tagv1_json")
+    repositories.delete_tag(NAME, Tag("v1"))
+    assert fails(repositories.delete_tag, NAME, Tag("v1")) == (404, "Tag not found: v1")
+    assert not exists(domain.storage, f"{NAME.folder}/tagv1_json")
+    assert repositories.tags(NAME) == {"latest": A}
+    repositories.delete(NAME)
+    assert fails(repositories.delete, NAME) == (404, "Repository not found")
+    assert domain.images.get(A).size == 5
+
+
+def test_metadata(repositories: Repositories) -> None:
+    before = int(time.time())
+    repositories.set_tag(NAME, Tag("latest"), quoted(A), AGENT)
+    for metadata in (
+        repositories.metadata(NAME),
+        repositories.metadata(NAME, Tag("latest")),
+    ):
+        assert before <= metadata.pop("last_update") <= time.time()
+        assert metadata == {
+            "docker_version": "1.0.1",
+            "docker_go_version": "go1.2",
+            "arch": "amd64",
+            "os": "linux",
+            "kernel": "3.19.0-generic",
+        }
+    assert repositories.metadata(NAME, Tag("other")) == {
+        "last_update": None,
+        "docker_version": None,
+        "docker_go_version": None,
+        "arch": "amd64",
+        "os": "linux",
+        "kernel": None,
+    }
+    assert set(metadata_of("curl/8.0")) == {"last_update"}
+    assert set(metadata_of("")) == {"last_update"}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", (400, "Invalid data")),
+        (A.encode(), (400, "Invalid data")),
+        (b"[]", (400, "Invalid data")),
+        (b'""', (400, "Invalid data")),
+        (b"5", (400, "Invalid data")),
+        (quoted("../../etc/passwd"), (404, "Image not found")),
+        (quoted(image_id("c")), (404, "Image not found")),
+        (quoted(image_id("d")), (400, "Image is being uploaded, retry later")),
+    ],
+)
+def test_wrong_targets(
+    domain: Domain, repositories: Repositories, data: bytes, expected: tuple[int, str]
+) -> None:
+    domain.storage.put(keys.image(image_id("d"), "_inprogress"), b"true")
+    assert fails(repositories.set_tag, NAME, Tag("t"), data, AGENT) == expected
+    assert fails(repositories.tags, NAME)[0] == 404
+
+
+@pytest.mark.parametrize("order", [("_x", "x_json"), ("x_json", "_x")])
+def test_two_tags_that_0x_confuses(repositories: Repositories, order: tuple[str, str]) -> None:
+    """Section 8 item 4: the metadata of `_x` lies where the tag `x_json` does."""
+    for tag in order:
+        repositories.set_tag(NAME, Tag(tag), quoted(A if tag == "_x" else B), AGENT)
+    assert repositories.tags(NAME) == {"_x": A, "x_json": B}
+    assert repositories.metadata(NAME, Tag("_x"))["arch"] == "amd64"
+    repositories.delete_tag(NAME, Tag("_x"))
+    assert repositories.tags(NAME) == {"x_json": B}
+    repositories.set_tag(NAME, Tag("_x"), quoted(A), AGENT)
+    repositories.delete_tag(NAME, Tag("x_json"))
+    assert repositories.tags(NAME) == {"_x": A}
+    assert fails(repositories.tag, NAME, Tag("x_json"))[0] == 404
+
+
+def test_metadata_of_an_underscore_tag_is_no_tag(
+    domain: Domain, repositories: Repositories
+) -> None:
+    repositories.set_tag(NAME, Tag("_x"), quoted(A), AGENT)
+    assert exists(domain.storage, f"{NAME.folder}/tag_x_json")
+    assert repositories.tags(NAME) == {"_x": A}
+    assert fails(repositories.delete_tag, NAME, Tag("x_json"))[0] == 404
+
+
+def test_tags_of_old_stores(domain: Domain, repositories: Repositories) -> None:
+    domain.storage.put(f"{NAME.folder}/tag_odd+one%2F%7E", A.encode() + b"\n")
+    domain.storage.put(f"{NAME.folder}/tag_half", b"")
+    assert repositories.tags(NAME) == {"odd one/~": A}
+    repositories.delete_tag(NAME, Tag("odd one/~"))
+    assert repositories.tags(NAME) == {}
+
+
+def test_nested_names_of_080(domain: Domain, repositories: Repositories) -> None:
+    """Encoded once up to 0.8.0, twice since: the new form is written, both are read."""
+    older, newer = NESTED.folders[1], NESTED.folder
+    domain.storage.put(f"{older}/tag_v1", A.encode())
+    domain.storage.put(f"{older}/tag_v2", A.encode())
+    domain.storage.put(f"{older}/_index_images", json.dumps([{"id": A}]).encode())
+    domain.storage.put(f"{older}/json", b'{"arch": "arm"}')
+    repositories.set_tag(NESTED, Tag("v2"), quoted(B), AGENT)
+    assert repositories.tags(NESTED) == {"v1": A, "v2": B}
+    assert repositories.tag(NESTED, Tag("v1")) == A
+    assert repositories.metadata(NESTED) == {"arch": "arm"}
+    lists = ImageLists(domain.storage)
+    assert lists.get(NESTED) == [{"id": A}]
+    lists.update(NESTED, json.dumps([{"id": B}]).encode())
+    assert {item["id"] for item in lists.get(NESTED)} == {A, B}
+    assert exists(domain.storage, f"{newer}/_index_images")
+    repositories.delete_tag(NESTED, Tag("v2"))
+    assert repositories.tags(NESTED) == {"v1": A}
+    search = Search(domain.storage, call)
+    assert search.find("a/b") == ["ns/a/b"]
+    repositories.delete(NESTED)
+    assert fails(repositories.tags, NESTED)[0] == 404
+
+
+def test_private(repositories: Repositories, domain: Domain) -> None:
+    repositories.set_private(NAME, True)
+    assert repositories.is_private(NAME)
+    assert domain.storage.get(f"{NAME.folder}/_private") == b""
+    assert Search(domain.storage, call).find("") == []
+    repositories.set_private(NAME, False)
+    assert not repositories.is_private(NAME)
+
+
+def test_search(repositories: Repositories, domain: Domain) -> None:
+    for name in ("library/busybox", "team/BusyBee".lower(), "team/app"):
+        repositories.set_tag(RepositoryName.parse(name), Tag("t"), quoted(A), AGENT)
+    search = Search(domain.storage, call)
+    assert search.find("busy") == ["library/busybox", "team/busybee"]
+    assert search.find("BUSYBOX") == ["library/busybox"]
+    assert search.find("library/") == ["library/busybox"]
+    assert search.find("") == ["library/busybox", "team/app", "team/busybee"]
+    assert search.find("%") == []

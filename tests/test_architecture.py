@@ -1,0 +1,67 @@
+"""Imports go down only: api, edge, cli -> lib -> storage (design rule 1); and none at the wrong price."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "v1registry"
+
+# room -> the rooms it may import from, itself aside
+ALLOWED = {
+    "storage": set(),
+    "lib": {"storage"},
+    "config": set(),
+    "edge": {"lib", "storage", "config"},
+    "api": {"lib", "storage", "config", "edge"},
+    "": {"lib", "storage", "config", "edge", "api", ""},  # app, cli
+}
+FOREIGN = {
+    "storage": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click"},
+    "lib": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click"},
+    "config": {"flask", "werkzeug", "gevent", "gunicorn", "click"},
+    "api": {"gevent", "gunicorn", "yaml", "click"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and (ROOT / parts[1]).is_dir() else ""
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[0] if path.parent != ROOT else ""
+    for module in imports(path):
+        if module.startswith("v1registry."):
+            assert room(module) in ALLOWED[own] | {own}, f"{module} from {own or 'the top'}"
+        assert module.split(".")[0] not in FOREIGN.get(own, set()), f"{module} in {own}"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_are_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 350
+
+
+def test_importing_does_nothing() -> None:
+    """No state at import: no thread, no file, no connection, and no gevent for the command line."""
+    code = (
+        "import sys, threading, v1registry.app, v1registry.cli\n"
+        "assert threading.active_count() == 1\n"
+        "assert 'gevent' not in sys.modules, 'the command line pays for gevent'\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT.parent)
