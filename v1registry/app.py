@@ -45,6 +45,7 @@ def build(config: Config) -> Parts:
     Raises StorageError when the store cannot be used.
     """
     store = storage.load(config.storage, offload)
+    store.prepare()
     heavy = limited(offload, _HEAVY_AT_ONCE)
     max_bytes = config.limits.files_bytes
     commits = Commits(store)

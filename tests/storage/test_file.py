@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import pytest
 from v1registry.storage import Storage
 from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
 from v1registry.storage.file import FileStorage, storage_error
+
+GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden" / "store-0.9.1"
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a file system")
 
@@ -157,3 +160,48 @@ def test_files_are_readable_by_whom_the_umask_says(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("key", "layer")} == {0o644}
+
+
+NOBODY = 65534
+
+
+def refusal_as_nobody(root: Path) -> str:
+    """What `prepare` says to a process that runs as nobody; empty if it is content."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        text = "did not end as it should"
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            FileStorage(root).prepare()
+            text = ""
+        except Refused as refused:
+            text = str(refused)
+        finally:
+            os.write(writing, text.encode())
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+@as_root
+@pytest.mark.parametrize("part", ["", "images", "repositories/libtest/d101", "_v1registry"])
+def test_a_store_of_somebody_else_stops_the_start(tmp_path: Path, part: str) -> None:
+    """The old container ran as root, ours does not: say how to hand the store over."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own, closed to others
+        folder.chmod(0o711)
+    store = tmp_path / "store"
+    shutil.copytree(GOLDEN, store)
+    FileStorage(store).prepare()
+    for path in [store, *store.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    assert refusal_as_nobody(store) == ""
+    for path in [store / part, *(store / part).rglob("*")]:
+        os.chown(path, 0, 0)
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    assert f"run: chown -R {NOBODY}:{NOBODY} {store}" in refusal_as_nobody(store)

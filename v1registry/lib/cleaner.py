@@ -24,6 +24,15 @@ class Report:
     stages: int = 0
     files: int = 0
 
+    def any(self) -> bool:
+        return bool(self.finished or self.pushes or self.stages or self.files)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.finished} images finished, {self.pushes} pushes, {self.stages} staged layers"
+            f" and {self.files} temporary files removed"
+        )
+
 
 class Cleaner:
     """Cleans one store."""

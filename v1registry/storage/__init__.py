@@ -150,6 +150,10 @@ class Storage(ABC):
         """
         return 0
 
+    def prepare(self) -> None:
+        """Make the store ready at start; raise `Refused`, saying what to do, if it is not ours."""
+        self.check()
+
     @abstractmethod
     def check(self) -> None:
         """Raise unless the store can be read and written now."""

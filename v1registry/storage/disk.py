@@ -6,9 +6,10 @@ Durable means: forced to disk (fsync) together with the folder that holds the na
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from v1registry.storage import Buffer
 
@@ -64,3 +65,18 @@ def remove(path: str) -> None:
     else:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+def sample(root: str, most: int = 50) -> Iterator[tuple[str, int]]:
+    """Some paths of a store from the top down, each with the access that we need to it."""
+    waiting = [root]
+    for _ in range(most):
+        if not waiting:
+            return
+        path = waiting.pop(0)
+        if os.path.isdir(path):
+            yield path, os.R_OK | os.W_OK | os.X_OK
+            with contextlib.suppress(OSError), os.scandir(path) as children:
+                waiting += [child.path for child in itertools.islice(children, 8)]
+        else:
+            yield path, os.R_OK

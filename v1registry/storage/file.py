@@ -204,6 +204,23 @@ class FileStorage(Storage):
                     removed += 1
         return removed
 
+    def prepare(self) -> None:
+        """Make the root folder; look whether what is in it is ours to write.
+
+        A store that ran as root in 0.x's container is found here, not in the
+        middle of the first push. A sample of the folders is looked at.
+        """
+        with _Mapped(self.root):
+            os.makedirs(self.root, exist_ok=True)
+        for path, access in disk.sample(self.root):
+            if not os.access(path, access):
+                who = f"{os.geteuid()}:{os.getegid()}"
+                raise Refused(
+                    f"{path} is not ours to read and write (we run as {who})."
+                    f" To hand the store over, run: chown -R {who} {self.root}"
+                )
+        self.check()
+
     def check(self) -> None:
         """Write, link, read back and remove a small file, as every push does."""
         key = f"{keys.OURS}/check-{secrets.token_hex(8)}"
