@@ -28,7 +28,7 @@ LABEL org.opencontainers.image.title="v1registry" \
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 ca-certificates \
-    && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
     && groupadd --gid 1000 registry \
     && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /var/lib/v1registry \
                --shell /usr/sbin/nologin registry \
