@@ -1,0 +1,240 @@
+"""What holds for all endpoints: HEAD, both slash forms, paths as clients write them; and search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import raw
+from tests.protocol import engine
+from tests.protocol.engine import image, quoted
+from tests.protocol.table import ANY, HTML, ORDINARY, Row, check, check_headers, error
+from tests.server import Server
+
+BASE = image("base")
+CHILD = image("child", BASE)
+OPEN = image("open", BASE)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    store = tmp_path_factory.mktemp("server") / "store"
+    with Server(store, env={"SEARCH_BACKEND": "sqlalchemy"}) as running:
+        engine.push(running, "forms/app", [BASE, CHILD], ["latest"])
+        engine.push(running, "plain", [BASE], ["latest"])
+        engine.expect(raw.put(running, OPEN.path("json"), OPEN.json))
+        for name in ("search/abc", "search/a_c", "search/hidden"):
+            engine.push(running, name, [BASE], ["latest"])
+        private = raw.put(
+            running, "/v1/repositories/search/hidden/properties", b'{"access": "private"}'
+        )
+        engine.expect(private)
+        # names that only other versions let in
+        for folder in ("search/a%2525c", "other/ABC-not"):
+            path = running.store / "repositories" / folder
+            path.mkdir(parents=True)
+            (path / "tag_latest").write_text(BASE.id)
+        yield running
+
+
+GETS = [
+    "/_ping",
+    "/v1/_ping",
+    "/_status",
+    "/v1/_status",
+    CHILD.path("json"),
+    CHILD.path("layer"),
+    CHILD.path("ancestry"),
+    CHILD.path("files"),
+    CHILD.path("diff"),
+    OPEN.path("json"),
+    OPEN.path("layer"),
+    f"/v1/images/{'0' * 64}/json",
+    "/v1/images/wrong/json",
+    "/v1/repositories/forms/app/tags",
+    "/v1/repositories/forms/app/tags/latest",
+    "/v1/repositories/forms/app/tags/absent",
+    "/v1/repositories/forms/app/tags/latest/json",
+    "/v1/repositories/forms/app/json",
+    "/v1/repositories/forms/app/properties",
+    "/v1/repositories/forms/app/images",
+    "/v1/repositories/forms/absent/images",
+    "/v1/repositories/plain/tags",
+    "/v1/repositories/forms/absent/tags",
+    "/v1/users",
+    "/v1/search",
+    "/v2",
+]
+
+_NEVER_TWICE = {"date", "x-request-id", "x-docker-token", "www-authenticate", "expires"}
+
+
+def _comparable(answer: raw.Answer) -> tuple[int, list[tuple[str, str]]]:
+    pairs = [(name.lower(), value) for name, value in answer.headers]
+    return answer.status, sorted(pair for pair in pairs if pair[0] not in _NEVER_TWICE)
+
+
+@pytest.mark.parametrize("path", ["/", *GETS])
+def test_head_is_get_without_the_body(server: Server, path: str) -> None:
+    got, headed = raw.get(server, path), raw.head(server, path)
+    assert _comparable(headed) == _comparable(got)
+    assert headed.header("Content-Length") == str(len(got.body))
+    assert {name.lower() for name, _ in headed.headers} == {n.lower() for n, _ in got.headers}
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_a_slash_at_the_end_changes_nothing(server: Server, path: str) -> None:
+    """A redirect ends an old engine's push, or leads from https to http (section 2.1)."""
+    without, with_slash = raw.get(server, path), raw.get(server, f"{path}/")
+    assert without.status < 300 or without.status >= 400
+    assert _comparable(with_slash) == _comparable(without)
+    assert with_slash.body == without.body
+
+
+def test_both_forms_for_the_other_methods(server: Server) -> None:
+    for end in ("", "/"):
+        made = image(f"slash{end}", BASE)
+        checksum = {"X-Docker-Checksum-Payload": made.checksum}
+        name = f"forms/slash{len(end)}"
+        rows = [
+            Row("json", "PUT", made.path("json") + end, 200, body=made.json),
+            Row("layer", "PUT", made.path("layer") + end, 200, body=made.layer),
+            Row("checksum", "PUT", made.path("checksum") + end, 200, headers=checksum),
+            Row("repository", "PUT", f"/v1/repositories/{name}{end}", 200, "", body=b"[]"),
+            Row("images", "PUT", f"/v1/repositories/{name}/images{end}", 204, b"", {}, body=b"[]"),
+            Row("images", "DELETE", f"/v1/repositories/{name}/images{end}", 204, b"", {}),
+            Row("auth", "PUT", f"/v1/repositories/{name}/auth{end}", 200, "OK", body=b""),
+            Row("tag", "PUT", f"/v1/repositories/{name}/tags/v1{end}", 200, body=quoted(made.id)),
+            Row("properties", "PUT", f"/v1/repositories/{name}/properties{end}", 200,
+                body=b'{"access": "public"}'),
+            Row("tag", "DELETE", f"/v1/repositories/{name}/tags/v1{end}", 200),
+            Row("repository", "DELETE", f"/v1/repositories/{name}{end}", 200),
+            Row("user", "POST", f"/v1/users{end}", 201, "User Created", body=b"{}"),
+            Row("user", "PUT", f"/v1/users/me{end}", 204, b"", {}, body=b"{}"),
+        ]  # fmt: skip
+        for row in rows:
+            check(server, row)
+
+
+# Flask would answer these by redirects to what it thinks was meant. None is what it looks like,
+# but that slashes at the start of all and at the end of a name are stripped (section 1).
+SLASHES = {
+    "//v1/_ping": 200,
+    "//": 200,
+    "/v1/repositories/forms/app//tags": 200,
+    "/v1//_ping": 404,
+    f"/v1/images//{CHILD.id}/json": 404,
+    f"/v1//images/{CHILD.id}/json": 404,
+    f"/v1/images/{CHILD.id}//json": 404,
+    "/v1/repositories//forms/app/tags": 404,
+    "/v1/repositories/forms//app/tags": 400,
+    "/v1/repositories/forms/app/tags//latest": 400,
+    "/v1//users/": 404,
+}
+
+
+@pytest.mark.parametrize(("path", "status"), SLASHES.items())
+def test_two_slashes_are_no_redirect(server: Server, path: str, status: int) -> None:
+    answer = raw.get(server, path)
+    assert answer.status == status, str(answer)
+    for method in ("HEAD", "POST", "PATCH"):
+        other = raw.request(server, method, path, body=b"[]")
+        assert not 300 <= other.status < 400
+        assert other.header("Location") is None
+
+
+def test_an_absolute_url_is_its_path(server: Server) -> None:
+    """What a client sends that takes us for a proxy (RFC 9112, 3.2.2)."""
+    answer = raw.get(server, f"http://{server.host}/v1/_ping")
+    assert (answer.status, answer.body) == (200, b"{}")
+
+
+def test_a_query_does_not_matter(server: Server) -> None:
+    assert raw.get(server, f"{CHILD.path('json')}?x=1&y").body == CHILD.json
+
+
+def test_unknown_paths_are_html_not_json(server: Server) -> None:
+    """Section 1 and 7.4: engines tell by this that it is not the registry who speaks."""
+    for method, path, status in [
+        ("GET", "/v1", 404), ("GET", "/v3/", 404), ("PUT", "/v1/other", 404),
+        ("DELETE", "/", 405), ("POST", "/v1/_ping", 405), ("PATCH", BASE.path("json"), 405),
+        ("POST", "/v1/repositories/a/b/tags/c", 405), ("PUT", "/v1/search", 405),
+    ]:  # fmt: skip
+        row = Row(path, method, path, status, ANY, HTML, body=b"" if method != "GET" else None)
+        answer = check(server, row)
+        assert answer.body.lstrip().lower().startswith(b"<!doctype html")
+        if status == 405:
+            assert answer.header("Allow")
+
+
+def test_options_and_unheard_of_methods(server: Server) -> None:
+    answer = raw.request(server, "OPTIONS", "/v1/_ping", body=b"")
+    assert answer.status in (200, 204, 405)
+    assert raw.request(server, "BREW", CHILD.path("json")).status in (400, 405, 501)
+
+
+# -- search ---------------------------------------------------------------------------
+
+
+def _names(answer: raw.Answer) -> list[str]:
+    assert answer.status == 200, str(answer)
+    return [result["name"] for result in answer.json()["results"]]
+
+
+SEARCHES = [
+    ("abc", ["other/ABC-not", "search/abc"]),  # LIKE of the original knows no case
+    ("ABC", ["other/ABC-not", "search/abc"]),
+    ("a_c", ["search/a_c"]),  # 8, 18: no wildcards
+    ("search/a", ["search/a%c", "search/a_c", "search/abc"]),
+    ("%", ["search/a%c"]),
+    ("forms", ["forms/app"]),
+    ("library/", ["library/plain"]),
+    ("hidden", []),
+    ("nothing like it", []),
+]
+
+
+@pytest.mark.parametrize(("query", "names"), SEARCHES)
+def test_search(server: Server, query: str, names: list[str]) -> None:
+    quoted_query = query.replace("%", "%25").replace(" ", "+")
+    answer = raw.get(server, f"/v1/search?q={quoted_query}")
+    check_headers(answer, ORDINARY)
+    found = answer.json()
+    assert sorted(found) == ["num_results", "query", "results"]
+    assert found["query"] == query
+    assert found["num_results"] == len(names)
+    assert sorted(_names(answer)) == sorted(names)
+    for result in found["results"]:
+        # engines up to 0.6.5 decode each into a map of strings
+        assert all(isinstance(value, str) for value in result.values())
+        assert set(result) == {"name", "description"}
+
+
+@pytest.mark.parametrize("query", ["", "?q=", "?n=25", "?q=&n=1&page=7"])
+def test_search_for_everything(server: Server, query: str) -> None:
+    """Section 6: an empty q finds all; n and page are ignored. Private ones are never shown."""
+    names = _names(raw.get(server, f"/v1/search{query}"))
+    assert {"forms/app", "library/plain", "search/abc", "search/a_c"} <= set(names)
+    assert "search/hidden" not in names
+
+
+def test_search_is_off_without_a_backend(store: Path) -> None:
+    with Server(store, env={"SEARCH_BACKEND": ""}) as without:
+        check(without, Row("search", "GET", "/v1/search?q=a", 404, ANY, HTML))
+
+
+# -- settings that show in answers ------------------------------------------------------
+
+
+def test_ping_discloses_nothing_in_debug(store: Path) -> None:
+    with Server(store, env={"DEBUG": "true", "SETTINGS_FLAVOR": "dev"}) as debugging:
+        for path in ("/_ping", "/v1/_ping"):
+            answer = raw.get(debugging, path)
+            assert answer.json() == {}
+            assert answer.header("X-Docker-Registry-Config") is None
+            assert str(debugging.store) not in json.dumps(answer.headers)
+        unknown = raw.get(debugging, "/v1/images/x/json")
+        assert unknown.json() == error("Invalid image ID")
