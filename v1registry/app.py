@@ -12,6 +12,7 @@ from flask import Flask
 from v1registry import storage
 from v1registry.api import answers, images, ping, repositories, search, users
 from v1registry.api.parts import Parts
+from v1registry.api.paths import AnyPath
 from v1registry.config import Config
 from v1registry.edge.offload import offload
 from v1registry.lib.cleaner import Cleaner
@@ -32,6 +33,7 @@ def create_app(config: Config) -> Flask:
     app = Flask("v1registry", static_folder=None)
     app.url_map.strict_slashes = False  # a redirect would end an old engine's push
     app.url_map.merge_slashes = False
+    app.url_map.converters["any_path"] = AnyPath
     answers.handle_errors(app)
     for module in (ping, images, repositories, users, search):
         app.register_blueprint(module.blueprint(parts))

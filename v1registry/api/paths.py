@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from werkzeug.routing import PathConverter
+
 from v1registry.lib.names import RepositoryName
+
+
+class AnyPath(PathConverter):
+    """Like `path`, but a newline is a character too: names are judged here, not by the router."""
+
+    regex = r"[^/][\s\S]*?"
 
 
 class Target(NamedTuple):

@@ -23,7 +23,9 @@ _SIGNATURE = string.ascii_uppercase + string.digits
 def blueprint(parts: Parts) -> Blueprint:
     routes = Blueprint("repositories", __name__)
 
-    @routes.route("/v1/repositories/<path:path>", methods=["GET", "PUT", "DELETE", "POST", "PATCH"])
+    @routes.route(
+        "/v1/repositories/<any_path:path>", methods=["GET", "PUT", "DELETE", "POST", "PATCH"]
+    )
     def repository(path: str) -> Response:
         target = paths.parse(path)
         handlers = _HANDLERS[target.action]

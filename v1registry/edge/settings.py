@@ -74,12 +74,13 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         "accesslog": environ.get("GUNICORN_ACCESS_LOG_FILE") or "-",
         "errorlog": environ.get("GUNICORN_ERROR_LOG_FILE") or "-",
         "loglevel": _level(config),
+        "post_worker_init": _begin_chores,
         "logger_class": f"v1registry.edge.log.{_logger(config)}",
         # Only whom the configuration names: gunicorn's own default would trust all of loopback.
         "forwarded_allow_ips": ",".join(str(proxy) for proxy in config.trusted_proxies or ()),
         # It would make a socket in the home directory, which an image may not have.
         "control_socket_disable": True,
-        "on_starting": raise_open_files,
+        "on_starting": "v1registry.edge.master.on_starting",
     }
     if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):
         # On a disk the sign of life would wait for everyone else's writes.
@@ -137,7 +138,7 @@ def connections_within(files: int) -> int:
 
 
 def raise_open_files(server: Any) -> None:
-    """gunicorn's `on_starting`: allow as many open files as the connections need.
+    """Before gunicorn (`server`) forks: allow as many open files as the connections need.
 
     Logs a warning where the hard limit of the process is too low for what was asked.
     """
@@ -167,6 +168,12 @@ def tls_context(conf: Any, default_factory: Callable[[], ssl.SSLContext]) -> ssl
 
 def _open_files() -> tuple[int, int]:
     return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def _begin_chores(worker: Any) -> None:
+    from v1registry.edge import chores  # in the worker only: the command line needs no gevent
+
+    chores.start(worker)
 
 
 def _bind(environ: Mapping[str, str]) -> str:
