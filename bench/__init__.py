@@ -1,0 +1,1 @@
+"""What `make bench` runs: this registry beside the peers that are installed, on the loopback."""

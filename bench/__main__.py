@@ -1,0 +1,164 @@
+"""`python -m bench`: measure this registry beside the peers that are installed.
+
+    python -m bench                 all rows, under ten minutes
+    python -m bench --quick         each row once or twice, about a minute
+    python -m bench --only push-50  one row; may be given several times
+
+The servers run in the configuration that their users get, all on the loopback and on one disk.
+The runs of a row are interleaved (ours, peer, ours, peer ...) and the medians are compared. Exit
+code 1: our server gave a wrong answer; no speed fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench import report, rows, servers
+from bench.material import Material
+from bench.rows import NGINX_ONE, ONE, ROWS, Row
+from bench.runs import Load, Loads, measure
+from bench.servers import Server, Unavailable
+
+_MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
+
+
+def main() -> int:
+    """Run what the command line asks for and print the report."""
+    options = _arguments()
+    chosen = [row for row in ROWS if not options.only or row.name in options.only]
+    if options.quick:
+        rows.SMALL_SECONDS = 0.6
+    print(f"{report.machine()}\n", flush=True)
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="v1registry-bench-", dir=_disk(options.folder))
+        )
+        skipped: list[str] = []
+        running = _start(stack, Path(name), chosen, skipped)
+        loads = Loads(Material(Path(name)))
+        for server in running.values():
+            if server.name in ("ours", "go"):
+                loads.seed(server)
+            else:
+                loads.check(server)  # it serves the store of ours
+        results = {row.name: _rounds(row, loads, running, options.quick) for row in chosen}
+    _print(chosen, results, skipped)
+    print(f"\n{time.monotonic() - began:.0f} s in all")
+    return 1 if report.failures(results) else 0
+
+
+def _start(
+    stack: contextlib.ExitStack, folder: Path, chosen: list[Row], skipped: list[str]
+) -> dict[str, Server]:
+    """The servers that the rows need, by name; of peers, those that are there."""
+    makers: dict[str, Callable[[], Server]] = {
+        "ours": lambda: servers.ours(folder),
+        ONE: lambda: servers.ours(folder, ONE, workers=1),
+        "go": lambda: servers.go(folder),
+        "nginx": lambda: servers.nginx(folder),
+        NGINX_ONE: lambda: servers.nginx(folder, NGINX_ONE, workers=1),
+    }
+    needed = {"ours", *(name for row in chosen for name in (row.own, *row.peers))}
+    running: dict[str, Server] = {}
+    for name, make in makers.items():
+        if name not in needed:
+            continue
+        try:
+            running[name] = make()
+        except Unavailable as reason:
+            if name.startswith("ours"):
+                raise
+            skipped.append(f"{name}: {reason}")
+        else:
+            stack.callback(running[name].stop)
+    return running
+
+
+def _rounds(
+    row: Row, loads: Loads, running: dict[str, Server], quick: bool
+) -> dict[str, list[report.Figures]]:
+    """All runs of one row, interleaved."""
+    taking_part = [running[name] for name in (row.own, *row.peers) if name in running]
+    found: dict[str, list[report.Figures]] = {server.name: [] for server in taking_part}
+    for number in range(row.quick if quick else row.rounds):
+        for server in taking_part:
+            with _progress(f"{row.name} {number + 1}: {server.name}"):
+                load: Load = row.load(loads, server)
+                found[server.name].append(measure(server, load))
+    return found
+
+
+def _print(chosen: list[Row], results: report.Results, skipped: list[str]) -> None:
+    print("Ratios of the medians: above 1.00 is better for us in every column.\n")
+    print(report.ratios(chosen, results))
+    print("\n" + report.expectations(chosen, results))
+    print("\nRaw figures: medians; PSS is the highest of all runs and processes; gen is what the")
+    print("load generator used of one core; CPU is that of all the server's processes.\n")
+    print(report.raw(chosen, results))
+    for text in report.messages(results):
+        print(f"error: {text}")
+    for text in skipped:
+        print(f"skipped: {text}")
+    print("\n" + _versions())
+
+
+def _versions() -> str:
+    """Who the peers are."""
+    found = []
+    for command in (["docker-registry", "--version"], ["/usr/sbin/nginx", "-v"]):
+        with contextlib.suppress(OSError):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+            found.append((done.stdout + done.stderr).strip())
+    return "; ".join(found)
+
+
+@contextlib.contextmanager
+def _progress(text: str) -> Iterator[None]:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    yield
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _disk(given: str | None) -> str:
+    """A folder on a real disk: a store in memory would flatter whoever writes most."""
+    for folder in [given] if given else [tempfile.gettempdir(), "/var/tmp", "."]:
+        if _file_system(folder) not in _MEMORY_FILE_SYSTEMS:
+            return folder
+    sys.exit("bench: no folder on a disk was found: give one with --folder")
+
+
+def _file_system(folder: str) -> str:
+    """The type of the file system that holds `folder`."""
+    path = Path(folder).resolve()
+    best = ("", "")
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        point, kind = line.split()[1:3]
+        if path.is_relative_to(point) and len(point) >= len(best[0]):
+            best = (point, kind)
+    return best[1]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
+    names = [row.name for row in ROWS]
+    parser.add_argument(
+        "--only", action="append", metavar="ROW", choices=names, help=", ".join(names)
+    )
+    parser.add_argument("--folder", help="where the data goes (default: the temporary folder)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

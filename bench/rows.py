@@ -1,0 +1,113 @@
+"""The rows of the table: which load, against whom, how often, and what is expected of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.material import MIB
+from bench.runs import Load, Loads
+from bench.servers import Server
+
+SMALL_SECONDS = 2.0
+
+ONE = "ours-1"
+NGINX_ONE = "nginx-1"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. `load(loads, server)` makes it anew for each run; `repeat` is loads per run.
+
+    `faster` is how many times the speed of the first peer is expected, `cpu` the most CPU seconds
+    per GB that are.
+    """
+
+    name: str
+    title: str
+    load: Callable[[Loads, Server], Load]
+    peers: tuple[str, ...]
+    rounds: int = 3
+    quick: int = 1
+    own: str = "ours"
+    faster: float | None = None
+    cpu: float | None = None
+    unit: str = field(default="GB")
+
+
+def _pull(name: str, clients: int, size: int, rounds: int, quick: int = 1) -> Row:
+    def load(loads: Loads, server: Server) -> Load:
+        return loads.pull(server, size * MIB, clients)
+
+    return Row(name, f"pull {clients:,} x {size} MiB", load, ("go", "nginx"), rounds, quick)
+
+
+def _pull_one(name: str, clients: int, size: int, rounds: int) -> Row:
+    def load(loads: Loads, server: Server) -> Load:
+        return loads.pull(server, size * MIB, clients)
+
+    title = f"pull {clients:,} x {size} MiB, one worker"
+    return Row(name, title, load, (NGINX_ONE,), rounds, 3, own=ONE, faster=0.95)
+
+
+def _small(what: str, title: str, *, keep: bool, faster: float | None = None) -> Row:
+    def load(loads: Loads, server: Server) -> Load:
+        return loads.small(server, what, SMALL_SECONDS, keep=keep)
+
+    name = f"{what}-{'keep' if keep else 'new'}"
+    how = "keep-alive" if keep else "new connections"
+    return Row(name, f"{title}, {how}", load, ("go",), 3, 1, faster=faster, unit="request")
+
+
+_JSON = "image json (Go: manifest)"
+_TAGS = "tags"
+_PING = "_ping (Go: /v2/)"
+
+ROWS = (
+    Row(
+        "push-1",
+        "push 1 x 200 MiB",
+        lambda loads, server: loads.push(server, 200 * MIB),
+        ("go",),
+        rounds=5,
+        quick=2,
+        cpu=1.5,
+    ),
+    Row(
+        "push-20",
+        "push one image of 20 x 5 MiB",
+        lambda loads, server: loads.push(server, 5 * MIB, layers=20),
+        ("go",),
+        rounds=5,
+        quick=2,
+    ),
+    Row(
+        "push-50",
+        "50 pushes of 20 MiB at once",
+        lambda loads, server: loads.push(server, 20 * MIB, clients=50),
+        ("go",),
+        faster=2.0,
+        cpu=1.5,
+    ),
+    _pull("pull-1", 1, 200, 9, 3),
+    _pull_one("pull-1-worker", 1, 200, 9),
+    _pull("pull-50", 50, 20, 5, 2),
+    _pull_one("pull-50-worker", 50, 20, 5),
+    _pull("pull-200", 200, 20, 3),
+    _pull("pull-1000", 1000, 5, 3),
+    Row(
+        "both",
+        "1,000 pulls of 2 MiB and 50 pushes of 20 MiB at once",
+        lambda loads, server: loads.both(server, 2 * MIB, 1000, 20 * MIB, 50),
+        ("go",),
+    ),
+    _small("json", _JSON, keep=True, faster=2.0),
+    _small("json", _JSON, keep=False, faster=2.0),
+    _small("tags", _TAGS, keep=True),
+    _small("tags", _TAGS, keep=False),
+    _small("ping", _PING, keep=True),
+    _small("ping", _PING, keep=False),
+)
+
+MOST_MEMORY = 100.0
+"""MB (PSS) that two workers and their master may use at most, whatever the load."""

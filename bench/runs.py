@@ -1,0 +1,176 @@
+"""One run of a load against one server, with everything that is measured of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.material import MIB, Layer, Material, v1_push, v2_push
+from bench.servers import ROOT, Server
+from bench.usage import Peak, cpu
+
+_SPARE = 30.0  # seconds that the generator's process gets beyond its own limit
+SIZES = (200 * MIB, 20 * MIB, 5 * MIB, 2 * MIB)
+"""Bytes of the layers that are there to be pulled."""
+
+
+@dataclass
+class Figures:
+    """What one run came to. Times in seconds, memory in MB (10^6 bytes)."""
+
+    seconds: float
+    bytes: int
+    answers: int
+    errors: int
+    cpu: float
+    mb: float
+    generator: float
+    messages: dict[str, int] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Load:
+    """Clients for one run: what `bench.load` takes, the limit in seconds, and what to remove."""
+
+    clients: list[dict[str, Any]]
+    limit: float = 60.0
+    pushed: list[tuple[str, list[Layer]]] = field(default_factory=list)
+
+
+def measure(server: Server, load: Load) -> Figures:
+    """Run `load` against `server`; the data that it pushed is removed afterwards."""
+    job = {"address": server.address, "limit": load.limit, "clients": load.clients}
+    used = cpu(server.pid)
+    with Peak(server.pid) as peak:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.load"],
+            input=json.dumps(job).encode(),
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            timeout=load.limit + _SPARE,
+            check=True,
+        )
+    used = cpu(server.pid) - used
+    found = json.loads(done.stdout)
+    figures = Figures(
+        found["seconds"],
+        found["bytes"],
+        found["answers"],
+        found["errors"],
+        used,
+        peak.mb,
+        found["cpu"],
+        found["messages"],
+        found["last"],
+    )
+    if load.pushed:
+        _remove(server, load.pushed)
+        # What one server left for the disk to write must not be written in another's time.
+        os.sync()
+    return figures
+
+
+def _remove(server: Server, pushed: list[tuple[str, list[Layer]]]) -> None:
+    for name, layers in pushed:
+        if server.name == "go":
+            root = server.store / "docker/registry/v2"
+            doomed = [root / "repositories" / name]
+            digests = [layer.digest.removeprefix("sha256:") for layer in layers]
+            doomed += [root / "blobs/sha256" / digest[:2] / digest for digest in digests]
+        else:
+            doomed = [server.store / "repositories" / name]
+            doomed += [server.store / "images" / layer.id for layer in layers]
+        for folder in doomed:
+            shutil.rmtree(folder)
+
+
+class Loads:
+    """Makes the loads of all rows. `seed` must have run for a server before it is pulled from."""
+
+    def __init__(self, material: Material) -> None:
+        self._material = material
+        self._count = 0
+        self._seeds = {size: material.layers(size) for size in SIZES}
+
+    def seed(self, server: Server) -> None:
+        """Push what will be pulled, and see that it comes back whole."""
+        for size, layers in self._seeds.items():
+            push = self._push(server, f"bench/seed{size}", layers)
+            figures = measure(server, Load([push]))
+            if figures.errors:
+                raise RuntimeError(f"{server.name}: {figures.messages}\n{server.log()}")
+        self.check(server)
+
+    def check(self, server: Server) -> None:
+        """Pull each layer once and hash it; it is in the page cache afterwards."""
+        for size, layers in self._seeds.items():
+            url = f"http://{server.address[0]}:{server.address[1]}{self._path(server, size)}"
+            sum = hashlib.sha256()
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                while piece := answer.read(MIB):
+                    sum.update(piece)
+            if f"sha256:{sum.hexdigest()}" != layers[0].digest:
+                raise RuntimeError(f"{server.name}: {url} has other bytes than were pushed")
+
+    def push(self, server: Server, size: int, layers: int = 1, clients: int = 1) -> Load:
+        """`clients` at once push an image each, of so many layers of `size` bytes."""
+        load = Load([])
+        for _ in range(clients):
+            self._count += 1
+            name, made = f"bench/push{self._count}", self._material.layers(size, layers)
+            load.clients.append(self._push(server, name, made))
+            load.pushed.append((name, made))
+        return load
+
+    def pull(self, server: Server, size: int, clients: int = 1) -> Load:
+        """`clients` at once pull the layer of `size` bytes, each on its own connection."""
+        what = {"path": self._path(server, size), "length": size}
+        return Load([{"kind": "pull", "count": clients, "what": what}])
+
+    def both(self, server: Server, size: int, pulls: int, pushed: int, pushes: int) -> Load:
+        """`pulls` clients pull `size` bytes while `pushes` push an image of `pushed` bytes."""
+        load = self.push(server, pushed, 1, pushes)
+        load.clients += self.pull(server, size, pulls).clients
+        return load
+
+    def small(self, server: Server, what: str, seconds: float, *, keep: bool) -> Load:
+        """50 clients ask for something small: `json`, `tags` or `ping`."""
+        layers = self._seeds[SIZES[-1]]
+        name = f"bench/seed{SIZES[-1]}"
+        accept = "*/*"
+        if server.name == "go":
+            paths = {"json": "manifests/latest", "tags": "tags/list"}
+            path = f"/v2/{name}/{paths[what]}" if what in paths else "/v2/"
+            accept = "application/vnd.docker.distribution.manifest.v2+json"
+        elif what == "json":
+            path = f"/v1/images/{layers[0].id}/json"
+        else:
+            path = f"/v1/repositories/{name}/tags" if what == "tags" else "/v1/_ping"
+        url = f"http://{server.address[0]}:{server.address[1]}{path}"
+        asked = urllib.request.Request(url, headers={"Accept": accept})
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            length = len(answer.read())
+        arguments = {"path": path, "length": length, "accept": accept}
+        arguments |= {"seconds": seconds, "keep": keep}
+        return Load([{"kind": "small", "count": 50, "what": arguments}], limit=seconds + 15)
+
+    def _push(self, server: Server, name: str, layers: list[Layer]) -> dict[str, Any]:
+        if server.name == "go":
+            return {"kind": "push_v2", "what": v2_push(name, layers)}
+        return {"kind": "push_v1", "what": v1_push(name, layers)}
+
+    def _path(self, server: Server, size: int) -> str:
+        layer = self._seeds[size][0]
+        if server.name == "go":
+            return f"/v2/bench/seed{size}/blobs/{layer.digest}"
+        if server.name.startswith("nginx"):
+            return f"/images/{layer.id}/layer"
+        return f"/v1/images/{layer.id}/layer"

@@ -1,0 +1,192 @@
+"""The servers that are compared: started as their users start them, ended by their ids."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.usage import tree
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+_START = 30.0
+_STOP = 15.0
+
+# The environment of the caller's shell must not configure the servers.
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+
+_GO = """\
+version: 0.1
+log: {{level: info}}
+storage:
+  cache: {{blobdescriptor: inmemory}}
+  filesystem: {{rootdirectory: {store}}}
+  delete: {{enabled: true}}
+http:
+  addr: {host}:{port}
+  headers: {{X-Content-Type-Options: [nosniff]}}
+"""
+
+# Debian's own nginx.conf where it matters (sendfile, tcp_nopush, access log), with room for the
+# connections of the largest row.
+_NGINX = """\
+daemon off;
+{user}
+worker_processes {workers};
+worker_rlimit_nofile 8192;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+    sendfile on;
+    tcp_nopush on;
+    types_hash_max_size 2048;
+    default_type application/octet-stream;
+    access_log {folder}/access.log;
+    client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+    uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+    server {{
+        listen {host}:{port} backlog=4096;
+        location / {{ root {store}; }}
+    }}
+}}
+"""
+
+
+class Unavailable(Exception):
+    """This peer is not installed, or did not start; the text says which."""
+
+
+class Server:
+    """A running server: `name`, `address`, `pid` of the first process, `workers`, its `store`."""
+
+    def __init__(
+        self, name: str, command: list[str], env: dict[str, str], port: int, store: Path, log: Path
+    ) -> None:
+        self.name = name
+        self.address = (HOST, port)
+        self.store = store
+        self._log = log
+        inherited = {key: os.environ[key] for key in _KEPT if key in os.environ}
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                command,
+                env={**inherited, **env},
+                cwd=store.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                # An interrupt from the keyboard is ours alone to pass on.
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        try:
+            self._await()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await(self) -> None:
+        ends = time.monotonic() + _START
+        while time.monotonic() < ends:
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(OSError), socket.create_connection(self.address, 1) as sock:
+                # The listener is there before the workers are: only an answer counts.
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                sock.settimeout(_START)
+                if sock.recv(64).startswith(b"HTTP/1."):
+                    return
+            time.sleep(0.05)
+        raise Unavailable(f"{self.name} did not start:\n{self.log()}")
+
+    def log(self) -> str:
+        """The last lines that it wrote."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-25:])
+
+    def stop(self) -> None:
+        """End it and its children; by force if it takes long."""
+        if self._process.poll() is None:
+            pids = tree(self.pid)
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(_STOP)
+            except subprocess.TimeoutExpired:
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                self._process.wait(_STOP)
+
+
+def ours(folder: Path, name: str = "ours", workers: int | None = None) -> Server:
+    """This checkout's registry with the settings that users get, on `folder`/store."""
+    port = free_port()
+    store = folder / "store"
+    store.mkdir(exist_ok=True)
+    env = {
+        "PYTHONPATH": str(ROOT),
+        "SETTINGS_FLAVOR": "local",
+        "STORAGE_PATH": str(store),
+        "REGISTRY_HOST": HOST,
+        "REGISTRY_PORT": str(port),
+    }
+    if workers is not None:
+        env["GUNICORN_WORKERS"] = str(workers)
+    command = [sys.executable, "-m", "v1registry", "serve"]
+    return Server(name, command, env, port, store, folder / f"{name}.log")
+
+
+def go(folder: Path) -> Server:
+    """Debian's docker-registry, the v2 registry in Go."""
+    binary = _find("docker-registry")
+    port = free_port()
+    store = folder / "go"
+    store.mkdir()
+    config = folder / "go.yml"
+    config.write_text(_GO.format(store=store, host=HOST, port=port))
+    return Server("go", [binary, "serve", str(config)], {}, port, store, folder / "go.log")
+
+
+def nginx(folder: Path, name: str = "nginx", workers: int | None = None) -> Server:
+    """nginx sending the very files of our store."""
+    binary = _find("nginx")
+    port = free_port()
+    own = folder / name
+    own.mkdir()
+    config = own / "conf"
+    config.write_text(
+        _NGINX.format(
+            folder=own,
+            store=folder / "store",
+            host=HOST,
+            port=port,
+            workers=workers or "auto",
+            # As root it would change to a user who may not enter our folder.
+            user="user root;" if os.geteuid() == 0 else "",
+        )
+    )
+    command = [binary, "-p", str(own), "-e", str(own / "error.log"), "-c", str(config)]
+    return Server(name, command, {}, port, folder / "store", own / "log")
+
+
+def _find(program: str) -> str:
+    # Debian keeps nginx where only root's PATH looks.
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise Unavailable(f"{program} is not installed")
+    return found
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as sock:
+        sock.bind((HOST, 0))
+        return int(sock.getsockname()[1])
