@@ -66,7 +66,7 @@ class SteppingStorage(MemoryStorage):
     def get(self, key: str) -> bytes:
         return self._do(MemoryStorage.get, key)
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         self._do(MemoryStorage.put, key, data)
 
     def create(self, key: str, data: bytes) -> bool:
@@ -80,7 +80,7 @@ class SteppingStorage(MemoryStorage):
     def list(self, folder: str) -> Iterator[Entry]:
         return iter(self._do(_list, folder))
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, durable: bool = True) -> None:
         self._do(MemoryStorage.delete, key)
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:

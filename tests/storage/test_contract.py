@@ -31,6 +31,16 @@ def test_put_get_replace(storage: Storage) -> None:
     assert storage.stat("a/b/c").size == 5
 
 
+def test_put_all_in_order(storage: Storage) -> None:
+    storage.put_all({"a/one": b"1", "b/two": b"2", "a/three": b"3"})
+    assert [storage.get(key) for key in ("a/one", "b/two", "a/three")] == [b"1", b"2", b"3"]
+    storage.put_all({})
+    storage.put("a/one", b"4", durable=False)
+    storage.delete("b/two", durable=False)
+    assert storage.get("a/one") == b"4"
+    assert not exists(storage, "b/two")
+
+
 @pytest.mark.parametrize("key", ["a", "a/b", "a/b/c/d"])
 def test_missing_keys(storage: Storage, key: str) -> None:
     storage.put("a/b/c", b"x")

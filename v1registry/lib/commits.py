@@ -60,7 +60,7 @@ class Commits:
         mark = keys.image(image_id, "_inprogress")
         if not exists(self._storage, mark):
             # a record is noticed by its mark, should we end before carrying it out
-            self._storage.put(mark, b"true")
+            self._storage.put(mark, b"true", durable=False)
         self._storage.create(keys.image(image_id, "_commit"), documents.dump(asdict(record)))
         if not self.settle(image_id):
             raise Failure(*errors.IMAGE_LOST)
@@ -87,11 +87,21 @@ class Commits:
         except NotFound:
             if not self._is_in_place(layer, record.size):
                 raise Lost(image_id) from None
-        self._place(image_id, "json", self._json(image_id, record))
-        self._place(image_id, "ancestry", documents.dump(record.ancestry))
-        self._place(image_id, "_checksum", documents.dump(record.checksums))
-        self._storage.delete(keys.image(image_id, "_inprogress"))
-        self._storage.delete(keys.pushed_json(image_id, record.json))
+        parts = {
+            "json": self._json(image_id, record),
+            "ancestry": documents.dump(record.ancestry),
+            "_checksum": documents.dump(record.checksums),
+        }
+        self._storage.put_all(
+            {
+                keys.image(image_id, part): data
+                for part, data in parts.items()
+                if self._get(image_id, part) != data
+            }
+        )
+        # Should a power cut bring these back, the next reader does this once more.
+        self._storage.delete(keys.image(image_id, "_inprogress"), durable=False)
+        self._storage.delete(keys.pushed_json(image_id, record.json), durable=False)
 
     def _json(self, image_id: ImageId, record: Record) -> bytes:
         """The record's JSON: where it was staged, or already in place."""
@@ -102,10 +112,6 @@ class Commits:
             if data is None or hashlib.sha256(data).hexdigest() != record.json:
                 raise Lost(image_id) from None
             return data
-
-    def _place(self, image_id: ImageId, part: str, data: bytes) -> None:
-        if self._get(image_id, part) != data:
-            self._storage.put(keys.image(image_id, part), data)
 
     def _get(self, image_id: ImageId, part: str) -> bytes | None:
         try:

@@ -92,7 +92,8 @@ class Copies:
         data = documents.dump(asdict(copy))
         token = hashlib.sha256(data).hexdigest()[:16]
         try:
-            self._storage.put(keys.pushed_copy(image_id, token), data)
+            # a push does not outlive a power cut anyway: its connections do not
+            self._storage.put(keys.pushed_copy(image_id, token), data, durable=False)
         except BaseException:
             if copy.handle is not None:
                 self._storage.abandon(copy.handle)

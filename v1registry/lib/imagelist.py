@@ -14,7 +14,7 @@ from typing import Any
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
-from v1registry.storage import Storage
+from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound
 
 Item = dict[str, Any]  # {"id": ..., "checksum"?: ..., "Tag"?: ...}
@@ -45,10 +45,12 @@ class ImageLists:
         new = _parse(data)
         stored = self._stored(repository)
         known = {item["id"]: item for item in _fold(stored or [])}
+        entries = {}
         for item in _fold(new):
             before = known.get(item["id"])
             if before is None or ("checksum" in item and "checksum" not in before):
-                self._storage.put(_entry_key(repository, item["id"]), documents.dump(item))
+                entries[_entry_key(repository, item["id"])] = documents.dump(item)
+        self._storage.put_all(entries)
         self._rewrite(repository, new, stored)
 
     def _rewrite(
@@ -93,7 +95,7 @@ class ImageLists:
 
 
 def _entry_key(repository: RepositoryName, image_id: str) -> str:
-    return f"{repository.folder}/_index_entries/{image_id}"
+    return f"{repository.folder}/{keys.index_entry(image_id)}"
 
 
 def _parse(data: bytes) -> list[Item]:

@@ -81,14 +81,15 @@ class Repositories:
             raise Failure(*errors.IMAGE_NOT_FOUND)
         self._images.get(ImageId(value))
         folder = repository.folder
-        self._storage.put(f"{folder}/{keys.tag(tag)}", value.encode("ascii"))
         metadata = documents.dump(metadata_of(agent))
+        values = {f"{folder}/{keys.tag(tag)}": value.encode("ascii")}
         key = f"{folder}/{keys.tag_metadata(tag)}"
         if self._image_id(key) is None:
             # else it is the file of tag `x_json`, where the metadata of `_x` would lie
-            self._storage.put(key, metadata)
+            values[key] = metadata
         if tag == "latest":
-            self._storage.put(f"{folder}/json", metadata)
+            values[f"{folder}/json"] = metadata
+        self._storage.put_all(values)
 
     def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
         """Raise Failure 404 if there is no such tag."""

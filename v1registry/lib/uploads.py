@@ -54,7 +54,7 @@ class Uploads:
         if self._images.find(image_id) is not None:
             raise Failure(*errors.IMAGE_EXISTS)
         self._copies.stage_json(image_id, data)
-        self._storage.put(keys.image(image_id, "_inprogress"), b"true")
+        self._storage.put(keys.image(image_id, "_inprogress"), b"true", durable=False)
         if self._commits.settle(image_id):
             # another push was decided since we looked; our mark is away again
             raise Failure(*errors.IMAGE_EXISTS)

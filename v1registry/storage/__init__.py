@@ -3,7 +3,7 @@
 A *key* is a relative path in the 0.x layout (protocol-v1.md section 4), already
 percent-encoded by `storage.keys`: drivers use it as it is. Every write is
 atomic: a reader sees the old bytes or the new ones, never a part. What a method
-has returned from is durable: it survives the loss of power.
+has returned from survives the loss of power, unless asked for less.
 """
 
 from __future__ import annotations
@@ -81,8 +81,16 @@ class Storage(ABC):
         """Return the whole value; for small objects."""
 
     @abstractmethod
-    def put(self, key: str, data: bytes) -> None:
-        """Store a small value, replacing what is there."""
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        """Store a small value, replacing what is there.
+
+        Not `durable`: after a power cut it may not be there; it is never torn.
+        """
+
+    def put_all(self, values: Mapping[str, bytes]) -> None:
+        """Store several small values, in this order; one by one, but cheaper than so."""
+        for key, data in values.items():
+            self.put(key, data)
 
     @abstractmethod
     def create(self, key: str, data: bytes) -> bool:
@@ -101,8 +109,11 @@ class Storage(ABC):
         """Yield the direct children of a folder in no order; nothing if it does not exist."""
 
     @abstractmethod
-    def delete(self, key: str) -> None:
-        """Delete one object; one that is not there is no error."""
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        """Delete one object; one that is not there is no error.
+
+        Not `durable`: after a power cut it may be there again.
+        """
 
     @abstractmethod
     def delete_folder(self, folder: str) -> None:

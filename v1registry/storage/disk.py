@@ -23,7 +23,7 @@ def write_all(descriptor: int, data: Buffer) -> None:
 
 
 def into_place(source: str, target: str, place: Callable[[str, str], None]) -> None:
-    """Give a complete file its name, making folders as needed, and make that durable."""
+    """Give a complete file its name, making folders as needed; the name is not durable yet."""
     folder = os.path.dirname(target)
     for attempt in range(5):
         try:
@@ -34,7 +34,6 @@ def into_place(source: str, target: str, place: Callable[[str, str], None]) -> N
             if attempt == 4 or not os.path.lexists(source):
                 raise
             make_folders(folder)
-    sync_folder(folder)
 
 
 def make_folders(folder: str) -> None:
@@ -49,6 +48,7 @@ def make_folders(folder: str) -> None:
 
 
 def sync_folder(folder: str) -> None:
+    """Make the names in a folder durable."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -14,7 +14,7 @@ import errno
 import os
 import secrets
 import stat as modes
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -143,18 +143,17 @@ class FileStorage(Storage):
 
     # -- writing small values ----------------------------------------------
 
-    def put(self, key: str, data: bytes) -> None:
-        self._offload(self._write, key, data, os.replace)
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        self._offload(self._write_all, {key: data}, durable)
+
+    def put_all(self, values: Mapping[str, bytes]) -> None:
+        self._offload(self._write_all, values, True)
 
     def create(self, key: str, data: bytes) -> bool:
-        try:
-            self._offload(self._write, key, data, os.link)
-        except FileExistsError:
-            return False
-        return True
+        return bool(self._offload(self._create, key, data))
 
-    def delete(self, key: str) -> None:
-        self._offload(self._delete, key)
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        self._offload(self._delete, key, durable)
 
     def delete_folder(self, folder: str) -> None:
         self._offload(self._delete_folder, folder)
@@ -249,7 +248,29 @@ class FileStorage(Storage):
             disk.make_folders(os.path.dirname(path))
             return os.open(path, flags, 0o666)
 
-    def _write(self, key: str, data: bytes, place: Callable[[str, str], None]) -> None:
+    def _write_all(self, values: Mapping[str, bytes], durable: bool) -> None:
+        folders = {}
+        for key, data in values.items():
+            with _Mapped(key):
+                path = self._path(key)
+                self._write(path, data, os.replace)
+                folders[os.path.dirname(path)] = key
+        if durable:
+            for folder, key in folders.items():
+                with _Mapped(key):
+                    disk.sync_folder(folder)
+
+    def _create(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        with _Mapped(key):
+            try:
+                self._write(path, data, os.link)
+            except FileExistsError:
+                return False
+            disk.sync_folder(os.path.dirname(path))
+        return True
+
+    def _write(self, path: str, data: bytes, place: Callable[[str, str], None]) -> None:
         """Write aside, then `place` (os.replace or os.link) under the final name."""
         temporary = os.path.join(self._uploads, f"put-{secrets.token_hex(8)}")
         try:
@@ -259,11 +280,7 @@ class FileStorage(Storage):
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            disk.into_place(temporary, self._path(key), place)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise storage_error(error, key) from error
+            disk.into_place(temporary, path, place)
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -274,15 +291,18 @@ class FileStorage(Storage):
             source = self._staged(handle)
             os.stat(source)  # a missing source must not create the target's folder
             disk.into_place(source, self._path(key), os.replace)
+            disk.sync_folder(os.path.dirname(self._path(key)))
 
-    def _delete(self, key: str) -> None:
+    def _delete(self, key: str, durable: bool) -> None:
         path = self._path(key)
         with _Mapped(key):
             try:
                 os.unlink(path)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return  # no such object; a folder is none
-            disk.sync_folder(self._prune(os.path.dirname(path)))
+            folder = self._prune(os.path.dirname(path))
+            if durable:
+                disk.sync_folder(folder)
 
     def _delete_folder(self, folder: str) -> None:
         """Move the folder aside, so that it goes at once as a whole; then empty it."""

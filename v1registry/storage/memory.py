@@ -63,7 +63,7 @@ class MemoryStorage(Storage):
         data, modified = self._find(key)
         return Stat(len(data), modified)
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         self._objects[key] = (bytes(data), time.time())
 
     def create(self, key: str, data: bytes) -> bool:
@@ -80,7 +80,7 @@ class MemoryStorage(Storage):
         for name, is_folder in children.items():
             yield Entry(name, is_folder)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, durable: bool = True) -> None:
         self._objects.pop(key, None)
 
     def delete_folder(self, folder: str) -> None:
