@@ -1,0 +1,224 @@
+"""Stores in the forms that versions before 0.9.1 wrote (protocol-v1.md section 4), and half pushes.
+
+The tests share a server and write into its store by hand; each has images of its own.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import NamedTuple
+
+import pytest
+
+from tests import raw
+from tests.oldregistry import OldRegistry
+from tests.protocol import engine, seed
+from tests.protocol.engine import Image, image
+from tests.server import Server
+
+
+class Family(NamedTuple):
+    """Three images, each the parent of the next."""
+
+    base: Image
+    child: Image
+    top: Image
+
+
+@pytest.fixture
+def family(request: pytest.FixtureRequest) -> Family:
+    word = request.node.name
+    base = image(f"{word} base")
+    child = image(f"{word} child", base)
+    return Family(base, child, image(f"{word} top", child))
+
+
+def _served(server: Server, made: engine.Image) -> raw.Answer:
+    answer = raw.get(server, made.path("json"))
+    assert (answer.status, answer.body) == (200, made.json), str(answer)
+    assert raw.get(server, made.path("layer")).body == made.layer
+    assert raw.get(server, made.path("ancestry")).json() == list(made.ancestry)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("stored", "header"),
+    [
+        ('["sha256:{0}", "tarsum+sha256:{0}"]', ["sha256:{0}", "tarsum+sha256:{0}"]),
+        ('"sha256:{0}"', ["sha256:{0}"]),
+        ("sha256:{0}", ["sha256:{0}"]),  # R <= 0.6.9
+        ("sha256:{0}\n", ["sha256:{0}"]),  # create_ancestry.py
+        ("tarsum+sha256:{0}\n", ["tarsum+sha256:{0}"]),
+        ("[]", []),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_forms_of_the_checksum(
+    server: Server, family: Family, stored: str | None, header: list[str]
+) -> None:
+    seed.image(server.store, family.base.json, family.base.layer, family.base.ancestry)
+    if stored is not None:
+        (server.store / "images" / family.base.id / "_checksum").write_text(stored.format("0" * 64))
+    answer = _served(server, family.base)
+    assert answer.all("X-Docker-Checksum-Payload") == [text.format("0" * 64) for text in header]
+
+
+def test_missing_ancestry_is_made_from_the_parents(server: Server, family: Family) -> None:
+    for made in (family.base, family.child, family.top):
+        seed.image(
+            server.store, made.json, made.layer, made.ancestry if made is family.base else None, []
+        )
+    assert raw.get(server, family.top.path("ancestry")).json() == list(family.top.ancestry)
+    assert raw.get(server, family.child.path("ancestry")).json() == list(family.child.ancestry)
+    under = image("under", family.top)
+    engine.upload(server, under)
+    assert raw.get(server, under.path("ancestry")).json() == list(under.ancestry)
+
+
+def test_ids_of_sixteen_digits(server: Server, family: Family) -> None:
+    short = "0123456789abcdef"
+    data = json.dumps({"id": short}).encode()
+    seed.image(server.store, data, b"layer", [short], ["sha256:" + "0" * 64])
+    seed.tags(server.store / "repositories/old/short", {"latest": short})
+    assert raw.get(server, f"/v1/images/{short}/json").body == data
+    assert raw.get(server, f"/v1/images/{short}/layer").body == b"layer"
+    assert raw.get(server, "/v1/repositories/old/short/tags").json() == {"latest": short}
+    document = {"id": family.base.id, "parent": short}
+    child = engine.Image(
+        family.base.id, json.dumps(document).encode(), family.base.layer, (family.base.id, short)
+    )
+    engine.upload(server, child)
+    assert OldRegistry(server.store).ancestry(child.id) == [child.id, short]
+
+
+def test_names_encoded_once(server: Server, family: Family) -> None:
+    """R <= 0.8.0 wrote `a/b%2Fc`: read there on a miss; written, it goes to 0.9.1's `a/b%252Fc`."""
+    seed.image(
+        server.store,
+        family.base.json,
+        family.base.layer,
+        family.base.ancestry,
+        [family.base.checksum],
+    )
+    older = server.store / "repositories/a/b%2Fc"
+    seed.tags(older, {"latest": family.base.id, "v1": family.base.id})
+    seed.image_list(older, [{"id": family.base.id}])
+    path = "/v1/repositories/a/b/c"
+    assert raw.get(server, f"{path}/tags").json() == {
+        "latest": family.base.id,
+        "v1": family.base.id,
+    }
+    assert raw.get(server, f"{path}/tags/v1").json() == family.base.id
+    assert raw.get(server, f"{path}/images").json() == [{"id": family.base.id}]
+    engine.push(server, "a/b/c", [family.base, family.child], ["v2"])
+    assert sorted(OldRegistry(server.store).tags("a/b/c")) == ["v2"]
+    assert sorted(raw.get(server, f"{path}/tags").json()) == ["latest", "v1", "v2"]
+    assert {i["id"] for i in raw.get(server, f"{path}/images").json()} == {
+        family.base.id,
+        family.child.id,
+    }
+    engine.expect(raw.delete(server, f"{path}/tags/v1"))
+    assert sorted(raw.get(server, f"{path}/tags").json()) == ["latest", "v2"]
+    engine.expect(raw.delete(server, f"{path}/"))
+    assert raw.get(server, f"{path}/tags").status == 404
+
+
+def test_a_list_with_tags_and_repeated_ids(server: Server, family: Family) -> None:
+    folder = server.store / "repositories/old/list"
+    verbatim = [
+        {"Tag": "latest", "id": family.base.id},
+        {"id": family.base.id},
+        {"Tag": "v1", "id": family.base.id},
+    ]
+    seed.image_list(folder, verbatim)
+    path = "/v1/repositories/old/list/images"
+    assert raw.get(server, path).json() == verbatim
+    engine.expect(raw.put(server, path, json.dumps([{"id": family.child.id}]).encode()), 204)
+    found = raw.get(server, path).json()
+    assert sorted(item["id"] for item in found) == sorted([family.base.id, family.child.id])
+    assert OldRegistry(server.store).index_images("old/list") == found
+
+
+@pytest.mark.parametrize("parts", ["json", "json ancestry", "json ancestry layer", "all"])
+def test_a_push_that_0x_left_half_done(server: Server, family: Family, parts: str) -> None:
+    """0.9.1 wrote in place: half a layer under its final name, and the mark. A re-push heals it."""
+    engine.upload(server, family.base)
+    folder = server.store / "images" / family.child.id
+    folder.mkdir(parents=True)
+    (folder / "_inprogress").write_text("true")
+    (folder / "json").write_bytes(family.child.json)
+    if "ancestry" in parts or parts == "all":
+        (folder / "ancestry").write_text(json.dumps(family.child.ancestry))
+    if "layer" in parts or parts == "all":
+        (folder / "layer").write_bytes(family.child.layer[: len(family.child.layer) // 2])
+    if parts == "all":
+        (folder / "_checksum").write_text('["sha256:' + "0" * 64 + '"]')
+    for part in ("json", "layer", "ancestry", "files"):
+        assert raw.get(server, family.child.path(part)).status == 400
+    engine.push(server, "old/half", [family.base, family.child], ["latest"])
+    _served(server, family.child)
+    assert OldRegistry(server.store).image_problems(family.child.id) == []
+    assert OldRegistry(server.store).checksums(family.child.id).count(family.child.checksum) == 1
+
+
+def test_a_push_begun_with_0x_is_ended_with_ours(server: Server, family: Family) -> None:
+    """The json PUT reached 0.9.1 before the upgrade; layer and checksum come to ours."""
+    engine.upload(server, family.base)
+    seed.image(server.store, family.child.json, None, family.child.ancestry)
+    (server.store / "images" / family.child.id / "_inprogress").write_text("true")
+    engine.expect(raw.put(server, family.child.path("layer"), family.child.layer, chunk=99))
+    sum = {"X-Docker-Checksum-Payload": family.child.checksum}
+    engine.expect(raw.put(server, family.child.path("checksum"), b"", sum))
+    _served(server, family.child)
+    assert OldRegistry(server.store).image_problems(family.child.id) == []
+
+
+def test_an_image_without_layer(server: Server, family: Family) -> None:
+    """Some stores hold them: json and ancestry are served, the layer is not found."""
+    seed.image(server.store, family.base.json, None, family.base.ancestry, [])
+    answer = raw.get(server, family.base.path("json"))
+    assert (answer.status, answer.body) == (200, family.base.json)
+    assert answer.header("X-Docker-Size") is None
+    assert raw.get(server, family.base.path("layer")).status == 404
+
+
+def test_what_0x_writes_meanwhile_counts(server: Server, family: Family) -> None:
+    """Between two of our pushes 0.9.1 rewrote tags and list: nothing of it is overlooked."""
+    engine.push(server, "both/write", [family.base], ["latest"])
+    seed.image(
+        server.store,
+        family.child.json,
+        family.child.layer,
+        family.child.ancestry,
+        [family.child.checksum],
+    )
+    folder = server.store / "repositories/both/write"
+    (folder / "tag_latest").write_text(family.child.id)
+    (folder / "tag_old").write_text(family.child.id)
+    (folder / "_index_images").write_text(
+        json.dumps([{"id": family.child.id}, {"id": family.base.id}])
+    )
+    path = "/v1/repositories/both/write"
+    assert raw.get(server, f"{path}/tags").json() == {
+        "latest": family.child.id,
+        "old": family.child.id,
+    }
+    assert {i["id"] for i in raw.get(server, f"{path}/images").json()} == {
+        family.base.id,
+        family.child.id,
+    }
+    assert raw.get(server, family.child.path("json")).body == family.child.json
+
+
+def test_files_and_diff_left_by_0x(server: Server, family: Family) -> None:
+    """`_files` and `_diff` as 0.9.1's worker wrote them may be served or made anew, never broken."""
+    layer = gzip.compress(engine.tar({"a": b"1"}), mtime=0)
+    made = image("with files", layer=layer)
+    seed.image(server.store, made.json, made.layer, made.ancestry, [made.checksum])
+    rows = [["a", "f", False, 1, 1400000000, 420, 0, 0]]
+    (server.store / "images" / made.id / "_files").write_text(json.dumps(rows))
+    (server.store / "images" / made.id / "_diff").write_text("")  # pending, or cut off
+    assert raw.get(server, made.path("files")).json() == rows
+    assert raw.get(server, made.path("diff")).json()["created"] == {"a": rows[0][1:]}
