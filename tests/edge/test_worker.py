@@ -137,7 +137,7 @@ def test_reload_breaks_no_transfer(tmp_path, big_file):
     with Serving(tmp_path, file=big_file) as edge:
         transfers = Transfers(edge, big_file)
         edge.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: told(edge.get("/facts"))["pid"] != transfers.pid)
+        wait_for(lambda: other_pid(edge, transfers.pid))
         assert transfers.idle_is_closed()
         # The old process is still there, for the two transfers only.
         os.kill(transfers.pid, 0)
@@ -145,6 +145,59 @@ def test_reload_breaks_no_transfer(tmp_path, big_file):
         wait_for(lambda: f"Worker exiting (pid: {transfers.pid})" in edge.log)
         assert edge.get("/facts")[0] == 200
         assert "Traceback" not in edge.log + edge.output.read_text()
+
+
+def test_master_lives_on_while_old_transfers_finish(tmp_path, big_file):
+    with Serving(tmp_path, file=big_file) as edge:
+        transfers = Transfers(edge, big_file)
+        edge.process.send_signal(signal.SIGHUP)
+        second = wait_for(lambda: other_pid(edge, transfers.pid))
+        # A crashed worker is replaced, ...
+        os.kill(second, signal.SIGKILL)
+        third = wait_for(lambda: other_pid(edge, transfers.pid, second))
+        # ... another reload is taken, ...
+        edge.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: other_pid(edge, transfers.pid, second, third))
+        os.kill(transfers.pid, 0)
+        # ... and so is the order to stop, and still nothing is cut.
+        edge.process.send_signal(signal.SIGTERM)
+        transfers.finish()
+        assert edge.process.wait(15) == 0
+
+
+def other_pid(edge, *known):
+    """The process that answers, if it is none of `known`."""
+    try:
+        pid = told(edge.get("/facts"))["pid"]
+    except OSError:
+        return None
+    return pid if pid not in known else None
+
+
+def test_reload_with_a_broken_configuration_changes_nothing(tmp_path):
+    with Serving(tmp_path) as edge:
+        pid = told(edge.get("/facts"))["pid"]
+        good = edge.conf.read_text()
+        for broken in ("import sys; sys.exit('the reason')", "1/0"):
+            edge.conf.write_text(broken)
+            before = edge.log.count("Not reloaded")
+            edge.process.send_signal(signal.SIGHUP)
+            wait_for(lambda n=before: edge.log.count("Not reloaded") > n)
+            assert told(edge.get("/facts"))["pid"] == pid
+        assert "the reason" in edge.log
+        edge.conf.write_text(good)
+        edge.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: other_pid(edge, pid))
+
+
+def test_reloads_faster_than_workers_start(tmp_path):
+    """No worker may miss the order to stop because it was not yet listening for it."""
+    with Serving(tmp_path, workers=2) as edge:
+        for number in range(8):
+            edge.process.send_signal(signal.SIGHUP)
+            wait_for(lambda n=number: edge.log.count("Handling signal: hup") > n)
+        edge.process.send_signal(signal.SIGTERM)
+        assert edge.process.wait(30) == 0
 
 
 def test_stop_breaks_no_transfer(tmp_path, big_file):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import ssl
 import time
 from datetime import datetime
@@ -44,6 +45,7 @@ from v1registry.edge.connection import (
     throw_if_waiting,
 )
 from v1registry.edge.log import client_address, sane_request_id
+from v1registry.edge.master import HELD_WHILE_STARTING
 from v1registry.edge.send import Truncated
 from v1registry.edge.settings import stall_timeout
 from v1registry.edge.sockets import EdgeTLSSocket, abort, peek
@@ -64,6 +66,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.request_ids = map(partial(_request_id, prefix), itertools.count())
         self.tls: ssl.SSLContext | None = None
         super().init_process()
+
+    def init_signals(self) -> None:
+        """Handle signals from here on, those that came since the fork too."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_WHILE_STARTING)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: finish what runs, take nothing new."""
