@@ -1,0 +1,244 @@
+"""Many clients push at once, over several worker processes, and all whose bytes are right succeed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests import raw
+from tests.faults.engine import (
+    Engine,
+    PushedImage,
+    check_store,
+    image_id,
+    leftovers,
+    make_image,
+    make_tar,
+    run_all,
+    squeeze,
+)
+from tests.server import Server
+from v1registry.lib.imagelist import ImageLists
+from v1registry.lib.names import RepositoryName
+from v1registry.storage.file import FileStorage
+
+CLIENTS = 24
+MISMATCH = {"error": "Checksum mismatch"}
+CLOSED = {"error": "Cannot set this image checksum"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("many") / "store", workers=3) as running:
+        yield running
+
+
+def copies(name: str, count: int, size: int = 200_000) -> list[PushedImage]:
+    """One image as `count` clients have it: the same tar, gzip bytes of each one's own."""
+    tar = make_tar(len(name), size)
+    return [make_image(name, squeeze(tar, number)) for number in range(count)]
+
+
+def parts(store: Path, one: str) -> dict[str, tuple[bytes, int]]:
+    """Contents and change time of all files of an image."""
+    folder = store / "images" / one
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+def whole_copy(server: Server, images: list[PushedImage]) -> PushedImage:
+    """The one of `images` that the server holds and serves, whole."""
+    one = images[0].id
+    view = check_store(server.store)
+    assert view.problems == []
+    stayed = [i for i in images if hashlib.sha256(i.layer).hexdigest() == view.finished[one]]
+    document = raw.get(server, f"/v1/images/{one}/json")
+    stayed = [i for i in stayed if i.json == document.body]
+    assert len(stayed) == 1
+    assert document.all("X-Docker-Checksum-Payload") == [stayed[0].checksum]
+    assert raw.get(server, f"/v1/images/{one}/layer").body == stayed[0].layer
+    assert json.loads(raw.get(server, f"/v1/images/{one}/ancestry").body)[0] == one
+    return stayed[0]
+
+
+def test_all_clients_of_one_image_are_told_success(server: Server):
+    images = copies("free", CLIENTS)
+    told = run_all([partial(Engine(server, "many/free").push_image, image) for image in images])
+    assert set(told) <= {"pushed", "exists"}
+    assert "pushed" in told
+    whole_copy(server, images)
+
+
+def test_in_step_nobody_is_told_that_it_exists(server: Server):
+    """All JSONs come before the first layer, all layers before the first checksum."""
+    variants = ("", "another engine's JSON")
+    tar = make_tar(7, 150_000)
+    images = [
+        make_image("in step", squeeze(tar, n), comment=variants[n % 2]) for n in range(CLIENTS)
+    ]
+    step = threading.Barrier(CLIENTS, timeout=60)
+
+    def push(image: PushedImage) -> list[int]:
+        engine, statuses = Engine(server, "many/step"), []
+        for act in (engine.put_json, engine.put_layer, engine.put_checksum):
+            step.wait()
+            statuses.append(act(image).status)
+        return statuses
+
+    told = run_all([partial(push, image) for image in images])
+    assert told == [[200, 200, 200]] * CLIENTS
+    stayed = whole_copy(server, images)
+    assert not [name for name in leftovers(server.store) if f"{stayed.id}%2Flayer" in name]
+
+
+def test_a_finished_image_never_changes(server: Server):
+    images = copies("finished", 4)
+    engine = Engine(server, "many/finished")
+    assert engine.push_image(images[0]) == "pushed"
+    before = parts(server.store, images[0].id)
+
+    for image in images[1:]:
+        answer = engine.put_json(image)
+        assert (answer.status, answer.json()) == (409, {"error": "Image already exists"})
+        assert engine.put_layer(image).status == 200
+        assert engine.put_checksum(image).status == 200
+    assert engine.put_checksum(images[0]).status == 200
+    never_sent = copies("finished", 5)[4]
+    answer = engine.put_checksum(never_sent)
+    assert (answer.status, answer.json()) == (409, CLOSED)
+
+    assert parts(server.store, images[0].id) == before
+    assert whole_copy(server, images) is images[0]
+    assert not [name for name in leftovers(server.store) if images[0].id + "%2Flayer" in name]
+
+
+def test_late_pushers_of_an_image_that_finishes_meanwhile(server: Server):
+    """JSON before, layer and checksum after another client has finished the image."""
+    early, late, half = copies("late", 3)
+    engine = Engine(server, "many/late")
+    assert engine.put_json(late).status == 200
+    assert engine.put_json(half).status == 200
+    assert engine.put_layer(half).status == 200
+    assert engine.push_image(early) == "pushed"
+    assert engine.put_layer(late).status == 200
+    assert engine.put_checksum(late).status == 200
+    assert engine.put_checksum(half).status == 200
+    assert whole_copy(server, [early, late, half]) is early
+
+
+def test_damaged_pushers_never_succeed(server: Server):
+    images = copies("damaged", CLIENTS)
+    step = threading.Barrier(CLIENTS, timeout=60)
+
+    def push(number: int) -> tuple[int, object]:
+        image, engine = images[number], Engine(server, "many/damaged")
+        damaged = number % 3 == 0
+        sent = image.layer[:-1] + bytes([image.layer[-1] ^ 1]) if damaged else image.layer
+        step.wait()
+        answer = engine.put_json(image)
+        if answer.status == 409 and not damaged:
+            return 200, True  # what engines make of it
+        engine.put_layer(make_image("damaged", sent))
+        answer = engine.put_checksum(image)
+        return answer.status, answer.json()
+
+    told = run_all([partial(push, number) for number in range(CLIENTS)])
+    for number, answer in enumerate(told):
+        if number % 3:
+            assert answer == (200, True)
+        else:
+            assert answer in ((400, MISMATCH), (409, CLOSED))
+    whole_copy(server, [image for number, image in enumerate(images) if number % 3])
+
+
+def test_only_damaged_pushers_leave_the_image_open(server: Server):
+    image = copies("open", 1)[0]
+    engine = Engine(server, "many/open")
+    assert engine.put_json(image).status == 200
+    answer = engine.put_checksum(image)
+    assert answer.status == 400
+    assert engine.put_layer(make_image("open", image.layer[:-1])).status == 200
+    answer = engine.put_checksum(image)
+    assert (answer.status, answer.json()) == (400, MISMATCH)
+    answer = raw.get(server, f"/v1/images/{image.id}/json")
+    assert answer.status == 400
+    assert check_store(server.store).problems == []
+    assert engine.push_image(image) == "pushed"
+    assert whole_copy(server, [image]) is image
+
+
+def test_one_list_of_many_pushes_holds_all_ids(server: Server):
+    groups = [
+        [make_image(f"listed-{n}-{m}", squeeze(make_tar(n, 2000), m)) for m in range(2)]
+        for n in range(16)
+    ]
+
+    def push(number: int) -> None:
+        Engine(server, "many/listed").push(groups[number], tag=f"t{number}")
+
+    run_all([partial(push, number) for number in range(len(groups))])
+    wanted = {image.id for group in groups for image in group}
+    answer = raw.get(server, "/v1/repositories/many/listed/images")
+    assert {item["id"] for item in answer.json()} == wanted
+    view = check_store(server.store)
+    assert view.problems == []
+    assert view.lists["many/listed"] == wanted  # as 0.x reads it
+    tags = raw.get(server, "/v1/repositories/many/listed/tags").json()
+    assert tags == {f"t{n}": group[-1].id for n, group in enumerate(groups)}
+
+
+def merge_lists(root: str, process: int, count: int) -> None:
+    """What one process of many does to the list of `team/app`."""
+    lists = ImageLists(FileStorage(root))
+    repository = RepositoryName.parse("team/app")
+    for number in range(count):
+        item = {"id": image_id(f"{process}-{number}"), "Tag": "latest"}
+        if number % 2:
+            item["checksum"] = f"tarsum+sha256:{process}-{number}"
+        lists.update(repository, json.dumps([item, {"id": image_id("common")}]).encode())
+
+
+def test_processes_that_rewrite_one_list_lose_nothing(store: Path):
+    processes, count = 8, 8
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context) as pool:
+        runs = [pool.submit(merge_lists, str(store), p, count) for p in range(processes)]
+        for run in runs:
+            run.result(timeout=100)
+
+    wanted = {image_id(f"{p}-{n}") for p in range(processes) for n in range(count)}
+    wanted.add(image_id("common"))
+    as_0x = json.loads((store / "repositories" / "team" / "app" / "_index_images").read_bytes())
+    assert {item["id"] for item in as_0x} == wanted
+    assert len(as_0x) == len(wanted)
+    ours = ImageLists(FileStorage(store)).get(RepositoryName.parse("team/app"))
+    assert {item["id"] for item in ours} == wanted
+    sums = {item["id"]: item.get("checksum") for item in ours}
+    for process in range(processes):
+        for number in range(1, count, 2):
+            assert sums[image_id(f"{process}-{number}")] == f"tarsum+sha256:{process}-{number}"
+
+
+def test_children_of_a_base_that_is_pushed_at_once(server: Server):
+    """Each client pushes the common base and a child of its own."""
+    bases = copies("base", 12, size=50_000)
+
+    def push(number: int) -> None:
+        base = bases[number]
+        child = make_image(f"child-{number}", squeeze(make_tar(number, 5000), 0), base)
+        Engine(server, f"many/child-{number}").push([base, child], tag="latest")
+
+    acts: list[Callable[[], None]] = [partial(push, number) for number in range(len(bases))]
+    run_all(acts)
+    stayed = whole_copy(server, bases)
+    for number in range(len(bases)):
+        pulled = Engine(server, f"many/child-{number}").pull("latest")
+        assert list(pulled) == [stayed.id, image_id(f"child-{number}")]
+        assert pulled[stayed.id] == (stayed.json, stayed.layer)

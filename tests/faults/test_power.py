@@ -1,0 +1,136 @@
+"""The power goes while clients push: every push whose checksum PUT was answered 200 is whole."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import raw
+from tests.faults.engine import Engine, Promises, check_store, make_image, make_tar, squeeze
+from tests.faults.machine import Disk
+from tests.faults.pushers import OTHERS, SAME, Pushers
+from tests.needs import needs
+from tests.server import Server
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(tmp_path)
+    disk.mount()
+    try:
+        yield disk
+    finally:
+        disk.unmount()
+
+
+def lose_power(disk: Disk, rounds: int, seed: int) -> None:
+    store = disk.mount_point / "store"
+    chance = random.Random(seed)
+    promises = Promises()
+    finished: dict[str, str] = {}
+    answered = 0
+    for number in range(rounds):
+        with Server(store, workers=2) as server:
+            _serves(server, promises)
+            with Pushers(server, f"{seed} {number}", promises, again=False):
+                time.sleep(chance.uniform(0.3, 1.5))
+                disk.lose_power()
+                server.kill()
+        disk.unmount()
+        disk.mount()
+
+        view = check_store(store)
+        assert view.problems == [], f"round {number}"
+        assert view.broken_promises(promises) == [], f"round {number}"
+        for one, layer in finished.items():
+            assert view.finished.get(one) == layer, f"{one} was finished and has changed"
+        finished = view.finished
+        answered += len(promises.finished)
+    assert answered > rounds, "the power went before anything was pushed"
+
+    with Server(store) as server:
+        _serves(server, promises)
+        image = make_image("afterwards", squeeze(make_tar(1, 100_000), 0))
+        engine = Engine(server, "power/afterwards")
+        engine.push([image], "latest")
+        assert engine.pull("latest") == {image.id: (image.json, image.layer)}
+
+
+def _serves(server: Server, promises: Promises) -> None:
+    """All that was answered, over HTTP: images whole, tags pointing to them."""
+    for one in promises.finished:
+        answer = raw.get(server, f"/v1/images/{one}/json")
+        assert answer.status == 200, f"{one}: {answer}"
+    for (repository, tag), one in promises.tags.items():
+        answer = raw.get(server, f"/v1/repositories/{repository}/tags/{tag}")
+        assert answer.json() == one
+    for (repository, tag), one in list(promises.tags.items())[-(SAME + OTHERS) :]:
+        assert one in Engine(server, repository).pull(tag)
+
+
+def _seed() -> int:
+    seed = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().getrandbits(32))
+    sys.stdout.write(f"FAULTS_SEED={seed}\n")  # shown when the test fails
+    return seed
+
+
+@needs("xfs")
+def test_power_goes_five_times(disk: Disk):
+    lose_power(disk, 5, _seed())
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+@needs("xfs")
+def test_power_goes_thirty_times(disk: Disk):
+    lose_power(disk, 30, _seed())
+
+
+@needs("xfs")
+def test_a_disk_that_is_gone_is_a_clear_error(disk: Disk):
+    image = make_image("gone", squeeze(make_tar(1, 300_000), 0))
+    other = make_image("other", image.layer)
+    with Server(disk.mount_point / "store", env={"CACHE_MEMORY": "0"}) as server:
+        engine = Engine(server, "power/gone")
+        engine.push([image], "latest")
+        assert engine.put_json(other).status == 200
+        disk.lose_power()
+        answers = [
+            engine.put_json(image),
+            engine.put_layer(other),
+            engine.put_checksum(other),
+            raw.get(server, f"/v1/images/{image.id}/json"),
+            raw.get(server, f"/v1/images/{image.id}/layer"),
+            raw.get(server, "/v1/repositories/power/gone/tags"),
+            raw.get(server, "/v1/repositories/power/gone/images"),
+            raw.put(server, "/v1/repositories/power/gone/images", b"[]"),
+        ]
+        for answer in answers:
+            assert (answer.status, list(answer.json())) == (503, ["error"])
+            assert answer.header("Retry-After")
+        assert raw.get(server, "/v1/_status").status == 503
+        assert raw.get(server, "/v1/_ping").status == 200
+
+
+@needs("xfs")
+def test_the_disk_does_lose_what_is_not_synced(disk: Disk):
+    """Or else the other tests would prove nothing."""
+    synced, renamed = disk.mount_point / "synced", disk.mount_point / "renamed"
+    with synced.open("wb") as file:
+        file.write(b"kept")
+        file.flush()
+        os.fsync(file.fileno())
+    unsynced = disk.mount_point / "unsynced"
+    unsynced.write_bytes(b"lost")
+    unsynced.rename(renamed)
+    disk.lose_power()
+    disk.unmount()
+    disk.mount()
+    assert synced.read_bytes() == b"kept"
+    assert not renamed.exists() or renamed.read_bytes() == b""
