@@ -1,0 +1,374 @@
+"""Files, flavors, inheritance and variables; and the files of 0.x as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.config.texts import BASE
+from v1registry.config import ConfigError, load_config
+from v1registry.config.load import PROJECT, Document, find
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "config"
+SAMPLE = FIXTURES / "original-sample.yml"
+
+# -- the files of 0.x ---------------------------------------------------------------------------
+
+INDEX = "index_endpoint: has no effect: a standalone registry asks no index"
+DATABASE = (
+    "sqlalchemy_index_database: has no effect: the built-in search reads the store and needs no"
+    " database"
+)
+TEMPORARY = (
+    "storage_path: /tmp/registry lies in a temporary folder: images may vanish at the next restart"
+)
+
+
+@pytest.mark.parametrize(
+    ("flavor", "path", "level", "search", "warnings"),
+    [
+        ("local", "/tmp/registry", "info", False, [INDEX, DATABASE, TEMPORARY]),
+        ("dev", "/tmp/registry", "debug", True, [INDEX, DATABASE, TEMPORARY]),
+        ("test", "./tmp/test", "debug", True, [INDEX, DATABASE]),
+    ],
+)
+def test_original_sample_starts(monkeypatch, flavor, path, level, search, warnings):
+    monkeypatch.chdir("/etc")  # ./tmp/test must not lie in a temporary folder by chance
+    config = load_config(SAMPLE, {"SETTINGS_FLAVOR": flavor})
+    assert config.storage == {
+        "storage": "local",
+        "storage_path": path,
+        "nginx_x_accel_redirect": None,
+    }
+    assert (config.flavor, config.loglevel, config.search_backend) == (flavor, level, search)
+    assert config.issue == '"docker-registry server"'
+    assert list(config.warnings) == [f"{flavor}.{text}" for text in warnings]
+
+
+@pytest.mark.parametrize(
+    ("flavor", "driver"),
+    [
+        ("s3", "s3"),
+        ("cloudfronts3", "s3"),
+        ("azureblob", "azureblob"),
+        ("ceph-s3", "s3"),
+        ("gcs", "gcs"),
+        ("swift", "swift"),
+        ("glance", "glance"),
+        ("openstack", "glance"),
+        ("glance-swift", "glance"),
+        ("openstack-swift", "glance"),
+        ("elliptics", "elliptics"),
+        ("oss", "alioss"),
+        ("prod", "s3"),
+    ],
+)
+def test_original_sample_names_missing_drivers(flavor, driver):
+    with pytest.raises(ConfigError) as caught:
+        load_config(SAMPLE, {"SETTINGS_FLAVOR": flavor})
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{SAMPLE}:")
+    assert line.endswith(
+        f"{flavor}.storage: driver {driver!r} is not available in this version"
+        " (there are: file, local, memory)"
+    )
+
+
+def test_every_flavor_of_the_sample_is_looked_at_above():
+    assert len(Document(SAMPLE).flavors) == 16
+
+
+def test_environment_of_a_0x_deployment():
+    environ = {
+        "SETTINGS_FLAVOR": "local",
+        "STORAGE_PATH": "/srv/registry",
+        "LOGLEVEL": "WARN",
+        "DEBUG": "1",
+        "SEARCH_BACKEND": "sqlalchemy",
+        "NEW_RELIC_LICENSE_KEY": "0123",
+        "SMTP_HOST": "mail.example.org",
+        "BUGSNAG": "4567",
+        "CACHE_REDIS_HOST": "redis",
+        "CACHE_LRU_REDIS_HOST": "redis",
+        "MIRROR_SOURCE": "https://registry-1.docker.io",
+        "CORS_ORIGINS": "'*'",
+        "DISABLE_TOKEN_AUTH": "true",
+        "STORAGE_REDIRECT": "true",
+        "PRIVILEGED_KEY": "/key.pem",
+    }
+    config = load_config(SAMPLE, environ)
+    assert config.storage["storage_path"] == "/srv/registry"
+    assert (config.loglevel, config.debug, config.search_backend) == ("warn", True, True)
+    assert [text.partition(": ")[0] for text in config.warnings] == [
+        "local.index_endpoint",
+        "local.privileged_key",
+        "local.sqlalchemy_index_database",
+        "local.mirroring",
+        "local.cache",
+        "local.cache_lru",
+        "local.email_exceptions",
+        "local.bugsnag",
+        "local.cors",
+        "variable NEW_RELIC_LICENSE_KEY",
+        "local.disable_token_auth",
+        "local.storage_redirect",
+    ]
+
+
+def test_bugsnag_new_relic_and_elliptics_start():
+    config = load_config(FIXTURES / "everything-on.yml", {}, "prod")
+    assert [text.partition(": ")[0].removeprefix("prod.") for text in config.warnings] == [
+        "index_endpoint",
+        "privileged_key",
+        "sqlalchemy_index_database",
+        "mirroring",
+        "cache",
+        "cache_lru",
+        "email_exceptions",
+        "bugsnag",
+        "cors",
+        "newrelic",
+        "secret_key",
+        "disable_token_auth",
+        "search_backend",
+        "storage_redirect",
+    ]
+    assert config.storage["nginx_x_accel_redirect"] == "/layers/"
+    assert config.search_backend is True
+    assert config.extensions["acme"]["anything"] == ["goes", {"here": True}]
+    with pytest.raises(ConfigError, match="driver 'elliptics' is not available"):
+        load_config(FIXTURES / "everything-on.yml", {}, "elliptics")
+
+
+def test_common_of_0_6_9_is_merged_below():
+    config = load_config(FIXTURES / "r069.yml", {})
+    assert config.storage["storage_path"] == "/srv/dev"
+    assert config.loglevel == "debug"  # the flavor's own, not common's
+    assert [text.partition(": ")[0] for text in config.warnings] == [
+        "dev.cache_lru",
+        "dev.smtp_host",
+        "dev.from_addr",
+        "dev.to_addr",
+    ]
+
+
+def test_common_is_not_merged_where_the_flavor_inherits(load):
+    text = """
+    common:
+        loglevel: error
+    base: &base
+        standalone: true
+        storage: memory
+    dev:
+        <<: *base
+    """
+    assert load(text).loglevel == "info"
+
+
+# -- the file and the flavor ----------------------------------------------------------------------
+
+
+def test_dev_is_the_default_flavor(load):
+    assert load(BASE).flavor == "dev"
+    assert load(BASE, {"SETTINGS_FLAVOR": ""}).flavor == "dev"
+
+
+def test_missing_flavor_names_those_there_are(problems):
+    text = "common: {}\none: {}\ntwo: {}\n"
+    [(key, _, reason)] = problems(text, {"SETTINGS_FLAVOR": "prod"})
+    assert (key, reason) == ("", "no flavor 'prod' (SETTINGS_FLAVOR); there are: one, two")
+
+
+def test_only_the_chosen_flavor_is_checked(load):
+    text = BASE + "prod:\n    storage: s3\n    nonsense: !!int x\n    loglevel: 3\n"
+    assert load(text).flavor == "dev"
+
+
+def test_own_config_is_the_default():
+    assert find({}) == PROJECT / "config.yml"
+    assert load_config(environ={"SETTINGS_FLAVOR": "local"}).flavor == "local"
+
+
+def test_relative_file_in_config_then_in_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environ = {"DOCKER_REGISTRY_CONFIG": "some.yml"}
+    with pytest.raises(ConfigError) as caught:
+        find(environ)
+    assert f"{tmp_path}/config, {tmp_path} (DOCKER_REGISTRY_CONFIG)" in str(caught.value)
+    (tmp_path / "some.yml").write_text(BASE)
+    assert find(environ) == tmp_path / "some.yml"
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "some.yml").write_text(BASE)
+    assert find(environ) == tmp_path / "config" / "some.yml"
+    assert find({"DOCKER_REGISTRY_CONFIG": str(tmp_path / "x.yml")}) == tmp_path / "x.yml"
+
+
+def test_unreadable_files(tmp_path):
+    for file, reason in [
+        (tmp_path / "none.yml", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            load_config(file, {})
+        assert str(caught.value) == f"{file}: cannot be read: {reason}"
+
+
+# -- variables ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "environ", "value"),
+    [
+        ("_env:X", {}, None),
+        ("_env:X", {"X": "host"}, "host"),
+        ("'_env:X:'", {}, None),
+        ("_env:X:host:5000", {}, "host:5000"),
+        ("_env:X:http://a:1/b", {"X": ""}, None),
+        ("_env:X:host", {"X": "~"}, None),
+        ("'_env:X:[a, b]'", {}, "a, b"),
+        ("_env:X", {"X": "'5000'"}, "5000"),
+        # what YAML takes for a number, a date or a boolean is still a name
+        ("_env:X", {"X": "0123"}, "0123"),
+        ("_env:X", {"X": " 2014-01-01 "}, "2014-01-01"),
+        ("_env:X", {"X": "no"}, "no"),
+        # only as a whole scalar
+        ("a_env:X:b", {"X": "c"}, "a_env:X:b"),
+        # what a variable holds is not looked up again
+        ("_env:X", {"X": "_env:Y", "Y": "z"}, "_env:Y"),
+    ],
+)
+def test_variables(load, written, environ, value):
+    config = load(f"{BASE}    registry_endpoints: {written}\n", environ)
+    assert config.registry_endpoints == value
+
+
+def test_variables_in_free_form_values(load):
+    text = f"{BASE}    extensions: {{a: ['_env:X:1'], b: {{c: '_env:Y:{{d: true}}'}}}}\n"
+    config = load(text, {"X": "[2, three]"})
+    assert config.extensions == {"a": [[2, "three"]], "b": {"c": {"d": True}}}
+
+
+def test_variable_is_named_in_errors(problems):
+    text = f"{BASE}    debug: _env:DEBUG:false\n    limits:\n        json: _env:JSON:4MiB\n"
+    assert problems(text, {"DEBUG": "maybe", "JSON": "[1"}) == [
+        ("dev.debug", 5, "must be true or false (variable DEBUG), not 'maybe'"),
+        (
+            "dev.limits.json",
+            7,
+            "not valid YAML: expected ',' or ']', but got '<stream end>' (variable JSON)",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("written", ["'_env:'", "'_env::x'", "'_env:A=B'"])
+def test_reference_without_a_name(problems, written):
+    [(key, line, reason)] = problems(f"{BASE}    issue: {written}\n")
+    assert (key, line) == ("dev.issue", 5)
+    assert reason.startswith("names no variable")
+
+
+def test_variables_cannot_make_objects(problems):
+    hostile = "!!python/object/apply:os.system ['exit 1']"
+    [(key, _, reason)] = problems(f"{BASE}    issue: _env:X\n", {"X": hostile})
+    assert key == "dev.issue"
+    assert "cannot be used here (variable X)" in reason
+
+
+# -- hostile YAML ---------------------------------------------------------------------------------
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ("", "", "must be a mapping of flavors"),
+        ("# nothing", "", "must be a mapping of flavors"),
+        ("- a\n- b\n", "", "must be a mapping of flavors"),
+        ("text", "", "must be a mapping of flavors"),
+        ("a: b: c", "", "not valid YAML: mapping values are not allowed here"),
+        ("a: [", "", "not valid YAML: "),
+        ("dev:\n\t- a", "", "not valid YAML: "),
+        ("dev: *nothing", "", "not valid YAML: found undefined alias 'nothing'"),
+        ("dev: {}\n---\ndev: {}\n", "", "not valid YAML: "),
+        ("dev: \x07", "", "not valid YAML: "),
+        ('dev: "\\UFFFFFFFF"', "", "not valid YAML: "),
+        ("dev: " + "[" * 5000, "", "nested too deeply"),
+        ("? [a]\n: b\n", "", "a key must be a word, not a list or a mapping"),
+        ("dev: {}\ndev: {a: b}\n", "dev", "stands here twice, first in line 1, with another value"),
+        ("dev:", "dev", "must be a mapping"),
+        ("dev: [a]", "dev", "must be a mapping"),
+        ("dev: text", "dev", "must be a mapping"),
+        ("dev: &d {extensions: *d}", "dev", "an anchor refers to itself"),
+        ("dev: &d\n    <<: *d\n", "dev", "an anchor refers to itself"),
+        ("dev: &d {extensions: {x: [1, *d]}}", "dev", "an anchor refers to itself"),
+        (f"{BOMB}dev: {{extensions: *i}}", "dev", "too large"),
+        ("dev: {extensions: " + "[" * 60 + "]" * 60 + "}", "dev", "nested too deeply"),
+        ("dev: {<<: text}", "dev", "<< must name a mapping or a list of them"),
+        ("dev: {? [a] : b}", "dev", "a key must be a word, not a list or a mapping"),
+        ("dev: !!set {a, b}", "dev", "the YAML tag tag:yaml.org,2002:set cannot be used here"),
+        ("dev: {issue: !!python/name:os.system }", "dev.issue", "not a value of the YAML type "),
+        ("dev: {issue: 2014-99-99}", "dev.issue", "not a value of the YAML type timestamp"),
+        ("dev: {issue: !!int x}", "dev.issue", "not a value of the YAML type int"),
+        ("dev: {issue: a, issue: b}", "dev.issue", "stands here twice, first in line 1"),
+    ],
+)
+def test_hostile_yaml(problems, text, key, reason):
+    required = ("dev.standalone", "dev.storage")
+    [(found, _, text)] = [problem for problem in problems(text) if problem[0] not in required]
+    assert found == key
+    assert text.startswith(reason)
+
+
+PIECES = st.sampled_from(
+    ["dev", "common", ":", " ", "\n", "\n    ", "- ", "<<: *a", "&a ", "*a", "{", "}", "[", "]", ",",
+     "_env:X", "_env:Y:", "!!int ", "!!python/name:os ", "storage: local", "standalone: true",
+     "storage_path: /x", "limits", "json", "4MiB", "'", '"', "#", "|", "?", "\t", "0x", "1:2", "~"]
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(pieces=st.lists(PIECES, max_size=30), variable=st.text(max_size=8))
+def test_whatever_the_text_there_is_a_config_or_a_clean_error(tmp_path_factory, pieces, variable):
+    file = tmp_path_factory.getbasetemp() / "fuzz.yml"
+    file.write_text("dev: &a {standalone: true}\n" * (len(pieces) % 2) + "".join(pieces))
+    found = ()
+    try:
+        flavor = load_config(file, {"X": variable, "Y": variable}).flavor
+    except ConfigError as error:
+        found = error.problems
+    assert found or flavor == "dev"
+    assert all(problem.reason for problem in found)
+
+
+def test_not_utf_8_and_too_large(tmp_path):
+    file = tmp_path / "config.yml"
+    file.write_bytes(b"dev: \xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_config(file, {})
+    file.write_bytes(b"#" * (1024 * 1024 + 1))
+    with pytest.raises(ConfigError, match="too large"):
+        load_config(file, {})
+
+
+def test_a_key_said_twice_alike_contradicts_nothing(load):
+    # the original's config_s3.yml does so
+    assert load(f"{BASE}    s3_encrypt: true\n    s3_encrypt: true\n").flavor == "dev"
+
+
+def test_merge_order(load):
+    text = """
+    a: &a {loglevel: error, standalone: true, storage: memory}
+    b: &b {loglevel: warn, debug: true}
+    dev:
+        <<: [*b, *a]
+        debug: false
+    """
+    config = load(text)
+    assert (config.loglevel, config.debug) == ("warn", False)

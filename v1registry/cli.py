@@ -1,0 +1,175 @@
+"""The command `v1registry`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from v1registry import __version__
+from v1registry.config import Config, ConfigError, load_config
+from v1registry.config.load import PROJECT, Document, chosen_flavor, find
+from v1registry.storage.errors import StorageError
+
+
+@click.group()
+@click.version_option(__version__, prog_name="v1registry")
+def main() -> None:
+    """A Docker Registry v1 protocol server. Its configuration: docs/configuration.md."""
+
+
+@main.command("config")
+@click.option("--check", "file", type=click.Path(path_type=Path), help="Check this file instead.")
+@click.option("--flavor", help="The flavor, instead of SETTINGS_FLAVOR or dev.")
+@click.option("--all", "every", is_flag=True, help="Check every flavor of the file.")
+def show_config(file: Path | None, flavor: str | None, every: bool) -> None:
+    """Show the values in effect, secrets masked; or check a file.
+
+    Exit status 1 if there is an error; errors and warnings go to standard error.
+    """
+    if every:
+        _check_all(file)
+    elif file is not None:
+        config = _load(file, flavor)
+        _warn(config.warnings)
+        click.echo(f"{config.file}: flavor {config.flavor} is fine")
+    else:
+        from v1registry.config.show import as_yaml
+
+        config = _load(None, flavor)
+        _warn(config.warnings)
+        click.echo(as_yaml(config), nl=False)
+
+
+@main.command(
+    "serve", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.argument("gunicorn_options", nargs=-1, type=click.UNPROCESSED)
+def serve(gunicorn_options: tuple[str, ...]) -> None:
+    """Serve the registry; further options are handed to gunicorn.
+
+    This process becomes gunicorn's master. The configuration is checked before.
+    """
+    config = _load(None, None)
+    options = [*_gunicorn_options(config), *gunicorn_options]
+    _warn(config.warnings)
+    _check_store(config)
+    settings_file = PROJECT / "gunicorn.conf.py"
+    arguments = ["-m", "gunicorn", "-c", str(settings_file), *options, "wsgi:application"]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, [sys.executable, *arguments], serving_environ(os.environ, Path.cwd()))
+
+
+@main.command("clean")
+@click.option(
+    "--older-than",
+    type=click.IntRange(min=0),
+    metavar="SECONDS",
+    help="Instead of the configured uploads_life.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+def clean(older_than: int | None, as_json: bool) -> None:
+    """Remove what broken pushes left behind and nobody touched for a while.
+
+    Safe at any time, beside running servers; they do it by themselves every clean_interval.
+    """
+    from v1registry.app import build
+
+    config = _load(None, None)
+    age = config.uploads_life if older_than is None else older_than
+    try:
+        report = build(config).cleaner.clean(time.time() - age)
+    except StorageError as error:
+        raise _failure(error) from None
+    click.echo(json.dumps(asdict(report)) if as_json else str(report))
+
+
+def serving_environ(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The environment in which gunicorn finds our `wsgi`, whatever lies in `folder`.
+
+    The working directory stays the caller's, because relative paths in the configuration mean it.
+    Python and gunicorn both put it in front of the module path, where somebody else's wsgi.py
+    would hide ours; unless it is on the path already, so it is put there last.
+    """
+    paths = [str(PROJECT), environ.get("PYTHONPATH", ""), str(folder)]
+    return {
+        **environ,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONSAFEPATH": "1",
+    }
+
+
+def _gunicorn_options(config: Config) -> list[str]:
+    """GUNICORN_OPTS; and every variable is looked at, so that a bad one is told before gunicorn."""
+    from v1registry.edge.settings import SettingsError, extra_options, settings
+
+    try:
+        settings(os.environ, config)
+        return extra_options(os.environ)
+    except SettingsError as error:
+        raise _failure(error) from None
+
+
+def _check_store(config: Config) -> None:
+    """Say it before gunicorn starts if the store is not ours; unless another user will serve."""
+    from v1registry.storage import load
+
+    if os.geteuid() == 0 and os.environ.get("GUNICORN_USER"):
+        return  # each worker looks for itself
+    try:
+        load(config.storage, lambda function, *arguments: function(*arguments)).prepare()
+    except StorageError as error:
+        raise _failure(error) from None
+
+
+def _load(file: Path | None, flavor: str | None) -> Config:
+    try:
+        return load_config(file, os.environ, flavor)
+    except ConfigError as error:
+        raise _failure(error) from None
+
+
+def _check_all(file: Path | None) -> None:
+    try:
+        document = Document(file or find(os.environ))
+    except ConfigError as error:
+        raise _failure(error) from None
+    failed = False
+    for flavor in document.flavors:
+        try:
+            config = document.config(flavor, os.environ)
+        except ConfigError as error:
+            failed = True
+            _complain(error)
+            continue
+        _warn(config.warnings)
+        chosen = " (chosen)" if flavor == chosen_flavor(os.environ) else ""
+        click.echo(f"{document.file}: flavor {flavor} is fine{chosen}")
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _failure(error: Exception) -> click.exceptions.Exit:
+    _complain(error)
+    return click.exceptions.Exit(1)
+
+
+def _complain(error: Exception) -> None:
+    for line in str(error).splitlines():
+        click.echo(f"v1registry: {line}", err=True)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for text in warnings:
+        click.echo(f"v1registry: warning: {text}", err=True)
+
+
+if __name__ == "__main__":
+    main(prog_name="v1registry")

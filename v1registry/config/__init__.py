@@ -1,0 +1,12 @@
+"""The configuration: config.yml and the environment, checked against one table of options.
+
+`load_config()` returns a frozen `Config` or raises `ConfigError`, which lists all that is wrong.
+"""
+
+from __future__ import annotations
+
+from v1registry.config.errors import ConfigError, Problem
+from v1registry.config.load import load_config
+from v1registry.config.schema import Config, Limits, Tls
+
+__all__ = ["Config", "ConfigError", "Limits", "Problem", "Tls", "load_config"]

@@ -1,0 +1,188 @@
+"""One flavor's values, held against the table of options."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from v1registry.config import legacy
+from v1registry.config.drivers import STORAGE
+from v1registry.config.errors import Problem
+from v1registry.config.options import TEXTUAL, Option
+from v1registry.config.reader import Path, Place
+from v1registry.config.schema import GROUPS, OPTIONS, Config
+
+Drivers = Mapping[str, tuple[Option, ...]]
+
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")
+
+
+class Checker:
+    """Checks one flavor; `problems` and `warnings` hold what it found."""
+
+    def __init__(
+        self,
+        flavor: str,
+        values: Mapping[str, Any],
+        places: Mapping[Path, Place],
+        drivers: Drivers,
+    ) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self._flavor = flavor
+        self._values = values
+        self._places = places
+        self._drivers = drivers
+
+    def config(self, file: str, environ: Mapping[str, str]) -> Config | None:
+        """The checked configuration; None if there are problems."""
+        found = self._options(OPTIONS)
+        storage = self._storage()
+        self._unknown_keys()
+        self._contradictions(found)
+        self._dead_keys(environ)
+        self._without_effect(found, storage)
+        if self.problems:
+            return None
+        for group, holder in GROUPS.items():
+            names = [field.name for field in dataclasses.fields(holder)]
+            found[group] = holder(**{name: found.pop(f"{group}.{name}") for name in names})
+        return Config(
+            file=file,
+            flavor=self._flavor,
+            warnings=tuple(self.warnings),
+            storage=MappingProxyType(storage),
+            **found,
+        )
+
+    def _options(self, options: Iterable[Option]) -> dict[str, Any]:
+        return {option.key: self._option(option) for option in options}
+
+    def _option(self, option: Option) -> Any:
+        value, place = self._given(option)
+        try:
+            return option.check(value)
+        except ValueError as error:
+            reason = str(error)
+            if place is not None and place.variable is not None:
+                reason += f" (variable {place.variable})"
+            if value is not None and not option.secret:
+                reason += f", not {_shown(value)}"
+            self._problem(option.key, reason)
+            return None
+
+    def _given(self, option: Option) -> tuple[Any, Place | None]:
+        """The value, null where it or its group is missing, and where it comes from."""
+        value: Any = self._values
+        path = tuple(option.key.split("."))
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        place = self._places.get((self._flavor, *path))
+        text = place.text if place is not None and option.kind in TEXTUAL else None
+        if text is not None and value is not None and not isinstance(value, str | list | dict):
+            # YAML made a number or a date of a variable's text: a folder may be called 2014-01-01
+            value = text.strip()
+        return value, place
+
+    def _storage(self) -> dict[str, Any]:
+        name = self._option(STORAGE)
+        if name is None:
+            return {}
+        driver = name.lower()
+        if driver not in self._drivers:
+            there = ", ".join(sorted(self._drivers))
+            reason = f"driver {name!r} is not available in this version (there are: {there})"
+            self._problem(STORAGE.key, reason)
+            return {}
+        return {STORAGE.key: driver, **self._options(self._drivers[driver])}
+
+    def _unknown_keys(self) -> None:
+        known = {option.key.partition(".")[0] for option in OPTIONS} | legacy.OTHER_DRIVERS
+        known |= {option.key for options in self._drivers.values() for option in options}
+        known |= {dead.key for dead in legacy.DEAD} | {STORAGE.key}
+        for key, value in self._values.items():
+            if key not in known:
+                self._problem(key, f"unknown key{_suggestion(key, known)}")
+            elif key in GROUPS and value is not None:
+                self._unknown_members(key, value)
+
+    def _unknown_members(self, group: str, value: Any) -> None:
+        if not isinstance(value, dict):
+            self._problem(group, f"must be a mapping, not {_shown(value)}")
+            return
+        known = {field.name for field in dataclasses.fields(GROUPS[group])}
+        for name in value:
+            if name not in known:
+                self._problem(f"{group}.{name}", f"unknown key{_suggestion(name, known)}")
+
+    def _contradictions(self, found: Mapping[str, Any]) -> None:
+        if found["standalone"] is False:
+            reason = (
+                "must be true: checking users against an index is not supported in this version,"
+                " and the store is not served openly instead"
+            )
+            self._problem("standalone", reason)
+        given = {key: found[key] for key in ("tls.certificate", "tls.key") if found[key]}
+        for key in ("tls.certificate", "tls.key"):
+            if key in given and not os.path.isfile(given[key]):
+                self._problem(key, f"no such file: {given[key]}")
+            elif given and key not in given:
+                self._problem(key, "must be set, for https needs a certificate and its key")
+
+    def _dead_keys(self, environ: Mapping[str, str]) -> None:
+        for dead in legacy.DEAD:
+            if dead.is_set(self._values.get(dead.key)):
+                self._warn(dead.key, dead.replaced_by)
+        for variable, text in legacy.DEAD_VARIABLES.items():
+            if environ.get(variable):
+                self.warnings.append(f"variable {variable}: {text}")
+
+    def _without_effect(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
+        if self._values.get("disable_token_auth") not in (None, False):
+            self._warn("disable_token_auth", "has no effect: a standalone registry checks no token")
+        if self._values.get("search_backend") not in (None, "", True, False, "sqlalchemy"):
+            self._warn("search_backend", "only the built-in search is there, which is used instead")
+        driver = storage.get("storage")
+        if driver in ("local", "file") and found["storage_redirect"]:
+            text = "has no effect on local files; nginx_x_accel_redirect lets nginx send them"
+            self._warn("storage_redirect", text)
+        if driver == "memory":
+            text = "`memory`: every process has a store of its own and forgets it at its end"
+            self._warn("storage", text)
+        if (root := storage.get("storage_path")) and is_temporary(root):
+            text = f"{root} lies in a temporary folder: images may vanish at the next restart"
+            self._warn("storage_path", text)
+
+    def _problem(self, key: str, reason: str) -> None:
+        place = self._places.get((self._flavor, *key.split(".")))
+        line = place.line if place is not None else None
+        self.problems.append(Problem(f"{self._flavor}.{key}", reason, line))
+
+    def _warn(self, key: str, text: str) -> None:
+        self.warnings.append(f"{self._flavor}.{key}: {text}")
+
+
+def is_temporary(folder: str) -> bool:
+    """Whether a folder lies where systems remove files by age or at restart."""
+    real = os.path.realpath(folder)
+    roots = {root for name in _TEMPORARY for root in (name, os.path.realpath(name))}
+    return any(real == root or real.startswith(f"{root}/") for root in roots)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "this list"
+    word = repr(value)
+    return word if len(word) <= 60 else f"{word[:57]}..."
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    import difflib  # only for who made a mistake
+
+    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.75)
+    return f"; do you mean {close[0]}?" if close else ""

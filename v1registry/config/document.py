@@ -1,0 +1,71 @@
+"""The tables of docs/configuration.md, made from the table of options.
+
+`python -m v1registry.config.document` writes them anew into the file; a test holds it to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import yaml
+
+from v1registry.config import legacy
+from v1registry.config.drivers import FILE, STORAGE
+from v1registry.config.load import PROJECT
+from v1registry.config.options import Option
+from v1registry.config.schema import OPTIONS
+
+_PAGE = PROJECT / "docs" / "configuration.md"
+
+
+def default(option: Option) -> str:
+    """The default as one writes it in YAML; empty for none."""
+    if option.default is None:
+        return ""
+    dumped = yaml.safe_dump(option.default, default_flow_style=True, width=1000)
+    return dumped.removesuffix("\n").removesuffix("\n...")
+
+
+def tables() -> dict[str, str]:
+    """The text between `<!-- NAME -->` and `<!-- end -->` in the page, by NAME."""
+    return {
+        "storage": _options([STORAGE, *FILE]),
+        "options": _options(OPTIONS),
+        "dead": _dead(),
+    }
+
+
+def page(text: str) -> str:
+    """The page with its tables made anew."""
+    for name, table in tables().items():
+        begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}{table}{end}{after}"
+    return text
+
+
+def _options(options: Iterable[Option]) -> str:
+    lines = ["| Option | Kind | Default | Variable | |", "|---|---|---|---|---|"]
+    for option in options:
+        kind = ", ".join(option.choices) if option.choices else option.kind
+        if option.required:
+            kind += ", required"
+        cells = [_code(option.key), kind, _code(default(option)), _code(option.variable or "")]
+        lines.append(f"| {' | '.join(cells)} | {option.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def _dead() -> str:
+    lines = ["| Key of 0.x | In this version |", "|---|---|"]
+    lines += [f"| `{dead.key}` | {dead.replaced_by} |" for dead in legacy.DEAD]
+    lines += [f"| `{name}` (variable) | {text} |" for name, text in legacy.DEAD_VARIABLES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+if __name__ == "__main__":
+    _PAGE.write_text(page(_PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,31 @@
+"""What can be wrong with a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: a dotted key (flavor first; empty: the file as a whole) and why.
+
+    `line` is the line of the file where the value stands, from 1.
+    """
+
+    key: str
+    reason: str
+    line: int | None = None
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used. `problems` holds everything found, `str()` a line each."""
+
+    def __init__(self, file: object, problems: Iterable[Problem]) -> None:
+        self.file = str(file)
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self._line(problem) for problem in self.problems))
+
+    def _line(self, problem: Problem) -> str:
+        place = self.file if problem.line is None else f"{self.file}:{problem.line}"
+        return ": ".join(part for part in (place, problem.key, problem.reason) if part)

@@ -1,0 +1,89 @@
+"""Keys of 0.x that this version knows but does not use.
+
+Keys of other storage drivers are silently fine: the original's `common` holds them for every
+flavor. Everything else gets one warning when it would have done something in 0.x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A key without effect and what to do instead.
+
+    A mapping counts as set if one of its `triggers` is: the sample sets other members always.
+    """
+
+    key: str
+    replaced_by: str
+    triggers: tuple[str, ...] = ()
+
+    def is_set(self, value: Any) -> bool:
+        if self.triggers and isinstance(value, dict):
+            return any(value.get(trigger) not in (None, "", False) for trigger in self.triggers)
+        return value not in (None, "", False, {}, [])
+
+
+_NO_EFFECT = "has no effect"
+_MAIL = f"{_NO_EFFECT}: errors are logged, not mailed; let your log system watch for them"
+_MIRROR = f"{_NO_EFFECT}: mirroring is not supported in this version"
+_REDIS = (
+    f"{_NO_EFFECT}: Redis is not used in this version; an in-process cache is (cache_memory,"
+    " cache_life)"
+)
+_NEW_RELIC = f"{_NO_EFFECT}: New Relic's agent is not started in this version; use the access log"
+
+DEAD: tuple[Dead, ...] = (
+    Dead("index_endpoint", f"{_NO_EFFECT}: a standalone registry asks no index"),
+    Dead("privileged_key", f"{_NO_EFFECT}: signed requests are not needed in standalone mode"),
+    Dead(
+        "sqlalchemy_index_database",
+        f"{_NO_EFFECT}: the built-in search reads the store and needs no database",
+    ),
+    Dead("mirroring", _MIRROR, ("source", "source_index")),
+    Dead("cache", _REDIS, ("host",)),
+    Dead("cache_lru", _REDIS, ("host",)),
+    Dead("email_exceptions", _MAIL, ("smtp_host",)),
+    Dead("bugsnag", f"{_NO_EFFECT}: errors are logged; let a log forwarder send them to Bugsnag"),
+    Dead(
+        "cors",
+        f"{_NO_EFFECT}: CORS headers are not sent in this version; let the proxy in front add them",
+        ("origins",),
+    ),
+    Dead("newrelic", _NEW_RELIC),
+    Dead("new_relic", _NEW_RELIC),
+    # what 0.6 and 0.7 had before, or beside, the above
+    Dead("secret_key", f"{_NO_EFFECT}: there are no sessions to sign"),
+    Dead("source", _MIRROR),
+    Dead("source_index", _MIRROR),
+    Dead("tags_cache", _MIRROR, ("enabled",)),
+    *(Dead(f"smtp_{name}", _MAIL) for name in ("host", "port", "login", "password", "secure")),
+    Dead("from_addr", _MAIL),
+    Dead("to_addr", _MAIL),
+)
+
+#: Variables that were read outside the file.
+DEAD_VARIABLES: Mapping[str, str] = {
+    "NEW_RELIC_CONFIG_FILE": _NEW_RELIC,
+    "NEW_RELIC_LICENSE_KEY": _NEW_RELIC,
+}
+
+_OTHER_DRIVERS = {
+    "s3": "access_key secret_key bucket region encrypt secure use_sigv4",
+    "boto": "bucket host port debug calling_format proxy proxy_port proxy_user proxy_pass",
+    "gs": "access_key secret_key secure",
+    "swift": "authurl container user password tenant_name region_name",
+    "elliptics": "nodes wait_timeout check_timeout io_thread_num net_thread_num"
+    " nonblocking_io_thread_num groups verbosity logfile addr_family",
+    "oss": "host bucket accessid accesskey",
+    "azure": "storage_account_name storage_account_key storage_container use_https",
+}
+
+#: Keys of drivers that this version does not have.
+OTHER_DRIVERS = frozenset(
+    f"{driver}_{name}" for driver, names in _OTHER_DRIVERS.items() for name in names.split()
+) | {"cloudfront", "oauth2", "storage_alternate"}

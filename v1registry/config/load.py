@@ -1,0 +1,150 @@
+"""Finding the file, choosing the flavor, and making a `Config` of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from v1registry.config.check import Checker, Drivers
+from v1registry.config.drivers import DRIVERS
+from v1registry.config.errors import ConfigError, Problem
+from v1registry.config.reader import Reader, YamlError, compose
+from v1registry.config.schema import Config
+
+#: The folder that holds config.yml, wsgi.py and gunicorn.conf.py.
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+DEFAULT_FLAVOR = "dev"
+_COMMON = "common"
+_LARGEST_FILE = 1024 * 1024
+
+
+class Document:
+    """A configuration file, parsed but not looked at.
+
+    :raises ConfigError: it cannot be read or is not YAML with flavors.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            root = compose(_text(file))
+        except YamlError as error:
+            raise ConfigError(file, [Problem("", str(error), error.line)]) from None
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigError(file, [Problem("", "must be a mapping of flavors")])
+        reader = Reader({})
+        try:
+            self._flavors = reader.pairs(root, ())
+        except YamlError as error:
+            raise ConfigError(file, [Problem("", str(error), error.line)]) from None
+        if reader.problems:
+            raise ConfigError(file, reader.problems)
+
+    @property
+    def flavors(self) -> tuple[str, ...]:
+        """The names of the flavors; `common` is what they share."""
+        return tuple(name for name in self._flavors if name != _COMMON)
+
+    def config(self, flavor: str, environ: Mapping[str, str], drivers: Drivers = DRIVERS) -> Config:
+        """The checked flavor.
+
+        :raises ConfigError: there is no such flavor, or something in it is wrong.
+        """
+        node = self._flavors.get(flavor)
+        if node is None:
+            there = ", ".join(self.flavors) or "none"
+            raise ConfigError(
+                self.file,
+                [Problem("", f"no flavor {flavor!r} (SETTINGS_FLAVOR); there are: {there}")],
+            )
+        line = node.start_mark.line + 1
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError(self.file, [Problem(flavor, "must be a mapping", line)])
+        reader = Reader(environ)
+        values = reader.value(self._with_common(flavor, node), (flavor,))
+        if not isinstance(values, dict):
+            raise ConfigError(self.file, reader.problems)
+        checker = Checker(flavor, values, reader.places, drivers)
+        found = checker.config(str(self.file), environ)
+        broken = {problem.key for problem in reader.problems}
+        problems = [
+            *reader.problems,
+            # what could not be read is null to the checker, which must not complain again
+            *(problem for problem in checker.problems if problem.key not in broken),
+        ]
+        if found is None or problems:
+            problems.sort(key=lambda problem: problem.line or 0)
+            raise ConfigError(self.file, problems)
+        return found
+
+    def _with_common(self, flavor: str, node: yaml.MappingNode) -> yaml.MappingNode:
+        """R <= 0.6.9 put `common` under every flavor; later files say so themselves with `<<`."""
+        common = self._flavors.get(_COMMON)
+        inherits = any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value)
+        if inherits or flavor == _COMMON or not isinstance(common, yaml.MappingNode):
+            return node
+        merge = yaml.ScalarNode(
+            "tag:yaml.org,2002:merge", "<<", node.start_mark, node.start_mark, style=None
+        )
+        return yaml.MappingNode(
+            node.tag, [(merge, common), *node.value], node.start_mark, node.end_mark
+        )
+
+
+def load_config(
+    path: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    flavor: str | None = None,
+    drivers: Drivers = DRIVERS,
+) -> Config:
+    """The configuration of the chosen flavor, checked.
+
+    `path` and `flavor` go before DOCKER_REGISTRY_CONFIG and SETTINGS_FLAVOR of `environ`.
+
+    :raises ConfigError: the file is missing or not usable; it lists everything that is wrong.
+    """
+    document = Document(find(environ) if path is None else Path(path))
+    return document.config(flavor or chosen_flavor(environ), environ, drivers)
+
+
+def chosen_flavor(environ: Mapping[str, str]) -> str:
+    """SETTINGS_FLAVOR, or `dev`."""
+    return environ.get("SETTINGS_FLAVOR") or DEFAULT_FLAVOR
+
+
+def find(environ: Mapping[str, str]) -> Path:
+    """The file that DOCKER_REGISTRY_CONFIG names; config.yml beside the project without it.
+
+    A relative name is looked for in `config/` as in 0.x, then in the working directory.
+
+    :raises ConfigError: there is no such file.
+    """
+    name = environ.get("DOCKER_REGISTRY_CONFIG")
+    if not name:
+        return PROJECT / "config.yml"
+    if os.path.isabs(name):
+        return Path(name)
+    places = [PROJECT / "config" / name, Path.cwd() / "config" / name, Path.cwd() / name]
+    for place in places:
+        if place.is_file():
+            return place
+    folders = ", ".join(dict.fromkeys(str(place.parent) for place in places))
+    raise ConfigError(name, [Problem("", f"no such file in {folders} (DOCKER_REGISTRY_CONFIG)")])
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigError(file, [Problem("", f"cannot be read: {error.strerror}")]) from None
+    if len(data) > _LARGEST_FILE:
+        raise ConfigError(file, [Problem("", "too large for a configuration")])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(file, [Problem("", "not valid YAML: not UTF-8")]) from None

@@ -1,0 +1,199 @@
+"""What an option is, and the kinds of values that there are.
+
+A kind is a function `(value, option) -> checked value`. It raises ValueError with a reason that
+begins with "must be"; it never quotes the value, which may be a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_LARGEST = 2**60
+_UNITS = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}": 1024**power for power, letter in enumerate("kmgt", 1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)},
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)},
+}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One key of a flavor.
+
+    `key` is dotted within the flavor; `default` is written as it would be in the file; `variable`
+    is the environment variable that the shipped config.yml reads. All fields are plain data, so
+    that a storage driver can declare its options without importing anything: `Option(**fields)`.
+    """
+
+    key: str
+    kind: str
+    help: str
+    default: Any = None
+    variable: str | None = None
+    secret: bool = False
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    at_least: int = 0
+
+    def check(self, value: Any) -> Any:
+        """The value in our type, e.g. a size in bytes. Null becomes the default.
+
+        :raises ValueError: the reason why it cannot be one.
+        """
+        if value is None:
+            if self.required:
+                raise ValueError(f"must be set, as in `{self.key}: {_yaml(self.default)}`")
+            value = self.default
+            if value is None:
+                return None
+        return KINDS[self.kind](value, self)
+
+
+def boolean(value: Any, option: Option) -> bool:
+    # 0.x took DEBUG=1 for true; no other number makes sense
+    if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise ValueError("must be true or false")
+
+
+def literal(value: Any, option: Option) -> bool:
+    """For switches that open doors: whatever is not exactly `true` is false, as in 0.x."""
+    return value is True
+
+
+def text(value: Any, option: Option) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text (put it in quotes)")
+    if not value.isprintable():
+        raise ValueError("must be text without line breaks and control characters")
+    return value
+
+
+def path(value: Any, option: Option) -> str:
+    if not text(value, option):
+        raise ValueError("must be a path")
+    return str(value)
+
+
+def url_path(value: Any, option: Option) -> str:
+    if not text(value, option).startswith("/") or not value.isascii():
+        raise ValueError("must be a path that begins with /, in ASCII")
+    return str(value)
+
+
+def endpoints(value: Any, option: Option) -> str:
+    items = value if isinstance(value, list) else [value]
+    joined = ", ".join(text(item, option) for item in items)
+    if not joined.isascii():
+        raise ValueError("must be hosts, in ASCII")
+    return joined
+
+
+def choice(value: Any, option: Option) -> str:
+    if isinstance(value, str) and value.lower() in option.choices:
+        return value.lower()
+    raise ValueError(f"must be one of {', '.join(option.choices)}")
+
+
+def search(value: Any, option: Option) -> bool:
+    """0.x names a module here; any name but none switches the search on."""
+    if isinstance(value, bool | str):
+        return bool(value)
+    raise ValueError("must be true, false or sqlalchemy")
+
+
+def count(value: Any, option: Option) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be a whole number")
+    return _within(value, option)
+
+
+def size(value: Any, option: Option) -> int:
+    """Bytes: a number, or a text such as 512KiB, 4MiB, 1.5g (1024) or 1GB (1000)."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,6})?) ?([a-zA-Z]{0,3})", value.strip())
+        if found and found[2].lower() in _UNITS:
+            number = float(found[1]) if "." in found[1] else int(found[1])
+            value = int(number * _UNITS[found[2].lower()])
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be a size such as 4194304, 4MiB or 1GB")
+    return _within(value, option)
+
+
+def duration(value: Any, option: Option) -> int:
+    """Seconds: a number, or a text such as 90s, 30m, 1h30m, 7d."""
+    if isinstance(value, str):
+        word = value.replace(" ", "").lower()
+        if re.fullmatch(r"[0-9]{1,12}", word):
+            value = int(word)
+        elif re.fullmatch(r"([0-9]{1,12}[smhdw])+", word):
+            parts = re.findall(r"([0-9]+)([smhdw])", word)
+            value = sum(int(number) * _SECONDS[unit] for number, unit in parts)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be a time such as 3600, 30m, 1h or 7d")
+    return _within(value, option)
+
+
+def networks(value: Any, option: Option) -> tuple[str, ...]:
+    """IP addresses and networks, of a list or of a text with commas."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise ValueError("must be a list of IP addresses and networks")
+    found = []
+    for item in items:
+        word = item.strip() if isinstance(item, str) else ""
+        if not word and isinstance(value, str):
+            continue
+        try:
+            network = ipaddress.ip_network(word)
+        except ValueError:
+            reason = "must be a list of IP addresses and networks such as 10.0.0.0/8"
+            raise ValueError(reason) from None
+        single = network.prefixlen == network.max_prefixlen
+        found.append(str(network.network_address if single else network))
+    return tuple(found)
+
+
+def mapping(value: Any, option: Option) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("must be a mapping")
+    return value
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _within(value: int, option: Option) -> int:
+    if value < option.at_least:
+        raise ValueError(f"must be at least {option.at_least}")
+    if value > _LARGEST:
+        raise ValueError("must be smaller")
+    return value
+
+
+KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
+    "boolean": boolean,
+    "literal": literal,
+    "text": text,
+    "path": path,
+    "URL path": url_path,
+    "endpoints": endpoints,
+    "choice": choice,
+    "search": search,
+    "number": count,
+    "size": size,
+    "duration": duration,
+    "networks": networks,
+    "mapping": mapping,
+}
+
+#: Kinds that take a variable's text as it is where YAML saw a number or a date in it.
+TEXTUAL = frozenset({"text", "path", "URL path", "endpoints", "choice"})

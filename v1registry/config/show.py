@@ -1,0 +1,70 @@
+"""The effective configuration as YAML, for people to read: secrets masked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from v1registry.config.drivers import DRIVERS, STORAGE
+from v1registry.config.options import Option
+from v1registry.config.schema import OPTIONS, Config
+
+MASK = "********"
+
+_SECRET_NAME = re.compile(r"pass|secret|token|credential|key|auth", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def effective(config: Config) -> dict[str, Any]:
+    """Keys and values that count, nested as in the file; sizes in bytes, times in seconds."""
+    drivers = DRIVERS.get(config.storage[STORAGE.key], ())
+    shown: dict[str, Any] = {}
+    for option in (STORAGE, *drivers):
+        _put(shown, option, config.storage[option.key])
+    for option in OPTIONS:
+        value: Any = config
+        for name in option.key.split("."):
+            value = getattr(value, name)
+        _put(shown, option, value)
+    return shown
+
+
+def as_yaml(config: Config) -> str:
+    """`effective` as YAML, with the file and the flavor above."""
+    head = f"# flavor {config.flavor} of {config.file}\n"
+    return head + yaml.safe_dump(effective(config), sort_keys=False, allow_unicode=True)
+
+
+def _put(shown: dict[str, Any], option: Option, value: Any) -> None:
+    *groups, name = option.key.split(".")
+    for group in groups:
+        shown = shown.setdefault(group, {})
+    if option.secret and value is not None:
+        shown[name] = MASK
+    elif option.kind == "mapping":
+        shown[name] = _masked(value)
+    else:
+        shown[name] = _plain(value)
+
+
+def _masked(value: Any) -> Any:
+    """Free-form values: what has the name of a secret is taken for one."""
+    if isinstance(value, Mapping):
+        return {
+            name: MASK
+            if _SECRET_NAME.search(name) and not isinstance(item, Mapping | list) and item
+            else _masked(item)
+            for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return _PASSWORD_IN_URL.sub(f"{MASK}@", value)
+    return list(value) if isinstance(value, tuple) else value
