@@ -3,7 +3,6 @@
 import hashlib
 import io
 import socket
-import threading
 import time
 
 import pytest
@@ -132,28 +131,6 @@ def test_many_slow_downloads_and_a_quick_request(edge):
         for sock in socks:
             sock.close()
     wait_for(lambda: b'"files": 0' in edge.get("/facts")[2])
-
-
-def test_fast_download_does_not_starve_others(edge):
-    """A client that reads as fast as we send must not keep the worker for itself."""
-    stop = threading.Event()
-
-    def swallow():
-        while not stop.is_set():
-            with edge.connect() as sock:
-                sock.sendall(head("GET", path_of(0, 24 * MIB), [("Connection", "close")]))
-                buffer = bytearray(4 * MIB)
-                while sock.recv_into(buffer):
-                    pass
-
-    thread = threading.Thread(target=swallow)
-    thread.start()
-    try:
-        for _ in range(20):
-            assert edge.get("/facts")[0] == 200
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_stalled_clients_are_cut(tmp_path, big_file):
