@@ -37,6 +37,8 @@ def create_app(config: Config) -> Flask:
     answers.handle_errors(app)
     for module in (ping, images, repositories, users, search):
         app.register_blueprint(module.blueprint(parts))
+    if config.read_only:
+        app.before_request(answers.refuse_changes)
     app.extensions["v1registry"] = parts
     return app
 
@@ -47,7 +49,8 @@ def build(config: Config) -> Parts:
     Raises StorageError when the store cannot be used.
     """
     store = storage.load(config.storage, offload)
-    store.prepare()
+    if not config.read_only:
+        store.prepare()
     heavy = limited(offload, _HEAVY_AT_ONCE)
     max_bytes = config.limits.files_bytes
     commits = Commits(store)

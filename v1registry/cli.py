@@ -83,6 +83,8 @@ def clean(older_than: int | None, as_json: bool) -> None:
     from v1registry.app import build
 
     config = _load(None, None)
+    if config.read_only:
+        raise _failure(click.ClickException("read_only is set: nothing is removed"))
     age = config.uploads_life if older_than is None else older_than
     try:
         report = build(config).cleaner.clean(time.time() - age)
@@ -121,8 +123,8 @@ def _check_store(config: Config) -> None:
     """Say it before gunicorn starts if the store is not ours; unless another user will serve."""
     from v1registry.storage import load
 
-    if os.geteuid() == 0 and os.environ.get("GUNICORN_USER"):
-        return  # each worker looks for itself
+    if config.read_only or (os.geteuid() == 0 and os.environ.get("GUNICORN_USER")):
+        return  # nothing to write; or each worker looks for itself
     try:
         load(config.storage, lambda function, *arguments: function(*arguments)).prepare()
     except StorageError as error:

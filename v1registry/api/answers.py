@@ -76,6 +76,13 @@ def handle_errors(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
+def refuse_changes() -> None:
+    """Before each request of a read-only registry. Raise Failure 503 for what would write."""
+    writes = request.method not in ("GET", "HEAD", "OPTIONS")
+    if writes and request.path.startswith(("/v1/images/", "/v1/repositories/")):
+        raise Failure(*errors.READ_ONLY)
+
+
 def _failure(failure: Failure) -> Response:
     return ordinary({"error": failure.text}, failure.status, failure.headers.items())
 

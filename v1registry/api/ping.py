@@ -29,10 +29,13 @@ def blueprint(parts: Parts) -> Blueprint:
     @routes.get("/_status")
     @routes.get("/v1/_status")
     def status() -> Response:
-        """200 if the store can be read and written, else 503; the shape of 0.6.3 to 0.8.1."""
+        """200 if the store can be used as it is meant to be, else 503; the shape of 0.6.3 to 0.8.1."""
         failures = {}
         try:
-            parts.storage.check()
+            if parts.config.read_only:
+                list(parts.storage.list("images"))
+            else:
+                parts.storage.check()
         except StorageError as error:
             failures["storage"] = str(error)
         body = {"services": ["storage"], "failures": failures, "host": platform.node()}

@@ -53,6 +53,7 @@ class Config:
     standalone: bool
     disable_token_auth: bool
     storage_redirect: bool
+    read_only: bool
     registry_endpoints: str | None
     search_backend: bool
     limits: Limits
@@ -125,6 +126,14 @@ OPTIONS: tuple[Option, ...] = (
         variable="STORAGE_REDIRECT",
     ),
     Option(
+        "read_only",
+        "boolean",
+        "Serve, and refuse every change with 503: for a copy, a read-only mount, or a second"
+        " registry on a store that another one writes.",
+        default=False,
+        variable="READ_ONLY",
+    ),
+    Option(
         "registry_endpoints",
         "endpoints",
         "Hosts that `X-Docker-Endpoints` tells clients to use: a text with commas, or a list."
@@ -164,7 +173,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "limits.files_bytes",
         "size",
-        "How much of a layer is decompressed at most for `files` and `diff`.",
+        "How much of a layer is decompressed at most for `files` and `diff`, and for the TarSum"
+        " of engines before 0.10.",
         default="8GiB",
         variable="LIMITS_FILES_BYTES",
         at_least=1,

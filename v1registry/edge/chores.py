@@ -16,7 +16,7 @@ from v1registry.storage.errors import StorageError
 def start(worker: Any) -> None:
     """gunicorn's `post_worker_init` hook: begin the chores of this process, if any are due."""
     parts = getattr(worker.wsgi, "extensions", {}).get("v1registry")
-    if parts is not None and parts.config.clean_interval:
+    if parts is not None and parts.config.clean_interval and not parts.config.read_only:
         gevent.spawn(_clean_for_ever, parts, worker.log)
 
 

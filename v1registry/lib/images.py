@@ -16,7 +16,7 @@ from v1registry.lib.commits import Commits
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId
 from v1registry.storage import Blob, Storage, exists, keys
-from v1registry.storage.errors import NotFound
+from v1registry.storage.errors import NotFound, Refused
 
 _OVERHEAD = 1024  # bytes that a cached image takes beside its texts, about
 _DEEPEST = 100_000  # ancestors; more is a loop or an attack
@@ -79,8 +79,7 @@ class Images:
         # there before the mark is seen to be away belongs to a finished image.
         data = self._stored(image_id, "json")
         in_progress = exists(self._storage, keys.image(image_id, "_inprogress"))
-        if (in_progress or data is None) and self._commits.settle(image_id):
-            # a push was decided and not carried out to the end: now it is
+        if (in_progress or data is None) and self._settle(image_id):
             in_progress, data = False, self._stored(image_id, "json")
         if in_progress:
             raise Failure(*errors.IMAGE_IN_PROGRESS)
@@ -91,6 +90,13 @@ class Images:
         except NotFound:
             size = None
         return Image(image_id, data, self._ancestry(image_id, data), self._sums(image_id), size)
+
+    def _settle(self, image_id: ImageId) -> bool:
+        """Carry out a push that was decided and not carried out to the end; tell whether it is."""
+        try:
+            return self._commits.settle(image_id)
+        except Refused:
+            return False  # a read-only store: a node that may write will do it
 
     def _stored(self, image_id: str, part: str) -> bytes | None:
         try:

@@ -6,6 +6,7 @@ Both are kept beside the image where 0.x kept them, in its format (`_files` and
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from v1registry.lib.images import Image, Images
 from v1registry.lib.layers import list_files
 from v1registry.lib.tarstream import LayerTooLarge, LayerUnreadable
 from v1registry.storage import Storage, keys
-from v1registry.storage.errors import NotFound
+from v1registry.storage.errors import NotFound, Refused
 
 Rows = list[list[Any]]
 
@@ -52,7 +53,7 @@ class Listings:
         own = self._rows(image)
         ancestors = [self._rows(self._ancestor(id)) for id in image.ancestors[1:]]
         value = documents.dump(self._offload(diff, own, ancestors))
-        self._storage.put(keys.image(image.id, "_diff"), value)
+        self._keep(image, "_diff", value)
         return value
 
     def _ancestor(self, image_id: str) -> Image:
@@ -71,12 +72,17 @@ class Listings:
             raise Failure(*errors.LAYER_TOO_LARGE) from None
         except LayerUnreadable:
             raise Failure(*errors.LAYER_FORMAT) from None
-        self._storage.put(keys.image(image.id, "_files"), documents.dump(rows))
+        self._keep(image, "_files", documents.dump(rows))
         return rows
 
     def _list(self, image: Image) -> Rows:
         with self._images.open_layer(image) as blob:
             return list_files(blob, self._max_bytes, self._max_entries)
+
+    def _keep(self, image: Image, part: str, value: bytes) -> None:
+        """Keep what was computed; a store that is full or read-only gets it computed again."""
+        with contextlib.suppress(Refused):
+            self._storage.put(keys.image(image.id, part), value, durable=False)
 
     def _kept(self, image: Image, part: str) -> Any:
         try:

@@ -218,7 +218,10 @@ class FileStorage(Storage):
                     f"{path} is not ours to read and write (we run as {who})."
                     f" To hand the store over, run: chown -R {who} {self.root}"
                 )
-        self.check()
+        try:
+            self.check()
+        except Refused as refused:
+            raise Refused(f"{refused}. To serve it without writing, set read_only") from None
 
     def check(self) -> None:
         """Write, link, read back and remove a small file, as every push does."""
@@ -298,8 +301,10 @@ class FileStorage(Storage):
         with _Mapped(key):
             try:
                 os.unlink(path)
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            except (NotADirectoryError, IsADirectoryError):
                 return  # no such object; a folder is none
+            except FileNotFoundError:
+                pass  # another may have deleted it just now: ours has to last as well
             folder = self._prune(os.path.dirname(path))
             if durable:
                 disk.sync_folder(folder)
