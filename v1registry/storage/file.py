@@ -211,6 +211,9 @@ class FileStorage(Storage):
         """
         with _Mapped(self.root):
             os.makedirs(self.root, exist_ok=True)
+            read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
+        if read_only:
+            raise Refused(f"{self.root} is mounted read-only. To serve it so, set read_only")
         for path, access in disk.sample(self.root):
             if not os.access(path, access):
                 who = f"{os.geteuid()}:{os.getegid()}"
@@ -218,10 +221,7 @@ class FileStorage(Storage):
                     f"{path} is not ours to read and write (we run as {who})."
                     f" To hand the store over, run: chown -R {who} {self.root}"
                 )
-        try:
-            self.check()
-        except Refused as refused:
-            raise Refused(f"{refused}. To serve it without writing, set read_only") from None
+        self.check()
 
     def check(self) -> None:
         """Write, link, read back and remove a small file, as every push does."""
