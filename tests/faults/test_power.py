@@ -6,13 +6,21 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import raw
-from tests.faults.engine import Engine, Promises, check_store, make_image, make_tar, squeeze
+from tests.faults.engine import (
+    Engine,
+    Promises,
+    StoreView,
+    check_store,
+    make_image,
+    make_tar,
+    squeeze,
+)
 from tests.faults.machine import Disk
 from tests.faults.pushers import OTHERS, SAME, Pushers
 from tests.needs import needs
@@ -90,6 +98,46 @@ def test_power_goes_five_times(disk: Disk):
 @needs("xfs")
 def test_power_goes_thirty_times(disk: Disk):
     lose_power(disk, 30, _seed())
+
+
+@needs("xfs")
+def test_each_answer_is_on_the_disk_when_it_is_given(disk: Disk):
+    """The power goes right after an answer, with nothing else running that could have synced."""
+    store = disk.mount_point / "store"
+    image = make_image("each", squeeze(make_tar(1, 100_000), 0))
+    path = "/v1/repositories/power/each"
+
+    def after(status: int, act: Callable[[Engine], raw.Answer]) -> StoreView:
+        with Server(store) as server:
+            answer = act(Engine(server, "power/each"))
+            disk.lose_power()
+            assert answer.status == status, answer
+            server.kill()
+        disk.unmount()
+        disk.mount()
+        view = check_store(store)
+        assert view.problems == []
+        return view
+
+    def put(path: str, body: bytes) -> Callable[[Engine], raw.Answer]:
+        return lambda engine: raw.put(engine.server, path, body)
+
+    def push(engine: Engine) -> raw.Answer:
+        assert [engine.put_json(image).status, engine.put_layer(image).status] == [200, 200]
+        return engine.put_checksum(image)
+
+    view = after(200, put(f"{path}/", b'[{"id": "%b"}]' % image.id.encode()))
+    assert view.lists == {"power/each": {image.id}}
+    view = after(200, push)
+    assert list(view.finished) == [image.id]  # perhaps with a mark, which the next reader removes
+    view = after(200, put(f"{path}/tags/v1", b'"%b"' % image.id.encode()))
+    assert view.tags == {("power/each", "v1"): image.id}
+    after(200, put(f"{path}/properties", b'{"access": "private"}'))
+    assert (store / "repositories" / "power" / "each" / "_private").exists()
+    assert after(200, lambda engine: raw.delete(engine.server, f"{path}/tags/v1")).tags == {}
+    view = after(200, lambda engine: raw.get(engine.server, f"/v1/images/{image.id}/json"))
+    assert list(view.finished) == [image.id]
+    assert after(200, lambda engine: raw.delete(engine.server, f"{path}/")).lists == {}
 
 
 @needs("xfs")
