@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import report, rows, servers
+from bench import floor, report, rows, servers
 from bench.material import Material
 from bench.rows import NGINX_ONE, ONE, ROWS, Row
-from bench.runs import Load, Loads, measure
+from bench.runs import SIZES, Load, Loads, measure
 from bench.servers import Server, Unavailable
 
 _MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
@@ -43,14 +43,19 @@ def main() -> int:
         )
         skipped: list[str] = []
         running = _start(stack, Path(name), chosen, skipped)
-        loads = Loads(Material(Path(name)))
+        material = Material(Path(name))
+        loads = Loads(material)
         for server in running.values():
             if server.name in ("ours", "go"):
                 loads.seed(server)
             else:
                 loads.check(server)  # it serves the store of ours
+        floors = [floor.measure(material.file(SIZES[0]))]
         results = {row.name: _rounds(row, loads, running, options.quick) for row in chosen}
+        floors.append(floor.measure(material.file(SIZES[0])))
     _print(chosen, results, skipped)
+    print("A bare loop that receives, hashes and writes a layer used", end=" ")
+    print(f"{floors[0]:.2f} CPU s/GB before and {floors[1]:.2f} after this.")
     print(f"\n{time.monotonic() - began:.0f} s in all")
     return 1 if report.failures(results) else 0
 

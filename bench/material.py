@@ -82,6 +82,10 @@ class Material:
         ids = [secrets.token_hex(32) for _ in range(count)]
         return [Layer(ids[i], ids[i - 1] if i else None, common) for i in range(count)]
 
+    def file(self, size: int) -> Path:
+        """The file of which layers of `size` bytes are made."""
+        return Path((self._commons.get(size) or self._make(size)).file)
+
     def _make(self, size: int) -> _Common:
         content = os.urandom(size - _TAIL)
         path = self._folder / f"layer-{size}"
