@@ -123,6 +123,8 @@ def test_malformed_chunks(server: Server, framed: bytes) -> None:
         {"Transfer-Encoding": "chunked", "Content-Length": "5"},
         {"Transfer-Encoding": "chunked, chunked"},
         {"Transfer-Encoding": "x"},
+        {"Transfer-Encoding": "gzip, chunked"},
+        {"Transfer-Encoding": "identity, chunked"},
         {"Content-Length": "-5"},
         {"Content-Length": "+5"},
         {"Content-Length": "5, 5"},
