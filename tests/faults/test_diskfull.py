@@ -112,8 +112,8 @@ def test_a_client_that_still_sends_gets_the_answer(small: SmallStore):
 
 
 def test_two_pushes_that_fit_only_one_by_one(small: SmallStore):
-    images = [image(f"half {'x' * n}", 9 * MIB) for n in range(2)]
-    small.fill(free=13 * MIB)
+    images = [image(f"half {'x' * n}", 6 * MIB) for n in range(2)]
+    small.fill(free=9 * MIB)
     for one in images:
         assert small.engine.put_json(one).status == 200
     told = run_all([partial(small.engine.put_layer, one) for one in images])
