@@ -93,11 +93,13 @@ def sync_folder(folder: str) -> None:
 
 
 def remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=False)
-    else:
+    """Remove a file or a tree, also while another process is at it."""
+    while os.path.lexists(path):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
 
 
 def sample(root: str, most: int = 50) -> Iterator[tuple[str, int]]:
