@@ -14,6 +14,10 @@ tools=(
     openssl:openssl    # certificates for the TLS tests
     mkfs.xfs:xfsprogs  # power loss: `xfs_io -x -c shutdown` on a loop xfs
     mount:mount        # small file systems that fill up
+    ceph-mon:ceph-mon  # an S3 server: Ceph with its gateway, in memory
+    ceph-osd:ceph-osd
+    radosgw:radosgw
+    ceph:ceph-common
 )
 
 packages=()

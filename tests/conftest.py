@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.needs import require
 from tests.server import Server
+
+if TYPE_CHECKING:
+    from tests.backends.ceph import Ceph
 
 
 @pytest.fixture
@@ -27,4 +32,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def own_server(store: Path) -> Iterator[Server]:
     """A real server for one test alone, on `store`."""
     with Server(store) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
+    """An S3 server, one for all tests: each uses a `storage_path` or a bucket of its own."""
+    require("ceph")
+    from tests.backends.ceph import Ceph
+
+    with Ceph(tmp_path_factory.mktemp("ceph")) as running:
         yield running

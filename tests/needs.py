@@ -77,10 +77,23 @@ def _npm_client() -> str | None:
     return "the npm client (`npm ci` in tests/clients/npm; `make servers` does it)"
 
 
+def _ceph() -> str | None:
+    packages = {
+        "ceph-mon": "ceph-mon",
+        "ceph-osd": "ceph-osd",
+        "radosgw": "radosgw",
+        "radosgw-admin": "radosgw",
+        "ceph": "ceph-common",
+    }
+    absent = [text for pair in packages.items() if (text := _command(*pair))]
+    return ", ".join(absent) or None
+
+
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "nginx": lambda: _command("nginx", "nginx-light"),
     "openssl": lambda: _command("openssl", "openssl"),
     "npm-client": _npm_client,
+    "ceph": _ceph,
     "tmpfs": _tmpfs,
     "xfs": _xfs,
     "root": lambda: None if os.geteuid() == 0 else "root",

@@ -6,7 +6,6 @@ staged layers themselves, which the driver keeps under their handles.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -121,8 +120,7 @@ class Copies:
         for other in copies:
             if other.handle is None or not copy.payloads.items() <= other.payloads.items():
                 continue
-            with contextlib.suppress(NotFound):
-                self._storage.open_staged(other.handle).close()
+            if self._storage.is_staged(other.handle):
                 return other
         return None
 
@@ -136,9 +134,10 @@ class Copies:
         """
         for copy in copies:
             for digest, payload in copy.payloads.items():
-                known = [payload, *copy.tarsums.get(digest, [])]
-                if any(value in known for value in values):
+                if payload in values:
                     return copy, digest, [payload]
+                if known := [v for v in values if v in copy.tarsums.get(digest, [])]:
+                    return copy, digest, [payload, known[0]]
         if not any(value.startswith("tarsum") for value in values):
             return None
         jsons = dict(self.staged_jsons(image_id))

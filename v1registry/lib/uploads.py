@@ -11,8 +11,10 @@ of an open image, until `Commits` has decided.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from v1registry.lib import documents, errors
 from v1registry.lib.commits import Commits, Record
@@ -20,8 +22,10 @@ from v1registry.lib.copies import Copies, Copy
 from v1registry.lib.errors import Failure
 from v1registry.lib.images import Image, Images
 from v1registry.lib.names import ImageId
-from v1registry.lib.tarsum import TarSumFeed
+from v1registry.lib.tarsum import TarSumFeed, TarSums
 from v1registry.storage import Buffer, Storage, exists, keys
+
+T = TypeVar("T")
 
 HASHED_AT_ONCE = 4  # JSONs that a layer is hashed with while it comes in
 
@@ -124,12 +128,17 @@ class Uploads:
         self, image_id: ImageId, jsons: list[tuple[str, bytes]], pieces: Iterable[Buffer]
     ) -> None:
         sums = _Sums(jsons)
-        handle = self._storage.stage(keys.image(image_id, "layer"), sums.reading(pieces))
-        copy = sums.copy(handle)
+        key = keys.image(image_id, "layer")
+        read = sums.reading(pieces)
+        if self._storage.reads_stages:
+            copy = sums.copy(self._storage.stage(key, read))
+        else:
+            handle, tarsums = self._with_tarsum(read, partial(self._storage.stage, key))
+            copy = sums.copy(handle, tarsums)
         equal = self._copies.staged_equal(image_id, copy)
-        if equal is not None:
+        if equal is not None and copy.handle is not None:
             # an earlier try, or another client, sent these very bytes: one copy will do
-            self._storage.abandon(handle)
+            self._storage.abandon(copy.handle)
             copy = equal
         self._copies.note(image_id, copy)
 
@@ -137,17 +146,22 @@ class Uploads:
         self, image_id: ImageId, jsons: list[tuple[str, bytes]], pieces: Iterable[Buffer]
     ) -> None:
         sums = _Sums(jsons)
-        feed = TarSumFeed(max_bytes=self._max_bytes)
-        try:
-            for piece in sums.reading(pieces):
-                feed.write(piece)
-            tarsums = feed.finish()
-        finally:
-            feed.close()
-        copy = sums.copy(None)
-        if tarsums is not None:
-            copy.tarsums.update({digest: tarsums.values(data) for digest, data in jsons})
-        self._copies.note(image_id, copy)
+        _, tarsums = self._with_tarsum(sums.reading(pieces), partial(deque, maxlen=0))
+        self._copies.note(image_id, sums.copy(None, tarsums))
+
+    def _with_tarsum(
+        self, pieces: Iterable[Buffer], take: Callable[[Iterable[Buffer]], T]
+    ) -> tuple[T, TarSums | None]:
+        """Hand the pieces to `take`, and compute the TarSum beside it, for want of a second look."""
+        with TarSumFeed(max_bytes=self._max_bytes) as feed:
+
+            def fed() -> Iterator[Buffer]:
+                for piece in pieces:
+                    feed.write(piece)
+                    yield piece
+
+            taken = take(fed())
+            return taken, feed.finish()
 
     def _mismatch(self, image_id: ImageId, image: Image | None, copies: list[Copy]) -> Failure:
         if image is not None:
@@ -166,6 +180,7 @@ class _Sums:
     """Hashes a layer on its way, once with each JSON that it may belong to."""
 
     def __init__(self, jsons: list[tuple[str, bytes]]) -> None:
+        self._jsons = jsons
         self._hashes = {digest: hashlib.sha256(data + b"\n") for digest, data in jsons}
         self._size = 0
 
@@ -177,9 +192,10 @@ class _Sums:
             self._size += len(piece)
             yield piece
 
-    def copy(self, handle: str | None) -> Copy:
+    def copy(self, handle: str | None, tarsums: TarSums | None = None) -> Copy:
         payloads = {digest: f"sha256:{sum.hexdigest()}" for digest, sum in self._hashes.items()}
-        return Copy(handle, self._size, payloads, {})
+        known = {d: tarsums.values(data) for d, data in self._jsons} if tarsums else {}
+        return Copy(handle, self._size, payloads, known)
 
 
 def _with(jsons: list[tuple[str, bytes]], stored: bytes) -> list[tuple[str, bytes]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-from v1registry.storage.errors import NotFound
+from v1registry.storage.errors import NotFound, Refused
 
 Buffer = bytes | bytearray | memoryview
 
@@ -75,6 +75,9 @@ class Storage(ABC):
 
     #: whether `create` has exactly one winner when several nodes call it at once
     creates_atomically = True
+
+    #: whether `open_staged` works: S3 shows nothing of an upload before it is completed
+    reads_stages = True
 
     @abstractmethod
     def get(self, key: str) -> bytes:
@@ -148,7 +151,18 @@ class Storage(ABC):
 
     @abstractmethod
     def open_staged(self, handle: str) -> Blob:
-        """Open a staged object for reading, as `open` does."""
+        """Open a staged object for reading, as `open` does.
+
+        Raises `NotFound` if the handle is gone, and always without `reads_stages`.
+        """
+
+    def is_staged(self, handle: str) -> bool:
+        """Whether the handle is neither committed nor abandoned."""
+        try:
+            self.open_staged(handle).close()
+        except NotFound:
+            return False
+        return True
 
     @abstractmethod
     def stages(self) -> Iterator[Stage]:
@@ -183,8 +197,9 @@ def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
     """Make the store that the configuration names.
 
     `options` is the checked `storage` part of the configuration: `driver`
-    (`local` or `file`, `memory`) and the driver's own keys. `offload(function,
+    (`local` or `file`, `memory`, `s3`) and the driver's own keys. `offload(function,
     *args)` runs what waits for the disk where it does not stop other clients.
+    Raise `Refused` if the driver's own library is not installed.
     """
     name = options["storage"]
     if name == "memory":
@@ -196,4 +211,13 @@ def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
 
         accel = options.get("nginx_x_accel_redirect")
         return FileStorage(options["storage_path"], accel=accel, offload=offload)
+    if name == "s3":
+        try:
+            from v1registry.storage.s3 import S3Storage
+        except ModuleNotFoundError as error:
+            raise Refused(
+                f"storage: s3 needs {error.name}, which is not installed:"
+                " pip install -r requirements-s3.txt (the extra v1registry[s3])"
+            ) from error
+        return S3Storage(options)
     raise ValueError(f"no storage driver is called {name!r}")

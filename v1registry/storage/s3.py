@@ -1,0 +1,277 @@
+"""The driver for S3: AWS, Ceph's gateway, and others that speak its protocol.
+
+A layer is received as a multipart upload on its final name, which shows nothing
+until it is completed: that is the commit, and nothing is copied. A handle is
+the upload's id and the key; the parts are asked for when it is completed.
+
+No folders are marked: a folder is what some key begins with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, keys
+from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.s3blob import S3Blob
+from v1registry.storage.s3client import Clients, Mapped, status
+
+URL_SECONDS = 1200  # for which a presigned URL counts, as in 0.x
+_MOST_PARTS = 10_000  # of one upload, S3's own limit
+_BATCH = 1000  # keys that one request deletes, likewise
+_PATIENCE = (0.1, 0.3, 1.0)  # seconds between tries while another node completes the same upload
+
+
+class S3Storage(Storage):
+    """Keeps objects in one bucket, below `storage_path`. Options: config/drivers.py."""
+
+    reads_stages = False
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._clients = Clients(options)
+        self._bucket = options["boto_bucket"]
+        self._prefix = prefix(options["storage_path"])
+        self._part_size = options["s3_part_size"]
+        self._settings = {"ServerSideEncryption": "AES256"} if options["s3_encrypt"] else {}
+        storage_class = options["s3_storage_class"]
+        self._layers = {**self._settings, **({"StorageClass": storage_class} if storage_class else {})}
+        self.creates_atomically = options["s3_conditional_writes"]
+
+    def _call(self, operation: str, key: str, **parameters: Any) -> Any:
+        return getattr(self._clients.get(), operation)(
+            Bucket=self._bucket, Key=self._prefix + key, **parameters
+        )
+
+    # -- reading -----------------------------------------------------------
+
+    def get(self, key: str) -> bytes:
+        with self.open(key) as blob:
+            return blob.read()
+
+    def open(self, key: str) -> S3Blob:
+        with Mapped(key):
+            return S3Blob(key, lambda **more: self._call("get_object", key, **more))
+
+    def stat(self, key: str) -> Stat:
+        with Mapped(key):
+            answer = self._call("head_object", key)
+        return Stat(answer["ContentLength"], answer["LastModified"].timestamp())
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        start = f"{self._prefix}{folder}/"
+        for page in self._pages("list_objects_v2", folder, Prefix=start, Delimiter="/"):
+            for item in page.get("CommonPrefixes", ()):
+                yield Entry(item["Prefix"][len(start) : -1], True)
+            for item in page.get("Contents", ()):
+                if item["Key"] != start:  # a marker that some other tool made
+                    yield Entry(item["Key"][len(start) :], False)
+
+    def url(self, key: str) -> str | None:
+        with Mapped(key):
+            return str(
+                self._clients.get().generate_presigned_url(
+                    "get_object",
+                    Params={"Bucket": self._bucket, "Key": self._prefix + key},
+                    ExpiresIn=URL_SECONDS,
+                )
+            )
+
+    # -- writing small values ----------------------------------------------
+
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        with Mapped(key):
+            self._call("put_object", key, Body=data, **self._settings)
+
+    def create(self, key: str, data: bytes) -> bool:
+        if not self.creates_atomically:
+            with contextlib.suppress(NotFound):
+                self.stat(key)
+                return False
+            self.put(key, data)
+            return True
+        with Mapped(key):
+            return self._create(key, data)
+
+    def _create(self, key: str, data: bytes) -> bool:
+        for pause in (*_PATIENCE, None):
+            try:
+                self._call("put_object", key, Body=data, IfNoneMatch="*", **self._settings)
+            except Exception as error:
+                if status(error) == 412:
+                    # a first try may have come through though its answer was lost
+                    metadata = getattr(error, "response", {}).get("ResponseMetadata", {})
+                    return bool(metadata.get("RetryAttempts")) and self.get(key) == data
+                if status(error) != 409 or pause is None:
+                    raise
+                time.sleep(pause)  # AWS: another one's put is under way, and may yet fail
+            else:
+                return True
+        raise AssertionError("unreachable")
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        with Mapped(key), contextlib.suppress(NotFound):
+            self._call("delete_object", key)
+
+    def delete_folder(self, folder: str) -> None:
+        """Delete by batches, tags first: who reads meanwhile finds none that leads to nothing."""
+        start = f"{self._prefix}{folder}/"
+        tags: list[str] = []
+        others: list[str] = []
+        for page in self._pages("list_objects_v2", folder, Prefix=start):
+            for item in page.get("Contents", ()):
+                name = posixpath.basename(item["Key"])
+                (tags if name.startswith("tag_") else others).append(item["Key"])
+        for names in (tags, others):
+            for at in range(0, len(names), _BATCH):
+                self._delete_all(folder, names[at : at + _BATCH])
+
+    def _delete_all(self, folder: str, names: list[str]) -> None:
+        with Mapped(folder):
+            answer = self._clients.get().delete_objects(
+                Bucket=self._bucket,
+                Delete={"Objects": [{"Key": name} for name in names], "Quiet": True},
+            )
+        for error in answer.get("Errors", ()):
+            if error.get("Code") not in ("NoSuchKey", "NotFound"):
+                raise Refused(f"{error.get('Key')}: {error.get('Code')} {error.get('Message', '')}")
+
+    # -- writing large objects ---------------------------------------------
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        with Mapped(key):
+            upload = self._call("create_multipart_upload", key, **self._layers)["UploadId"]
+        handle = f"{upload} {key}"
+        try:
+            self._send(key, upload, pieces)
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                self.abandon(handle)
+            raise
+        return handle
+
+    def _send(self, key: str, upload: str, pieces: Iterable[Buffer]) -> None:
+        """Send full parts from one buffer, used again and again; the last may be short or empty."""
+        buffer, filled, number = bytearray(), 0, 1
+        for piece in pieces:
+            view = memoryview(piece)
+            while len(view):
+                taken = view[: self._part_size - filled]
+                buffer[filled : filled + len(taken)] = taken
+                filled += len(taken)
+                view = view[len(taken) :]
+                if filled == self._part_size:
+                    self._send_part(key, upload, number, buffer)
+                    number, filled = number + 1, 0
+        if filled or number == 1:
+            del buffer[filled:]
+            self._send_part(key, upload, number, buffer)
+
+    def _send_part(self, key: str, upload: str, number: int, data: bytearray) -> None:
+        if number > _MOST_PARTS:
+            raise Refused(f"{key}: more than {_MOST_PARTS} parts: set s3_part_size higher")
+        with Mapped(key):
+            self._call("upload_part", key, UploadId=upload, PartNumber=number, Body=data)
+
+    def commit(self, handle: str) -> None:
+        upload, key = _split(handle)
+        for pause in (*_PATIENCE, None):
+            # Raises NotFound where the upload is gone; then the caller looks at what is in place.
+            parts = [
+                {"PartNumber": part["PartNumber"], "ETag": part["ETag"]}
+                for part in self._parts(key, upload)
+            ]
+            try:
+                with Mapped(key):
+                    self._call(
+                        "complete_multipart_upload",
+                        key,
+                        UploadId=upload,
+                        MultipartUpload={"Parts": parts},
+                    )
+            except Unavailable:
+                # Ceph answers 500 to a second completion, and to one beside another: if so, the
+                # upload is gone now, or soon.
+                if pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                return
+
+    def abandon(self, handle: str) -> None:
+        upload, key = _split(handle)
+        with contextlib.suppress(NotFound), Mapped(key):
+            self._call("abort_multipart_upload", key, UploadId=upload)
+
+    def is_staged(self, handle: str) -> bool:
+        upload, key = _split(handle)
+        try:
+            with Mapped(key):
+                self._call("list_parts", key, UploadId=upload, MaxParts=1)
+        except NotFound:
+            return False
+        return True
+
+    def open_staged(self, handle: str) -> S3Blob:
+        raise NotFound(f"{handle}: S3 does not read what is not completed")
+
+    def stages(self) -> Iterator[Stage]:
+        """Uploads below `images/` alone: others in the bucket are not ours to abort."""
+        start = f"{self._prefix}{keys.IMAGES}/"
+        for page in self._pages("list_multipart_uploads", keys.IMAGES, Prefix=start):
+            for upload in page.get("Uploads", ()):
+                key = upload["Key"][len(self._prefix) :]
+                modified = upload["Initiated"].timestamp()
+                with contextlib.suppress(NotFound):
+                    for part in self._parts(key, upload["UploadId"]):
+                        modified = max(modified, part["LastModified"].timestamp())
+                    yield Stage(f"{upload['UploadId']} {key}", key, modified)
+
+    def _parts(self, key: str, upload: str) -> list[dict[str, Any]]:
+        pages = self._pages("list_parts", key, Key=self._prefix + key, UploadId=upload)
+        return [part for page in pages for part in page.get("Parts", ())]
+
+    def _pages(self, operation: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        with Mapped(key):
+            paginator = self._clients.get().get_paginator(operation)
+            yield from paginator.paginate(Bucket=self._bucket, **parameters)
+
+    # -- is it well -----------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Look whether the bucket is ours to use, and keeps what `create` rests on."""
+        self.check()
+        next(self.stages(), None)
+
+    def check(self) -> None:
+        """Write, read back and remove a small object; a second `create` must be refused."""
+        key = f"{keys.OURS}/check-{secrets.token_hex(8)}"
+        try:
+            if not self.create(key, b"true") or self.get(key) != b"true":
+                raise Unavailable(f"{self._bucket}: what was written does not read back")
+            if self.create(key, b"false"):
+                raise Refused(
+                    f"{self._bucket}: the store ignores If-None-Match."
+                    " Set s3_conditional_writes: false"
+                )
+        finally:
+            with contextlib.suppress(StorageError):
+                self.delete(key)
+
+
+def prefix(storage_path: str | None) -> str:
+    """What all keys begin with: `/registry` -> `registry/`, `/` -> nothing, unset -> `test/`."""
+    return posixpath.join(storage_path or "/test", "").removeprefix("/")
+
+
+def _split(handle: str) -> tuple[str, str]:
+    upload, blank, key = handle.partition(" ")
+    if not upload or not blank or not key:
+        raise NotFound(f"{handle}: not a handle")
+    return upload, key
+
+

@@ -1,0 +1,174 @@
+"""How the S3 driver reaches its server: clients of boto3, and errors in our words.
+
+boto3 is an extra: it is imported here alone, and this module by whoever chose `s3`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+from urllib3.exceptions import HTTPError
+
+from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+
+CONNECT_SECONDS = 3
+ATTEMPTS = 3  # of one request, the first among them; boto3 waits up to 1, then up to 2 s between
+_CONNECTIONS = 1000  # kept for use again, by each client; more would be made, not waited for
+
+_NOT_FOUND = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
+_FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
+_BUSY = {
+    "SlowDown",
+    "RequestTimeout",
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "TooManyRequests",
+    "OperationAborted",
+    "429",
+}
+
+#: What a call or a stream of boto3 raises when something is wrong outside of this program.
+FAILURES = (ClientError, BotoCoreError, HTTPError, OSError)
+
+
+def code(error: BaseException) -> str:
+    """The store's own word for an error, such as NoSuchKey; empty if it did not answer."""
+    return str(error.response["Error"].get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def status(error: BaseException) -> int:
+    """The HTTP status of an answer; 0 if there was none."""
+    if not isinstance(error, ClientError):
+        return 0
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def storage_error(error: BaseException, key: str) -> StorageError:
+    """The one place where an error of the S3 library becomes one of ours."""
+    text = f"{key}: {error}"
+    if not isinstance(error, ClientError):
+        if isinstance(error, NoCredentialsError | PartialCredentialsError | ParamValidationError):
+            return Refused(text)
+        return Unavailable(text)
+    if code(error) == "NoSuchBucket":
+        return Refused(f"{text} (boto_bucket names a bucket that does not exist)")
+    if code(error) in _FULL or status(error) == 507:
+        return Full(text)
+    if code(error) in _NOT_FOUND:
+        return NotFound(text)
+    if code(error) in _BUSY or status(error) in (408, 429) or status(error) >= 500:
+        return Unavailable(text)
+    return Refused(text)
+
+
+class Mapped(contextlib.AbstractContextManager["Mapped"]):
+    """Turns what boto3 raises in a `with` block into storage errors about `key`."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
+        if isinstance(error, FAILURES):
+            raise storage_error(error, self.key) from error
+
+
+class Clients:
+    """Clients of one bucket's server, made as they are wanted.
+
+    Each thread of the operating system has one of its own: under gevent a
+    connection belongs to the event loop of the thread that opened it, and the
+    domain reads some layers in the threads of a pool.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options
+        self._session = boto3.Session(botocore_session=botocore.session.Session())
+        self._clients: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def get(self) -> Any:
+        """The client for the thread that asks. Raise Refused if the options are not usable."""
+        thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
+        client = self._clients.get(thread)
+        if client is None:
+            with self._lock, Mapped("storage"):
+                try:
+                    client = self._clients[thread] = self._make()
+                except ValueError as error:
+                    raise Refused(f"storage: {error}") from error
+        return client
+
+    def _make(self) -> Any:
+        options = self._options
+        address = endpoint(options)
+        return self._session.client(
+            "s3",
+            endpoint_url=address,
+            use_ssl=options["s3_secure"],
+            region_name=options["s3_region"] or (None if self._session.region_name else _ANYWHERE),
+            aws_access_key_id=options["s3_access_key"] or None,
+            aws_secret_access_key=options["s3_secret_key"] or None,
+            config=Config(
+                # AWS takes nothing older for new buckets; some old gateways nothing newer
+                signature_version="s3v4" if options["s3_use_sigv4"] or not address else "s3",
+                s3={"addressing_style": addressing(options)},
+                # Ceph over TLS does not know the trailers in which newer checksums are sent
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=options["s3_read_timeout"],
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                max_pool_connections=_CONNECTIONS,
+                proxies=proxies(options),
+            ),
+        )
+
+
+_ANYWHERE = "us-east-1"  # what SigV4 is signed with where regions mean nothing; AWS redirects
+
+
+def endpoint(options: Mapping[str, Any]) -> str | None:
+    """The server's address, or None for AWS itself."""
+    host, port = options["boto_host"], options["boto_port"]
+    if not host:
+        return None
+    scheme = "https" if options["s3_secure"] else "http"
+    return f"{scheme}://{host}" + (f":{port}" if port else "")
+
+
+def addressing(options: Mapping[str, Any]) -> str:
+    """`virtual` (the bucket in the host's name) or `path`.
+
+    Without a word on it: path for a server of one's own, whose certificate and
+    DNS seldom know names with buckets in them.
+    """
+    style = options["boto_calling_format"]
+    return str(style) if style else "path" if options["boto_host"] else "auto"
+
+
+def proxies(options: Mapping[str, Any]) -> dict[str, str] | None:
+    """The HTTP proxy; None: what the environment says (HTTPS_PROXY, NO_PROXY)."""
+    host, port = options["boto_proxy"], options["boto_proxy_port"]
+    if not host:
+        return None
+    user, password = options["boto_proxy_user"], options["boto_proxy_pass"]
+    account = f"{quote(user, safe='')}:{quote(password or '', safe='')}@" if user else ""
+    address = f"http://{account}{host}" + (f":{port}" if port else "")
+    return {"http": address, "https": address}
