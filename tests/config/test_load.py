@@ -51,10 +51,7 @@ def test_original_sample_starts(monkeypatch, flavor, path, level, search, warnin
 @pytest.mark.parametrize(
     ("flavor", "driver"),
     [
-        ("s3", "s3"),
-        ("cloudfronts3", "s3"),
         ("azureblob", "azureblob"),
-        ("ceph-s3", "s3"),
         ("gcs", "gcs"),
         ("swift", "swift"),
         ("glance", "glance"),
@@ -63,7 +60,6 @@ def test_original_sample_starts(monkeypatch, flavor, path, level, search, warnin
         ("openstack-swift", "glance"),
         ("elliptics", "elliptics"),
         ("oss", "alioss"),
-        ("prod", "s3"),
     ],
 )
 def test_original_sample_names_missing_drivers(flavor, driver):
@@ -73,8 +69,81 @@ def test_original_sample_names_missing_drivers(flavor, driver):
     assert line.startswith(f"{SAMPLE}:")
     assert line.endswith(
         f"{flavor}.storage: driver {driver!r} is not available in this version"
-        " (there are: file, local, memory)"
+        " (there are: file, local, memory, s3)"
     )
+
+
+@pytest.mark.parametrize(
+    ("flavor", "path", "safe"),
+    [
+        ("s3", "/registry", True),
+        ("cloudfronts3", "/registry", True),
+        ("ceph-s3", "/registry", False),
+        ("prod", "/prod", True),
+    ],
+)
+def test_original_sample_starts_on_s3(flavor, path, safe):
+    environ = {
+        "SETTINGS_FLAVOR": flavor,
+        "AWS_BUCKET": "images",
+        "AWS_KEY": "AK",
+        "AWS_SECRET": "SK",
+        "AWS_HOST": "store.example",
+        "AWS_PORT": "7480",
+        "AWS_CALLING_FORMAT": "boto.s3.connection.OrdinaryCallingFormat",
+        "STORAGE_REDIRECT": "true",
+    }
+    config = load_config(SAMPLE, environ)
+    assert {key: value for key, value in config.storage.items() if value is not None} == {
+        "storage": "s3",
+        "boto_bucket": "images",
+        "storage_path": path,
+        "s3_access_key": "AK",
+        "s3_secret_key": "SK",
+        "s3_secure": safe,
+        "s3_encrypt": safe,
+        "s3_use_sigv4": True,
+        "s3_part_size": 8 * 1024**2,
+        "s3_conditional_writes": True,
+        "s3_read_timeout": 30,
+        "boto_host": "store.example",
+        "boto_port": 7480,
+        "boto_calling_format": "path",
+    }
+    assert config.storage_redirect is True
+    # what load_config reads is what our own sample reads
+    if flavor != "cloudfronts3":
+        assert load_config(environ=environ).storage == config.storage
+
+
+def test_cloudfront_gives_a_warning():
+    environ = {"SETTINGS_FLAVOR": "cloudfronts3", "AWS_BUCKET": "b", "CF_BASE_URL": "https://cf/"}
+    texts = load_config(SAMPLE, environ).warnings
+    assert "cloudfronts3.cloudfront" in [text.partition(":")[0] for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("written", "style"),
+    [
+        ("path", "path"),
+        ("boto.s3.connection.SubdomainCallingFormat", "virtual"),
+        ("VHostCallingFormat", "virtual"),
+        ("ProtocolIndependentOrdinaryCallingFormat", "path"),
+    ],
+)
+def test_calling_formats(written, style):
+    environ = {"SETTINGS_FLAVOR": "s3", "AWS_BUCKET": "b", "AWS_CALLING_FORMAT": written}
+    assert load_config(environ=environ).storage["boto_calling_format"] == style
+
+
+def test_no_bucket_and_odd_calling_format_stop_the_start():
+    environ = {"SETTINGS_FLAVOR": "s3", "AWS_CALLING_FORMAT": "sideways"}
+    with pytest.raises(ConfigError) as caught:
+        load_config(environ=environ)
+    assert [problem.key for problem in caught.value.problems] == [
+        "s3.boto_bucket",
+        "s3.boto_calling_format",
+    ]
 
 
 def test_every_flavor_of_the_sample_is_looked_at_above():
@@ -183,7 +252,7 @@ def test_missing_flavor_names_those_there_are(problems):
 
 
 def test_only_the_chosen_flavor_is_checked(load):
-    text = BASE + "prod:\n    storage: s3\n    nonsense: !!int x\n    loglevel: 3\n"
+    text = BASE + "prod:\n    storage: gcs\n    nonsense: !!int x\n    loglevel: 3\n"
     assert load(text).flavor == "dev"
 
 

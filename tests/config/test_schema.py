@@ -15,14 +15,15 @@ import yaml
 
 from tests.config.texts import BASE
 from v1registry.config import Config, Limits, Tls, document, legacy, load_config
-from v1registry.config.drivers import DRIVERS, FILE, STORAGE
+from v1registry.config.drivers import DRIVERS, FILE, S3, STORAGE
 from v1registry.config.environment import reference
 from v1registry.config.load import PROJECT
 from v1registry.config.options import KINDS, Option
 from v1registry.config.schema import GROUPS, OPTIONS
 from v1registry.config.show import as_yaml
 
-EVERY = [*OPTIONS, STORAGE, *FILE]
+EVERY = [*OPTIONS, STORAGE, *FILE, *S3]
+SHARED = "storage_path"  # an option of more than one driver
 
 
 def value_of(config, key):
@@ -183,7 +184,7 @@ def test_certificate_and_key_must_exist(load, problems, tmp_path):
 def test_all_problems_are_listed_in_the_order_of_the_file(load):
     text = """
     dev:
-        storage: s3
+        storage: gcs
         debug: maybe
         nonsense: 1
         limits: {json: x, other: 1}
@@ -193,8 +194,8 @@ def test_all_problems_are_listed_in_the_order_of_the_file(load):
     with pytest.raises(ValueError) as caught:
         load(text)
     assert [re.sub(r"^.*config\.yml", "", line) for line in str(caught.value).splitlines()] == [
-        ":3: dev.storage: driver 's3' is not available in this version"
-        " (there are: file, local, memory)",
+        ":3: dev.storage: driver 'gcs' is not available in this version"
+        " (there are: file, local, memory, s3)",
         ":4: dev.debug: must be true or false, not 'maybe'",
         ":5: dev.nonsense: unknown key",
         ":6: dev.limits.json: must be a size such as 4194304, 4MiB or 1GB, not 'x'",
@@ -303,10 +304,12 @@ def test_config_is_frozen():
 
 
 def test_keys_kinds_and_variables_are_sound():
-    keys = [option.key for option in EVERY] + [dead.key for dead in legacy.DEAD]
+    keys = [option.key for option in EVERY if option.key != SHARED] + [
+        dead.key for dead in legacy.DEAD
+    ]
     keys += list(legacy.OTHER_DRIVERS)
     assert len(keys) == len(set(keys))
-    variables = [option.variable for option in EVERY if option.variable]
+    variables = [o.variable for o in EVERY if o.variable and o.key != SHARED]
     assert len(variables) == len(set(variables))
     for option in EVERY:
         assert option.kind in KINDS
@@ -318,7 +321,7 @@ RAW = yaml.safe_load((PROJECT / "config.yml").read_text())
 
 @pytest.mark.parametrize("option", EVERY, ids=lambda option: option.key)
 def test_config_yml_has_every_option_with_its_default_and_variable(option):
-    flavor = RAW["local" if option in (STORAGE, *FILE) else "common"]
+    flavor = RAW["local" if option in (STORAGE, *FILE) else "s3" if option in S3 else "common"]
     *group, name = option.key.split(".")
     written = (flavor[group[0]] if group else flavor)[name]
     named = reference(written) if isinstance(written, str) else None

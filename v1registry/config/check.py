@@ -149,10 +149,13 @@ class Checker:
         if driver in ("local", "file") and found["storage_redirect"]:
             text = "has no effect on local files; nginx_x_accel_redirect lets nginx send them"
             self._warn("storage_redirect", text)
+        if driver == "s3" and dict(self._values.get("cloudfront") or {}).get("base"):
+            text = "has no effect: storage_redirect sends clients to the bucket itself"
+            self._warn("cloudfront", text)
         if driver == "memory":
             text = "`memory`: every process has a store of its own and forgets it at its end"
             self._warn("storage", text)
-        if (root := storage.get("storage_path")) and is_temporary(root):
+        if driver in ("local", "file") and is_temporary(root := storage["storage_path"] or ""):
             text = f"{root} lies in a temporary folder: images may vanish at the next restart"
             self._warn("storage_path", text)
 

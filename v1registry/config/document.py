@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import yaml
 
 from v1registry.config import legacy
-from v1registry.config.drivers import FILE, STORAGE
+from v1registry.config.drivers import FILE, S3, STORAGE
 from v1registry.config.load import PROJECT
 from v1registry.config.options import Option
 from v1registry.config.schema import OPTIONS
@@ -30,6 +30,7 @@ def tables() -> dict[str, str]:
     """The text between `<!-- NAME -->` and `<!-- end -->` in the page, by NAME."""
     return {
         "storage": _options([STORAGE, *FILE]),
+        "s3": _options(S3),
         "options": _options(OPTIONS),
         "dead": _dead(),
     }

@@ -73,8 +73,8 @@ DEAD_VARIABLES: Mapping[str, str] = {
 }
 
 _OTHER_DRIVERS = {
-    "s3": "access_key secret_key bucket region encrypt secure use_sigv4",
-    "boto": "bucket host port debug calling_format proxy proxy_port proxy_user proxy_pass",
+    "s3": "bucket",  # never read: boto_bucket is the bucket
+    "boto": "debug",
     "gs": "access_key secret_key secure",
     "swift": "authurl container user password tenant_name region_name",
     "elliptics": "nodes wait_timeout check_timeout io_thread_num net_thread_num"
@@ -83,7 +83,7 @@ _OTHER_DRIVERS = {
     "azure": "storage_account_name storage_account_key storage_container use_https",
 }
 
-#: Keys of drivers that this version does not have.
+#: Keys of drivers that this version does not have, and those that its drivers do not need.
 OTHER_DRIVERS = frozenset(
     f"{driver}_{name}" for driver, names in _OTHER_DRIVERS.items() for name in names.split()
 ) | {"cloudfront", "oauth2", "storage_alternate"}

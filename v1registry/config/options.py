@@ -102,6 +102,16 @@ def choice(value: Any, option: Option) -> str:
     raise ValueError(f"must be one of {', '.join(option.choices)}")
 
 
+def addressing(value: Any, option: Option) -> str:
+    """`path` or `virtual`; or the class of 0.x's library that meant the same."""
+    word = str(value).rpartition(".")[2].lower()
+    if word in ("path", "ordinarycallingformat", "protocolindependentordinarycallingformat"):
+        return "path"
+    if word in ("virtual", "subdomaincallingformat", "vhostcallingformat"):
+        return "virtual"
+    raise ValueError("must be path, virtual, OrdinaryCallingFormat or SubdomainCallingFormat")
+
+
 def search(value: Any, option: Option) -> bool:
     """0.x names a module here; any name but none switches the search on."""
     if isinstance(value, bool | str):
@@ -187,6 +197,7 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "URL path": url_path,
     "endpoints": endpoints,
     "choice": choice,
+    "addressing": addressing,
     "search": search,
     "number": count,
     "size": size,
@@ -196,4 +207,4 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
 }
 
 #: Kinds that take a variable's text as it is where YAML saw a number or a date in it.
-TEXTUAL = frozenset({"text", "path", "URL path", "endpoints", "choice"})
+TEXTUAL = frozenset({"text", "path", "URL path", "endpoints", "choice", "addressing"})

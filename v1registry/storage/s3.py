@@ -39,7 +39,10 @@ class S3Storage(Storage):
         self._part_size = options["s3_part_size"]
         self._settings = {"ServerSideEncryption": "AES256"} if options["s3_encrypt"] else {}
         storage_class = options["s3_storage_class"]
-        self._layers = {**self._settings, **({"StorageClass": storage_class} if storage_class else {})}
+        self._layers = {
+            **self._settings,
+            **({"StorageClass": storage_class} if storage_class else {}),
+        }
         self.creates_atomically = options["s3_conditional_writes"]
 
     def _call(self, operation: str, key: str, **parameters: Any) -> Any:
@@ -273,5 +276,3 @@ def _split(handle: str) -> tuple[str, str]:
     if not upload or not blank or not key:
         raise NotFound(f"{handle}: not a handle")
     return upload, key
-
-

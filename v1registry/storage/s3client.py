@@ -160,7 +160,11 @@ def addressing(options: Mapping[str, Any]) -> str:
     DNS seldom know names with buckets in them.
     """
     style = options["boto_calling_format"]
-    return str(style) if style else "path" if options["boto_host"] else "auto"
+    if style:
+        return str(style)
+    # Not botocore's `auto`: its presigned URLs name no region, and are then redirected to one for
+    # which they are not signed. A bucket with a dot is no name that a certificate covers.
+    return "path" if options["boto_host"] or "." in options["boto_bucket"] else "virtual"
 
 
 def proxies(options: Mapping[str, Any]) -> dict[str, str] | None:
