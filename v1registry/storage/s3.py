@@ -13,7 +13,7 @@ import contextlib
 import posixpath
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, keys
@@ -123,17 +123,13 @@ class S3Storage(Storage):
     def delete_folder(self, folder: str) -> None:
         """Delete by batches, tags first: who reads meanwhile finds none that leads to nothing."""
         start = f"{self._prefix}{folder}/"
-        tags: list[str] = []
-        others: list[str] = []
-        for page in self._pages("list_objects_v2", folder, Prefix=start):
-            for item in page.get("Contents", ()):
-                name = posixpath.basename(item["Key"])
-                (tags if name.startswith("tag_") else others).append(item["Key"])
-        for names in (tags, others):
-            for at in range(0, len(names), _BATCH):
-                self._delete_all(folder, names[at : at + _BATCH])
+        pages = self._pages("list_objects_v2", folder, Prefix=start)
+        names = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        names.sort(key=lambda name: not posixpath.basename(name).startswith("tag_"))
+        for at in range(0, len(names), _BATCH):
+            self._delete_all(folder, names[at : at + _BATCH])
 
-    def _delete_all(self, folder: str, names: list[str]) -> None:
+    def _delete_all(self, folder: str, names: Sequence[str]) -> None:
         with Mapped(folder):
             answer = self._clients.get().delete_objects(
                 Bucket=self._bucket,
@@ -162,7 +158,7 @@ class S3Storage(Storage):
         buffer, filled, number = bytearray(), 0, 1
         for piece in pieces:
             view = memoryview(piece)
-            while len(view):
+            while view:
                 taken = view[: self._part_size - filled]
                 buffer[filled : filled + len(taken)] = taken
                 filled += len(taken)
@@ -234,7 +230,7 @@ class S3Storage(Storage):
                         modified = max(modified, part["LastModified"].timestamp())
                     yield Stage(f"{upload['UploadId']} {key}", key, modified)
 
-    def _parts(self, key: str, upload: str) -> list[dict[str, Any]]:
+    def _parts(self, key: str, upload: str) -> Sequence[dict[str, Any]]:
         pages = self._pages("list_parts", key, Key=self._prefix + key, UploadId=upload)
         return [part for page in pages for part in page.get("Parts", ())]
 

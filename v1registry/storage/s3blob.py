@@ -33,6 +33,7 @@ class S3Blob:
         self.size = int(answer["ContentLength"])
         self._etag = answer["ETag"]
         self._position = 0  # of read()
+        self._body: Any = None
         self._set(answer["Body"], 0)
         self._data: bytes | None = None
         if self.size <= SMALL:
@@ -86,7 +87,6 @@ class S3Blob:
     def _read(self, position: int, size: int) -> bytes:
         if self._body is None or self._at != position or self._thread != threading.get_native_id():
             self._reopen(position)
-        assert self._body is not None
         piece = bytes(self._body.read(size))
         self._at += len(piece)
         return piece
