@@ -133,13 +133,13 @@ class Ceph:
             **more,
         }
 
-    def client(self):
+    def client(self, access: str = ACCESS, secret: str = SECRET):
         """An ordinary client, with none of the driver's settings."""
         return boto3.client(
             "s3",
             endpoint_url=self.url,
-            aws_access_key_id=ACCESS,
-            aws_secret_access_key=SECRET,
+            aws_access_key_id=access,
+            aws_secret_access_key=secret,
             region_name="us-east-1",
             config=Config(s3={"addressing_style": "path"}),
         )

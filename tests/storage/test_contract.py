@@ -195,10 +195,11 @@ def test_check(storage: Storage) -> None:
 def test_concurrent_puts_into_folders_that_come_and_go(storage: Storage) -> None:
     """A folder emptied by one is removed while another puts into it: no put is lost."""
     failures: list[BaseException] = []
+    rounds = 150 if isinstance(storage, FileStorage) else 20  # elsewhere folders do not exist
 
     def churn(name: str) -> None:
         try:
-            for _ in range(150):
+            for _ in range(rounds):
                 storage.put(f"f/g/{name}", name.encode())
                 assert storage.get(f"f/g/{name}") == name.encode()
                 storage.delete(f"f/g/{name}")

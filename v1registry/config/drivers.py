@@ -95,7 +95,8 @@ S3: tuple[Option, ...] = (
     Option(
         "s3_read_timeout",
         "duration",
-        "How long the store may keep silent. A request is tried three times.",
+        "How long the store may keep silent. Requests that it refuses for the moment, or that do"
+        " not reach it, are tried three times.",
         default="30s",
         variable="AWS_READ_TIMEOUT",
         at_least=1,

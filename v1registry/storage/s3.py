@@ -23,6 +23,7 @@ from v1registry.storage.s3client import Clients, Mapped, status
 
 URL_SECONDS = 1200  # for which a presigned URL counts, as in 0.x
 _MOST_PARTS = 10_000  # of one upload, S3's own limit
+_CHECK = "check-"  # begins the names of objects that `check` writes
 _BATCH = 1000  # keys that one request deletes, likewise
 _PATIENCE = (0.1, 0.3, 1.0)  # seconds between tries while another node completes the same upload
 
@@ -248,9 +249,11 @@ class S3Storage(Storage):
 
     def check(self) -> None:
         """Write, read back and remove a small object; a second `create` must be refused."""
-        key = f"{keys.OURS}/check-{secrets.token_hex(8)}"
+        key = f"{keys.OURS}/{_CHECK}{secrets.token_hex(8)}"
+        if not self.create(key, b"true"):
+            raise Unavailable(f"{self._bucket}: a new key is told to exist")
         try:
-            if not self.create(key, b"true") or self.get(key) != b"true":
+            if self.get(key) != b"true":
                 raise Unavailable(f"{self._bucket}: what was written does not read back")
             if self.create(key, b"false"):
                 raise Refused(
@@ -260,6 +263,16 @@ class S3Storage(Storage):
         finally:
             with contextlib.suppress(StorageError):
                 self.delete(key)
+
+    def clean(self, before: float) -> int:
+        removed = 0
+        for entry in self.list(keys.OURS):
+            key = f"{keys.OURS}/{entry.name}"
+            with contextlib.suppress(NotFound):
+                if entry.name.startswith(_CHECK) and self.stat(key).modified < before:
+                    self.delete(key)
+                    removed += 1
+        return removed
 
 
 def prefix(storage_path: str | None) -> str:

@@ -20,6 +20,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
+    ReadTimeoutError,
 )
 from urllib3.exceptions import HTTPError
 
@@ -118,7 +119,7 @@ class Clients:
     def _make(self) -> Any:
         options = self._options
         address = endpoint(options)
-        return self._session.client(
+        client = self._session.client(
             "s3",
             endpoint_url=address,
             use_ssl=options["s3_secure"],
@@ -139,6 +140,14 @@ class Clients:
                 proxies=proxies(options),
             ),
         )
+        client.meta.events.register_first("needs-retry.s3", _wait_once)
+        return client
+
+
+def _wait_once(caught_exception: BaseException | None = None, **_: Any) -> None:
+    """Let no request be tried again whose answer was waited for in vain: our client waits, too."""
+    if isinstance(caught_exception, ReadTimeoutError):
+        raise caught_exception
 
 
 _ANYWHERE = "us-east-1"  # what SigV4 is signed with where regions mean nothing; AWS redirects
