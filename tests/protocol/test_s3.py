@@ -46,11 +46,11 @@ class Place:
         answer = self.ceph.client().list_multipart_uploads(Bucket="registry", Prefix=self.root)
         return answer.get("Uploads", [])
 
-    def keys(self, below: str = "") -> list[str]:
+    def names(self, below: str = "") -> list[str]:
         pages = self.ceph.client().get_paginator("list_objects_v2")
         found = pages.paginate(Bucket="registry", Prefix=f"{self.root}/{below}")
-        names = [item["Key"] for page in found for item in page.get("Contents", ())]
-        return [name.removeprefix(f"{self.root}/") for name in names]
+        keys = [item["Key"] for page in found for item in page.get("Contents", ())]
+        return [key.removeprefix(f"{self.root}/") for key in keys]
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +114,12 @@ def test_pushed_through_one_and_pulled_through_the_other(nodes: list[Server], sh
     assert (row[0].lstrip("/"), row[3]) == ("file-2", 1000)
     [name] = raw.get(other, f"/v1/images/{base.id}/diff").json()["created"]
     assert name.lstrip("/") == "file-1"
-    assert {key.rpartition("/")[2] for key in shared.keys(f"images/{top.id}")} == {
+    assert {key.rpartition("/")[2] for key in shared.names(f"images/{top.id}")} == {
         *("json", "layer", "ancestry", "_checksum", "_commit", "_files"),
     }
     assert raw.get(one, "/v1/_status").status == 200
     Engine(one, "team/s3").expect(200, "DELETE", "/v1/repositories/team/s3/")
-    assert shared.keys("repositories/team/s3") == []
+    assert shared.names("repositories/team/s3") == []
 
 
 def test_one_image_by_many_clients_over_both_nodes(nodes: list[Server], shared: Place):
@@ -168,7 +168,7 @@ def test_the_store_of_0x_is_served_in_place(place: Place, tmp_path: Path):
         if file.is_file():
             key = f"{place.root}/{file.relative_to(root)}"
             client.put_object(Bucket="registry", Key=key, Body=file.read_bytes())
-    before = place.keys()
+    before = place.names()
     with place.server(tmp_path) as server:
         for known in json.loads((GOLDEN / "image-ids.json").read_text()):
             found = Engine(server, known["repository"]).pull("latest")
@@ -177,7 +177,7 @@ def test_the_store_of_0x_is_served_in_place(place: Place, tmp_path: Path):
             for one, (data, layer) in found.items():
                 assert data == (root / "images" / one / "json").read_bytes()
                 assert layer == (root / "images" / one / "layer").read_bytes()
-        assert [key for key in place.keys() if not key.startswith("_v1registry/")] == before
+        assert [key for key in place.names() if not key.startswith("_v1registry/")] == before
 
 
 def test_redirect_to_the_bucket(place: Place, tmp_path: Path):
