@@ -10,6 +10,7 @@ manager, no authentication between the daemons, one copy of everything: for test
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -48,6 +49,9 @@ OPTIONS = {  # of the driver, as the configuration gives them; tests replace som
     "s3_conditional_writes": True,
     "s3_read_timeout": 30,
 }
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 _WAIT = 40.0  # seconds for each step
 _CONFIG = """\
@@ -239,6 +243,7 @@ class Ceph:
                     stderr=out,
                     env=self._environ(),
                     start_new_session=True,
+                    preexec_fn=_die_with_the_tests,
                 )
             )
 
@@ -256,6 +261,11 @@ class Ceph:
                 return
             time.sleep(0.05)
         raise TimeoutError(complaint)
+
+
+def _die_with_the_tests() -> None:
+    """A run that is killed cannot stop what it started."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _accepts(port: int) -> bool:
