@@ -166,7 +166,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "limits.upload_seconds",
         "duration",
-        "The whole time that sending one layer may take; 0: no limit.",
+        "The whole time that sending one layer may take; 0: no limit. Looked at when a piece"
+        " is complete, or every 10 seconds.",
         default="1d",
         variable="LIMITS_UPLOAD_SECONDS",
     ),
