@@ -92,16 +92,21 @@ def secret_of(storage: Storage, place: str, *, read_only: bool) -> bytes:
     secret yet is told apart by its place alone. Raises StorageError.
     """
     try:
-        if not read_only:
-            storage.create(_SECRET_KEY, secrets.token_hex(32).encode())
         found = storage.get(_SECRET_KEY)
     except NotFound:
-        found = b""
+        found = b"" if read_only else _new_secret(storage)
     except StorageError:
         if not read_only:
             raise
         found = b""
     return hashlib.sha256(documents.dump([place, found.decode("latin-1")])).digest()
+
+
+def _new_secret(storage: Storage) -> bytes:
+    # Where two create it at once and the store lets both, one of them shares nothing until it is
+    # restarted: that is all.
+    storage.create(_SECRET_KEY, secrets.token_hex(32).encode())
+    return storage.get(_SECRET_KEY)
 
 
 def name_of(secret: bytes) -> str:
