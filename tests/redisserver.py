@@ -87,7 +87,7 @@ class Redis:
         )
         return done.stdout.strip()
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         return sorted(self("KEYS", "*").split())
 
     def pause(self) -> None:

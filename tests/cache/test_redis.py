@@ -45,7 +45,7 @@ def test_prefix_life_and_limit(redis: Redis, url: str) -> None:
     one.put("a", b"x" * 1000)
     one.put("b", b"x" * 1001)
     assert one.get("a") == b"x" * 1000
-    assert redis.keys() == [f"{PREFIX}a"]
+    assert redis.all_keys() == [f"{PREFIX}a"]
     assert 55 <= int(redis("TTL", f"{PREFIX}a")) <= 60
     assert 1000 < int(redis("MEMORY", "USAGE", f"{PREFIX}a")) < 1400
 

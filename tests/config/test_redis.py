@@ -108,6 +108,13 @@ def test_refused_urls_are_not_shown(problems, url):
     assert f"{url}'" not in reason
 
 
+@pytest.mark.parametrize("prefix", ["ours", "ours:", "a:b:", "7", "{a}"])
+def test_prefixes(load, prefix):
+    text = f"{BASE}    cache_prefix: _env:CACHE_PREFIX\n"
+    assert load(text, {"CACHE_PREFIX": prefix}).cache_prefix == prefix
+    assert load(text).cache_prefix is None
+
+
 @pytest.mark.parametrize("prefix", ["cache_path:", "cache_path:/x", "''", "a b", "ü", "a\\nb"])
 def test_refused_prefixes(problems, prefix):
     written = prefix if prefix.startswith("'") else f'"{prefix}"'

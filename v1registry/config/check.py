@@ -83,8 +83,10 @@ class Checker:
             value = value.get(name) if isinstance(value, dict) else None
         place = self._places.get((self._flavor, *path))
         text = place.text if place is not None and option.kind in TEXTUAL else None
-        if text is not None and value is not None and not isinstance(value, str | list | dict):
-            # YAML made a number or a date of a variable's text: a folder may be called 2014-01-01
+        kept = (str, list) if option.kind == "prefix" else (str, list, dict)
+        if text is not None and value is not None and not isinstance(value, kept):
+            # YAML made a number or a date of a variable's text: a folder may be called 2014-01-01;
+            # or a mapping, if a colon ends it
             value = text.strip()
         return value, place
 
