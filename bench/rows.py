@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bench.material import MIB
 from bench.runs import Load, Loads
 from bench.servers import Server
-
-SMALL_SECONDS = 2.0
 
 ONE = "ours-1"
 NGINX_ONE = "nginx-1"
@@ -17,10 +15,10 @@ NGINX_ONE = "nginx-1"
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `load(loads, server)` makes it anew for each run; `repeat` is loads per run.
+    """One row. `load(loads, server)` makes its load anew for each run.
 
-    `faster` is how many times the speed of the first peer is expected, `cpu` the most CPU seconds
-    per GB that are.
+    `rounds` runs per server, `quick` of them with --quick (0: left out). `faster` is how many times
+    the speed of the first peer is expected of us, `cpu` the most CPU seconds per GB.
     """
 
     name: str
@@ -32,7 +30,7 @@ class Row:
     own: str = "ours"
     faster: float | None = None
     cpu: float | None = None
-    unit: str = field(default="GB")
+    unit: str = "GB"
 
 
 def _pull(name: str, clients: int, size: int, rounds: int, quick: int = 1) -> Row:
@@ -52,11 +50,11 @@ def _pull_one(name: str, clients: int, size: int, rounds: int) -> Row:
 
 def _small(what: str, title: str, *, keep: bool, faster: float | None = None) -> Row:
     def load(loads: Loads, server: Server) -> Load:
-        return loads.small(server, what, SMALL_SECONDS, keep=keep)
+        return loads.small(server, what, keep=keep)
 
     name = f"{what}-{'keep' if keep else 'new'}"
     how = "keep-alive" if keep else "new connections"
-    return Row(name, f"{title}, {how}", load, ("go",), 3, 1, faster=faster, unit="request")
+    return Row(name, f"{title}, {how}", load, ("go",), 3, 3, faster=faster, unit="request")
 
 
 _JSON = "image json (Go: manifest)"
@@ -93,13 +91,14 @@ ROWS = (
     _pull_one("pull-1-worker", 1, 200, 9),
     _pull("pull-50", 50, 20, 5, 2),
     _pull_one("pull-50-worker", 50, 20, 5),
-    _pull("pull-200", 200, 20, 3),
+    _pull("pull-200", 200, 20, 3, 0),
     _pull("pull-1000", 1000, 5, 3),
     Row(
         "both",
         "1,000 pulls of 2 MiB and 50 pushes of 20 MiB at once",
         lambda loads, server: loads.both(server, 2 * MIB, 1000, 20 * MIB, 50),
         ("go",),
+        quick=0,
     ),
     _small("json", _JSON, keep=True, faster=2.0),
     _small("json", _JSON, keep=False, faster=2.0),

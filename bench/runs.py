@@ -93,10 +93,14 @@ def _remove(server: Server, pushed: list[tuple[str, list[Layer]]]) -> None:
 
 
 class Loads:
-    """Makes the loads of all rows. `seed` must have run for a server before it is pulled from."""
+    """Makes the loads of all rows; those of small requests last `seconds`.
 
-    def __init__(self, material: Material) -> None:
+    `seed` must have run for a server before it is pulled from.
+    """
+
+    def __init__(self, material: Material, seconds: float) -> None:
         self._material = material
+        self._seconds = seconds
         self._count = 0
         self._seeds = {size: material.layers(size) for size in SIZES}
 
@@ -141,7 +145,7 @@ class Loads:
         load.clients += self.pull(server, size, pulls).clients
         return load
 
-    def small(self, server: Server, what: str, seconds: float, *, keep: bool) -> Load:
+    def small(self, server: Server, what: str, *, keep: bool) -> Load:
         """50 clients ask for something small: `json`, `tags` or `ping`."""
         layers = self._seeds[SIZES[-1]]
         name = f"bench/seed{SIZES[-1]}"
@@ -159,8 +163,8 @@ class Loads:
         with urllib.request.urlopen(asked, timeout=30) as answer:
             length = len(answer.read())
         arguments = {"path": path, "length": length, "accept": accept}
-        arguments |= {"seconds": seconds, "keep": keep}
-        return Load([{"kind": "small", "count": 50, "what": arguments}], limit=seconds + 15)
+        arguments |= {"seconds": self._seconds, "keep": keep}
+        return Load([{"kind": "small", "count": 50, "what": arguments}], limit=self._seconds + 15)
 
     def _push(self, server: Server, name: str, layers: list[Layer]) -> dict[str, Any]:
         if server.name == "go":

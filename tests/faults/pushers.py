@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Pushers:
 
     `refused` are the answers that engines take for a failure: with a sound store there are none.
     `again`: a push without an answer is repeated until it has one; else it ends its client.
+    `stubborn`: so is a push that was refused.
     """
 
     def __init__(
@@ -37,15 +39,18 @@ class Pushers:
         promises: Promises | None = None,
         *,
         again: bool = True,
+        stubborn: bool = False,
     ) -> None:
         self.server = server
         self.seed = seed
         self.promises = promises or Promises()
         self.refused: list[str] = []
+        self.statuses: Counter[tuple[int, bytes]] = Counter()  # of those: status and body
         self.cut = 0
         self.rounds = 0
         self.newest = Path("/nowhere")  # the folder of the image that was begun last
         self._again = again
+        self._stubborn = stubborn
         self._ends = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(number,), daemon=True)
@@ -79,6 +84,10 @@ class Pushers:
                 self.cut += until_answered(push, 60 if self._again else 0)
             except (Unanswered, OSError, AssertionError) as error:
                 self.refused.append(f"{engine.repository} {turn}: {error!r}")
+                if isinstance(error, Unanswered):
+                    self.statuses[error.answer.status, error.answer.body] += 1
+                if self._stubborn:
+                    continue
                 return
             turn += 1
             self.rounds += 1

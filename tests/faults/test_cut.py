@@ -29,6 +29,9 @@ from tests.faults.engine import (
 )
 from tests.faults.pushers import Pushers
 from tests.server import ROOT, Server
+from v1registry.lib.cleaner import Cleaner
+from v1registry.lib.commits import Commits
+from v1registry.storage.file import FileStorage
 
 LIMIT = 2 * 1024 * 1024
 
@@ -279,6 +282,25 @@ def test_clean_beside_running_pushes_disturbs_none(store: Path):
             for _ in range(4):
                 clean(server, 60)
         assert pushers.refused == []
+        assert pushers.rounds > 0
+        view = check_store(store)
+        assert view.problems == []
+        assert view.broken_promises(pushers.promises) == []
+
+
+def test_a_reckless_clean_breaks_nothing_that_was_answered(store: Path):
+    """`--older-than 0` takes running pushes their data away: they fail clearly, and succeed later."""
+    with Server(store, workers=2) as server:
+        with Pushers(server, "reckless", stubborn=True) as pushers:
+            cleaner = Cleaner(FileStorage(store), Commits(FileStorage(store)))
+            end = time.monotonic() + 6
+            while time.monotonic() < end:
+                cleaner.clean(time.time() + 1)
+                assert check_store(store).problems == []
+        for status, body in pushers.statuses:
+            assert status in (400, 404, 409, 500, 503)
+            assert b'{"error": "' in body
+            assert b"Internal" not in body
         assert pushers.rounds > 0
         view = check_store(store)
         assert view.problems == []

@@ -112,8 +112,8 @@ def test_a_client_that_still_sends_gets_the_answer(small: SmallStore):
 
 
 def test_two_pushes_that_fit_only_one_by_one(small: SmallStore):
-    images = [image(f"half {'x' * n}", 9 * MIB) for n in range(2)]
-    small.fill(free=13 * MIB)
+    images = [image(f"half {'x' * n}", 6 * MIB) for n in range(2)]
+    small.fill(free=9 * MIB)
     for one in images:
         assert small.engine.put_json(one).status == 200
     told = run_all([partial(small.engine.put_layer, one) for one in images])
@@ -152,6 +152,30 @@ def test_every_step_says_that_the_store_is_full(small: SmallStore):
     assert raw.get(small.server, f"/v1/images/{new.id}/json").body == new.json
     small.engine.push([new], "after")
     serves_on(small, held)
+
+
+def test_full_in_the_middle_of_finishing(small: SmallStore):
+    """With more and more room: the record, the JSON, the ancestry, the checksums just don't fit."""
+    statuses = []
+    for pages in range(6):
+        new = image(f"finishing {pages}", 20_000)
+        assert small.engine.put_json(new).status == 200
+        assert small.engine.put_layer(new).status == 200
+        small.fill(free=4096 * pages)
+        answer = small.engine.put_checksum(new)
+        statuses.append(answer.status)
+        view = check_store(small.server.store)
+        assert view.problems == []
+        assert (new.id in view.finished) == (answer.status == 200)
+        shown = raw.get(small.server, f"/v1/images/{new.id}/json")
+        assert shown.status == 200 if answer.status == 200 else shown.status in (400, 507)
+        small.empty()
+        # The engine repeats its push, and the image is what it sent; whoever finished it.
+        small.engine.push([new], f"t{pages}")
+        assert small.engine.pull(f"t{pages}") == {new.id: (new.json, new.layer)}
+    assert statuses[0] == 507
+    assert statuses[-1] == 200
+    assert statuses == sorted(statuses, reverse=True)
 
 
 def test_deleting_works_on_a_full_store(small: SmallStore):

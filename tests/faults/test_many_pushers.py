@@ -7,8 +7,8 @@ import json
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -206,36 +206,74 @@ def test_one_list_of_many_pushes_holds_all_ids(server: Server):
     assert tags == {f"t{n}": group[-1].id for n, group in enumerate(groups)}
 
 
-def merge_lists(root: str, process: int, count: int) -> None:
-    """What one process of many does to the list of `team/app`."""
+def merge_lists(root: str, process: int, turns: int, together: Barrier) -> None:
+    """What one process of many does: in each turn two updates of a repository's list."""
     lists = ImageLists(FileStorage(root))
-    repository = RepositoryName.parse("team/app")
-    for number in range(count):
-        item = {"id": image_id(f"{process}-{number}"), "Tag": "latest"}
-        if number % 2:
-            item["checksum"] = f"tarsum+sha256:{process}-{number}"
-        lists.update(repository, json.dumps([item, {"id": image_id("common")}]).encode())
+    for turn in range(turns):
+        repository = RepositoryName.parse(f"team/app{turn}")
+        together.wait(60)
+        for number in range(2):
+            item = {"id": image_id(f"{process}-{number}"), "Tag": "latest"}
+            if number % 2:
+                item["checksum"] = f"tarsum+sha256:{process}"
+            lists.update(repository, json.dumps([item, {"id": image_id("common")}]).encode())
 
 
 def test_processes_that_rewrite_one_list_lose_nothing(store: Path):
-    processes, count = 8, 8
+    processes, turns = 8, 10
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context) as pool:
-        runs = [pool.submit(merge_lists, str(store), p, count) for p in range(processes)]
-        for run in runs:
-            run.result(timeout=100)
+    together = context.Barrier(processes)
+    started = [
+        context.Process(target=merge_lists, args=(str(store), number, turns, together))
+        for number in range(processes)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(90)
+        assert process.exitcode == 0
 
-    wanted = {image_id(f"{p}-{n}") for p in range(processes) for n in range(count)}
+    wanted = {image_id(f"{p}-{n}") for p in range(processes) for n in range(2)}
     wanted.add(image_id("common"))
-    as_0x = json.loads((store / "repositories" / "team" / "app" / "_index_images").read_bytes())
-    assert {item["id"] for item in as_0x} == wanted
-    assert len(as_0x) == len(wanted)
-    ours = ImageLists(FileStorage(store)).get(RepositoryName.parse("team/app"))
-    assert {item["id"] for item in ours} == wanted
-    sums = {item["id"]: item.get("checksum") for item in ours}
-    for process in range(processes):
-        for number in range(1, count, 2):
-            assert sums[image_id(f"{process}-{number}")] == f"tarsum+sha256:{process}-{number}"
+    for turn in range(turns):
+        path = store / "repositories" / "team" / f"app{turn}" / "_index_images"
+        as_0x = json.loads(path.read_bytes())
+        assert sorted(item["id"] for item in as_0x) == sorted(wanted)
+        ours = ImageLists(FileStorage(store)).get(RepositoryName.parse(f"team/app{turn}"))
+        assert {item["id"] for item in ours} == wanted
+        sums = {item["id"]: item.get("checksum") for item in ours}
+        for number in range(processes):
+            assert sums[image_id(f"{number}-1")] == f"tarsum+sha256:{number}"
+
+
+class Overtaken(FileStorage):
+    """Lets another process merge its whole list just before ours, read earlier, is written."""
+
+    other: Callable[[], None] | None = None
+
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        if key.endswith("/_index_images") and self.other is not None:
+            other, self.other = self.other, None
+            other()
+        super().put(key, data, durable=durable)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_list_that_was_overtaken_is_written_anew(store: Path, first: bool):
+    repository = RepositoryName.parse("team/overtaken")
+    overtaken = Overtaken(store)
+    if not first:
+        ImageLists(overtaken).update(repository, b"[]")
+    item = b'[{"id": "%b", "checksum": "tarsum+sha256:1"}]'
+    ours, others = image_id("ours"), image_id("others")
+    overtaken.other = lambda: ImageLists(FileStorage(store)).update(
+        repository, item % others.encode()
+    )
+    ImageLists(overtaken).update(repository, item % ours.encode())
+    assert overtaken.other is None
+    path = store / "repositories" / "team" / "overtaken" / "_index_images"
+    as_0x = {item["id"]: item["checksum"] for item in json.loads(path.read_bytes())}
+    assert as_0x == {ours: "tarsum+sha256:1", others: "tarsum+sha256:1"}
 
 
 def test_children_of_a_base_that_is_pushed_at_once(server: Server):

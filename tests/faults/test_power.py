@@ -88,6 +88,7 @@ def _seed() -> int:
     return seed
 
 
+@pytest.mark.timeout(300)
 @needs("xfs")
 def test_power_goes_five_times(disk: Disk):
     lose_power(disk, 5, _seed())

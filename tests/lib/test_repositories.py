@@ -128,9 +128,12 @@ def test_two_tags_that_0x_confuses(repositories: Repositories, order: tuple[str,
 def test_metadata_of_an_underscore_tag_is_no_tag(
     domain: Domain, repositories: Repositories
 ) -> None:
+    """Ours is not written, as 0.x would list it; what 0.x wrote is not listed by us."""
     repositories.set_tag(NAME, Tag("_x"), quoted(A), AGENT)
-    assert exists(domain.storage, f"{NAME.folder}/tag_x_json")
+    assert not exists(domain.storage, f"{NAME.folder}/tag_x_json")
+    domain.storage.put(f"{NAME.folder}/tag_x_json", b'{"arch": "arm"}')
     assert repositories.tags(NAME) == {"_x": A}
+    assert repositories.metadata(NAME, Tag("_x")) == {"arch": "arm"}
     assert fails(repositories.delete_tag, NAME, Tag("x_json"))[0] == 404
 
 

@@ -210,6 +210,20 @@ def test_the_same_bytes_from_many_leave_nothing_staged(domain: Domain) -> None:
     assert list(domain.storage.stages()) == []
 
 
+def test_tries_that_were_given_up_do_not_pile_up(domain: Domain) -> None:
+    """A client that dies after each layer and comes back leaves one copy, not one a try."""
+    data = image_json(A)
+    for _ in range(5):
+        domain.uploads.put_json(A, data)
+        domain.uploads.put_layer(A, [LAYER])
+    assert len(list(domain.storage.stages())) == 1
+    domain.uploads.put_json(A, image_json(A, comment="other"))
+    domain.uploads.put_layer(A, [LAYER])  # hashed with a JSON that the first was not hashed with
+    assert len(list(domain.storage.stages())) == 2
+    domain.uploads.put_checksum(A, payload(data, LAYER), None)
+    assert list(domain.storage.stages()) == []
+
+
 def test_a_tarsum_is_not_taken_of_other_bytes_of_the_same_size(domain: Domain) -> None:
     """Two copies of one size; the one that stays must not vouch for the other."""
     data = image_json(A)

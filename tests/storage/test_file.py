@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from v1registry.storage import Storage
+from v1registry.storage.disk import storage_error
 from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
-from v1registry.storage.file import FileStorage, storage_error
+from v1registry.storage.file import FileStorage
 
 GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden" / "store-0.9.1"
 

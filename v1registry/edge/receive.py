@@ -32,6 +32,7 @@ _LAST_CHUNK = re.compile(rb"0+(?![0-9A-Fa-f])")
 
 _MALFORMED = (400, "The request's body is malformed")
 _LENGTH_INVALID = (400, "Invalid Content-Length")
+_CODING_UNKNOWN = (501, "The only known Transfer-Encoding is chunked")
 _STALLED = (408, "The request's body stopped coming")
 
 
@@ -83,7 +84,10 @@ def pieces(environ: dict[str, Any], limit: int | None) -> Iterator[bytes | memor
 
 
 def _content_length(environ: dict[str, Any]) -> int | None:
-    if "HTTP_TRANSFER_ENCODING" in environ:
+    coding = environ.get("HTTP_TRANSFER_ENCODING")
+    if coding is not None:
+        if coding.strip().lower() != "chunked":
+            raise Failure(*_CODING_UNKNOWN)  # RFC 9112 section 6.1: the bytes are not the layer's
         return None
     text = environ.get("CONTENT_LENGTH") or ""
     if not text:

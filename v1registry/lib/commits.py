@@ -74,8 +74,10 @@ class Commits:
             except Lost:
                 # Nobody can finish this one (the staged data was wiped): the
                 # image is open again, and the next push of it can succeed.
-                self._storage.delete(keys.image(image_id, "_commit"))
-                return False
+                if self.find(image_id) == record:
+                    self._storage.delete(keys.image(image_id, "_commit"))
+                    return False
+                continue
             if self._storage.creates_atomically or self.find(image_id) == record:
                 return True
         return False

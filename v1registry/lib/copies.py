@@ -6,6 +6,7 @@ staged layers themselves, which the driver keeps under their handles.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -109,6 +110,21 @@ class Copies:
                 continue  # the cleaner was here
             found.append(Copy(**json.loads(data)))
         return found
+
+    def staged_equal(self, image_id: ImageId, copy: Copy) -> Copy | None:
+        """A noted copy of the same bytes that lies staged, or None.
+
+        Nobody drops it before the image is finished: its client may be told
+        success at any time, or be dead.
+        """
+        copies = self.received(image_id)
+        for other in copies:
+            if other.handle is None or not copy.payloads.items() <= other.payloads.items():
+                continue
+            with contextlib.suppress(NotFound):
+                self._storage.open_staged(other.handle).close()
+                return other
+        return None
 
     def match(
         self, image_id: ImageId, copies: list[Copy], values: list[str], image: Image | None

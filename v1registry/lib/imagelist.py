@@ -8,6 +8,7 @@ from the union, then looked at again, until it holds all.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -15,7 +16,7 @@ from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.storage import Storage, keys
-from v1registry.storage.errors import NotFound
+from v1registry.storage.errors import NotFound, Refused
 
 Item = dict[str, Any]  # {"id": ..., "checksum"?: ..., "Tag"?: ...}
 
@@ -31,10 +32,14 @@ class ImageLists:
     def get(self, repository: RepositoryName) -> list[Item]:
         """The list as stored, joined with entries that it lacks. Raise Failure 404 if none is."""
         stored = self._stored(repository)
-        entries = self._entries(repository)
-        if stored is None and not entries:
+        lost = self._entries_beside(repository, stored)
+        if stored is None and not lost:
             raise Failure(*errors.IMAGES_NOT_FOUND)
-        return _joined(stored or [], entries)
+        if lost:
+            # whoever wrote these died before looking again: 0.x should find them, too
+            with contextlib.suppress(Refused):
+                self._rewrite(repository, [], stored)
+        return [*(stored or []), *lost]
 
     def update(self, repository: RepositoryName, data: bytes) -> None:
         """Merge the list that a client sent. Raise Failure 400 for a list of odd shape.
@@ -45,11 +50,11 @@ class ImageLists:
         new = _parse(data)
         stored = self._stored(repository)
         known = {item["id"]: item for item in _fold(stored or [])}
-        entries = {}
-        for item in _fold(new):
-            before = known.get(item["id"])
-            if before is None or ("checksum" in item and "checksum" not in before):
-                entries[_entry_key(repository, item["id"])] = documents.dump(item)
+        entries = {
+            f"{repository.folder}/{keys.index_entry(item['id'])}": documents.dump(item)
+            for item in _fold(new)
+            if not _holds(known, item)
+        }
         self._storage.put_all(entries)
         self._rewrite(repository, new, stored)
 
@@ -57,16 +62,15 @@ class ImageLists:
         self, repository: RepositoryName, new: list[Item], stored: list[Item] | None
     ) -> None:
         for _ in range(_ROUNDS):
-            entries = self._entries(repository)
-            if stored is None:
-                wanted = _joined(new, entries)
-            else:
-                wanted = _fold([*new, *stored, *entries])
+            beside = self._entries_beside(repository, [*(stored or []), *new])
+            wanted = [*new, *beside] if stored is None else _fold([*new, *stored, *beside])
             if wanted != stored:
                 self._storage.put(f"{repository.folder}/_index_images", documents.dump(wanted))
             stored = self._stored(repository) or []
-            present = {item["id"] for item in stored}
-            if all(item["id"] in present for item in [*wanted, *self._entries(repository)]):
+            present = {item["id"]: item for item in _fold(stored)}
+            if all(_holds(present, item) for item in wanted) and not self._entries_beside(
+                repository, stored
+            ):
                 return
 
     def _stored(self, repository: RepositoryName) -> list[Item] | None:
@@ -83,19 +87,19 @@ class ImageLists:
             return [item for item in items if isinstance(item, dict) and "id" in item]
         return None
 
-    def _entries(self, repository: RepositoryName) -> list[Item]:
+    def _entries_beside(self, repository: RepositoryName, items: list[Item] | None) -> list[Item]:
+        """The entries of ids that are not among `items`; only those are read."""
+        present = {item["id"] for item in items or []}
         folder = f"{repository.folder}/_index_entries"
         found = []
         for entry in self._storage.list(folder):
+            if entry.name in present:
+                continue
             try:
                 found.append(json.loads(self._storage.get(f"{folder}/{entry.name}")))
             except NotFound:
                 continue  # the repository is being deleted
         return sorted(found, key=lambda item: str(item["id"]))
-
-
-def _entry_key(repository: RepositoryName, image_id: str) -> str:
-    return f"{repository.folder}/{keys.index_entry(image_id)}"
 
 
 def _parse(data: bytes) -> list[Item]:
@@ -117,14 +121,7 @@ def _fold(items: list[Item]) -> list[Item]:
     return list(folded.values())
 
 
-def _joined(stored: list[Item], entries: list[Item]) -> list[Item]:
-    """The list as it is, with the checksums and the items that only entries have."""
-    sums = {item["id"]: item["checksum"] for item in entries if "checksum" in item}
-    present = {item["id"] for item in stored}
-    joined = [
-        {**item, "checksum": sums[item["id"]]}
-        if item["id"] in sums and "checksum" not in item
-        else item
-        for item in stored
-    ]
-    return [*joined, *(item for item in entries if item["id"] not in present)]
+def _holds(present: dict[str, Item], item: Item) -> bool:
+    """Whether the id is there, with a checksum if `item` has one."""
+    found = present.get(item["id"])
+    return found is not None and ("checksum" in found or "checksum" not in item)

@@ -83,10 +83,9 @@ class Repositories:
         folder = repository.folder
         metadata = documents.dump(metadata_of(agent))
         values = {f"{folder}/{keys.tag(tag)}": value.encode("ascii")}
-        key = f"{folder}/{keys.tag_metadata(tag)}"
-        if self._image_id(key) is None:
-            # else it is the file of tag `x_json`, where the metadata of `_x` would lie
-            values[key] = metadata
+        if not tag.startswith("_"):
+            # else it would lie where the tag `x_json` does, and 0.x would show it as one
+            values[f"{folder}/{keys.tag_metadata(tag)}"] = metadata
         if tag == "latest":
             values[f"{folder}/json"] = metadata
         self._storage.put_all(values)

@@ -125,7 +125,13 @@ class Uploads:
     ) -> None:
         sums = _Sums(jsons)
         handle = self._storage.stage(keys.image(image_id, "layer"), sums.reading(pieces))
-        self._copies.note(image_id, sums.copy(handle))
+        copy = sums.copy(handle)
+        equal = self._copies.staged_equal(image_id, copy)
+        if equal is not None:
+            # an earlier try, or another client, sent these very bytes: one copy will do
+            self._storage.abandon(handle)
+            copy = equal
+        self._copies.note(image_id, copy)
 
     def _drain(
         self, image_id: ImageId, jsons: list[tuple[str, bytes]], pieces: Iterable[Buffer]

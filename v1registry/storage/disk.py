@@ -1,4 +1,5 @@
-"""What the driver for local files does to the disk: plain blocking calls that raise OSError.
+"""What the driver for local files does to the disk: plain blocking calls that raise OSError,
+and the one place where such an error becomes one of ours.
 
 Durable means: forced to disk (fsync) together with the folder that holds the name.
 """
@@ -6,12 +7,44 @@ Durable means: forced to disk (fsync) together with the folder that holds the na
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from v1registry.storage import Buffer
+from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+
+_NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMLINK}
+
+
+def storage_error(error: OSError, key: str) -> StorageError:
+    """The one place where an operating system's error becomes one of ours."""
+    text = f"{key}: {error.strerror or error}"
+    if error.errno in _NOT_FOUND:
+        return NotFound(text)
+    if error.errno in _FULL:
+        return Full(text)
+    if error.errno in _REFUSED:
+        return Refused(text)
+    return Unavailable(text)
+
+
+class Mapped(contextlib.AbstractContextManager["Mapped"]):
+    """Turns the OSErrors of a `with` block into storage errors about `key`."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
+        if isinstance(error, OSError):
+            raise storage_error(error, self.key) from error
 
 
 def write_all(descriptor: int, data: Buffer) -> None:
@@ -60,11 +93,13 @@ def sync_folder(folder: str) -> None:
 
 
 def remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=False)
-    else:
+    """Remove a file or a tree, also while another process is at it."""
+    while os.path.lexists(path):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
 
 
 def sample(root: str, most: int = 50) -> Iterator[tuple[str, int]]:

@@ -10,7 +10,6 @@ cut. 0.x finds nothing new below `images` and `repositories`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import stat as modes
@@ -19,40 +18,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, disk, keys
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.disk import Mapped
+from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
 
 PIECE = 1024 * 1024  # bytes read at once where the kernel cannot send the file itself
 
 T = TypeVar("T")
-
-_NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMLINK}
-
-
-def storage_error(error: OSError, key: str) -> StorageError:
-    """The one place where an operating system's error becomes one of ours."""
-    text = f"{key}: {error.strerror or error}"
-    if error.errno in _NOT_FOUND:
-        return NotFound(text)
-    if error.errno in _FULL:
-        return Full(text)
-    if error.errno in _REFUSED:
-        return Refused(text)
-    return Unavailable(text)
-
-
-class _Mapped(contextlib.AbstractContextManager["_Mapped"]):
-    """Turns the OSErrors of a `with` block into storage errors about `key`."""
-
-    __slots__ = ("key",)
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
-        if isinstance(error, OSError):
-            raise storage_error(error, self.key) from error
 
 
 class FileBlob:
@@ -62,7 +33,7 @@ class FileBlob:
 
     def __init__(self, key: str, path: str) -> None:
         self.key = key
-        with _Mapped(key):
+        with Mapped(key):
             self.file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 - owner closes
             status = os.fstat(self.file.fileno())
         if not modes.S_ISREG(status.st_mode):
@@ -73,7 +44,7 @@ class FileBlob:
     def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         position, end = start, self.size if stop is None else stop
         while position < end:
-            with _Mapped(self.key):
+            with Mapped(self.key):
                 piece = os.pread(self.file.fileno(), min(PIECE, end - position), position)
             if not piece:
                 raise Unavailable(f"{self.key}: cut short at byte {position}")
@@ -81,7 +52,7 @@ class FileBlob:
             yield piece
 
     def read(self, size: int = -1) -> bytes:
-        with _Mapped(self.key):
+        with Mapped(self.key):
             return self.file.read(size)
 
     def close(self) -> None:
@@ -118,14 +89,14 @@ class FileStorage(Storage):
     # -- reading -----------------------------------------------------------
 
     def get(self, key: str) -> bytes:
-        with _Mapped(key), open(self._path(key), "rb") as file:
+        with Mapped(key), open(self._path(key), "rb") as file:
             return file.read()
 
     def open(self, key: str) -> FileBlob:
         return FileBlob(key, self._path(key))
 
     def stat(self, key: str) -> Stat:
-        with _Mapped(key):
+        with Mapped(key):
             status = os.stat(self._path(key))
         if not modes.S_ISREG(status.st_mode):
             raise NotFound(f"{key}: not a regular file")
@@ -133,7 +104,7 @@ class FileStorage(Storage):
 
     def list(self, folder: str) -> Iterator[Entry]:
         try:
-            with _Mapped(folder), os.scandir(self._path(folder)) as children:
+            with Mapped(folder), os.scandir(self._path(folder)) as children:
                 yield from [Entry(child.name, child.is_dir()) for child in children]
         except NotFound:
             return
@@ -163,13 +134,13 @@ class FileStorage(Storage):
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         handle = f"stage-{keys.encode(key)}.{secrets.token_hex(8)}"
         path = self._staged(handle)
-        with _Mapped(key):
+        with Mapped(key):
             descriptor = self._create_file(path)
         try:
             for piece in pieces:
-                with _Mapped(key):
+                with Mapped(key):
                     disk.write_all(descriptor, piece)
-            with _Mapped(key):
+            with Mapped(key):
                 self._offload(os.fsync, descriptor)
                 self._offload(disk.sync_folder, self._uploads)
         except BaseException:
@@ -184,7 +155,7 @@ class FileStorage(Storage):
         self._offload(self._commit, handle)
 
     def abandon(self, handle: str) -> None:
-        with _Mapped(handle), contextlib.suppress(FileNotFoundError):
+        with Mapped(handle), contextlib.suppress(FileNotFoundError):
             os.unlink(self._staged(handle))
 
     def open_staged(self, handle: str) -> FileBlob:
@@ -209,7 +180,7 @@ class FileStorage(Storage):
         A store that ran as root in 0.x's container is found here, not in the
         middle of the first push. A sample of the folders is looked at.
         """
-        with _Mapped(self.root):
+        with Mapped(self.root):
             os.makedirs(self.root, exist_ok=True)
             read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
         if read_only:
@@ -254,18 +225,18 @@ class FileStorage(Storage):
     def _write_all(self, values: Mapping[str, bytes], durable: bool) -> None:
         folders = {}
         for key, data in values.items():
-            with _Mapped(key):
+            with Mapped(key):
                 path = self._path(key)
                 self._write(path, data, os.replace)
                 folders[os.path.dirname(path)] = key
         if durable:
             for folder, key in folders.items():
-                with _Mapped(key):
+                with Mapped(key):
                     disk.sync_folder(folder)
 
     def _create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
-        with _Mapped(key):
+        with Mapped(key):
             try:
                 self._write(path, data, os.link)
             except FileExistsError:
@@ -290,7 +261,7 @@ class FileStorage(Storage):
 
     def _commit(self, handle: str) -> None:
         key = _key_of(handle)
-        with _Mapped(key):
+        with Mapped(key):
             source = self._staged(handle)
             os.stat(source)  # a missing source must not create the target's folder
             disk.into_place(source, self._path(key), os.replace)
@@ -298,7 +269,7 @@ class FileStorage(Storage):
 
     def _delete(self, key: str, durable: bool) -> None:
         path = self._path(key)
-        with _Mapped(key):
+        with Mapped(key):
             try:
                 os.unlink(path)
             except (NotADirectoryError, IsADirectoryError):
@@ -313,7 +284,7 @@ class FileStorage(Storage):
         """Move the folder aside, so that it goes at once as a whole; then empty it."""
         path = self._path(folder)
         trash = os.path.join(self._uploads, f"trash-{secrets.token_hex(8)}")
-        with _Mapped(folder):
+        with Mapped(folder):
             try:
                 disk.into_place(path, trash, os.rename)
             except FileNotFoundError:

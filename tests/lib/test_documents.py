@@ -1,0 +1,69 @@
+"""JSON in: anything, safely. JSON out: as 0.x wrote it (protocol-v1.md section 1)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v1registry.lib import documents
+from v1registry.lib.errors import DATA_INVALID, Failure
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(VALUES)
+def test_what_is_dumped_is_parsed(value: object) -> None:
+    data = documents.dump(value)
+    assert data.isascii()
+    assert b"\n" not in data
+    assert documents.parse(data) == value
+
+
+@given(st.binary(max_size=200))
+def test_anything_is_json_or_a_clear_failure(data: bytes) -> None:
+    value, refused = None, None
+    try:
+        value = documents.parse(data)
+    except Failure as failure:
+        refused = failure
+    if refused is None:
+        assert value == json.loads(data.decode("utf-8"))
+        return
+    assert (refused.status, refused.text) == (400, "Invalid JSON")
+    with pytest.raises(Failure) as caught:
+        documents.parse(data, DATA_INVALID)
+    assert caught.value.text == "Invalid data"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"NaN",
+        b"[Infinity]",
+        b'{"a": -Infinity}',
+        b"[" * 50_000,
+        b'{"a":' * 50_000,
+        b"9" * 100_000,
+        b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+        b'{"a": 1} x',
+        b"{'a': 1}",
+        b'"\xff"',
+    ],
+)
+def test_not_json(data: bytes) -> None:
+    with pytest.raises(Failure):
+        documents.parse(data)
+
+
+def test_the_form_of_0x() -> None:
+    assert documents.dump({"b": [1, "x"], "a": None}) == b'{"a": null, "b": [1, "x"]}'
+    assert documents.dump("\u00fc") == b'"\\u00fc"'
