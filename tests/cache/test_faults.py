@@ -209,7 +209,10 @@ class Slow:
                 return
             self.taken += 1
             with connection, contextlib.suppress(OSError):
-                connection.sendall(b"+OK\r\n+OK\r\n$1000\r\n")
+                connection.recv(1000)
+                connection.sendall(b"+OK\r\n")  # the password is right
+                connection.recv(1000)
+                connection.sendall(b"$1000\r\n")
                 while not self._closed.wait(0.05):
                     connection.sendall(b"x")
 
