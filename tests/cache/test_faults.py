@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -119,8 +120,9 @@ def test_standing_still(registry: Server, redis: Redis, pushed: Image) -> None:
     log = Log(registry)
     redis.pause()
     try:
-        for _ in range(20):
-            ask(registry, pushed)
+        with ThreadPoolExecutor(60) as clients:  # ten times as many as there are connections
+            for asked in [clients.submit(ask, registry, pushed) for _ in range(180)]:
+                asked.result()
         engine.upload(registry, image("pushed while redis stands still"))
         assert status(registry) == (503, {"redis": "no answer within 0.25 s"})
     finally:

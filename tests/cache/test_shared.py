@@ -106,6 +106,8 @@ def test_keys_have_a_prefix_of_the_store_a_life_and_a_size(pair: Pair) -> None:
     assert re.fullmatch(rf"v1registry:[0-9a-f]{{16}}:image:{small.id}", key)
     assert 3500 < int(pair.redis("TTL", key)) <= 3600
     assert 200 < int(pair.redis("MEMORY", "USAGE", key)) < 2000
+    prefix = key.removesuffix(f"image:{small.id}")
+    assert f"database 0 is the shared cache, under {prefix}*" in pair.one.log
     secret = (pair.one.store / "_v1registry" / "cache-secret").read_text()
     assert key.split(":")[1] not in secret
 
@@ -121,6 +123,15 @@ def test_another_store_shares_nothing(pair: Pair, tmp_path: Path) -> None:
         with Server(tmp_path / folder, env={**pair.redis.env, **more}) as server:
             assert raw.get(server, pushed.path("json")).status == 404
     assert raw.get(pair.bare, pushed.path("json")).status == 200
+
+
+def test_a_node_that_only_reads_shares_too(pair: Pair) -> None:
+    pushed = image("read-only")
+    engine.upload(pair.one, pushed)
+    expected = parts(pair.one, pushed)
+    pair.hide(pushed)
+    with Server(pair.one.store, env={**pair.redis.env, "READ_ONLY": "true"}) as server:
+        assert parts(server, pushed) == expected
 
 
 def test_only_what_is_finished_is_shared(pair: Pair) -> None:

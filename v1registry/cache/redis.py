@@ -49,6 +49,7 @@ class RedisLevel:
         self._slots = threading.BoundedSemaphore(_CONNECTIONS)
         self._calls = Breaker(PAUSE)
         self._writes = Breaker(PAUSE)  # it may answer, and yet take nothing: full, or a replica
+        _log.info("Redis at %s is the shared cache, under %s*", self._address, prefix)
 
     def get(self, key: str) -> bytes | None:
         """The value, or None; what is larger than we write is none of ours."""
