@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
-import string
 from collections.abc import Callable
 
 from flask import Blueprint, Response, request
@@ -16,8 +16,6 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 
 Handler = Callable[[Parts, paths.Target], Response]
-
-_SIGNATURE = string.ascii_uppercase + string.digits
 
 
 def blueprint(parts: Parts) -> Blueprint:
@@ -124,7 +122,7 @@ def _put_auth(_parts: Parts, _target: paths.Target) -> Response:
 
 def _token(parts: Parts, repository: RepositoryName, access: str) -> answers.Headers:
     """The three headers that engines go on with; standalone never checks the signature."""
-    signature = "".join(secrets.choice(_SIGNATURE) for _ in range(16))
+    signature = base64.b32encode(secrets.token_bytes(10)).decode("ascii")
     token = f'Token signature={signature},repository="{repository}",access={access}'
     endpoints = parts.config.registry_endpoints or request.environ.get("HTTP_HOST", "")
     return [

@@ -19,8 +19,14 @@ from gunicorn.http.errors import ChunkMissingTerminator, NoMoreData, ParseExcept
 
 from v1registry.lib.errors import BODY_CUT, BODY_TOO_LARGE, Failure
 
-PIECE = 256 * 1024
-"""Bytes of the largest piece."""
+PIECE = 1024 * 1024
+"""Bytes of the largest piece. Large writes cost the kernel far less a byte than small ones."""
+
+SMALL_PIECE = 256 * 1024
+"""Bytes of the largest piece where many bodies come in at once."""
+
+LARGE_BUFFERS = 4
+"""Bodies of one process that may have a buffer of PIECE bytes at the same time."""
 
 PATIENCE = 10.0
 """Seconds after which a piece is handed on though it is not full: a client that drips must not
@@ -40,8 +46,28 @@ class _Socket(Protocol):
     def edge_recv_into(self, buffer: memoryview) -> int: ...
 
 
+class Buffers:
+    """Tells each body that comes in how large a buffer it may have, so that all stay bounded.
+
+    The worker keeps one and puts it into the environment as `v1registry.buffers`.
+    """
+
+    def __init__(self, large: int = LARGE_BUFFERS) -> None:
+        self._large = large
+
+    def take(self) -> int:
+        """Bytes of the buffer that a body may have; to be given back."""
+        if not self._large:
+            return SMALL_PIECE
+        self._large -= 1
+        return PIECE
+
+    def give(self, size: int) -> None:
+        self._large += size == PIECE
+
+
 def pieces(environ: dict[str, Any], limit: int | None) -> Iterator[bytes | memoryview]:
-    """The request body in pieces of at most 256 KiB; each is valid only until the next step.
+    """The request body in pieces of at most 1 MiB; each is valid only until the next step.
 
     `environ` is the WSGI environment, `limit` the largest body in bytes (None: no limit).
     Nobody else may have read from `wsgi.input`. What follows the body on the connection stays for
@@ -55,7 +81,10 @@ def pieces(environ: dict[str, Any], limit: int | None) -> Iterator[bytes | memor
     if limit is not None and length is not None and length > limit:
         raise Failure(*BODY_TOO_LARGE)
     body = environ.get("wsgi.input")
-    source = _plain(environ, length) if (fast := _fast(environ)) is None else fast
+    buffers: Buffers = environ.get("v1registry.buffers") or Buffers()
+    size = buffers.take()
+    fast = _fast(environ, size)
+    source = _plain(environ, length, size) if fast is None else fast
     total = 0
     failed_before = isinstance(body, Body) and body.failed
     if isinstance(body, Body):
@@ -80,6 +109,7 @@ def pieces(environ: dict[str, Any], limit: int | None) -> Iterator[bytes | memor
         # gunicorn's NoMoreData is an OSError, too.
         raise Failure(*BODY_CUT) from error
     finally:
+        buffers.give(size)
         environ["v1registry.received"] = total
 
 
@@ -97,14 +127,14 @@ def _content_length(environ: dict[str, Any]) -> int | None:
     return int(text)
 
 
-def _plain(environ: dict[str, Any], length: int | None) -> Iterator[bytes]:
+def _plain(environ: dict[str, Any], length: int | None, size: int) -> Iterator[bytes]:
     """The body through `wsgi.input`: TLS, another server, the test client."""
     read = environ["wsgi.input"].read
     if length is None and not environ.get("wsgi.input_terminated"):
         return
     left = length
     while left is None or left > 0:
-        piece = read(PIECE if left is None else min(PIECE, left))
+        piece = read(size if left is None else min(size, left))
         if not piece:
             return
         if left is not None:
@@ -112,7 +142,7 @@ def _plain(environ: dict[str, Any], length: int | None) -> Iterator[bytes]:
         yield piece
 
 
-def _fast(environ: dict[str, Any]) -> Iterator[memoryview] | None:
+def _fast(environ: dict[str, Any], size: int = SMALL_PIECE) -> Iterator[memoryview] | None:
     """The body straight from the socket, or None wherever that is not surely right."""
     sock: Any = environ.get("gunicorn.socket")
     body: Any = environ.get("wsgi.input")
@@ -131,7 +161,7 @@ def _fast(environ: dict[str, Any]) -> Iterator[memoryview] | None:
         return None
     if getattr(unreader, "sock", None) is not sock:
         return None
-    return run(reader, unreader, cast(_Socket, sock))
+    return run(reader, unreader, cast(_Socket, sock), size)
 
 
 def _untouched(reader: Any) -> bool:
@@ -142,7 +172,7 @@ def _untouched(reader: Any) -> bool:
     )
 
 
-def _by_length(reader: Any, unreader: Any, sock: _Socket) -> Iterator[memoryview]:
+def _by_length(reader: Any, unreader: Any, sock: _Socket, size: int) -> Iterator[memoryview]:
     left: int = reader.length
     ahead = unreader.take_buffered()
     unreader.unread(ahead[left:])
@@ -151,7 +181,7 @@ def _by_length(reader: Any, unreader: Any, sock: _Socket) -> Iterator[memoryview
     if mine:
         yield mine
     if left:
-        view = memoryview(bytearray(min(PIECE, left)))
+        view = memoryview(bytearray(min(size, left)))
         while left:
             held = 0
             since = monotonic()
@@ -166,9 +196,9 @@ def _by_length(reader: Any, unreader: Any, sock: _Socket) -> Iterator[memoryview
     reader.length = 0
 
 
-def _by_chunks(reader: Any, unreader: Any, sock: _Socket) -> Iterator[memoryview]:
+def _by_chunks(reader: Any, unreader: Any, sock: _Socket, size: int) -> Iterator[memoryview]:
     # buffer[start:end] is data taken out of its framing, buffer[at:filled] is still raw.
-    buffer = bytearray(PIECE)
+    buffer = bytearray(size)
     view = memoryview(buffer)
     ahead = memoryview(unreader.take_buffered())
     start = end = at = filled = 0
@@ -217,7 +247,7 @@ def _by_chunks(reader: Any, unreader: Any, sock: _Socket) -> Iterator[memoryview
                     return
                 ahead = memoryview(rest + unreader.take_buffered())
                 start = end = at = filled = 0
-        if filled == PIECE or (end > start and monotonic() - since > PATIENCE):
+        if filled == size or (end > start and monotonic() - since > PATIENCE):
             if end > start:
                 yield view[start:end]
             since = monotonic()
@@ -226,7 +256,7 @@ def _by_chunks(reader: Any, unreader: Any, sock: _Socket) -> Iterator[memoryview
             start = end = at = 0
             filled = count
         if ahead:
-            count = min(len(ahead), PIECE - filled)
+            count = min(len(ahead), size - filled)
             view[filled : filled + count] = ahead[:count]
             ahead = ahead[count:]
         else:

@@ -46,6 +46,7 @@ from v1registry.edge.connection import (
 )
 from v1registry.edge.log import client_address, sane_request_id
 from v1registry.edge.master import HELD_WHILE_STARTING
+from v1registry.edge.receive import Buffers
 from v1registry.edge.send import Truncated
 from v1registry.edge.settings import stall_timeout
 from v1registry.edge.sockets import EdgeTLSSocket, abort, peek
@@ -64,6 +65,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # Unique without a system call per request; a process of its own has its own prefix.
         prefix = os.urandom(6).hex()
         self.request_ids = map(partial(_request_id, prefix), itertools.count())
+        self.buffers = Buffers()
         self.tls: ssl.SSLContext | None = None
         super().init_process()
 
@@ -278,6 +280,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Set the request's id and its client's address behind trusted proxies in `environ`."""
         address, trusted = client_address(environ, self.cfg)
         environ["v1registry.client"] = address
+        environ["v1registry.buffers"] = self.buffers
         given = environ.get("HTTP_X_REQUEST_ID") if trusted else None
         identity = given if given and sane_request_id(given) else next(self.request_ids)
         environ["v1registry.request_id"] = answer.request_id = identity

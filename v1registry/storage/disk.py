@@ -17,6 +17,10 @@ from typing import Any
 from v1registry.storage import Buffer
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 
+Fsync = Callable[[int], None]  # forces a descriptor's file to disk, wherever it is best done
+
+_SMALL = 64 * 1024  # bytes; nearly every JSON is smaller
+
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMLINK}
@@ -47,6 +51,21 @@ class Mapped(contextlib.AbstractContextManager["Mapped"]):
             raise storage_error(error, self.key) from error
 
 
+def read_all(path: str) -> bytes:
+    """A small file's bytes, in as few system calls as it takes."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, _SMALL)
+        if len(data) < _SMALL:
+            return data
+        pieces = [data]
+        while pieces[-1]:
+            pieces.append(os.read(descriptor, _SMALL))
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
 def write_all(descriptor: int, data: Buffer) -> None:
     written = os.write(descriptor, data)
     if written < len(data):  # the disk is nearly full, or a limit was met: ask again to learn why
@@ -55,7 +74,9 @@ def write_all(descriptor: int, data: Buffer) -> None:
             written += os.write(descriptor, rest[written:])
 
 
-def into_place(source: str, target: str, place: Callable[[str, str], None]) -> None:
+def into_place(
+    source: str, target: str, place: Callable[[str, str], None], fsync: Fsync = os.fsync
+) -> None:
     """Give a complete file its name, making folders as needed; the name is not durable yet."""
     folder = os.path.dirname(target)
     for attempt in range(5):
@@ -66,28 +87,28 @@ def into_place(source: str, target: str, place: Callable[[str, str], None]) -> N
             # no such folder yet, or an emptied one was removed just now
             if attempt == 4 or not os.path.lexists(source):
                 raise
-            make_folders(folder)
+            make_folders(folder, fsync)
 
 
-def make_folders(folder: str) -> None:
+def make_folders(folder: str, fsync: Fsync = os.fsync) -> None:
     """Create a folder and its parents, each made durable in its own parent."""
     if os.path.isdir(folder):
         return
     parent = os.path.dirname(folder)
-    make_folders(parent)
+    make_folders(parent, fsync)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder)
-    sync_folder(parent)
+    sync_folder(parent, fsync)
 
 
-def sync_folder(folder: str) -> None:
+def sync_folder(folder: str, fsync: Fsync = os.fsync) -> None:
     """Make the names in a folder durable."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return  # removed meanwhile, with all that was in it
     try:
-        os.fsync(descriptor)
+        fsync(descriptor)
     finally:
         os.close(descriptor)
 

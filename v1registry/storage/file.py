@@ -73,8 +73,8 @@ def call(function: Callable[..., T], *args: Any) -> T:
 class FileStorage(Storage):
     """Keeps objects as files below `root`.
 
-    `offload(function, *args)` runs what waits for the disk (fsync) where it
-    does not stop the other clients; `accel` is the location that nginx maps
+    `offload(function, *args)` runs what waits for the disk (fsync, removing a
+    tree) where it does not stop the other clients; `accel` is the location that nginx maps
     to `root`, for X-Accel-Redirect.
     """
 
@@ -86,11 +86,19 @@ class FileStorage(Storage):
         self._offload = offload
         self._uploads = os.path.join(self.root, keys.OURS, "uploads")
 
+    def _fsync(self, descriptor: int) -> None:
+        """The one call that waits for the disk; only it goes to another thread.
+
+        Handing over whole operations costs more than it frees: each of their
+        short calls gives the interpreter's lock up and fights to have it back.
+        """
+        self._offload(os.fsync, descriptor)
+
     # -- reading -----------------------------------------------------------
 
     def get(self, key: str) -> bytes:
-        with Mapped(key), open(self._path(key), "rb") as file:
-            return file.read()
+        with Mapped(key):
+            return disk.read_all(self._path(key))
 
     def open(self, key: str) -> FileBlob:
         return FileBlob(key, self._path(key))
@@ -115,16 +123,16 @@ class FileStorage(Storage):
     # -- writing small values ----------------------------------------------
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        self._offload(self._write_all, {key: data}, durable)
+        self._write_all({key: data}, durable)
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
-        self._offload(self._write_all, values, True)
+        self._write_all(values, True)
 
     def create(self, key: str, data: bytes) -> bool:
-        return bool(self._offload(self._create, key, data))
+        return self._create(key, data)
 
     def delete(self, key: str, *, durable: bool = True) -> None:
-        self._offload(self._delete, key, durable)
+        self._delete(key, durable)
 
     def delete_folder(self, folder: str) -> None:
         self._offload(self._delete_folder, folder)
@@ -141,8 +149,8 @@ class FileStorage(Storage):
                 with Mapped(key):
                     disk.write_all(descriptor, piece)
             with Mapped(key):
-                self._offload(os.fsync, descriptor)
-                self._offload(disk.sync_folder, self._uploads)
+                self._fsync(descriptor)
+                disk.sync_folder(self._uploads, self._fsync)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -152,7 +160,7 @@ class FileStorage(Storage):
         return handle
 
     def commit(self, handle: str) -> None:
-        self._offload(self._commit, handle)
+        self._commit(handle)
 
     def abandon(self, handle: str) -> None:
         with Mapped(handle), contextlib.suppress(FileNotFoundError):
@@ -219,7 +227,7 @@ class FileStorage(Storage):
         try:
             return os.open(path, flags, 0o666)
         except FileNotFoundError:
-            disk.make_folders(os.path.dirname(path))
+            disk.make_folders(os.path.dirname(path), self._fsync)
             return os.open(path, flags, 0o666)
 
     def _write_all(self, values: Mapping[str, bytes], durable: bool) -> None:
@@ -232,7 +240,7 @@ class FileStorage(Storage):
         if durable:
             for folder, key in folders.items():
                 with Mapped(key):
-                    disk.sync_folder(folder)
+                    disk.sync_folder(folder, self._fsync)
 
     def _create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
@@ -241,7 +249,7 @@ class FileStorage(Storage):
                 self._write(path, data, os.link)
             except FileExistsError:
                 return False
-            disk.sync_folder(os.path.dirname(path))
+            disk.sync_folder(os.path.dirname(path), self._fsync)
         return True
 
     def _write(self, path: str, data: bytes, place: Callable[[str, str], None]) -> None:
@@ -251,10 +259,10 @@ class FileStorage(Storage):
             descriptor = self._create_file(temporary)
             try:
                 disk.write_all(descriptor, data)
-                os.fsync(descriptor)
+                self._fsync(descriptor)
             finally:
                 os.close(descriptor)
-            disk.into_place(temporary, path, place)
+            disk.into_place(temporary, path, place, self._fsync)
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -264,8 +272,8 @@ class FileStorage(Storage):
         with Mapped(key):
             source = self._staged(handle)
             os.stat(source)  # a missing source must not create the target's folder
-            disk.into_place(source, self._path(key), os.replace)
-            disk.sync_folder(os.path.dirname(self._path(key)))
+            disk.into_place(source, self._path(key), os.replace, self._fsync)
+            disk.sync_folder(os.path.dirname(self._path(key)), self._fsync)
 
     def _delete(self, key: str, durable: bool) -> None:
         path = self._path(key)
@@ -278,7 +286,7 @@ class FileStorage(Storage):
                 pass  # another may have deleted it just now: ours has to last as well
             folder = self._prune(os.path.dirname(path))
             if durable:
-                disk.sync_folder(folder)
+                disk.sync_folder(folder, self._fsync)
 
     def _delete_folder(self, folder: str) -> None:
         """Move the folder aside, so that it goes at once as a whole; then empty it."""
@@ -286,10 +294,10 @@ class FileStorage(Storage):
         trash = os.path.join(self._uploads, f"trash-{secrets.token_hex(8)}")
         with Mapped(folder):
             try:
-                disk.into_place(path, trash, os.rename)
+                disk.into_place(path, trash, os.rename, self._fsync)
             except FileNotFoundError:
                 return
-            disk.sync_folder(self._prune(os.path.dirname(path)))
+            disk.sync_folder(self._prune(os.path.dirname(path)), self._fsync)
             disk.remove(trash)
 
     def _prune(self, folder: str) -> str:
