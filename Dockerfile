@@ -11,10 +11,11 @@ FROM ${BASE} AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates \
     && rm -rf /var/lib/apt/lists/*
-COPY requirements.txt /build/
+COPY requirements.txt requirements-redis.txt /build/
 # Byte code is made here: at run time the user may not write beside the code.
 RUN python3 -m venv /opt/v1registry \
-    && /opt/v1registry/bin/pip install --no-cache-dir -r /build/requirements.txt \
+    && /opt/v1registry/bin/pip install --no-cache-dir \
+        -r /build/requirements.txt -r /build/requirements-redis.txt \
     && /opt/v1registry/bin/pip uninstall -y pip setuptools \
     && rm -rf /opt/v1registry/lib/python3*/site-packages/gevent/tests
 WORKDIR /opt/v1registry/app

@@ -80,6 +80,9 @@ def _npm_client() -> str | None:
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "nginx": lambda: _command("nginx", "nginx-light"),
     "openssl": lambda: _command("openssl", "openssl"),
+    "redis": lambda: (
+        _command("redis-server", "redis-server") or _command("redis-cli", "redis-tools")
+    ),
     "npm-client": _npm_client,
     "tmpfs": _tmpfs,
     "xfs": _xfs,
