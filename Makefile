@@ -24,14 +24,21 @@ $(RUN): requirements.txt scripts/venv.sh
 	@bash scripts/venv.sh $(VENV) requirements.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt requirements-s3.txt requirements.txt scripts/venv.sh
+$(DEV): requirements-dev.txt requirements.txt requirements-redis.txt requirements-s3.txt scripts/venv.sh
 	@bash scripts/venv.sh $(VENV) requirements-dev.txt
 	@touch $@ $(RUN)
+
+# What the environment names and a plain installation lacks.
+EXTRAS := $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis)
+
+$(VENV)/.installed-redis: requirements-redis.txt $(RUN)
+	$(PY) -m pip install -q -r requirements-redis.txt
+	@touch $@
 
 # The environment of a 0.x deployment counts here as it did there (STORAGE_PATH, SETTINGS_FLAVOR,
 # REGISTRY_PORT, GUNICORN_WORKERS ...). Only where it says nothing: local files in ./data, since
 # 0.x's default lies in a temporary folder. Flavors of other stores keep their own default path.
-run: $(RUN) ## serve the registry on port 5000, files in ./data (or as the environment says)
+run: $(RUN) $(EXTRAS) ## serve the registry on port 5000, files in ./data (or as the environment says)
 	@if [ -z "$${DOCKER_REGISTRY_CONFIG:-}" ]; then export SETTINGS_FLAVOR="$${SETTINGS_FLAVOR:-local}"; fi; \
 	case "$${SETTINGS_FLAVOR:-dev}" in \
 	    local|dev|test) export STORAGE_PATH="$${STORAGE_PATH:-$$PWD/data}" ;; \

@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 # command:package
 tools=(
     nginx:nginx-light  # in front of us: X-Accel-Redirect, TLS, chunked bodies
+    redis-server:redis-server  # the cache that nodes share
+    redis-cli:redis-tools
     node:nodejs        # the npm client that people use
     npm:npm
     openssl:openssl    # certificates for the TLS tests

@@ -92,6 +92,9 @@ def _ceph() -> str | None:
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "nginx": lambda: _command("nginx", "nginx-light"),
     "openssl": lambda: _command("openssl", "openssl"),
+    "redis": lambda: (
+        _command("redis-server", "redis-server") or _command("redis-cli", "redis-tools")
+    ),
     "npm-client": _npm_client,
     "ceph": _ceph,
     "tmpfs": _tmpfs,

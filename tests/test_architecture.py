@@ -16,15 +16,18 @@ ALLOWED = {
     "storage": set(),
     "lib": {"storage"},
     "config": set(),
+    "cache": {"lib", "config"},
     "edge": {"lib", "storage", "config"},
     "api": {"lib", "storage", "config", "edge"},
-    "": {"lib", "storage", "config", "edge", "api", ""},  # app, cli
+    "": {"lib", "storage", "config", "cache", "edge", "api", ""},  # app, cli
 }
 FOREIGN = {
-    "storage": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click"},
-    "lib": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click"},
-    "config": {"flask", "werkzeug", "gevent", "gunicorn", "click"},
-    "api": {"gevent", "gunicorn", "yaml", "click"},
+    "storage": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis"},
+    "lib": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis"},
+    "config": {"flask", "werkzeug", "gevent", "gunicorn", "click", "redis"},
+    "cache": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click"},
+    "edge": {"redis"},
+    "api": {"gevent", "gunicorn", "yaml", "click", "redis"},
 }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os.path
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask
@@ -14,7 +15,10 @@ from v1registry.api import answers, images, ping, repositories, search, users
 from v1registry.api.parts import Parts
 from v1registry.api.paths import AnyPath
 from v1registry.config import Config
+from v1registry.edge.deadline import within
 from v1registry.edge.offload import offload
+from v1registry.lib import sharedimages
+from v1registry.lib.cache import Level
 from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.commits import Commits
 from v1registry.lib.imagelist import ImageLists
@@ -22,7 +26,9 @@ from v1registry.lib.images import Images
 from v1registry.lib.listings import Listings
 from v1registry.lib.repositories import Repositories
 from v1registry.lib.search import Search
+from v1registry.lib.sharedimages import SharedImages
 from v1registry.lib.uploads import Uploads
+from v1registry.storage import Storage
 
 _HEAVY_AT_ONCE = 2  # decompressions a worker: more would keep others' fsync waiting for a thread
 
@@ -54,7 +60,14 @@ def build(config: Config) -> Parts:
     heavy = limited(offload, _HEAVY_AT_ONCE)
     max_bytes = config.limits.files_bytes
     commits = Commits(store)
-    read = Images(store, commits, cache_limit=config.cache_memory, cache_life=config.cache_life)
+    shared, level = _shared(config, store)
+    read = Images(
+        store,
+        commits,
+        cache_limit=config.cache_memory,
+        cache_life=config.cache_life,
+        shared=shared,
+    )
     return Parts(
         config=config,
         storage=store,
@@ -67,7 +80,37 @@ def build(config: Config) -> Parts:
         image_lists=ImageLists(store),
         search=Search(store, offload),
         cleaner=Cleaner(store, commits),
+        shared_cache=level,
     )
+
+
+def _shared(config: Config, store: Storage) -> tuple[SharedImages | None, Level | None]:
+    """The cache that nodes share, and what it lies in; nothing connects yet."""
+    if config.redis is None:
+        return None, None
+    from v1registry.cache.redis import RedisLevel  # an optional extra
+
+    secret = sharedimages.secret_of(store, _place(config.storage), read_only=config.read_only)
+    prefix = config.cache_prefix or f"v1registry:{sharedimages.name_of(secret)}:"
+    level = RedisLevel(
+        config.redis,
+        prefix,
+        life=config.cache_shared_life,
+        limit=config.cache_shared_limit,
+        within=within,
+    )
+    return SharedImages(level, secret), level
+
+
+def _place(options: Mapping[str, Any]) -> str:
+    """Driver and root of a store, in one form, no secrets."""
+    driver = {"file": "local"}.get(options["storage"], options["storage"])
+    roots = {
+        name: os.path.abspath(str(value)) if driver == "local" else str(value)
+        for name, value in options.items()
+        if name.endswith(("path", "bucket", "container"))
+    }
+    return f"{driver} {sorted(roots.items())}"
 
 
 def limited(run: Callable[..., Any], at_once: int) -> Callable[..., Any]:

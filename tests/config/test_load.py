@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.config.texts import BASE
 from v1registry.config import ConfigError, load_config
 from v1registry.config.load import PROJECT, Document, find
+from v1registry.config.redis import Redis
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "config"
 SAMPLE = FIXTURES / "original-sample.yml"
@@ -171,13 +172,12 @@ def test_environment_of_a_0x_deployment():
     config = load_config(SAMPLE, environ)
     assert config.storage["storage_path"] == "/srv/registry"
     assert (config.loglevel, config.debug, config.search_backend) == ("warn", True, True)
+    assert config.redis == Redis("redis", 6379, 0, None)
     assert [text.partition(": ")[0] for text in config.warnings] == [
         "local.index_endpoint",
         "local.privileged_key",
         "local.sqlalchemy_index_database",
         "local.mirroring",
-        "local.cache",
-        "local.cache_lru",
         "local.email_exceptions",
         "local.bugsnag",
         "local.cors",
@@ -194,8 +194,6 @@ def test_bugsnag_new_relic_and_elliptics_start():
         "privileged_key",
         "sqlalchemy_index_database",
         "mirroring",
-        "cache",
-        "cache_lru",
         "email_exceptions",
         "bugsnag",
         "cors",
@@ -216,8 +214,8 @@ def test_common_of_0_6_9_is_merged_below():
     config = load_config(FIXTURES / "r069.yml", {})
     assert config.storage["storage_path"] == "/srv/dev"
     assert config.loglevel == "debug"  # the flavor's own, not common's
+    assert config.redis == Redis("localhost", 6379, 0, None)
     assert [text.partition(": ")[0] for text in config.warnings] == [
-        "dev.cache_lru",
         "dev.smtp_host",
         "dev.from_addr",
         "dev.to_addr",

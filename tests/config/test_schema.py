@@ -19,6 +19,7 @@ from v1registry.config.drivers import DRIVERS, FILE, S3, STORAGE
 from v1registry.config.environment import reference
 from v1registry.config.load import PROJECT
 from v1registry.config.options import KINDS, Option
+from v1registry.config.redis import Section
 from v1registry.config.schema import GROUPS, OPTIONS
 from v1registry.config.show import as_yaml
 
@@ -279,7 +280,7 @@ def test_table_and_dataclasses_have_the_same_names():
     in_groups = {f"{g}.{f.name}" for g, cls in GROUPS.items() for f in dataclasses.fields(cls)}
     own = {"file", "flavor", "warnings", "storage"}
     assert keys == (fields - own - set(GROUPS)) | in_groups
-    assert {"limits": Limits, "tls": Tls} == GROUPS
+    assert {"limits": Limits, "cache": Section, "cache_lru": Section, "tls": Tls} == GROUPS
 
 
 def test_values_have_the_types_that_the_dataclasses_say():

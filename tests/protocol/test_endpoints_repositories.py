@@ -91,7 +91,7 @@ READING = [
         more={"X-Docker-Registry-Standalone": "True"}),
     Row("root", "GET", "/", 200, '"docker-registry server"'),
     *(Row("status", "GET", path, 200,
-          lambda body: (s := json.loads(body)) and s["failures"] == {} and "storage" in s["services"]
+          lambda body: (s := json.loads(body)) and s["failures"] == {} and s["services"] == ["storage"]
           and isinstance(s["host"], str))
       for path in ("/_status", "/v1/_status")),
     Row("wrong method", "POST", "/v1/repositories/team/app/tags", 405, ANY, HTML, body=b"x"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from v1registry.config import Config
+from v1registry.lib.cache import Level
 from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.images import Images
@@ -28,3 +29,4 @@ class Parts:
     image_lists: ImageLists
     search: Search
     cleaner: Cleaner
+    shared_cache: Level | None

@@ -29,8 +29,11 @@ def blueprint(parts: Parts) -> Blueprint:
     @routes.get("/_status")
     @routes.get("/v1/_status")
     def status() -> Response:
-        """200 if the store can be used as it is meant to be, else 503; the shape of 0.6.3 to 0.8.1."""
-        failures = {}
+        """200 if all that is configured can be used as it is meant to be, else 503.
+
+        The shape is that of 0.6.3 to 0.8.1. Without its Redis the registry serves all the same.
+        """
+        services, failures = ["storage"], {}
         try:
             if parts.config.read_only:
                 list(parts.storage.list("images"))
@@ -38,7 +41,11 @@ def blueprint(parts: Parts) -> Blueprint:
                 parts.storage.check()
         except StorageError as error:
             failures["storage"] = str(error)
-        body = {"services": ["storage"], "failures": failures, "host": platform.node()}
+        if (cache := parts.shared_cache) is not None:
+            services.insert(0, cache.name)
+            if (reason := cache.check()) is not None:
+                failures[cache.name] = reason
+        body = {"services": services, "failures": failures, "host": platform.node()}
         return answers.ordinary(body, 503 if failures else 200)
 
     @routes.route("/v2", methods=_METHODS, provide_automatic_options=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from v1registry.config import legacy
+from v1registry.config import legacy, redis
 from v1registry.config.drivers import STORAGE
 from v1registry.config.errors import Problem
 from v1registry.config.options import TEXTUAL, Option
@@ -50,13 +51,13 @@ class Checker:
         for group, holder in GROUPS.items():
             names = [field.name for field in dataclasses.fields(holder)]
             found[group] = holder(**{name: found.pop(f"{group}.{name}") for name in names})
-        return Config(
-            file=file,
-            flavor=self._flavor,
-            warnings=tuple(self.warnings),
-            storage=MappingProxyType(storage),
-            **found,
+        config = Config(
+            file=file, flavor=self._flavor, warnings=(), storage=MappingProxyType(storage), **found
         )
+        self._redis(config)
+        if self.problems:
+            return None
+        return dataclasses.replace(config, warnings=tuple(self.warnings))
 
     def _options(self, options: Iterable[Option]) -> dict[str, Any]:
         return {option.key: self._option(option) for option in options}
@@ -82,8 +83,10 @@ class Checker:
             value = value.get(name) if isinstance(value, dict) else None
         place = self._places.get((self._flavor, *path))
         text = place.text if place is not None and option.kind in TEXTUAL else None
-        if text is not None and value is not None and not isinstance(value, str | list | dict):
-            # YAML made a number or a date of a variable's text: a folder may be called 2014-01-01
+        kept = (str, list) if option.kind == "prefix" else (str, list, dict)
+        if text is not None and value is not None and not isinstance(value, kept):
+            # YAML made a number or a date of a variable's text: a folder may be called 2014-01-01;
+            # or a mapping, if a colon ends it
             value = text.strip()
         return value, place
 
@@ -158,6 +161,20 @@ class Checker:
         if driver in ("local", "file") and is_temporary(root := storage["storage_path"] or ""):
             text = f"{root} lies in a temporary folder: images may vanish at the next restart"
             self._warn("storage_path", text)
+
+    def _redis(self, config: Config) -> None:
+        if config.redis is None:
+            return
+        used = "cache_url" if config.cache_url else "cache" if config.cache.host else "cache_lru"
+        for key, section in (("cache", config.cache), ("cache_lru", config.cache_lru)):
+            if section.host and redis.chosen(None, None, section, section) != config.redis:
+                self._warn(key, f"has no effect: there is one shared cache, that of {used}")
+        if importlib.util.find_spec("redis") is None:
+            reason = (
+                "needs the package redis, which is not installed: pip install -r"
+                " requirements-redis.txt, or the extra: pip install 'v1registry[redis]'"
+            )
+            self._problem(used if used == "cache_url" else f"{used}.host", reason)
 
     def _problem(self, key: str, reason: str) -> None:
         place = self._places.get((self._flavor, *key.split(".")))

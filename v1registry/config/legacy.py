@@ -31,10 +31,6 @@ class Dead:
 _NO_EFFECT = "has no effect"
 _MAIL = f"{_NO_EFFECT}: errors are logged, not mailed; let your log system watch for them"
 _MIRROR = f"{_NO_EFFECT}: mirroring is not supported in this version"
-_REDIS = (
-    f"{_NO_EFFECT}: Redis is not used in this version; an in-process cache is (cache_memory,"
-    " cache_life)"
-)
 _NEW_RELIC = f"{_NO_EFFECT}: New Relic's agent is not started in this version; use the access log"
 
 DEAD: tuple[Dead, ...] = (
@@ -45,8 +41,6 @@ DEAD: tuple[Dead, ...] = (
         f"{_NO_EFFECT}: the built-in search reads the store and needs no database",
     ),
     Dead("mirroring", _MIRROR, ("source", "source_index")),
-    Dead("cache", _REDIS, ("host",)),
-    Dead("cache_lru", _REDIS, ("host",)),
     Dead("email_exceptions", _MAIL, ("smtp_host",)),
     Dead("bugsnag", f"{_NO_EFFECT}: errors are logged; let a log forwarder send them to Bugsnag"),
     Dead(

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from v1registry.config import redis
+
 _LARGEST = 2**60
 _UNITS = {
     "": 1,
@@ -171,6 +173,20 @@ def networks(value: Any, option: Option) -> tuple[str, ...]:
     return tuple(found)
 
 
+def redis_url(value: Any, option: Option) -> str:
+    redis.parse(text(value, option))
+    return str(value)
+
+
+def prefix(value: Any, option: Option) -> str:
+    """Of keys in Redis. `cache_path:` begins those of 0.x, which we must never touch."""
+    if not (isinstance(value, str) and re.fullmatch(r"[!-~]{1,200}", value)):
+        raise ValueError("must be text without blanks, in ASCII")
+    if value.startswith("cache_path:"):
+        raise ValueError("must not begin with cache_path:, as the keys of 0.x do")
+    return value
+
+
 def mapping(value: Any, option: Option) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("must be a mapping")
@@ -203,8 +219,12 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "size": size,
     "duration": duration,
     "networks": networks,
+    "Redis URL": redis_url,
+    "prefix": prefix,
     "mapping": mapping,
 }
 
 #: Kinds that take a variable's text as it is where YAML saw a number or a date in it.
-TEXTUAL = frozenset({"text", "path", "URL path", "endpoints", "choice", "addressing"})
+TEXTUAL = frozenset(
+    {"text", "path", "URL path", "endpoints", "choice", "addressing", "Redis URL", "prefix"}
+)

@@ -7,10 +7,12 @@ hold config.yml to it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from v1registry.config import redis
 from v1registry.config.options import Option
+from v1registry.config.redis import Redis, Section
 
 LEVELS = ("debug", "info", "warn", "warning", "error", "critical", "fatal", "notset")
 
@@ -59,15 +61,47 @@ class Config:
     limits: Limits
     cache_memory: int
     cache_life: int
+    cache: Section
+    cache_lru: Section
+    cache_url: str | None = field(repr=False)
+    cache_ca: str | None
+    cache_prefix: str | None
+    cache_shared_life: int
+    cache_shared_limit: int
     uploads_life: int
     clean_interval: int
     trusted_proxies: tuple[str, ...]
     tls: Tls
     extensions: Mapping[str, Any]
 
+    @property
+    def redis(self) -> Redis | None:
+        """The Redis that nodes share as a cache, or None."""
+        return redis.chosen(self.cache_url, self.cache_ca, self.cache, self.cache_lru)
+
+
+def _section(key: str, variable: str, of: str) -> tuple[Option, ...]:
+    """A section of 0.x that names a Redis."""
+    return (
+        Option(
+            f"{key}.host",
+            "text",
+            f"{of} Nothing: no Redis is used.",
+            variable=f"{variable}_HOST",
+        ),
+        Option(f"{key}.port", "number", "Its port.", redis.PORT, f"{variable}_PORT", at_least=1),
+        Option(f"{key}.db", "number", "Its database.", 0, f"{variable}_DB"),
+        Option(f"{key}.password", "text", "Its password.", None, f"{variable}_PASSWORD", True),
+    )
+
 
 #: Groups of options, and the class that holds each.
-GROUPS: Mapping[str, Any] = {"limits": Limits, "tls": Tls}
+GROUPS: Mapping[str, Any] = {
+    "limits": Limits,
+    "cache": Section,
+    "cache_lru": Section,
+    "tls": Tls,
+}
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -166,7 +200,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "limits.upload_seconds",
         "duration",
-        "The whole time that sending one layer may take; 0: no limit.",
+        "The whole time that sending one layer may take; 0: no limit. Looked at when a piece"
+        " is complete, or every 10 seconds.",
         default="1d",
         variable="LIMITS_UPLOAD_SECONDS",
     ),
@@ -201,6 +236,50 @@ OPTIONS: tuple[Option, ...] = (
         "How long it keeps them.",
         default="1h",
         variable="CACHE_LIFE",
+    ),
+    *_section("cache", "CACHE_REDIS", "A Redis that all nodes share, as a second cache."),
+    *_section(
+        "cache_lru",
+        "CACHE_LRU_REDIS",
+        "The same, in the other section of 0.x; used where `cache` names none.",
+    ),
+    Option(
+        "cache_url",
+        "Redis URL",
+        "The same as a URL, which goes before both: `redis://`, `rediss://` (TLS) or `unix://`."
+        " `cache.password` counts if it holds no password.",
+        variable="CACHE_URL",
+        secret=True,
+    ),
+    Option(
+        "cache_ca",
+        "path",
+        "A PEM file with the authority that Redis's certificate must come from, for `rediss://`."
+        " Default: the system's.",
+        variable="CACHE_CA",
+    ),
+    Option(
+        "cache_prefix",
+        "prefix",
+        "What all our keys in Redis begin with. Default: `v1registry:` and a name that tells this"
+        " store from others.",
+        variable="CACHE_PREFIX",
+    ),
+    Option(
+        "cache_shared_life",
+        "duration",
+        "How long Redis keeps a value.",
+        default="1h",
+        variable="CACHE_SHARED_LIFE",
+        at_least=1,
+    ),
+    Option(
+        "cache_shared_limit",
+        "size",
+        "The largest value (JSON and ancestry of one image) that is kept in Redis.",
+        default="256KiB",
+        variable="CACHE_SHARED_LIMIT",
+        at_least=1024,
     ),
     Option(
         "uploads_life",

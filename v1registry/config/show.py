@@ -42,7 +42,9 @@ def _put(shown: dict[str, Any], option: Option, value: Any) -> None:
     *groups, name = option.key.split(".")
     for group in groups:
         shown = shown.setdefault(group, {})
-    if option.secret and value is not None:
+    if option.kind == "Redis URL":
+        shown[name] = _plain(value)  # all but the password is worth seeing
+    elif option.secret and value is not None:
         shown[name] = MASK
     elif option.kind == "mapping":
         shown[name] = _masked(value)

@@ -1,13 +1,30 @@
-"""An in-process cache of what cannot change, bounded in bytes and in life."""
+"""Caches of what cannot change: the in-process one, and what one that nodes share must be."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 V = TypeVar("V")
+
+
+class Shared(Protocol[V]):
+    """Values that nodes share. It may forget, never raises, and holds nobody up."""
+
+    def get(self, key: str) -> V | None: ...
+
+    def put(self, key: str, value: V) -> None: ...
+
+
+class Level(Shared[bytes], Protocol):
+    """What keeps them, as bytes: Redis. What it answers is not to be trusted."""
+
+    name: str
+
+    def check(self) -> str | None:
+        """Why it cannot be used now, for everybody to read; None if it can."""
 
 
 class Cache(Generic[V]):

@@ -2,7 +2,8 @@
 
 An image is finished when its JSON lies under its final name and no
 `_inprogress` mark does. A finished image never changes (design rule 5), so all
-that is small about it is read once and cached.
+that is small about it is read once and cached: in the process, and where nodes
+share a cache, there too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from dataclasses import dataclass
 
 from v1registry.lib import documents, errors
-from v1registry.lib.cache import Cache
+from v1registry.lib.cache import Cache, Shared
 from v1registry.lib.commits import Commits
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId
@@ -39,20 +40,31 @@ class Image:
 
 
 class Images:
-    """Reads finished images. `cache_limit` in bytes, `cache_life` in seconds."""
+    """Reads finished images. `cache_limit` in bytes, `cache_life` in seconds, of this process."""
 
     def __init__(
-        self, storage: Storage, commits: Commits, *, cache_limit: int, cache_life: float
+        self,
+        storage: Storage,
+        commits: Commits,
+        *,
+        cache_limit: int,
+        cache_life: float,
+        shared: Shared[Image] | None = None,
     ) -> None:
         self._storage = storage
         self._commits = commits
         self._cache: Cache[Image] = Cache(cache_limit, cache_life, _size)
+        self._shared = shared
 
     def get(self, image_id: ImageId) -> Image:
         """The finished image; raise Failure 404 if unknown, 400 if it is being uploaded."""
         image = self._cache.get(image_id)
         if image is None:
-            image = self._read(image_id)
+            image = self._shared.get(image_id) if self._shared else None
+            if image is None:
+                image = self._read(image_id)
+                if self._shared:
+                    self._shared.put(image_id, image)
             self._cache.put(image_id, image)
         return image
 

@@ -1,0 +1,20 @@
+"""Redis servers for tests: their sockets' paths must be short."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.needs import require
+from tests.redisserver import Redis
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Redis]:
+    """A Redis for a module: whoever stops it, starts it again."""
+    require("redis")
+    with tempfile.TemporaryDirectory(prefix="v1r-") as folder, Redis(Path(folder)) as running:
+        yield running

@@ -1,0 +1,106 @@
+"""Three nodes behind nginx, one store, one Redis, as docs/deploy.md says."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+import requests
+
+from tests.needs import require, tool
+from tests.protocol.engine import Image, image
+from tests.redisserver import Redis
+from tests.server import Server, free_port
+from tests.test_deploy import EXAMPLES, nginx_config
+
+
+@dataclass
+class Site:
+    url: str
+    nodes: list[Server]
+
+
+@pytest.fixture(scope="module")
+def site(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    require("nginx")
+    folder = tmp_path_factory.mktemp("nodes")
+    env = {**redis.env, "CACHE_MEMORY": "0"}
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(Server(folder / "store", env=env)) for _ in range(3)]
+        port = free_port()
+        config = nginx_config(folder, (EXAMPLES / "nginx.conf").read_text(), port, nodes[0])
+        one = f"server 127.0.0.1:{nodes[0].port};"
+        every = " ".join(f"server 127.0.0.1:{node.port};" for node in nodes)
+        config.write_text(config.read_text().replace(one, every))
+        command = [tool("nginx"), "-c", config, "-p", folder, "-e", folder / "error.log"]
+        process = subprocess.Popen(command, start_new_session=True)
+        try:
+            _await(port, process)
+            yield Site(f"http://127.0.0.1:{port}", nodes)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+def _await(port: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail("nginx does not listen")
+
+
+def push(url: str, image: Image, tag: str) -> None:
+    here = f"{url}/v1/images/{image.id}"
+    answers = [
+        requests.put(f"{here}/json", data=image.json, timeout=30),
+        requests.put(f"{here}/layer", data=iter([image.layer]), timeout=30),
+        requests.put(f"{here}/checksum", headers={"X-Docker-Checksum-Payload": image.checksum},
+                     timeout=30),
+        requests.put(f"{url}/v1/repositories/team/nodes/tags/{tag}", data=f'"{image.id}"',
+                     timeout=30),
+    ]  # fmt: skip
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
+def test_pushed_through_nginx_and_read_everywhere_at_once(site: Site, redis: Redis) -> None:
+    for number in range(4):
+        pushed = image(f"nodes {number}")
+        push(site.url, pushed, "latest")
+        assert any(key.endswith(pushed.id) for key in redis.all_keys())
+        for node in site.nodes:
+            here = f"{node.url}/v1"
+            tag = requests.get(f"{here}/repositories/team/nodes/tags/latest", timeout=30)
+            assert tag.json() == pushed.id
+            found = requests.get(f"{here}/images/{pushed.id}/json", timeout=30)
+            assert found.content == pushed.json
+            layer = requests.get(f"{here}/images/{pushed.id}/layer", timeout=30)
+            assert layer.content == pushed.layer
+    used = [node for node in site.nodes if ' "PUT /v1/' in node.log]
+    assert len(used) > 1  # the calls of a push really reached several nodes
+
+
+def test_a_node_dies_and_redis_with_it(site: Site, redis: Redis) -> None:
+    pushed = image("nodes before")
+    push(site.url, pushed, "before")
+    victim = site.nodes[0]
+    victim.kill()
+    redis.kill()
+    try:
+        for _ in range(12):
+            answer = requests.get(f"{site.url}/v1/images/{pushed.id}/json", timeout=30)
+            assert (answer.status_code, answer.content) == (200, pushed.json)
+        push(site.url, image("nodes after"), "after")
+        tags = requests.get(f"{site.url}/v1/repositories/team/nodes/tags", timeout=30).json()
+        assert set(tags) >= {"before", "after"}
+    finally:
+        redis.start()

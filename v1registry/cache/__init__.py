@@ -1,0 +1,1 @@
+"""Caches that nodes share: what lies behind `lib.cache.Level`. Imported only when configured."""

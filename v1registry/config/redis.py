@@ -1,0 +1,88 @@
+"""Which Redis the configuration names, in the form of 0.x or as a URL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+PORT = 6379
+_DATABASES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """`cache` or `cache_lru` as 0.x has them; without `host` it names none."""
+
+    host: str | None
+    port: int
+    db: int
+    password: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """One Redis: at `host` and `port`, or at the path `socket`. `ca` is a PEM file, for `tls`."""
+
+    host: str | None
+    port: int
+    db: int
+    password: str | None = field(repr=False)
+    username: str | None = None
+    socket: str | None = None
+    tls: bool = False
+    ca: str | None = None
+
+    @property
+    def address(self) -> str:
+        """For the log."""
+        return f"{self.socket or f'{self.host}:{self.port}'}, database {self.db}"
+
+
+def chosen(url: str | None, ca: str | None, cache: Section, cache_lru: Section) -> Redis | None:
+    """The one Redis that is used: `url`, else `cache`, else `cache_lru`, else none."""
+    section = cache if cache.host else cache_lru
+    if url:
+        return parse(url, cache.password, ca)
+    if not section.host:
+        return None
+    return Redis(section.host, section.port, section.db, section.password)
+
+
+def parse(url: str, password: str | None = None, ca: str | None = None) -> Redis:
+    """What a URL names: redis://, rediss:// (TLS) or unix://; `password` counts if it has none.
+
+    :raises ValueError: it is none of these. The text does not quote it, for it may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(_FORM) from None
+    user, colon, secret = parts.netloc.rpartition("@")[0].partition(":")
+    if parts.scheme not in ("redis", "rediss", "unix") or parts.netloc.count("@") > 1:
+        raise ValueError(_FORM)
+    own = unquote(secret) if colon and secret else password
+    name = unquote(user) or None
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.scheme == "unix":
+        if parts.hostname or not parts.path or set(query) - {"db"} or parts.fragment:
+            raise ValueError(_FORM)
+        db = _database(query.get("db", ""))
+        return Redis(None, 0, db, own, name, socket=unquote(parts.path))
+    if not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(_FORM)
+    db = _database(parts.path.removeprefix("/"))
+    tls = parts.scheme == "rediss"
+    return Redis(parts.hostname, port or PORT, db, own, name, tls=tls, ca=ca if tls else None)
+
+
+def _database(text: str) -> int:
+    if text and not (text.isascii() and text.isdigit() and int(text[:8]) < _DATABASES):
+        raise ValueError(_FORM)
+    return int(text or 0)
+
+
+_FORM = (
+    "must be redis://[user][:password@]host[:port][/db], rediss:// likewise, or"
+    " unix://[user][:password@]/path[?db=N]; write @ : / ? # in a password as %40 %3A %2F %3F %23"
+)
