@@ -29,10 +29,11 @@ $(DEV): requirements-dev.txt requirements.txt requirements-redis.txt requirement
 	@touch $@ $(RUN)
 
 # What the environment names and a plain installation lacks.
-EXTRAS := $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis)
+EXTRAS := $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis) \
+          $(if $(filter s3 ceph-s3 prod cloudfronts3,$(SETTINGS_FLAVOR)),$(VENV)/.installed-s3)
 
-$(VENV)/.installed-redis: requirements-redis.txt $(RUN)
-	$(PY) -m pip install -q -r requirements-redis.txt
+$(VENV)/.installed-redis $(VENV)/.installed-s3: $(VENV)/.installed-%: requirements-%.txt $(RUN)
+	$(PY) -m pip install -q -r requirements-$*.txt
 	@touch $@
 
 # The environment of a 0.x deployment counts here as it did there (STORAGE_PATH, SETTINGS_FLAVOR,
