@@ -18,7 +18,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from v1registry.storage import Buffer, Entry, Stage, Stat
 from v1registry.storage.errors import NotFound
-from v1registry.storage.memory import MemoryStorage
+from v1registry.storage.memory import MemoryBlob, MemoryStorage
 
 Step = tuple[str, int]  # ("step" or "kill", number of the client)
 
@@ -92,6 +92,9 @@ class SteppingStorage(MemoryStorage):
 
     def abandon(self, handle: str) -> None:
         self._do(MemoryStorage.abandon, handle)
+
+    def open_staged(self, handle: str) -> MemoryBlob:
+        return self._do(MemoryStorage.open_staged, handle)
 
     def stages(self) -> Iterator[Stage]:
         return iter(self._do(_stages))
