@@ -50,7 +50,7 @@ def quiet(store: Path) -> Iterator[Server]:
         yield running
 
 
-def image(name: str, size: int = 900_000, comment: str = "") -> PushedImage:
+def image(name: str, size: int = 1_900_000, comment: str = "") -> PushedImage:
     return make_image(name, squeeze(make_tar(len(name), size), 0), comment=comment)
 
 
