@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import needs
 from v1registry.storage import Storage
 from v1registry.storage.disk import storage_error
 from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
@@ -19,7 +20,7 @@ from v1registry.storage.file import FileStorage
 
 GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden" / "store-0.9.1"
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a file system")
+as_root = needs("root")
 
 
 @pytest.fixture
