@@ -10,7 +10,6 @@ from typing import Any
 
 from flask import Flask
 
-from v1registry import storage
 from v1registry.api import answers, images, ping, repositories, search, users
 from v1registry.api.parts import Parts
 from v1registry.api.paths import AnyPath
@@ -29,6 +28,7 @@ from v1registry.lib.search import Search
 from v1registry.lib.sharedimages import SharedImages
 from v1registry.lib.uploads import Uploads
 from v1registry.storage import Storage
+from v1registry.storage.loading import load
 
 _HEAVY_AT_ONCE = 2  # decompressions a worker: more would keep others' fsync waiting for a thread
 
@@ -54,7 +54,7 @@ def build(config: Config) -> Parts:
 
     Raises StorageError when the store cannot be used.
     """
-    store = storage.load(config.storage, offload)
+    store = load(config.storage, offload)
     if not config.read_only:
         store.prepare()
     heavy = limited(offload, _HEAVY_AT_ONCE)

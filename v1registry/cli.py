@@ -121,7 +121,7 @@ def _gunicorn_options(config: Config) -> list[str]:
 
 def _check_store(config: Config) -> None:
     """Say it before gunicorn starts if the store is not ours; unless another user will serve."""
-    from v1registry.storage import load
+    from v1registry.storage.loading import load
 
     if config.read_only or (os.geteuid() == 0 and os.environ.get("GUNICORN_USER")):
         return  # nothing to write; or each worker looks for itself

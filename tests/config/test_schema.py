@@ -15,15 +15,25 @@ import yaml
 
 from tests.config.texts import BASE
 from v1registry.config import Config, Limits, Tls, document, legacy, load_config
-from v1registry.config.drivers import DRIVERS, FILE, S3, STORAGE
+from v1registry.config.drivers import DRIVERS, STORAGE
 from v1registry.config.environment import reference
 from v1registry.config.load import PROJECT
 from v1registry.config.options import KINDS, Option
 from v1registry.config.redis import Section
-from v1registry.config.schema import GROUPS, OPTIONS
+from v1registry.config.schema import GROUPS
 from v1registry.config.show import as_yaml
+from v1registry.config.tables import OPTIONS
 
-EVERY = [*OPTIONS, STORAGE, *FILE, *S3]
+# where config.yml shows each option: the flavor, and the option
+SHOWN = [("common", option) for option in OPTIONS]
+SHOWN += [("local", option) for option in (STORAGE, *DRIVERS["local"])]
+SHOWN += [
+    (driver, option)
+    for driver, options in DRIVERS.items()
+    if driver not in ("local", "file")
+    for option in options
+]
+EVERY = [option for _, option in SHOWN]
 SHARED = "storage_path"  # an option of more than one driver
 
 
@@ -320,11 +330,10 @@ def test_keys_kinds_and_variables_are_sound():
 RAW = yaml.safe_load((PROJECT / "config.yml").read_text())
 
 
-@pytest.mark.parametrize("option", EVERY, ids=lambda option: option.key)
-def test_config_yml_has_every_option_with_its_default_and_variable(option):
-    flavor = RAW["local" if option in (STORAGE, *FILE) else "s3" if option in S3 else "common"]
+@pytest.mark.parametrize(("flavor", "option"), SHOWN, ids=[f"{f}-{o.key}" for f, o in SHOWN])
+def test_config_yml_has_every_option_with_its_default_and_variable(flavor, option):
     *group, name = option.key.split(".")
-    written = (flavor[group[0]] if group else flavor)[name]
+    written = (RAW[flavor][group[0]] if group else RAW[flavor])[name]
     named = reference(written) if isinstance(written, str) else None
     assert (named.variable if named else None) == option.variable
     value = yaml.safe_load(named.default) if named else written

@@ -19,9 +19,9 @@ import pytest
 from tests.backends.ceph import Ceph
 from tests.backends.proxy import Proxy
 from tests.needs import needs
-from v1registry import storage as storages
 from v1registry.storage import Entry, Storage
 from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
+from v1registry.storage.loading import load
 from v1registry.storage.s3 import S3Storage, prefix
 from v1registry.storage.s3client import addressing, endpoint, proxies
 
@@ -268,9 +268,9 @@ def test_encryption_and_storage_class_are_asked_for(ceph: Ceph, root: str) -> No
 def test_without_boto3_the_extra_is_named() -> None:
     code = (
         "import sys; sys.modules['boto3'] = None\n"
-        "from v1registry import storage\n"
-        "try: storage.load({'storage': 's3'}, None)\n"
-        "except storage.errors.Refused as error: print(error)\n"
+        "from v1registry.storage import errors, loading\n"
+        "try: loading.load({'storage': 's3'}, None)\n"
+        "except errors.Refused as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "s3 needs boto3" in done.stdout
@@ -278,7 +278,7 @@ def test_without_boto3_the_extra_is_named() -> None:
 
 
 def test_it_is_found_by_name(ceph: Ceph) -> None:
-    assert isinstance(storages.load(ceph.options(), lambda function: function()), S3Storage)
+    assert isinstance(load(ceph.options(), lambda function: function()), S3Storage)
 
 
 # -- what goes wrong ------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from v1registry.config.drivers import STORAGE
 from v1registry.config.errors import Problem
 from v1registry.config.options import TEXTUAL, Option
 from v1registry.config.reader import Path, Place
-from v1registry.config.schema import GROUPS, OPTIONS, Config
+from v1registry.config.schema import GROUPS, Config
+from v1registry.config.tables import OPTIONS
 
 Drivers = Mapping[str, tuple[Option, ...]]
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 import yaml
 
 from v1registry.config import legacy
-from v1registry.config.drivers import FILE, S3, STORAGE
+from v1registry.config.drivers import DRIVERS, STORAGE
 from v1registry.config.load import PROJECT
 from v1registry.config.options import Option
-from v1registry.config.schema import OPTIONS
+from v1registry.config.tables import OPTIONS
 
 _PAGE = PROJECT / "docs" / "configuration.md"
 
@@ -28,9 +28,14 @@ def default(option: Option) -> str:
 
 def tables() -> dict[str, str]:
     """The text between `<!-- NAME -->` and `<!-- end -->` in the page, by NAME."""
+    drivers = {
+        name: _options(options)
+        for name, options in DRIVERS.items()
+        if options and name not in ("local", "file")
+    }
     return {
-        "storage": _options([STORAGE, *FILE]),
-        "s3": _options(S3),
+        "storage": _options([STORAGE, *DRIVERS["local"]]),
+        **drivers,
         "options": _options(OPTIONS),
         "dead": _dead(),
     }

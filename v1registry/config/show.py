@@ -10,7 +10,8 @@ import yaml
 
 from v1registry.config.drivers import DRIVERS, STORAGE
 from v1registry.config.options import Option
-from v1registry.config.schema import OPTIONS, Config
+from v1registry.config.schema import Config
+from v1registry.config.tables import OPTIONS
 
 MASK = "********"
 

@@ -9,11 +9,11 @@ has returned from survives the loss of power, unless asked for less.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
-from v1registry.storage.errors import NotFound, Refused
+from v1registry.storage.errors import NotFound
 
 Buffer = bytes | bytearray | memoryview
 
@@ -191,33 +191,3 @@ def exists(storage: Storage, key: str) -> bool:
     except NotFound:
         return False
     return True
-
-
-def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
-    """Make the store that the configuration names.
-
-    `options` is the checked `storage` part of the configuration: `driver`
-    (`local` or `file`, `memory`, `s3`) and the driver's own keys. `offload(function,
-    *args)` runs what waits for the disk where it does not stop other clients.
-    Raise `Refused` if the driver's own library is not installed.
-    """
-    name = options["storage"]
-    if name == "memory":
-        from v1registry.storage.memory import MemoryStorage
-
-        return MemoryStorage()
-    if name in ("local", "file"):
-        from v1registry.storage.file import FileStorage
-
-        accel = options.get("nginx_x_accel_redirect")
-        return FileStorage(options["storage_path"], accel=accel, offload=offload)
-    if name == "s3":
-        try:
-            from v1registry.storage.s3 import S3Storage
-        except ModuleNotFoundError as error:
-            raise Refused(
-                f"storage: s3 needs {error.name}, which is not installed:"
-                " pip install -r requirements-s3.txt (the extra v1registry[s3])"
-            ) from error
-        return S3Storage(options)
-    raise ValueError(f"no storage driver is called {name!r}")

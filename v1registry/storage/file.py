@@ -321,3 +321,9 @@ class FileStorage(Storage):
 
 def _key_of(handle: str) -> str:
     return keys.decode(handle.removeprefix("stage-").rpartition(".")[0])
+
+
+def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> FileStorage:
+    """The driver, from its part of the configuration."""
+    accel = options.get("nginx_x_accel_redirect")
+    return FileStorage(options["storage_path"], accel=accel, offload=offload)

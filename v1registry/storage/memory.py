@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, Storage
 from v1registry.storage.errors import NotFound
@@ -115,3 +115,8 @@ class MemoryStorage(Storage):
 
     def check(self) -> None:
         pass
+
+
+def make(_options: Mapping[str, Any], _offload: Callable[..., Any]) -> MemoryStorage:
+    """The driver, from its part of the configuration."""
+    return MemoryStorage()

@@ -13,7 +13,7 @@ import contextlib
 import posixpath
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, keys
@@ -285,3 +285,8 @@ def _split(handle: str) -> tuple[str, str]:
     if not upload or not blank or not key:
         raise NotFound(f"{handle}: not a handle")
     return upload, key
+
+
+def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> S3Storage:
+    """The driver, from its part of the configuration."""
+    return S3Storage(options)

@@ -1,0 +1,28 @@
+"""The storage drivers that this version has: a module each, with the driver's options.
+
+A driver's options are data (see `Option`), so that a driver can come to declare them itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from v1registry.config.drivers import file, s3
+from v1registry.config.options import Option
+
+#: Names in `storage`, and the driver's options. `local` and `file` are one driver.
+DRIVERS: Mapping[str, tuple[Option, ...]] = {
+    "local": file.OPTIONS,
+    "file": file.OPTIONS,
+    "memory": (),
+    "s3": s3.OPTIONS,
+}
+
+STORAGE = Option(
+    "storage",
+    "text",
+    "The driver that keeps the bytes: `local` (or `file`) for a local folder; `s3` for a bucket;"
+    " `memory` forgets everything at its end and is for tests.",
+    default="local",
+    required=True,
+)

@@ -1,0 +1,14 @@
+"""The table of options, a module for each subject; their order is that of the documentation."""
+
+from __future__ import annotations
+
+from v1registry.config.options import Option
+from v1registry.config.tables import cache, edge, general, limits, upkeep
+
+OPTIONS: tuple[Option, ...] = (
+    *general.OPTIONS,
+    *limits.OPTIONS,
+    *cache.OPTIONS,
+    *upkeep.OPTIONS,
+    *edge.OPTIONS,
+)

@@ -1,0 +1,88 @@
+"""What every registry has: logging, the way it runs, search."""
+
+from __future__ import annotations
+
+from v1registry.config.options import Option
+
+LEVELS = ("debug", "info", "warn", "warning", "error", "critical", "fatal", "notset")
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "loglevel",
+        "choice",
+        "The least severe messages that are logged. The flavor `dev` says `debug`.",
+        default="info",
+        variable="LOGLEVEL",
+        choices=LEVELS,
+    ),
+    Option(
+        "log_format",
+        "choice",
+        "Access log and messages as text, or as one JSON object a line.",
+        default="plain",
+        variable="LOG_FORMAT",
+        choices=("plain", "json"),
+    ),
+    Option(
+        "debug",
+        "boolean",
+        "Accepted as in 0.x, but `_ping` tells versions, host or arguments to nobody, with it"
+        " neither.",
+        default=False,
+        variable="DEBUG",
+    ),
+    Option(
+        "issue",
+        "text",
+        "What `GET /` answers, as a JSON string.",
+        default='"docker-registry server"',
+    ),
+    Option(
+        "standalone",
+        "literal",
+        "Must be `true`: the registry stands alone and asks no index who may do what. `false`, or"
+        " nothing, stops the start: what was meant to be checked is never served openly.",
+        default=True,
+        variable="STANDALONE",
+        required=True,
+    ),
+    Option(
+        "disable_token_auth",
+        "literal",
+        "Do not check tokens though there is an index. No effect in standalone mode; only a"
+        " literal `true` counts.",
+        default=False,
+        variable="DISABLE_TOKEN_AUTH",
+    ),
+    Option(
+        "storage_redirect",
+        "boolean",
+        "Send clients to the store itself for layers, where the driver can make URLs. Local files"
+        " cannot.",
+        default=False,
+        variable="STORAGE_REDIRECT",
+    ),
+    Option(
+        "read_only",
+        "boolean",
+        "Serve, and refuse every change with 503: for a copy, a read-only mount, or a second"
+        " registry on a store that another one writes.",
+        default=False,
+        variable="READ_ONLY",
+    ),
+    Option(
+        "registry_endpoints",
+        "endpoints",
+        "Hosts that `X-Docker-Endpoints` tells clients to use: a text with commas, or a list."
+        " Default: the host that the client asked.",
+        variable="REGISTRY_ENDPOINTS",
+    ),
+    Option(
+        "search_backend",
+        "search",
+        "`sqlalchemy` or `true` switches `/v1/search` on: the built-in search over the names in"
+        " the store. The flavors `local` and `dev` do.",
+        default=False,
+        variable="SEARCH_BACKEND",
+    ),
+)

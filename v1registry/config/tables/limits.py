@@ -1,0 +1,48 @@
+"""What a client may make us receive or compute."""
+
+from __future__ import annotations
+
+from v1registry.config.options import Option
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "limits.json",
+        "size",
+        "The largest body that is not a layer: image JSON, image list, tag.",
+        default="4MiB",
+        variable="LIMITS_JSON",
+        at_least=1024,
+    ),
+    Option(
+        "limits.layer",
+        "size",
+        "The largest layer; 0: no limit.",
+        default=0,
+        variable="LIMITS_LAYER",
+    ),
+    Option(
+        "limits.upload_seconds",
+        "duration",
+        "The whole time that sending one layer may take; 0: no limit. Looked at when a piece"
+        " is complete, or every 10 seconds.",
+        default="1d",
+        variable="LIMITS_UPLOAD_SECONDS",
+    ),
+    Option(
+        "limits.files_bytes",
+        "size",
+        "How much of a layer is decompressed at most for `files` and `diff`, and for the TarSum"
+        " of engines before 0.10.",
+        default="8GiB",
+        variable="LIMITS_FILES_BYTES",
+        at_least=1,
+    ),
+    Option(
+        "limits.files_entries",
+        "number",
+        "How many entries of a layer are listed at most in `files` and `diff`.",
+        default=200000,
+        variable="LIMITS_FILES_ENTRIES",
+        at_least=1,
+    ),
+)
