@@ -24,7 +24,7 @@ $(RUN): requirements.txt scripts/venv.sh
 	@bash scripts/venv.sh $(VENV) requirements.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt requirements.txt requirements-redis.txt requirements-s3.txt scripts/venv.sh
+$(DEV): requirements-dev.txt requirements.txt requirements-index.txt requirements-redis.txt requirements-s3.txt scripts/venv.sh
 	@bash scripts/venv.sh $(VENV) requirements-dev.txt
 	@touch $@ $(RUN)
 
