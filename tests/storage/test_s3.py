@@ -22,8 +22,9 @@ from tests.needs import needs
 from v1registry.storage import Entry, Storage
 from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
 from v1registry.storage.loading import load
-from v1registry.storage.s3 import S3Storage, prefix
-from v1registry.storage.s3client import addressing, endpoint, proxies
+from v1registry.storage.remote import prefix, proxies
+from v1registry.storage.s3 import S3Storage
+from v1registry.storage.s3client import addressing, endpoint
 
 LAYER = "images/" + "a" * 64 + "/layer"
 MIB = 1024 * 1024

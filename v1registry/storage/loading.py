@@ -40,7 +40,7 @@ def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
         raise ValueError(f"no storage driver is called {name!r}")
     driver = _DRIVERS[name]
     try:
-        module = importlib.import_module(driver.module)
+        store: Storage = importlib.import_module(driver.module).make(options, offload)
     except ModuleNotFoundError as error:
         if driver.extra is None:
             raise
@@ -48,5 +48,4 @@ def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
             f"storage: {name} needs {error.name}, which is not installed:"
             f" pip install -r requirements-{driver.extra}.txt (the extra v1registry[{driver.extra}])"
         ) from error
-    store: Storage = module.make(options, offload)
     return store

@@ -10,28 +10,32 @@ No folders are marked: a folder is what some key begins with.
 from __future__ import annotations
 
 import contextlib
-import posixpath
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, keys
+from v1registry.storage import Buffer, Entry, Stage, Stat, keys
 from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
-from v1registry.storage.s3blob import S3Blob
-from v1registry.storage.s3client import Clients, Mapped, status
+from v1registry.storage.remote import (
+    URL_SECONDS,
+    Answer,
+    RemoteBlob,
+    RemoteStorage,
+    prefix,
+    tags_first,
+)
+from v1registry.storage.s3client import FAILURES, Clients, Mapped, status, storage_error
 
-URL_SECONDS = 1200  # for which a presigned URL counts, as in 0.x
 _MOST_PARTS = 10_000  # of one upload, S3's own limit
-_CHECK = "check-"  # begins the names of objects that `check` writes
 _BATCH = 1000  # keys that one request deletes, likewise
 _PATIENCE = (0.1, 0.3, 1.0)  # seconds between tries while another node completes the same upload
 
 
-class S3Storage(Storage):
-    """Keeps objects in one bucket, below `storage_path`. Options: config/drivers.py."""
+class S3Storage(RemoteStorage):
+    """Keeps objects in one bucket, below `storage_path`. Options: config/drivers/s3.py."""
 
     reads_stages = False
+    unless_atomic = "s3_conditional_writes: false (it ignores If-None-Match)"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._clients = Clients(options)
@@ -46,6 +50,10 @@ class S3Storage(Storage):
         }
         self.creates_atomically = options["s3_conditional_writes"]
 
+    @property
+    def place(self) -> str:
+        return str(self._bucket)
+
     def _call(self, operation: str, key: str, **parameters: Any) -> Any:
         return getattr(self._clients.get(), operation)(
             Bucket=self._bucket, Key=self._prefix + key, **parameters
@@ -57,9 +65,14 @@ class S3Storage(Storage):
         with self.open(key) as blob:
             return blob.read()
 
-    def open(self, key: str) -> S3Blob:
+    def open(self, key: str) -> RemoteBlob:
+        def fetch(start: int, version: str | None) -> Answer:
+            more = {"Range": f"bytes={start}-", "IfMatch": version} if version else {}
+            answer = self._call("get_object", key, **more)
+            return Answer(answer["ContentLength"], answer["ETag"], answer["Body"])
+
         with Mapped(key):
-            return S3Blob(key, lambda **more: self._call("get_object", key, **more))
+            return RemoteBlob(key, fetch, FAILURES, storage_error)
 
     def stat(self, key: str) -> Stat:
         with Mapped(key):
@@ -122,11 +135,9 @@ class S3Storage(Storage):
             self._call("delete_object", key)
 
     def delete_folder(self, folder: str) -> None:
-        """Delete by batches, tags first: who reads meanwhile finds none that leads to nothing."""
         start = f"{self._prefix}{folder}/"
         pages = self._pages("list_objects_v2", folder, Prefix=start)
-        names = [item["Key"] for page in pages for item in page.get("Contents", ())]
-        names.sort(key=lambda name: not posixpath.basename(name).startswith("tag_"))
+        names = tags_first([item["Key"] for page in pages for item in page.get("Contents", ())])
         for at in range(0, len(names), _BATCH):
             self._delete_all(folder, names[at : at + _BATCH])
 
@@ -216,7 +227,7 @@ class S3Storage(Storage):
             return False
         return True
 
-    def open_staged(self, handle: str) -> S3Blob:
+    def open_staged(self, handle: str) -> RemoteBlob:
         raise NotFound(f"{handle}: S3 does not read what is not completed")
 
     def stages(self) -> Iterator[Stage]:
@@ -239,45 +250,6 @@ class S3Storage(Storage):
         with Mapped(key):
             paginator = self._clients.get().get_paginator(operation)
             yield from paginator.paginate(Bucket=self._bucket, **parameters)
-
-    # -- is it well -----------------------------------------------------------
-
-    def prepare(self) -> None:
-        """Look whether the bucket is ours to use, and keeps what `create` rests on."""
-        self.check()
-        next(self.stages(), None)
-
-    def check(self) -> None:
-        """Write, read back and remove a small object; a second `create` must be refused."""
-        key = f"{keys.OURS}/{_CHECK}{secrets.token_hex(8)}"
-        if not self.create(key, b"true"):
-            raise Unavailable(f"{self._bucket}: a new key is told to exist")
-        try:
-            if self.get(key) != b"true":
-                raise Unavailable(f"{self._bucket}: what was written does not read back")
-            if self.create(key, b"false"):
-                raise Refused(
-                    f"{self._bucket}: the store ignores If-None-Match."
-                    " Set s3_conditional_writes: false"
-                )
-        finally:
-            with contextlib.suppress(StorageError):
-                self.delete(key)
-
-    def clean(self, before: float) -> int:
-        removed = 0
-        for entry in self.list(keys.OURS):
-            key = f"{keys.OURS}/{entry.name}"
-            with contextlib.suppress(NotFound):
-                if entry.name.startswith(_CHECK) and self.stat(key).modified < before:
-                    self.delete(key)
-                    removed += 1
-        return removed
-
-
-def prefix(storage_path: str | None) -> str:
-    """What all keys begin with: `/registry` -> `registry/`, `/` -> nothing, unset -> `test/`."""
-    return posixpath.join(storage_path or "/test", "").removeprefix("/")
 
 
 def _split(handle: str) -> tuple[str, str]:

@@ -9,7 +9,6 @@ import contextlib
 import threading
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import boto3
 import botocore.session
@@ -25,10 +24,9 @@ from botocore.exceptions import (
 from urllib3.exceptions import HTTPError
 
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
 
-CONNECT_SECONDS = 3
 ATTEMPTS = 3  # of one request, the first among them; boto3 waits up to 1, then up to 2 s between
-_CONNECTIONS = 1000  # kept for use again, by each client; more would be made, not waited for
 
 _NOT_FOUND = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
@@ -136,7 +134,7 @@ class Clients:
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=options["s3_read_timeout"],
                 retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                max_pool_connections=_CONNECTIONS,
+                max_pool_connections=CONNECTIONS,
                 proxies=proxies(options),
             ),
         )
@@ -174,14 +172,3 @@ def addressing(options: Mapping[str, Any]) -> str:
     # Not botocore's `auto`: its presigned URLs name no region, and are then redirected to one for
     # which they are not signed. A bucket with a dot is no name that a certificate covers.
     return "path" if options["boto_host"] or "." in options["boto_bucket"] else "virtual"
-
-
-def proxies(options: Mapping[str, Any]) -> dict[str, str] | None:
-    """The HTTP proxy; None: what the environment says (HTTPS_PROXY, NO_PROXY)."""
-    host, port = options["boto_proxy"], options["boto_proxy_port"]
-    if not host:
-        return None
-    user, password = options["boto_proxy_user"], options["boto_proxy_pass"]
-    account = f"{quote(user, safe='')}:{quote(password or '', safe='')}@" if user else ""
-    address = f"http://{account}{host}" + (f":{port}" if port else "")
-    return {"http": address, "https": address}
