@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,3 +45,15 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
 
     with Ceph(tmp_path_factory.mktemp("ceph")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def example_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where the package of tests/storage/example is installed, for `sys.path`."""
+    folder = tmp_path_factory.mktemp("installed")
+    quietly = ("-q", "--no-index", "--no-deps", "--no-build-isolation")
+    source = Path(__file__).parent / "storage" / "example"
+    command = [sys.executable, "-m", "pip", "install", *quietly, "--target", folder, source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return folder

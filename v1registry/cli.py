@@ -47,6 +47,32 @@ def show_config(file: Path | None, flavor: str | None, every: bool) -> None:
         click.echo(as_yaml(config), nl=False)
 
 
+@main.command("drivers")
+@click.argument("name", required=False)
+def drivers(name: str | None) -> None:
+    """List the storage drivers, those of other packages included; or the options of one.
+
+    The options come as a table in Markdown, in the form of docs/configuration.md.
+    """
+    from v1registry.config.document import table
+    from v1registry.config.drivers.plugins import Available
+
+    available = Available()
+    if name is None:
+        for one in available:
+            plugin = available.plugins.get(one)
+            click.echo(f"{one:<12} {plugin.package if plugin else 'v1registry ' + __version__}")
+    elif (chosen := name.lower()) not in available:
+        raise _failure(
+            click.ClickException(f"no driver {name!r}: there are {', '.join(available)}")
+        )
+    else:
+        try:
+            click.echo(table(available[chosen]), nl=False)
+        except StorageError as error:
+            raise _failure(error) from None
+
+
 @main.command(
     "serve", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
 )

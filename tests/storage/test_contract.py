@@ -1,24 +1,43 @@
-"""One suite for every driver: what `v1registry.storage.Storage` promises."""
+"""One suite for every driver: what `v1registry.storage.Storage` promises.
+
+With STORE=config.yml it also takes the store that this configuration names (its flavor `test`): for
+a driver of your own. It is emptied; one that holds repositories is refused.
+"""
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from v1registry.config import load_config
 from v1registry.storage import Entry, Storage, exists
 from v1registry.storage.errors import NotFound
 from v1registry.storage.file import FileStorage
+from v1registry.storage.loading import load
 from v1registry.storage.memory import MemoryStorage
 
 LAYER = "images/" + "a" * 64 + "/layer"
 
 
-@pytest.fixture(params=["file", "memory", "s3"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+GIVEN = os.environ.get("STORE")
+
+
+@pytest.fixture(params=["file", "memory", "s3", "example", *(["given"] if GIVEN else [])])
+def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Storage:
+    if request.param == "given":
+        return emptied(configured(load_config(GIVEN, flavor="test").storage))
+    if request.param == "example":
+        monkeypatch.syspath_prepend(request.getfixturevalue("example_driver"))
+        options = {"sqlite_path": str(tmp_path / "store.sqlite"), "sqlite_wait": 20}
+        return configured({"storage": "sqlite", **options})
     if request.param == "memory":
         return MemoryStorage()
     if request.param == "file":
@@ -27,6 +46,23 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     from v1registry.storage.s3 import S3Storage
 
     return S3Storage(ceph.options(storage_path=f"/{secrets.token_hex(8)}"))
+
+
+def configured(options: Mapping[str, Any]) -> Storage:
+    """As the server makes it."""
+    store = load(options, lambda function, *arguments: function(*arguments))
+    store.prepare()
+    return store
+
+
+def emptied(store: Storage) -> Storage:
+    assert not list(store.list("repositories")), "STORE names a registry that is in use"
+    for stage in list(store.stages()):
+        store.abandon(stage.handle)
+    for name in ("a", "b", "f", "g", "big", "race", "images"):
+        store.delete(name)
+        store.delete_folder(name)
+    return store
 
 
 def test_put_get_replace(storage: Storage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -10,12 +11,14 @@ from types import MappingProxyType
 from typing import Any
 
 from v1registry.config import legacy, redis
-from v1registry.config.drivers import STORAGE
+from v1registry.config.drivers import DRIVERS, STORAGE
+from v1registry.config.drivers.plugins import Available
 from v1registry.config.errors import Problem
 from v1registry.config.options import TEXTUAL, Option
 from v1registry.config.reader import Path, Place
 from v1registry.config.schema import GROUPS, Config
 from v1registry.config.tables import OPTIONS
+from v1registry.storage.errors import Refused
 
 Drivers = Mapping[str, tuple[Option, ...]]
 
@@ -43,7 +46,10 @@ class Checker:
         """The checked configuration; None if there are problems."""
         found = self._options(OPTIONS)
         storage = self._storage()
-        self._unknown_keys()
+        if storage is None:
+            storage = {}  # which keys are the driver's, nobody can tell
+        else:
+            self._unknown_keys()
         self._contradictions(found)
         self._dead_keys(environ)
         self._without_effect(found, storage)
@@ -91,7 +97,8 @@ class Checker:
             value = text.strip()
         return value, place
 
-    def _storage(self) -> dict[str, Any]:
+    def _storage(self) -> dict[str, Any] | None:
+        """The driver and its options, {} if there is none of that name, None if it is broken."""
         name = self._option(STORAGE)
         if name is None:
             return {}
@@ -101,17 +108,33 @@ class Checker:
             reason = f"driver {name!r} is not available in this version (there are: {there})"
             self._problem(STORAGE.key, reason)
             return {}
-        return {STORAGE.key: driver, **self._options(self._drivers[driver])}
+        try:
+            options = self._drivers[driver]
+        except Refused as error:
+            self._problem(STORAGE.key, str(error))
+            return None
+        return {STORAGE.key: driver, **self._options(options)}
 
     def _unknown_keys(self) -> None:
         known = {option.key.partition(".")[0] for option in OPTIONS} | legacy.OTHER_DRIVERS
-        known |= {option.key for options in self._drivers.values() for option in options}
+        known |= {option.key for options in DRIVERS.values() for option in options}
         known |= {dead.key for dead in legacy.DEAD} | {STORAGE.key}
+        if any(key not in known for key in self._values):
+            known |= self._keys_of_other_packages()
         for key, value in self._values.items():
             if key not in known:
                 self._problem(key, f"unknown key{_suggestion(key, known)}")
             elif key in GROUPS and value is not None:
                 self._unknown_members(key, value)
+
+    def _keys_of_other_packages(self) -> set[str]:
+        """A `common` may hold the options of drivers that only other flavors choose."""
+        known: set[str] = set()
+        for name in self._drivers:
+            if name not in DRIVERS:
+                with contextlib.suppress(Refused):  # a problem for who chooses it
+                    known |= {option.key for option in self._drivers[name]}
+        return known
 
     def _unknown_members(self, group: str, value: Any) -> None:
         if not isinstance(value, dict):
@@ -156,6 +179,10 @@ class Checker:
         if driver == "s3" and dict(self._values.get("cloudfront") or {}).get("base"):
             text = "has no effect: storage_redirect sends clients to the bucket itself"
             self._warn("cloudfront", text)
+        if isinstance(self._drivers, Available):
+            for plugin in self._drivers.hidden:
+                text = f"{plugin.name!r} is our own driver; that of {plugin.package} is not used"
+                self._warn("storage", text)
         if driver == "memory":
             text = "`memory`: every process has a store of its own and forgets it at its end"
             self._warn("storage", text)

@@ -29,14 +29,14 @@ def default(option: Option) -> str:
 def tables() -> dict[str, str]:
     """The text between `<!-- NAME -->` and `<!-- end -->` in the page, by NAME."""
     drivers = {
-        name: _options(options)
+        name: table(options)
         for name, options in DRIVERS.items()
         if options and name not in ("local", "file")
     }
     return {
-        "storage": _options([STORAGE, *DRIVERS["local"]]),
+        "storage": table([STORAGE, *DRIVERS["local"]]),
         **drivers,
-        "options": _options(OPTIONS),
+        "options": table(OPTIONS),
         "dead": _dead(),
     }
 
@@ -51,7 +51,8 @@ def page(text: str) -> str:
     return text
 
 
-def _options(options: Iterable[Option]) -> str:
+def table(options: Iterable[Option]) -> str:
+    """Options as a table in Markdown."""
     lines = ["| Option | Kind | Default | Variable | |", "|---|---|---|---|---|"]
     for option in options:
         kind = ", ".join(option.choices) if option.choices else option.kind

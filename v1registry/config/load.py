@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from v1registry.config.check import Checker, Drivers
-from v1registry.config.drivers import DRIVERS
+from v1registry.config.drivers.plugins import Available
 from v1registry.config.errors import ConfigError, Problem
 from v1registry.config.reader import Reader, YamlError, compose
 from v1registry.config.schema import Config
@@ -49,8 +49,10 @@ class Document:
         """The names of the flavors; `common` is what they share."""
         return tuple(name for name in self._flavors if name != _COMMON)
 
-    def config(self, flavor: str, environ: Mapping[str, str], drivers: Drivers = DRIVERS) -> Config:
-        """The checked flavor.
+    def config(
+        self, flavor: str, environ: Mapping[str, str], drivers: Drivers | None = None
+    ) -> Config:
+        """The checked flavor. `drivers`: those that there are, if not all that are installed.
 
         :raises ConfigError: there is no such flavor, or something in it is wrong.
         """
@@ -68,7 +70,7 @@ class Document:
         values = reader.value(self._with_common(flavor, node), (flavor,))
         if not isinstance(values, dict):
             raise ConfigError(self.file, reader.problems)
-        checker = Checker(flavor, values, reader.places, drivers)
+        checker = Checker(flavor, values, reader.places, drivers or Available())
         found = checker.config(str(self.file), environ)
         broken = {problem.key for problem in reader.problems}
         problems = [
@@ -99,7 +101,7 @@ def load_config(
     path: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] = os.environ,
     flavor: str | None = None,
-    drivers: Drivers = DRIVERS,
+    drivers: Drivers | None = None,
 ) -> Config:
     """The configuration of the chosen flavor, checked.
 

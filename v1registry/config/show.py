@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from v1registry.config.drivers import DRIVERS, STORAGE
+from v1registry.config.drivers import STORAGE
+from v1registry.config.drivers.plugins import Available
 from v1registry.config.options import Option
 from v1registry.config.schema import Config
 from v1registry.config.tables import OPTIONS
@@ -21,9 +22,9 @@ _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
 def effective(config: Config) -> dict[str, Any]:
     """Keys and values that count, nested as in the file; sizes in bytes, times in seconds."""
-    drivers = DRIVERS.get(config.storage[STORAGE.key], ())
+    own = Available()[config.storage[STORAGE.key]]
     shown: dict[str, Any] = {}
-    for option in (STORAGE, *drivers):
+    for option in (STORAGE, *own):
         _put(shown, option, config.storage[option.key])
     for option in OPTIONS:
         value: Any = config

@@ -1,6 +1,6 @@
 """The storage drivers that this version has: a module each, with the driver's options.
 
-A driver's options are data (see `Option`), so that a driver can come to declare them itself.
+A driver's options are data (see `Option`). Those of other packages' drivers: `plugins`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ STORAGE = Option(
     "storage",
     "text",
     "The driver that keeps the bytes: `local` (or `file`) for a local folder; `s3` for a bucket;"
-    " `memory` forgets everything at its end and is for tests.",
+    " `memory` forgets everything at its end and is for tests. Or the name of another package's"
+    " driver.",
     default="local",
     required=True,
 )

@@ -1,0 +1,60 @@
+"""Drivers of other packages, found by entry point; docs/drivers.md says how one is written.
+
+A package names its driver in the group `v1registry.storage`; the name is what a configuration says
+under `storage`. Nothing is imported until the driver is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from v1registry.storage.errors import Refused
+
+GROUP = "v1registry.storage"
+_NEEDED = ("OPTIONS", "make")
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A driver that some package offers. `points` are more than one if several packages do."""
+
+    name: str
+    points: tuple[EntryPoint, ...]
+
+    @property
+    def package(self) -> str:
+        """Name and version of the package; of all of them, if they are several."""
+        return " and ".join(_package(point) for point in self.points)
+
+    def load(self) -> Any:
+        """The driver's module, with `OPTIONS` and `make`. Raise `Refused` if it is not usable."""
+        if len(self.points) > 1:
+            raise Refused(f"driver {self.name!r} is in {self.package}: uninstall all but one")
+        try:
+            module = self.points[0].load()
+        except Exception as error:  # whatever another's import may raise
+            raise self.refused(f"cannot be loaded: {type(error).__name__}: {error}") from error
+        missing = [name for name in _NEEDED if not hasattr(module, name)]
+        if missing:
+            raise self.refused(f"has no {' and no '.join(missing)} ({self.points[0].value})")
+        return module
+
+    def refused(self, reason: str) -> Refused:
+        """An error about this driver."""
+        return Refused(f"driver {self.name!r} of {self.package} {reason}")
+
+
+def found() -> Mapping[str, Plugin]:
+    """What is installed, by name (in small letters, as a configuration's names are taken)."""
+    named: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=GROUP):
+        name = point.name.lower()
+        named[name] = (*named.get(name, ()), point)
+    return {name: Plugin(name, points) for name, points in sorted(named.items())}
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
