@@ -1,0 +1,140 @@
+"""Where a registry under test keeps its objects, one class a store: for test_object_stores.py.
+
+A store joins the suite by a class here and its name in PLACES.
+"""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tests.backends.ceph import Ceph
+from tests.backends.proxy import Proxy
+from tests.server import Server
+
+
+class Place(ABC):
+    """A part of a real store that one test has for itself; and a way into it past the registry.
+
+    `backend` is the fixture of its server, which is what the class is made with; `port` is where
+    that listens. Keys here are those of the storage contract, without the place's own root.
+    """
+
+    backend: ClassVar[str]
+    #: what `images/ID` holds of a finished image whose files were listed
+    parts: ClassVar[set[str]] = {"json", "layer", "ancestry", "_checksum", "_commit", "_files"}
+    #: whether `storage_redirect` does something here
+    redirects: ClassVar[bool] = True
+
+    port: int
+
+    def __init__(self) -> None:
+        self.root = secrets.token_hex(8)
+
+    def server(self, folder: Path, **more: str) -> Server:
+        return Server(folder / "unused", env={**self.environ(), **more})
+
+    @abstractmethod
+    def environ(self) -> dict[str, str]:
+        """Variables that make a registry keep everything here, redirects prepared."""
+
+    @abstractmethod
+    def behind(self, proxy: Proxy) -> dict[str, str]:
+        """Further ones: the store is reached by `proxy`, and waited for one second."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Store an object as 0.x does."""
+
+    @abstractmethod
+    def names(self, below: str = "") -> list[str]:
+        """All keys that begin so, as other programs see them."""
+
+    @abstractmethod
+    def staged(self) -> list[str]:
+        """Keys of the layers that are staged."""
+
+    @abstractmethod
+    def leave_upload(self, key: str) -> None:
+        """Leave an unfinished upload, as a worker does that is killed."""
+
+    @abstractmethod
+    def limited(self) -> Place:
+        """A place whose quota can be used up, by `fill`."""
+
+    @abstractmethod
+    def fill(self) -> None:
+        """Use up the quota."""
+
+    @abstractmethod
+    def wrong(self) -> list[tuple[Mapping[str, str], str]]:
+        """Variables with which no registry may start, and what it says then."""
+
+
+class S3Place(Place):
+    """A part of a bucket of Ceph's."""
+
+    backend = "ceph"
+
+    def __init__(self, ceph: Ceph) -> None:
+        super().__init__()
+        self.ceph = ceph
+        self.port = ceph.port
+        self.bucket = "registry"
+        self._access: tuple[str, ...] = ()  # the administrator's
+
+    @property
+    def client(self) -> Any:
+        return self.ceph.client(*self._access)
+
+    def environ(self) -> dict[str, str]:
+        own = dict(zip(("AWS_KEY", "AWS_SECRET"), self._access, strict=False))
+        return self.ceph.environ(STORAGE_PATH=f"/{self.root}", AWS_BUCKET=self.bucket, **own)
+
+    def behind(self, proxy: Proxy) -> dict[str, str]:
+        return {"AWS_PORT": str(proxy.port), "AWS_READ_TIMEOUT": "1"}
+
+    def put(self, key: str, data: bytes) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=f"{self.root}/{key}", Body=data)
+
+    def names(self, below: str = "") -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=self.bucket, Prefix=f"{self.root}/{below}")
+        keys = [item["Key"] for page in found for item in page.get("Contents", ())]
+        return [key.removeprefix(f"{self.root}/") for key in keys]
+
+    def staged(self) -> list[str]:
+        answer = self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.root)
+        keys = [upload["Key"] for upload in answer.get("Uploads", [])]
+        return [key.removeprefix(f"{self.root}/") for key in keys]
+
+    def leave_upload(self, key: str) -> None:
+        where = {"Bucket": self.bucket, "Key": f"{self.root}/{key}"}
+        upload = self.client.create_multipart_upload(**where)["UploadId"]
+        self.client.upload_part(**where, UploadId=upload, PartNumber=1, Body=b"x")
+
+    def limited(self) -> S3Place:
+        other = S3Place(self.ceph)
+        other._access = (other.root, other.root)
+        other.bucket = other.root
+        access, secret = (f"--{word}={other.root}" for word in ("access-key", "secret"))
+        self.ceph.admin("user", "create", f"--uid={other.root}", "--display-name=f", access, secret)
+        other.client.create_bucket(Bucket=other.bucket)
+        return other
+
+    def fill(self) -> None:
+        user = ("--quota-scope=user", f"--uid={self.root}")
+        self.ceph.admin("quota", "set", *user, "--max-size=4096")
+        self.ceph.admin("quota", "enable", *user)
+
+    def wrong(self) -> list[tuple[Mapping[str, str], str]]:
+        return [
+            ({"AWS_SECRET": "wrong"}, "SignatureDoesNotMatch"),
+            ({"AWS_BUCKET": "none"}, "boto_bucket names a bucket that does not exist"),
+        ]
+
+
+PLACES: Mapping[str, type[Any]] = {"s3": S3Place}
