@@ -1,0 +1,137 @@
+"""JSON as Go's encoding/json reads and writes it, byte for byte, as far as engines need it.
+
+What differs from other libraries: bytes that are no UTF-8 are read as U+FFFD,
+one for each byte, and kept where a value is passed on unread; `<`, `>`, `&`,
+U+2028 and U+2029 are written as escapes; names of fields match without regard
+to case, and of equal names the last counts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029]')
+_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_SPACE = re.compile(rb'"(?:[^"\\]|\\.)*"|[ \t\r\n]+', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^"{}\[\],:]+', re.DOTALL)
+_MARKUP = {
+    b"<": b"\\u003c",
+    b">": b"\\u003e",
+    b"&": b"\\u0026",
+    b"\xe2\x80\xa8": b"\\u2028",
+    b"\xe2\x80\xa9": b"\\u2029",
+}
+
+# Two characters beyond ASCII are other cases of a letter: the Kelvin sign and the long s.
+_FOLD = str.maketrans({"\u212a": "k", "\u017f": "s"} | {chr(c): chr(c + 32) for c in range(65, 91)})
+
+
+class NotJSON(ValueError):
+    """The text is no JSON, or nested deeper than we follow."""
+
+
+class Number(str):
+    """A number as it stands there."""
+
+    __slots__ = ()
+
+
+class Object(list[tuple[str, Any]]):
+    """An object's members in order, equal names kept."""
+
+
+def parse(data: bytes) -> Any:
+    """The value: `Object`, list, str, `Number`, bool or None. Raises NotJSON."""
+    try:
+        return json.loads(
+            data.decode("utf-8", "surrogateescape"),
+            object_pairs_hook=Object,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=_refuse,
+        )
+    except ValueError as error:
+        raise NotJSON(str(error)) from None
+    except RecursionError:
+        raise NotJSON("nested too deeply") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def text(value: str) -> str:
+    """A text out of `parse` as Go has it: what is no character is U+FFFD."""
+    return _SURROGATE.sub("\ufffd", value)
+
+
+def same_name(field: str, name: str) -> bool:
+    """Whether a member called `name` is the field."""
+    return field.translate(_FOLD) == name.translate(_FOLD)
+
+
+def members(data: bytes) -> dict[str, bytes]:
+    """The members of an object, each value as it stands there but without white space.
+
+    Raises NotJSON, also for another value than an object.
+    """
+    if not isinstance(parse(data), Object):
+        raise NotJSON("not an object")
+    return dict(_members(compact(data)))
+
+
+def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and values of the object that `data`, compact, is."""
+    depth, start, name = 0, 0, ""
+    for token in _TOKEN.finditer(data):
+        mark = token[0]
+        if depth == 1 and mark in (b",", b"}"):
+            if start:
+                yield name, data[start : token.start()]
+            start = 0
+        elif depth == 1 and not start:
+            if mark == b":":
+                start = token.end()
+            else:
+                name = text(parse(mark))
+        if mark in (b"{", b"["):
+            depth += 1
+        elif mark in (b"}", b"]"):
+            depth -= 1
+
+
+def compact(data: bytes) -> bytes:
+    """JSON passed on unread: no white space between, and the five characters escaped."""
+    data = _SPACE.sub(lambda match: match[0] if match[0][:1] == b'"' else b"", data)
+    for character, escape in _MARKUP.items():
+        data = data.replace(character, escape)
+    return data
+
+
+def string(value: str) -> bytes:
+    """A text, quoted."""
+    return b'"' + _ESCAPED.sub(_escape, value).encode("utf-8") + b'"'
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return _SHORT.get(character) or f"\\u{ord(character):04x}"
+
+
+def array(values: Iterable[bytes]) -> bytes:
+    """A list of encoded values."""
+    return b"[" + b",".join(values) + b"]"
+
+
+def object_of(values: Iterable[tuple[str, bytes]]) -> bytes:
+    """An object of encoded values, in this order."""
+    return b"{" + b",".join(string(name) + b":" + value for name, value in values) + b"}"
+
+
+def mapping(values: dict[str, bytes]) -> bytes:
+    """An object of encoded values, as Go writes a map: sorted by the bytes of the names."""
+    return object_of(sorted(values.items(), key=lambda item: item[0].encode("utf-8")))
