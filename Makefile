@@ -24,15 +24,16 @@ $(RUN): requirements.txt scripts/venv.sh
 	@bash scripts/venv.sh $(VENV) requirements.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt requirements.txt requirements-index.txt requirements-redis.txt requirements-s3.txt scripts/venv.sh
+$(DEV): $(wildcard requirements*.txt) scripts/venv.sh
 	@bash scripts/venv.sh $(VENV) requirements-dev.txt
 	@touch $@ $(RUN)
 
 # What the environment names and a plain installation lacks.
 EXTRAS := $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis) \
-          $(if $(filter s3 ceph-s3 prod cloudfronts3,$(SETTINGS_FLAVOR)),$(VENV)/.installed-s3)
+          $(if $(filter s3 ceph-s3 prod,$(SETTINGS_FLAVOR)),$(VENV)/.installed-s3) \
+          $(if $(filter cloudfronts3,$(SETTINGS_FLAVOR)),$(VENV)/.installed-cloudfront)
 
-$(VENV)/.installed-redis $(VENV)/.installed-s3: $(VENV)/.installed-%: requirements-%.txt $(RUN)
+$(patsubst %,$(VENV)/.installed-%,cloudfront redis s3): $(VENV)/.installed-%: requirements-%.txt $(RUN)
 	$(PY) -m pip install -q -r requirements-$*.txt
 	@touch $@
 

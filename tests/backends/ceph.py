@@ -48,6 +48,9 @@ OPTIONS = {  # of the driver, as the configuration gives them; tests replace som
     "s3_part_size": 8 * 1024 * 1024,
     "s3_conditional_writes": True,
     "s3_read_timeout": 30,
+    "cloudfront.base": None,
+    "cloudfront.keyid": None,
+    "cloudfront.keysecret": None,
 }
 
 _LIBC = ctypes.CDLL(None)

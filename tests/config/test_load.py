@@ -12,6 +12,7 @@ from tests.config.texts import BASE
 from v1registry.config import ConfigError, load_config
 from v1registry.config.load import PROJECT, Document, find
 from v1registry.config.redis import Redis
+from v1registry.config.show import as_yaml
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "config"
 SAMPLE = FIXTURES / "original-sample.yml"
@@ -113,14 +114,47 @@ def test_original_sample_starts_on_s3(flavor, path, safe):
     }
     assert config.storage_redirect is True
     # what load_config reads is what our own sample reads
-    if flavor != "cloudfronts3":
-        assert load_config(environ=environ).storage == config.storage
+    assert load_config(environ=environ).storage == config.storage
 
 
-def test_cloudfront_gives_a_warning():
-    environ = {"SETTINGS_FLAVOR": "cloudfronts3", "AWS_BUCKET": "b", "CF_BASE_URL": "https://cf/"}
-    texts = load_config(SAMPLE, environ).warnings
-    assert "cloudfronts3.cloudfront" in [text.partition(":")[0] for text in texts]
+CLOUDFRONT = {"CF_BASE_URL": "https://d1.cloudfront.net", "CF_KEYID": "APK", "CF_KEYSECRET": "/k"}
+
+
+def test_cloudfront_of_0x():
+    environ = {"SETTINGS_FLAVOR": "cloudfronts3", "AWS_BUCKET": "b", **CLOUDFRONT}
+    for file in (SAMPLE, None):
+        config = load_config(file, environ)
+        found = {key: value for key, value in config.storage.items() if "cloudfront" in key}
+        assert list(found.values()) == ["https://d1.cloudfront.net", "APK", "/k"]
+        text = "cloudfronts3.cloudfront: has no effect without storage_redirect: true"
+        assert text in config.warnings
+        redirecting = load_config(file, {**environ, "STORAGE_REDIRECT": "true"})
+        assert text not in redirecting.warnings
+        assert "keysecret: '********'" in as_yaml(redirecting)
+    environ["SETTINGS_FLAVOR"] = "s3"
+    assert load_config(environ=environ).storage["cloudfront.base"] is None
+
+
+@pytest.mark.parametrize("missing", sorted(CLOUDFRONT))
+def test_half_of_cloudfront_stops_the_start(missing):
+    environ = {"SETTINGS_FLAVOR": "cloudfronts3", "AWS_BUCKET": "b", **CLOUDFRONT, missing: ""}
+    with pytest.raises(
+        ConfigError, match=r"cloudfront\..*: must be set, for CloudFront needs base"
+    ):
+        load_config(environ=environ)
+
+
+def test_wrong_values_of_cloudfront(problems):
+    head = "dev: {standalone: true, storage: s3, boto_bucket: b, cloudfront: "
+    assert problems(head + "{base: 'ftp://x', keyid: k, keysecret: hush hush, more: 1}}") == [
+        (
+            "dev.cloudfront.base",
+            1,
+            "must be a URL such as https://host.example/path, not 'ftp://x'",
+        ),
+        ("dev.cloudfront.more", 1, "unknown key"),
+    ]
+    assert problems(head + "no}") == [("dev.cloudfront", 1, "must be a mapping, not False")]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from v1registry.config.tables import OPTIONS
 SHOWN = [("common", option) for option in OPTIONS]
 SHOWN += [("local", option) for option in (STORAGE, *DRIVERS["local"])]
 SHOWN += [
-    (driver, option)
+    ("cloudfronts3" if option.key.startswith("cloudfront.") else driver, option)
     for driver, options in DRIVERS.items()
     if driver not in ("local", "file")
     for option in options
@@ -346,16 +346,18 @@ def test_config_yml_has_every_option_with_its_default_and_variable(flavor, optio
 
 def test_config_yml_has_nothing_else():
     for flavor in RAW.values():
-        assert {key for key, value in flavor.items() if key not in GROUPS} <= {
-            option.key for option in EVERY
-        }
+        assert set(flavor) <= {option.key.partition(".")[0] for option in EVERY}
+        for key, value in flavor.items():
+            if isinstance(value, dict):
+                names = {f"{key}.{name}" for name in value}
+                assert names <= {option.key for option in EVERY}
 
 
 def test_config_yml_has_a_comment_above_every_key():
     lines = (PROJECT / "config.yml").read_text().splitlines()
     for above, line in itertools.pairwise(lines):
         key = re.match(r" +([a-z_]+):", line)
-        if key and key[1] not in GROUPS:
+        if key and key[1] not in {*GROUPS, "cloudfront"}:
             assert re.match(r" *#", above), line
 
 

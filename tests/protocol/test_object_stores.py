@@ -172,6 +172,12 @@ def test_redirect_to_the_store(place: Place, tmp_path: Path):
         assert answer.status == 302
         with urllib.request.urlopen(answer.header("Location") or "", timeout=20) as found:
             assert found.read() == image.layer
+        path = f"/v1/images/{image.id}/layer"
+        head = raw.request(server, "HEAD", path)  # a URL that is signed for GET is no help here
+        assert (head.status, head.header("Content-Length")) == (200, str(len(image.layer)))
+        assert head.header("Accept-Ranges") == "bytes"
+        beyond = raw.get(server, path, headers={"Range": f"bytes={len(image.layer)}-"})
+        assert (beyond.status, beyond.header("Content-Length"), beyond.body) == (416, "0", b"")
 
 
 # -- what goes wrong --------------------------------------------------------------------------------

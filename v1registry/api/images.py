@@ -57,7 +57,7 @@ def blueprint(parts: Parts) -> Blueprint:
             return _not_modified(parts)
         if image.size is None:
             raise Failure(*errors.IMAGE_NOT_FOUND)
-        return _elsewhere(parts, image) or _layer(parts, image)
+        return _elsewhere(parts, image, image.size) or _layer(parts, image)
 
     @routes.put("/layer")
     def put_layer(image_id: str) -> Response:
@@ -110,15 +110,23 @@ def _is_private(parts: Parts) -> bool:
         return False
 
 
-def _elsewhere(parts: Parts, image: Image) -> Response | None:
+def _elsewhere(parts: Parts, image: Image, size: int) -> Response | None:
     """Let nginx send the file, or the client fetch it from the store, if so configured."""
     key = keys.image(image.id, "layer")
-    if (path := parts.storage.accel_path(key)) is not None:
+    path = parts.storage.accel_path(key)
+    url = parts.storage.url(key) if path is None and parts.config.storage_redirect else None
+    if path is None and url is None:
+        return None
+    try:
+        wanted = ranges.parse(request.headers.get("Range"), size)
+    except ranges.Unsatisfiable:
+        return _past_the_end(size)  # others' answers to this are not what engines take for the end
+    if path is not None:
         headers = [("X-Accel-Redirect", path)]
         return answers.immutable(b"", _BINARY, headers=headers, private=_is_private(parts))
-    if parts.config.storage_redirect and (url := parts.storage.url(key)) is not None:
-        return answers.ordinary(True, 302, [("Location", url)])
-    return None
+    if request.method == "HEAD":  # a signed URL is good for one method, GET
+        return _answer(parts, (), wanted, size)
+    return answers.ordinary(True, 302, [("Location", str(url))])
 
 
 def _layer(parts: Parts, image: Image) -> Response:
@@ -127,14 +135,8 @@ def _layer(parts: Parts, image: Image) -> Response:
         wanted = ranges.parse(request.headers.get("Range"), blob.size)
     except ranges.Unsatisfiable:
         blob.close()
-        # Resuming engines end cleanly on just this: 416, empty, Content-Length 0 (section 7.2).
-        answer = answers.ordinary(True, 416, [("Content-Range", f"bytes */{blob.size}")])
-        answer.set_data(b"")
-        return answer
+        return _past_the_end(blob.size)
     start, stop = wanted or (0, blob.size)
-    headers = [("Accept-Ranges", "bytes"), ("Content-Length", str(stop - start))]
-    if wanted:
-        headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{blob.size}"))
     if request.method == "HEAD":
         blob.close()
         content: object = ()  # bytes would set Content-Length anew
@@ -142,8 +144,23 @@ def _layer(parts: Parts, image: Image) -> Response:
         content = FileRange(blob.file, start, stop - start)
     else:
         content = _Pieces(blob, start, stop)
+    return _answer(parts, content, wanted, blob.size)
+
+
+def _answer(parts: Parts, content: object, wanted: tuple[int, int] | None, size: int) -> Response:
+    start, stop = wanted or (0, size)
+    headers = [("Accept-Ranges", "bytes"), ("Content-Length", str(stop - start))]
+    if wanted:
+        headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{size}"))
     status = 206 if wanted else 200
     return answers.immutable(content, _BINARY, status, headers, private=_is_private(parts))
+
+
+def _past_the_end(size: int) -> Response:
+    # Resuming engines end cleanly on just this: 416, empty, Content-Length 0 (section 7.2).
+    answer = answers.ordinary(True, 416, [("Content-Range", f"bytes */{size}")])
+    answer.set_data(b"")
+    return answer
 
 
 class _Pieces:

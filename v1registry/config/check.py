@@ -50,7 +50,7 @@ class Checker:
             storage = {}  # which keys are the driver's, nobody can tell
         else:
             self._unknown_keys()
-        self._contradictions(found)
+        self._contradictions(found, storage)
         self._dead_keys(environ)
         self._without_effect(found, storage)
         if self.problems:
@@ -116,16 +116,20 @@ class Checker:
         return {STORAGE.key: driver, **self._options(options)}
 
     def _unknown_keys(self) -> None:
-        known = {option.key.partition(".")[0] for option in OPTIONS} | legacy.OTHER_DRIVERS
-        known |= {option.key for options in DRIVERS.values() for option in options}
-        known |= {dead.key for dead in legacy.DEAD} | {STORAGE.key}
+        ours = [*OPTIONS, STORAGE, *(option for found in DRIVERS.values() for option in found)]
+        known = {option.key.partition(".")[0] for option in ours} | legacy.OTHER_DRIVERS
+        known |= {dead.key for dead in legacy.DEAD}
+        members: dict[str, set[str]] = {}
+        for group, dot, name in (option.key.partition(".") for option in ours):
+            if dot:
+                members.setdefault(group, set()).add(name)
         if any(key not in known for key in self._values):
             known |= self._keys_of_other_packages()
         for key, value in self._values.items():
             if key not in known:
                 self._problem(key, f"unknown key{_suggestion(key, known)}")
-            elif key in GROUPS and value is not None:
-                self._unknown_members(key, value)
+            elif key in members and value is not None:
+                self._unknown_members(key, value, members[key])
 
     def _keys_of_other_packages(self) -> set[str]:
         """A `common` may hold the options of drivers that only other flavors choose."""
@@ -136,16 +140,15 @@ class Checker:
                     known |= {option.key for option in self._drivers[name]}
         return known
 
-    def _unknown_members(self, group: str, value: Any) -> None:
+    def _unknown_members(self, group: str, value: Any, known: set[str]) -> None:
         if not isinstance(value, dict):
             self._problem(group, f"must be a mapping, not {_shown(value)}")
             return
-        known = {field.name for field in dataclasses.fields(GROUPS[group])}
         for name in value:
             if name not in known:
                 self._problem(f"{group}.{name}", f"unknown key{_suggestion(name, known)}")
 
-    def _contradictions(self, found: Mapping[str, Any]) -> None:
+    def _contradictions(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
         if found["standalone"] is False:
             reason = (
                 "must be true: checking users against an index is not supported in this version,"
@@ -158,6 +161,16 @@ class Checker:
                 self._problem(key, f"no such file: {given[key]}")
             elif given and key not in given:
                 self._problem(key, "must be set, for https needs a certificate and its key")
+        self._cloudfront(storage)
+
+    def _cloudfront(self, storage: Mapping[str, Any]) -> None:
+        """All of its options, or none: half of them would sign nothing that anybody trusts."""
+        given = self._values.get("cloudfront")
+        if not isinstance(given, dict) or not any(given.values()):
+            return
+        for key in storage:
+            if key.startswith("cloudfront.") and not given.get(key.partition(".")[2]):
+                self._problem(key, "must be set, for CloudFront needs base, keyid and keysecret")
 
     def _dead_keys(self, environ: Mapping[str, str]) -> None:
         for dead in legacy.DEAD:
@@ -176,9 +189,8 @@ class Checker:
         if driver in ("local", "file") and found["storage_redirect"]:
             text = "has no effect on local files; nginx_x_accel_redirect lets nginx send them"
             self._warn("storage_redirect", text)
-        if driver == "s3" and dict(self._values.get("cloudfront") or {}).get("base"):
-            text = "has no effect: storage_redirect sends clients to the bucket itself"
-            self._warn("cloudfront", text)
+        if storage.get("cloudfront.base") and not found["storage_redirect"]:
+            self._warn("cloudfront", "has no effect without storage_redirect: true")
         if isinstance(self._drivers, Available):
             for plugin in self._drivers.hidden:
                 text = f"{plugin.name!r} is our own driver; that of {plugin.package} is not used"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from v1registry.config import redis
 
@@ -88,6 +89,25 @@ def url_path(value: Any, option: Option) -> str:
     if not text(value, option).startswith("/") or not value.isascii():
         raise ValueError("must be a path that begins with /, in ASCII")
     return str(value)
+
+
+def url(value: Any, option: Option) -> str:
+    """Of a server, perhaps with a path; never with an account, a query or a fragment."""
+    try:
+        parts = urlsplit(text(value, option))
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not value.isascii() or re.search(r"[?#@\s\\]", value):
+        raise ValueError("must be a URL such as https://host.example/path")
+    return str(value)
+
+
+def pem(value: Any, option: Option) -> str:
+    """The text of a PEM file, or the path of one."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be the text of a PEM file, or its path")
+    return value if "-----BEGIN " in value else path(value, option)
 
 
 def endpoints(value: Any, option: Option) -> str:
@@ -211,6 +231,8 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "text": text,
     "path": path,
     "URL path": url_path,
+    "URL": url,
+    "PEM": pem,
     "endpoints": endpoints,
     "choice": choice,
     "addressing": addressing,
@@ -226,5 +248,8 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
 
 #: Kinds that take a variable's text as it is where YAML saw a number or a date in it.
 TEXTUAL = frozenset(
-    {"text", "path", "URL path", "endpoints", "choice", "addressing", "Redis URL", "prefix"}
+    {
+        *("text", "path", "URL path", "URL", "PEM", "endpoints", "choice", "addressing"),
+        *("Redis URL", "prefix"),
+    }
 )

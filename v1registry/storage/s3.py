@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, keys
+from v1registry.storage.cloudfront import CloudFront
 from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.remote import (
     URL_SECONDS,
@@ -49,6 +50,8 @@ class S3Storage(RemoteStorage):
             **({"StorageClass": storage_class} if storage_class else {}),
         }
         self.creates_atomically = options["s3_conditional_writes"]
+        front = [options[f"cloudfront.{name}"] for name in ("base", "keyid", "keysecret")]
+        self._cloudfront = CloudFront(*front) if all(front) else None
 
     @property
     def place(self) -> str:
@@ -89,6 +92,8 @@ class S3Storage(RemoteStorage):
                     yield Entry(item["Key"][len(start) :], False)
 
     def url(self, key: str) -> str | None:
+        if self._cloudfront:
+            return self._cloudfront.url(self._prefix + key)
         with Mapped(key):
             return str(
                 self._clients.get().generate_presigned_url(

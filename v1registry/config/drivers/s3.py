@@ -98,4 +98,24 @@ OPTIONS: tuple[Option, ...] = (
     Option("boto_proxy_port", "number", "Its port.", at_least=1),
     Option("boto_proxy_user", "text", "The account there."),
     Option("boto_proxy_pass", "text", "Its password.", secret=True),
+    Option(
+        "cloudfront.base",
+        "URL",
+        "`storage_redirect` sends clients to this CloudFront distribution, whose origin is the bucket,"
+        " by URLs that count for 60 seconds. The other two must be set, too.",
+        variable="CF_BASE_URL",
+    ),
+    Option(
+        "cloudfront.keyid",
+        "text",
+        "The id of the key pair, or of the public key, that the distribution trusts.",
+        variable="CF_KEYID",
+    ),
+    Option(
+        "cloudfront.keysecret",
+        "PEM",
+        "Its private key: an RSA key, not encrypted.",
+        variable="CF_KEYSECRET",
+        secret=True,
+    ),
 )
