@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask
 
 from v1registry.api import answers, images, ping, repositories, search, users
+from v1registry.api.door import Door, unguarded
 from v1registry.api.parts import Parts
 from v1registry.api.paths import AnyPath
 from v1registry.config import Config
@@ -20,12 +21,17 @@ from v1registry.lib import sharedimages
 from v1registry.lib.cache import Level
 from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.commits import Commits
+from v1registry.lib.facts import ReachFacts
 from v1registry.lib.imagelist import ImageLists
+from v1registry.lib.imagerights import ImageRights
 from v1registry.lib.images import Images
 from v1registry.lib.listings import Listings
+from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
+from v1registry.lib.rights import Open
 from v1registry.lib.search import Search
 from v1registry.lib.sharedimages import SharedImages
+from v1registry.lib.tags import Tags
 from v1registry.lib.uploads import Uploads
 from v1registry.storage import Storage
 from v1registry.storage.loading import load
@@ -46,6 +52,8 @@ def create_app(config: Config) -> Flask:
     if config.read_only:
         app.before_request(answers.refuse_changes)
     app.extensions["v1registry"] = parts
+    if forgotten := unguarded(app):
+        raise RuntimeError(f"endpoints without a rule of who may use them: {forgotten}")
     return app
 
 
@@ -68,6 +76,10 @@ def build(config: Config) -> Parts:
         cache_life=config.cache_life,
         shared=shared,
     )
+    tags = Tags(store)
+    reach = Reach(store, read, tags)
+    named = Repositories(store, read, tags, reach)
+    rights = Open()
     return Parts(
         config=config,
         storage=store,
@@ -76,10 +88,13 @@ def build(config: Config) -> Parts:
         listings=Listings(
             store, read, heavy, max_bytes=max_bytes, max_entries=config.limits.files_entries
         ),
-        repositories=Repositories(store, read),
+        repositories=named,
         image_lists=ImageLists(store),
         search=Search(store, offload),
         cleaner=Cleaner(store, commits),
+        reach=reach,
+        door=Door(rights, ImageRights(rights, reach), named.is_private),
+        facts=(ReachFacts(store, tags, reach),),
         shared_cache=level,
     )
 

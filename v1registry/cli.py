@@ -119,6 +119,39 @@ def clean(older_than: int | None, as_json: bool) -> None:
     click.echo(json.dumps(asdict(report)) if as_json else str(report))
 
 
+@main.command("facts")
+@click.option("--only", metavar="KIND", help="Build this kind alone.")
+@click.option("--json", "as_json", is_flag=True, help="The counts as JSON.")
+def facts(only: str | None, as_json: bool) -> None:
+    """Build what we keep beside images and a store written by 0.x lacks.
+
+    Safe at any time, beside running servers, and when broken off: what is there stays. The kinds:
+    `reach`, which repositories reach an image. Without it, whoever must prove who he is can read
+    nothing of an older store by an image's id.
+    """
+    from v1registry.app import build
+
+    config = _load(None, None)
+    if config.read_only:
+        raise _failure(click.ClickException("read_only is set: nothing is written"))
+    done = {}
+    try:
+        kinds = build(config).facts
+        if only is not None and only not in {kind.name for kind in kinds}:
+            there = ", ".join(kind.name for kind in kinds)
+            raise _failure(click.ClickException(f"no kind {only!r} (there are: {there})"))
+        for kind in kinds:
+            if only in (None, kind.name):
+                done[kind.name] = dict(kind.build())
+    except StorageError as error:
+        raise _failure(error) from None
+    if as_json:
+        click.echo(json.dumps(done))
+    else:
+        for name, counts in done.items():
+            click.echo(f"{name}: {', '.join(f'{n} {word}' for word, n in counts.items())}")
+
+
 def serving_environ(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
     """The environment in which gunicorn finds our `wsgi`, whatever lies in `folder`.
 

@@ -292,7 +292,7 @@ class StoreView:
         return found
 
 
-_IMAGE_FILES = {"json", "layer", "ancestry", "_checksum", "_inprogress", "_commit"}
+_IMAGE_FILES = {"json", "layer", "ancestry", "_checksum", "_inprogress", "_commit", "_repositories"}
 _REPOSITORY_FILES = {"_index_images", "_index_entries", "json", "_private"}
 
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from v1registry.lib.commits import Commits
 from v1registry.lib.images import Images
+from v1registry.lib.reach import Reach
+from v1registry.lib.repositories import Repositories
+from v1registry.lib.tags import Tags
 from v1registry.lib.uploads import Uploads
 from v1registry.storage import Storage, keys
 from v1registry.storage.file import call
@@ -24,6 +27,9 @@ class Domain:
     def __post_init__(self) -> None:
         self.commits = Commits(self.storage)
         self.images = Images(self.storage, self.commits, cache_limit=0, cache_life=60)
+        self.tags = Tags(self.storage)
+        self.reach = Reach(self.storage, self.images, self.tags)
+        self.repositories = Repositories(self.storage, self.images, self.tags, self.reach)
         self.uploads = Uploads(self.storage, self.images, self.commits, call)
 
 

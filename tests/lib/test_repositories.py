@@ -32,7 +32,7 @@ def domain(tmp_path: Path) -> Domain:
 
 @pytest.fixture
 def repositories(domain: Domain) -> Repositories:
-    return Repositories(domain.storage, domain.images)
+    return domain.repositories
 
 
 def quoted(id: str) -> bytes:

@@ -46,7 +46,7 @@ def test_the_form_that_engines_carry(issuer: Issuer) -> None:
     found = dict(re.findall(r'(\w+)[:=][\s"]?([^",]+)"?', f"Token {text}"))
     assert (found["repository"], found["access"]) == ("team/app", "write")
     parsed = credentials.parse(f"Token {text}")
-    assert (parsed.repository, parsed.access) == ("team/app", "write")
+    assert (parsed.pair("repository"), parsed.pair("access")) == ("team/app", "write")
 
 
 @pytest.mark.parametrize("prefix", ["", "Token ", "token  ", "Token Token ", "  Token token "])

@@ -99,7 +99,10 @@ def test_pushed_through_one_and_pulled_through_the_other(nodes: list[Server], sh
     assert (row[0].lstrip("/"), row[3]) == ("file-2", 1000)
     [name] = raw.get(other, f"/v1/images/{base.id}/diff").json()["created"]
     assert name.lstrip("/") == "file-1"
-    assert {key.rpartition("/")[2] for key in shared.names(f"images/{top.id}/")} == shared.parts
+    assert {key.rpartition("/")[2] for key in shared.names(f"images/{top.id}/")} == {
+        *shared.parts,
+        "team%2Fapp",
+    }
     assert raw.get(one, "/v1/_status").status == 200
     Engine(one, "team/app").expect(200, "DELETE", "/v1/repositories/team/app/")
     assert shared.names("repositories/team/app") == []

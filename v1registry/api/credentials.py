@@ -5,49 +5,56 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 
-_PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"([^"]*)"|([^,"]*))\s*(?:,|$)')
+from v1registry.lib.rights import Credentials
+
+LARGEST = 4096  # characters of a header that is looked at; a token has some hundred
+
 _WORD = re.compile(r"token\s+", re.IGNORECASE)
+# A value in quotes may hold anything but quotes; a bare one ends at the comma.
+_PAIR = re.compile(r'\s*([A-Za-z]\w*)\s*=\s*(?:"([^"]*)"|([^",]*))\s*(?:,|$)', re.ASCII)
 
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Who asks: a user with a password, a token's repository and access, or nobody."""
-
-    user: str | None = None
-    password: str | None = None
-    repository: str | None = None
-    access: str | None = None
-
-
-NOBODY = Credentials()
+NOTHING = Credentials()
 
 
 def parse(header: str | None) -> Credentials:
-    """Basic or Token; anything else, and what is malformed, is nobody.
+    """Basic or Token; anything else, and what is malformed, shows nothing.
 
     Engines put the word `Token` before a token that may begin with it already,
     and send `Basic Og==` (empty user, empty password) without a login.
     """
-    if not header:
-        return NOBODY
+    if not header or len(header) > LARGEST:
+        return NOTHING
     scheme, _, rest = header.strip().partition(" ")
     if scheme.lower() == "basic":
-        return _basic(rest.strip())
+        return _basic(rest.strip(), header)
     if scheme.lower() == "token":
-        return _token(_WORD.sub("", rest.strip(), count=1))
-    return NOBODY
+        return _token(_WORD.sub("", rest.strip(), count=1), header)
+    return NOTHING
 
 
-def _basic(text: str) -> Credentials:
+def _basic(text: str, header: str) -> Credentials:
     try:
         user, _, password = base64.b64decode(text, validate=True).decode("utf-8").partition(":")
     except (binascii.Error, ValueError):
-        return NOBODY
-    return Credentials(user=user, password=password) if user or password else NOBODY
+        return NOTHING
+    if not user and not password:
+        return NOTHING
+    return Credentials(user=user, password=password, header=header)
 
 
-def _token(text: str) -> Credentials:
-    pairs = {name.lower(): quoted or bare.strip() for name, quoted, bare in _PAIR.findall(text)}
-    return Credentials(repository=pairs.get("repository"), access=pairs.get("access"))
+def _token(text: str, header: str) -> Credentials:
+    """All of its pairs, or none: what cannot be read as a whole is not read in parts, and a name
+    that stands there twice would say one thing to us and another to the next reader.
+    """
+    if not text:
+        return NOTHING
+    pairs: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        match = _PAIR.match(text, position)
+        if match is None or match[1].lower() in pairs:
+            return Credentials(token=text, header=header)
+        pairs[match[1].lower()] = match[3].strip() if match[2] is None else match[2]
+        position = match.end()
+    return Credentials(token=text, pairs=tuple(pairs.items()), header=header)

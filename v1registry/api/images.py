@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 
 from flask import Blueprint, Response, request
 
-from v1registry.api import answers, body, credentials, ranges
+from v1registry.api import answers, body, ranges
 from v1registry.api.parts import Parts
 from v1registry.edge.send import FileRange
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.images import Image
-from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.names import ImageId
 from v1registry.storage import Blob, keys
 
 _BINARY = "application/octet-stream"
@@ -21,38 +21,45 @@ _BINARY = "application/octet-stream"
 def blueprint(parts: Parts) -> Blueprint:
     routes = Blueprint("images", __name__, url_prefix="/v1/images/<image_id>")
     limits = parts.config.limits
+    door = parts.door
 
     @routes.get("/json")
-    def get_json(image_id: str) -> Response:
-        image = parts.images.get(ImageId.parse(image_id))
+    @door.reads
+    def get_json(image_id: ImageId) -> Response:
+        image = parts.images.get(image_id)
         headers = [("X-Docker-Checksum-Payload", sum) for sum in image.checksums]
         if image.size is not None:
             headers.append(("X-Docker-Size", str(image.size)))
         return _unless_known(parts, lambda: image.json, headers)
 
     @routes.put("/json")
-    def put_json(image_id: str) -> Response:
-        parts.uploads.put_json(ImageId.parse(image_id), body.small(limits.json))
+    @door.pushes
+    def put_json(image_id: ImageId) -> Response:
+        parts.uploads.put_json(image_id, body.small(limits.json))
         return answers.ordinary()
 
     @routes.get("/ancestry")
-    def get_ancestry(image_id: str) -> Response:
-        image = parts.images.get(ImageId.parse(image_id))
+    @door.reads
+    def get_ancestry(image_id: ImageId) -> Response:
+        image = parts.images.get(image_id)
         return _unless_known(parts, lambda: image.ancestry)
 
     @routes.get("/files")
-    def get_files(image_id: str) -> Response:
-        image = parts.images.get(ImageId.parse(image_id))
+    @door.reads
+    def get_files(image_id: ImageId) -> Response:
+        image = parts.images.get(image_id)
         return _unless_known(parts, lambda: parts.listings.files(image))
 
     @routes.get("/diff")
-    def get_diff(image_id: str) -> Response:
-        image = parts.images.get(ImageId.parse(image_id))
+    @door.reads
+    def get_diff(image_id: ImageId) -> Response:
+        image = parts.images.get(image_id)
         return _unless_known(parts, lambda: parts.listings.diff(image))
 
     @routes.get("/layer")
-    def get_layer(image_id: str) -> Response:
-        image = parts.images.get(ImageId.parse(image_id))
+    @door.reads
+    def get_layer(image_id: ImageId) -> Response:
+        image = parts.images.get(image_id)
         if "If-Modified-Since" in request.headers:
             return _not_modified(parts)
         if image.size is None:
@@ -60,15 +67,17 @@ def blueprint(parts: Parts) -> Blueprint:
         return _elsewhere(parts, image, image.size) or _layer(parts, image)
 
     @routes.put("/layer")
-    def put_layer(image_id: str) -> Response:
+    @door.pushes
+    def put_layer(image_id: ImageId) -> Response:
         pieces = body.layer(limits.layer, limits.upload_seconds)
-        parts.uploads.put_layer(ImageId.parse(image_id), pieces)
+        parts.uploads.put_layer(image_id, pieces)
         return answers.ordinary()
 
     @routes.put("/checksum")
-    def put_checksum(image_id: str) -> Response:
+    @door.pushes
+    def put_checksum(image_id: ImageId) -> Response:
         parts.uploads.put_checksum(
-            ImageId.parse(image_id),
+            image_id,
             request.headers.get("X-Docker-Checksum-Payload"),
             request.headers.get("X-Docker-Checksum"),
         )
@@ -83,31 +92,11 @@ def _unless_known(
     """The answer with what `read()` returns, or 304 for who has it: it cannot have changed."""
     if "If-Modified-Since" in request.headers:
         return _not_modified(parts)
-    return answers.immutable(read(), headers=headers, private=_is_private(parts))
+    return answers.immutable(read(), headers=headers, private=parts.door.is_private_answer())
 
 
 def _not_modified(parts: Parts) -> Response:
-    return answers.immutable(b"", status=304, private=_is_private(parts))
-
-
-def _is_private(parts: Parts) -> bool:
-    """Whether a shared cache must not keep the answer.
-
-    Somebody who shows a password sees what others may not; a token names a
-    repository, which may be flagged private.
-    """
-    header = request.headers.get("Authorization")
-    if header is None:
-        return False
-    asker = credentials.parse(header)
-    if asker.user is not None:
-        return True
-    if asker.repository is None:
-        return False
-    try:
-        return parts.repositories.is_private(RepositoryName.parse(asker.repository))
-    except Failure:
-        return False
+    return answers.immutable(b"", status=304, private=parts.door.is_private_answer())
 
 
 def _elsewhere(parts: Parts, image: Image, size: int) -> Response | None:
@@ -123,7 +112,8 @@ def _elsewhere(parts: Parts, image: Image, size: int) -> Response | None:
         return _past_the_end(size)  # others' answers to this are not what engines take for the end
     if path is not None:
         headers = [("X-Accel-Redirect", path)]
-        return answers.immutable(b"", _BINARY, headers=headers, private=_is_private(parts))
+        private = parts.door.is_private_answer()
+        return answers.immutable(b"", _BINARY, headers=headers, private=private)
     if request.method == "HEAD":  # a signed URL is good for one method, GET
         return _answer(parts, (), wanted, size)
     return answers.ordinary(True, 302, [("Location", str(url))])
@@ -153,7 +143,9 @@ def _answer(parts: Parts, content: object, wanted: tuple[int, int] | None, size:
     if wanted:
         headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{size}"))
     status = 206 if wanted else 200
-    return answers.immutable(content, _BINARY, status, headers, private=_is_private(parts))
+    return answers.immutable(
+        content, _BINARY, status, headers, private=parts.door.is_private_answer()
+    )
 
 
 def _past_the_end(size: int) -> Response:

@@ -7,6 +7,7 @@ import platform
 from flask import Blueprint, Response
 
 from v1registry.api import answers
+from v1registry.api.door import everybody
 from v1registry.api.parts import Parts
 from v1registry.storage.errors import StorageError
 
@@ -18,16 +19,19 @@ def blueprint(parts: Parts) -> Blueprint:
 
     @routes.get("/_ping")
     @routes.get("/v1/_ping")
+    @everybody("asked before any login")
     def ping() -> Response:
         """Says that this is a v1 registry, and nothing about us, in debug neither."""
         return answers.ordinary({}, headers=[("X-Docker-Registry-Standalone", "True")])
 
     @routes.get("/")
+    @everybody("a greeting")
     def root() -> Response:
         return answers.ordinary(parts.config.issue)
 
     @routes.get("/_status")
     @routes.get("/v1/_status")
+    @everybody("asked by load balancers")
     def status() -> Response:
         """200 if all that is configured can be used as it is meant to be, else 503.
 
@@ -51,6 +55,7 @@ def blueprint(parts: Parts) -> Blueprint:
     @routes.route("/v2", methods=_METHODS, provide_automatic_options=False)
     @routes.route("/v2/", methods=_METHODS, provide_automatic_options=False)
     @routes.route("/v2/<path:path>", methods=_METHODS, provide_automatic_options=False)
+    @everybody("there is nothing")
     def v2(path: str = "") -> Response:
         """No v2 here. Engines 1.5 to 1.12 decide by this answer (protocol-v1.md section 7.4)."""
         return answers.plain("404 page not found", 404)

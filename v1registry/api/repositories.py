@@ -5,17 +5,31 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable
+from typing import NamedTuple
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from v1registry.api import answers, body, paths
+from v1registry.api.door import mark
 from v1registry.api.parts import Parts
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
+from v1registry.lib.rights import Access
 
 Handler = Callable[[Parts, paths.Target], Response]
+
+
+class Action(NamedTuple):
+    """A handler, and the access to the repository that it takes; None: none.
+
+    `hidden` is the answer to who may not even know whether there is such a repository.
+    """
+
+    handler: Handler
+    access: Access | None
+    hidden: errors.Text = errors.REPOSITORY_NOT_FOUND
 
 
 def blueprint(parts: Parts) -> Blueprint:
@@ -25,13 +39,18 @@ def blueprint(parts: Parts) -> Blueprint:
         "/v1/repositories/<any_path:path>", methods=["GET", "PUT", "DELETE", "POST", "PATCH"]
     )
     def repository(path: str) -> Response:
+        door = parts.door
         target = paths.parse(path)
-        handlers = _HANDLERS[target.action]
+        actions = ACTIONS[target.action]
         method = "GET" if request.method == "HEAD" else request.method
-        if method not in handlers:
-            raise MethodNotAllowed(valid_methods=list(handlers))
-        return handlers[method](parts, target)
+        action = actions.get(method)
+        if action is None:
+            raise MethodNotAllowed(valid_methods=list(actions))
+        if action.access is not None:
+            door.repository(target.repository, action.access, action.hidden)
+        return action.handler(parts, target)
 
+    mark(repository, "repository by ACTIONS")
     return routes
 
 
@@ -132,13 +151,30 @@ def _token(parts: Parts, repository: RepositoryName, access: str) -> answers.Hea
     ]
 
 
-_HANDLERS: dict[str, dict[str, Handler]] = {
-    "tags": {"GET": _get_tags, "DELETE": _delete_repository},
-    "tag": {"GET": _get_tag, "PUT": _put_tag, "DELETE": _delete_tag},
-    "tag_json": {"GET": _get_tag_metadata},
-    "json": {"GET": _get_metadata},
-    "properties": {"GET": _get_properties, "PUT": _put_properties},
-    "repository": {"PUT": _put_repository, "DELETE": _delete_repository},
-    "images": {"GET": _get_images, "PUT": _put_images, "DELETE": _delete_images},
-    "auth": {"PUT": _put_auth},
+_PULL, _PUSH, _DELETE = Access.PULL, Access.PUSH, Access.DELETE
+_NO_TAG, _NO_IMAGES = errors.TAG_NOT_FOUND, errors.IMAGES_NOT_FOUND
+
+ACTIONS: dict[str, dict[str, Action]] = {
+    "tags": {"GET": Action(_get_tags, _PULL), "DELETE": Action(_delete_repository, _DELETE)},
+    "tag": {
+        "GET": Action(_get_tag, _PULL, _NO_TAG),
+        "PUT": Action(_put_tag, _PUSH),
+        "DELETE": Action(_delete_tag, _DELETE),
+    },
+    "tag_json": {"GET": Action(_get_tag_metadata, _PULL, _NO_TAG)},
+    "json": {"GET": Action(_get_metadata, _PULL)},
+    "properties": {
+        "GET": Action(_get_properties, _PULL),
+        "PUT": Action(_put_properties, _PUSH),
+    },
+    "repository": {
+        "PUT": Action(_put_repository, _PUSH),
+        "DELETE": Action(_delete_repository, _DELETE),
+    },
+    "images": {
+        "GET": Action(_get_images, _PULL, _NO_IMAGES),
+        "PUT": Action(_put_images, _PUSH),
+        "DELETE": Action(_delete_images, _DELETE),
+    },
+    "auth": {"PUT": Action(_put_auth, None)},
 }

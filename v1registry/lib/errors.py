@@ -21,6 +21,9 @@ class Failure(Exception):
         self.headers = dict(headers or {})
 
 
+UNAUTHORIZED: Text = (401, "Requires authorization")
+FORBIDDEN: Text = (403, "Access denied")
+
 # Engines match this one, and treat the image as pushed.
 IMAGE_EXISTS: Text = (409, "Image already exists")
 

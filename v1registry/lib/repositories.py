@@ -11,6 +11,8 @@ from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.images import Images
 from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.reach import Reach
+from v1registry.lib.tags import Tags
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import NotFound
 
@@ -39,34 +41,27 @@ _AGENT_WORD = re.compile(r"([^\s/]+)/(\S+)")
 class Repositories:
     """Reads and writes tags, their metadata, and the access flag."""
 
-    def __init__(self, storage: Storage, images: Images) -> None:
+    def __init__(self, storage: Storage, images: Images, tags: Tags, reach: Reach) -> None:
         self._storage = storage
         self._images = images
+        self._tags = tags
+        self._reach = reach
 
     # -- tags -----------------------------------------------------------------
 
     def tags(self, repository: RepositoryName) -> dict[str, str]:
         """All tags with their image ids. Raise Failure 404 if nothing is stored there."""
-        found: dict[str, str] = {}
-        anything = False
-        for folder in reversed(repository.folders):
-            for entry in self._storage.list(folder):
-                anything = True
-                if entry.name.startswith("tag_") and not entry.is_folder:
-                    image_id = self._image_id(f"{folder}/{entry.name}")
-                    if image_id is not None:
-                        found[keys.decode(entry.name)[len("tag_") :]] = image_id
-        if not anything:
+        found = self._tags.all(repository)
+        if found is None:
             raise Failure(*errors.REPOSITORY_NOT_FOUND)
         return found
 
     def tag(self, repository: RepositoryName, tag: Tag) -> str:
         """The image id of a tag. Raise Failure 404."""
-        for folder in repository.folders:
-            image_id = self._image_id(f"{folder}/{keys.tag(tag)}")
-            if image_id is not None:
-                return image_id
-        raise Failure(*errors.TAG_NOT_FOUND)
+        image_id = self._tags.get(repository, tag)
+        if image_id is None:
+            raise Failure(*errors.TAG_NOT_FOUND)
+        return image_id
 
     def set_tag(self, repository: RepositoryName, tag: Tag, data: bytes, agent: str) -> None:
         """Point a tag to a finished image; `data` is the id as a JSON string.
@@ -79,7 +74,8 @@ class Repositories:
             raise Failure(*errors.DATA_INVALID)
         if not ImageId.is_valid(value):
             raise Failure(*errors.IMAGE_NOT_FOUND)
-        self._images.get(ImageId(value))
+        image = self._images.get(ImageId(value))
+        self._reach.note(repository, tag, image)  # before the tag: nobody reads what is not noted
         folder = repository.folder
         metadata = documents.dump(metadata_of(agent))
         values = {f"{folder}/{keys.tag(tag)}": value.encode("ascii")}
@@ -97,19 +93,11 @@ class Repositories:
         except Failure:
             raise Failure(404, f"{errors.TAG_NOT_FOUND[1]}: {tag}") from None
         for folder in repository.folders:
-            if self._image_id(f"{folder}/{keys.tag(tag)}") is not None:
+            if self._tags.read(f"{folder}/{keys.tag(tag)}") is not None:
                 self._storage.delete(f"{folder}/{keys.tag(tag)}")
             metadata = f"{folder}/{keys.tag_metadata(tag)}"
-            if self._image_id(metadata) is None:
+            if self._tags.read(metadata) is None:
                 self._storage.delete(metadata)
-
-    def _image_id(self, key: str) -> str | None:
-        """The id that a tag's file holds; None for no file, and for metadata of a `_x` tag."""
-        try:
-            text = self._storage.get(key).decode("ascii", "replace").strip().strip('"')
-        except NotFound:
-            return None
-        return text if ImageId.is_valid(text) else None
 
     # -- metadata ---------------------------------------------------------------
 

@@ -7,12 +7,16 @@ becomes `+`, all else `%XX`, `~` included, which Python 3 would leave.
 
 from __future__ import annotations
 
+import hashlib
 from urllib.parse import quote_plus, unquote_plus
 
 IMAGES = "images"
 REPOSITORIES = "repositories"
 OURS = "_v1registry"  # facts about many things; 0.x never looks here
 PUSHES = f"{OURS}/pushes"
+HASHED = "@"  # begins the file name of a claim whose repository's name is too long for one
+
+_LONGEST = 255  # bytes of a file name
 
 
 def encode(component: str) -> str:
@@ -28,7 +32,7 @@ def decode(component: str) -> str:
 
 
 def image(image_id: str, part: str) -> str:
-    """`part` is json, layer, ancestry, _inprogress, _checksum, _files, _diff or _commit."""
+    """`part` is json, layer, ancestry, _inprogress, _checksum, _files, _diff, _commit or a folder."""
     return f"{IMAGES}/{image_id}/{part}"
 
 
@@ -64,6 +68,24 @@ def tag_metadata(name: str) -> str:
 def index_entry(image_id: str) -> str:
     """File name of one image's entry beside the image list, below its repository's folder."""
     return f"_index_entries/{image_id}"
+
+
+def claims(image_id: str) -> str:
+    """The folder that says which repositories reach an image; 0.x ignores it."""
+    return image(image_id, "_repositories")
+
+
+def claim(image_id: str, repository: str) -> str:
+    """What says that a repository, `namespace/name`, reaches an image."""
+    name = encode(repository)
+    if len(name) > _LONGEST:
+        name = f"{HASHED}{hashlib.sha256(repository.encode()).hexdigest()}"
+    return f"{claims(image_id)}/{name}"
+
+
+def claiming(name: str) -> str | None:
+    """The repository that a claim's file name says; None if only its content does."""
+    return None if name.startswith(HASHED) else decode(name)
 
 
 def pushes(image_id: str) -> str:

@@ -1,0 +1,152 @@
+"""The door: the one place where a request is checked against who asks and what they may do.
+
+Every endpoint goes through it, or says `everybody` why not; `unguarded` finds those that do
+neither. What is behind it (an index, accounts, nobody) is `lib.rights`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from flask import Flask, Response, g, request
+
+from v1registry.api import credentials
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.imagerights import ImageRights
+from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.rights import NOBODY, Access, Asker, Credentials, Rights
+
+P = ParamSpec("P")
+
+_MARK = "__door__"
+
+
+class Door:
+    """Checks requests. Raises Failure in the form of v1; who has another form asks `allows`."""
+
+    def __init__(
+        self,
+        rights: Rights,
+        images: ImageRights,
+        is_private: Callable[[RepositoryName], bool],
+    ) -> None:
+        self.rights = rights
+        self._images = images
+        self._is_private = is_private
+
+    # -- who asks -----------------------------------------------------------------
+
+    def asker(self) -> Asker:
+        """Who sent this request, found out once. Raise what `Rights.identify` raises."""
+        if self.rights.open:
+            return NOBODY
+        if "asker" not in g:
+            address = request.environ.get("v1registry.client") or request.remote_addr or ""
+            g.asker = self.rights.identify(self.credentials(), address)
+        asker: Asker = g.asker
+        return asker
+
+    def credentials(self) -> Credentials:
+        return credentials.parse(request.headers.get("Authorization"))
+
+    # -- repositories ---------------------------------------------------------------
+
+    def allows(self, repository: RepositoryName | None, access: Access) -> bool:
+        """Whether the asker may do that; None: with any repository at all."""
+        return self.rights.may(self.asker(), repository, access)
+
+    def repository(self, repository: RepositoryName, access: Access, hidden: errors.Text) -> None:
+        """Let pass or raise Failure; `hidden` is what who may not even pull is told instead of 403,
+        as if there were nothing.
+        """
+        if self.allows(repository, access):
+            return
+        asker = self.asker()
+        if access is Access.PULL and asker.user is not None and asker.grant is None:
+            raise Failure(*hidden)
+        raise self.rights.refusal(asker)
+
+    # -- images -----------------------------------------------------------------------
+
+    def reads(self, view: Callable[[ImageId], Response]) -> Callable[[str], Response]:
+        """A view of an image, for who may pull a repository that reaches it.
+
+        To all others the image is an unknown one.
+        """
+
+        @wraps(view)
+        def checked(image_id: str) -> Response:
+            asker = self.asker()
+            if not self.rights.may(asker, _granted(asker), Access.PULL):
+                raise self.rights.refusal(asker)
+            parsed = ImageId.parse(image_id)
+            if not self._images.may_read(asker, parsed):
+                if asker.is_nobody:
+                    raise self.rights.refusal(asker)
+                raise Failure(*errors.IMAGE_NOT_FOUND)
+            return view(parsed)
+
+        return mark(checked, "image pull")
+
+    def pushes(self, view: Callable[[ImageId], Response]) -> Callable[[str], Response]:
+        """A view that takes a part of an image, for who may push to some repository, and with a
+        token, to its one.
+        """
+
+        @wraps(view)
+        def checked(image_id: str) -> Response:
+            asker = self.asker()
+            if not self.rights.may(asker, _granted(asker), Access.PUSH):
+                raise self.rights.refusal(asker)
+            return view(ImageId.parse(image_id))
+
+        return mark(checked, "image push")
+
+    # -- answers ----------------------------------------------------------------------
+
+    def is_private_answer(self) -> bool:
+        """Whether a shared cache must not keep the answer to this request.
+
+        What nobody in particular got, everybody may get. Where nothing is checked, somebody who
+        shows a password means to be alone, and a token names a repository, which may be private.
+        """
+        if not self.rights.open:
+            return not self.asker().is_nobody
+        if request.headers.get("Authorization") is None:
+            return False
+        shown = self.credentials()
+        if shown.user is not None:
+            return True
+        try:
+            return self._is_private(RepositoryName.parse(shown.pair("repository") or ""))
+        except Failure:
+            return False
+
+
+def everybody(why: str) -> Callable[[Callable[P, Response]], Callable[P, Response]]:
+    """A view without a check, and the reason."""
+    return lambda view: mark(view, f"everybody: {why}")
+
+
+def mark(view: Callable[P, Response], rule: str) -> Callable[P, Response]:
+    """Write down a view's rule; only for who has checked it."""
+    setattr(view, _MARK, rule)
+    return view
+
+
+def rule(view: object) -> str | None:
+    """The rule of a view, in words; None if it has none."""
+    found: str | None = getattr(view, _MARK, None)
+    return found
+
+
+def unguarded(app: Flask) -> list[str]:
+    """Endpoints that go past the door."""
+    return sorted(name for name, view in app.view_functions.items() if rule(view) is None)
+
+
+def _granted(asker: Asker) -> RepositoryName | None:
+    return asker.grant.repository if asker.grant is not None else None
