@@ -53,8 +53,8 @@ servers:
 test: $(DEV) servers ## the tests, with the real servers that they need (ARGS="-k ..." to choose)
 	$(PY) -m pytest $(ARGS)
 
-test-heavy: $(DEV) servers ## the slow and machine-bound checks
-	$(PY) -m pytest -m heavy --timeout 1800 $(ARGS)
+test-heavy: $(DEV) servers ## the slow and machine-bound checks, once before a release: under 30 minutes
+	$(PY) -m pytest -m heavy -rP --durations=0 --timeout 900 $(ARGS)
 
 lint: $(DEV) ## formatter, linter and type checker; changes nothing
 	$(VENV)/bin/ruff format --check .

@@ -1,251 +1,253 @@
 """Explores every interleaving and every crash of a few clients that share one store.
 
-Each client is a greenlet that runs the real code over a store in memory; before
-every call to the store it hands control back. From the outside, then, a run is a
-*schedule*: who makes the next call, or who dies for good at that point. All
-schedules are tried, save those that lead to a state already seen: the bytes in
-the store, and where each client stands, with all that its frames hold in names.
+Each client runs the real code; every call that it makes to the store is a step. What a client does
+depends on nothing but what the store answered, so it is run for real only once for each thing that
+it can see: it is given the answers that lead there, one by one, until it asks for more (`Client`).
+What the store answers depends on nothing but what lies in it (`Worlds`). Both are remembered, and
+then going through the interleavings is looking things up in tables of numbers.
+
+Schedules that lead to the same state are followed once: the same bytes in the store, and each
+client at the same place with the same knowledge (`Memory`).
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, is_dataclass
+import dis
+import inspect
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import CodeType, FrameType
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from tests.lib.worlds import Ask, Asked, Op, Remote, Worlds, changes, shown
+from v1registry.storage.memory import MemoryStorage
 
-from v1registry.storage import Buffer, Entry, Stage, Stat
-from v1registry.storage.errors import NotFound
-from v1registry.storage.memory import MemoryBlob, MemoryStorage
-
+Program = Callable[[Any], Any]
 Step = tuple[str, int]  # ("step" or "kill", number of the client)
 
+_BITS = 21  # of a number that stands for a world, or for a place in a client's code
+_MASK = (1 << _BITS) - 1
+_DEAD = 0  # the place of a client that was killed
 
-@dataclass
-class Client:
-    """One process: what it runs, what it has seen, how it ended."""
 
-    run: Callable[[SteppingStorage], Any]
-    greenlet: greenlet | None = None
-    dead: bool = False
+@dataclass(frozen=True)
+class End:
+    """How a client ended; `outcome` is what its program returned or raised."""
+
+    dead: bool
     outcome: Any = None
 
+
+class Client:
+    """One process: the places in its code that it was seen at, by number."""
+
+    def __init__(self, program: Program, remote: Callable[[Ask], Remote]) -> None:
+        self._program = program
+        self._remote = remote
+        self._places: dict[Any, int] = {"dead": _DEAD}
+        self._paths: list[tuple[Any, ...]] = [()]  # by place: answers that lead there
+        self._next: dict[tuple[int, int], int] = {}  # place, number of the answer -> place
+        self.waiting: list[Op | End] = [End(dead=True)]  # by place: what it asks, or how it ended
+        self.start = self._look(())
+
+    def after(self, place: int, number: int, answer: Any) -> int:
+        """Where the client goes from `place` when the store gives `answer`, known as `number`."""
+        found = self._next.get((place, number))
+        if found is None:
+            found = self._look((*self._paths[place], answer))
+            self._next[place, number] = found
+        return found
+
+    def _look(self, path: tuple[Any, ...]) -> int:
+        """Run the program with these answers; return the place where it wants another one."""
+        given = iter(path)
+        asked: Op | None = None
+
+        def ask(op: Op) -> Any:
+            nonlocal asked
+            if asked is None:
+                for answer in given:
+                    return answer
+                asked = op
+                memory.stop()
+            raise Asked
+
+        memory = Memory(ask.__code__)
+        waiting: Op | End
+        try:
+            with memory:
+                waiting = End(False, self._program(self._remote(ask)))
+        except Asked:
+            assert asked is not None
+            waiting = asked
+        except Exception as error:
+            waiting = End(False, error)
+        key = shown(waiting) if asked is None else (asked, memory.state())
+        if key not in self._places:
+            self._places[key] = len(self._paths)
+            self._paths.append(path)
+            self.waiting.append(waiting)
+        return self._places[key]
+
+
+class Memory:
+    """What a running program has learnt from the store and can still know.
+
+    A function's course depends on its arguments and on what those that it called gave back. So of
+    a call that is over only its result counts, with what it may have changed in its arguments; of
+    those still running, all that they got so far. `source` is the function that learns.
+    """
+
+    def __init__(self, source: CodeType) -> None:
+        self._source = source
+        self._running: list[list[Any]] = [[]]
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._event)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def stop(self) -> None:
+        """From now on the program only unwinds."""
+        sys.setprofile(None)
+
     def state(self) -> Any:
-        """Where it stands: every frame's position and named values. Clients keep
-        nothing that matters unnamed over a call to the store."""
-        if self.dead or self.greenlet is None:
-            return self.dead, _shown(self.outcome)
-        frames, frame = [], self.greenlet.gr_frame
-        while frame is not None:
-            if "v1registry" in frame.f_code.co_filename or "test_" in frame.f_code.co_filename:
-                names = tuple((name, _shown(value)) for name, value in frame.f_locals.items())
-                frames.append((frame.f_code.co_name, frame.f_lasti, names))
-            frame = frame.f_back
-        return tuple(frames)
+        return tuple(map(tuple, self._running))
 
+    def _event(self, frame: FrameType, event: str, result: Any) -> None:
+        if event == "call":
+            self._running.append([])
+        elif event == "return" and len(self._running) > 1:
+            learnt = self._running.pop()
+            if learnt or frame.f_code is self._source:
+                self._running[-1] += self._rest(frame, learnt, result)
 
-class SteppingStorage(MemoryStorage):
-    """A store in memory that waits for the scheduler before every call."""
-
-    def __init__(self, constant: str) -> None:
-        super().__init__()
-        self.clients: dict[greenlet, Client] = {}
-        self.constant = constant  # prefix of keys that no client writes: no need to wait there
-
-    def _do(self, function: Callable[..., Any], *args: Any) -> Any:
-        client = self.clients.get(getcurrent())
-        if client is not None:
-            if not (args and args[0].startswith(self.constant)):
-                getcurrent().parent.switch()
-            if client.dead:
-                raise GreenletExit
-        return function(self, *args)
-
-    def get(self, key: str) -> bytes:
-        return self._do(MemoryStorage.get, key)
-
-    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        self._do(MemoryStorage.put, key, data)
-
-    def create(self, key: str, data: bytes) -> bool:
-        return self._do(MemoryStorage.create, key, data)
-
-    def stat(self, key: str) -> Stat:
-        return Stat(
-            self._do(MemoryStorage.stat, key).size, 0.0
-        )  # no clock: states must compare equal
-
-    def list(self, folder: str) -> Iterator[Entry]:
-        return iter(self._do(_list, folder))
-
-    def delete(self, key: str, *, durable: bool = True) -> None:
-        self._do(MemoryStorage.delete, key)
-
-    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
-        data = b"".join(bytes(piece) for piece in pieces)
-        return self._do(_stage, key, data)
-
-    def commit(self, handle: str) -> None:
-        self._do(_commit, handle)
-
-    def abandon(self, handle: str) -> None:
-        self._do(MemoryStorage.abandon, handle)
-
-    def open_staged(self, handle: str) -> MemoryBlob:
-        return self._do(MemoryStorage.open_staged, handle)
-
-    def stages(self) -> Iterator[Stage]:
-        return iter(self._do(_stages))
-
-    def state(self) -> tuple[Any, ...]:
-        objects = sorted((key, data) for key, (data, _) in self._objects.items())
-        staged = sorted((handle, data) for handle, (_, data, _) in self._staged.items())
-        return tuple(objects), tuple(staged)
-
-    def look(self, key: str) -> bytes | None:
-        """What lies under a key, for the test's own eyes."""
-        found = self._objects.get(key)
-        return found[0] if found else None
-
-
-def _list(store: SteppingStorage, folder: str) -> list[Entry]:
-    return sorted(MemoryStorage.list(store, folder), key=lambda entry: entry.name)
-
-
-def _stage(store: SteppingStorage, key: str, data: bytes) -> str:
-    """A handle that is the same in every run in which the same client stages the same."""
-    names = list(store.clients)
-    handle = f"{names.index(getcurrent()) if getcurrent() in names else 'x'}-{len(data)}"
-    store._staged[handle] = (key, data, 0.0)
-    return handle
-
-
-def _commit(store: SteppingStorage, handle: str) -> None:
-    if handle not in store._staged:
-        raise NotFound(handle)
-    key, data, _ = store._staged.pop(handle)
-    MemoryStorage.put(store, key, data)
-
-
-def _stages(store: SteppingStorage) -> list[Stage]:
-    return list(MemoryStorage.stages(store))
-
-
-def _shown(value: Any) -> str:
-    """A value as text, without addresses; containers with what is in them."""
-    if isinstance(value, list | tuple | set | frozenset):
-        return f"{type(value).__name__}({', '.join(map(_shown, value))})"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{_shown(key)}: {_shown(item)}' for key, item in value.items())}}}"
-    if isinstance(value, type(iter([]))):
-        return f"iter{_shown(list(copy.copy(value)))}"
-    if is_dataclass(value) or isinstance(value, Exception):
-        return repr(value)
-    if isinstance(value, str | bytes | int | float | None):
-        return repr(value)
-    return type(value).__name__
+    @staticmethod
+    def _rest(frame: FrameType, learnt: list[Any], result: Any) -> list[Any]:
+        """What the caller can know of a call in which something was learnt."""
+        code = frame.f_code
+        how = dis.opname[code.co_code[frame.f_lasti]]
+        if not how.startswith("RETURN") or code.co_flags & inspect.CO_GENERATOR:
+            return [*learnt, how]  # an exception, or a generator that goes on later
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        given = [frame.f_locals.get(name) for name in names]
+        return [shown(result), *(shown(value) for value in given if changes(value))]
 
 
 class Explorer:
     """Runs all schedules. `prepare(store)` fills the store, `programs` are the clients.
 
-    `finished(store)` tells whether the image is finished; `parts(store)` is what
-    must never change from then on; `finish(store, clients)` checks the end of every run.
+    `finished(store)` tells whether the image is finished; `parts(store)` is what must never change
+    from then on; `finish(store, ends)` checks the end of every run. `kills` is how many clients may
+    be killed, `constant` a prefix of keys that no client writes: reading them is no step.
     """
 
     def __init__(
         self,
         prepare: Callable[[MemoryStorage], None],
-        programs: list[Callable[[SteppingStorage], Any]],
-        finished: Callable[[SteppingStorage], bool],
-        parts: Callable[[SteppingStorage], Any],
-        finish: Callable[[SteppingStorage, list[Client]], None],
+        programs: list[Program],
+        finished: Callable[[MemoryStorage], bool],
+        parts: Callable[[MemoryStorage], Any],
+        finish: Callable[[MemoryStorage, list[End]], None],
         kills: int = 0,
         constant: str = "-",
     ) -> None:
-        self.prepare, self.programs = prepare, programs
-        self.finished, self.parts = finished, parts
-        self.finish, self.kills = finish, kills
-        self.constant = constant
+        self.worlds = Worlds(prepare, constant)
+        self.clients = [
+            Client(program, self.worlds.remote(number)) for number, program in enumerate(programs)
+        ]
+        self._finished, self._parts, self._finish = finished, parts, finish
+        self._kills = kills
+        self._whole: dict[int, Any] = {}  # world -> the finished image's parts, None if open
+        self._start = 0
+        for client in reversed(self.clients):
+            self._start = self._start << _BITS | client.start
+        self._start = self._start << _BITS | self.worlds.first
         self.states = self.ends = 0
 
     def explore(self) -> None:
-        seen: set[Any] = set()
-        waiting: list[tuple[Step, ...]] = [()]
+        """Visit every state once. What fails has a shortest way to it in its notes."""
+        seen, ends = {self._start}, 0
+        waiting = [self._start]
         while waiting:
-            schedule = waiting.pop()
-            store, clients = self._replay(schedule)
-            while True:
-                key = hash((store.state(), tuple(client.state() for client in clients)))
-                if key in seen:
-                    break
-                seen.add(key)
-                steps = self._steps(clients, schedule)
-                if not steps:
-                    self.ends += 1
-                    self._guarded(schedule, self.finish, store, clients)
-                    break
-                waiting.extend((*schedule, step) for step in steps[1:])
-                schedule = (*schedule, steps[0])
-                self._guarded(schedule, self._make, store, clients, steps[0])
-            self._end(clients)
-        self.states = len(seen)
+            state = waiting.pop()
+            moved = False
+            for after in self._moves(state):
+                moved = True
+                if after not in seen:
+                    seen.add(after)
+                    waiting.append(after)
+                    self._guarded(after, self._kept, state & _MASK, after & _MASK)
+            if not moved:
+                ends += 1
+                self._guarded(state, self._ended, state)
+        self.states, self.ends = len(seen), ends
 
-    def _steps(self, clients: list[Client], schedule: tuple[Step, ...]) -> list[Step]:
-        alive = [i for i, client in enumerate(clients) if client.greenlet and not client.dead]
-        steps: list[Step] = [("step", i) for i in alive]
-        if sum(kind == "kill" for kind, _ in schedule) < self.kills:
-            steps += [("kill", i) for i in alive]
-        return steps
+    def _moves(self, state: int) -> Iterator[int]:
+        """The states that one step, or one kill, leads to."""
+        world, rest = state & _MASK, state >> _BITS
+        shift, killed, alive = _BITS, 0, []
+        for client in self.clients:
+            place = rest & _MASK
+            rest >>= _BITS
+            if place == _DEAD:
+                killed += 1
+            elif not isinstance(op := client.waiting[place], End):
+                after, number, answer = self.worlds.after(world, op)
+                place_after = client.after(place, number, answer)
+                yield state ^ world ^ after ^ ((place ^ place_after) << shift)
+                alive.append((place ^ _DEAD) << shift)
+            shift += _BITS
+        if killed < self._kills:
+            for change in alive:
+                yield state ^ change
 
-    def _replay(self, schedule: tuple[Step, ...]) -> tuple[SteppingStorage, list[Client]]:
-        store = SteppingStorage(self.constant)
-        self.prepare(store)
-        clients = [Client(program) for program in self.programs]
-        for client in clients:
-            client.greenlet = greenlet(lambda client=client: self._run(client, store))
-            store.clients[client.greenlet] = client
-        for client in clients:
-            client.greenlet.switch()
-        for step in schedule:
-            self._guarded(schedule, self._make, store, clients, step)
-        return store, clients
+    def _kept(self, before: int, after: int) -> None:
+        if before != after and (whole := self._look(before)) is not None:
+            # a mark may come again: whoever set it looked before, and takes it off again
+            assert self._parts(self.worlds.store(after)) == whole, "a finished image changed"
 
-    @staticmethod
-    def _run(client: Client, store: SteppingStorage) -> None:
-        try:
-            client.outcome = client.run(store)
-        except GreenletExit:
-            return
-        except Exception as error:
-            client.outcome = error
-        client.greenlet = None
+    def _look(self, world: int) -> Any:
+        if world not in self._whole:
+            store = self.worlds.store(world)
+            self._whole[world] = self._parts(store) if self._finished(store) else None
+        return self._whole[world]
 
-    def _make(self, store: SteppingStorage, clients: list[Client], step: Step) -> None:
-        kind, number = step
-        client = clients[number]
-        before = self.parts(store) if self.finished(store) else None
-        if kind == "kill":
-            client.dead = True
-        else:
-            assert client.greenlet is not None
-            client.greenlet.switch()
-        if before is not None:
-            assert self.parts(store) == before, "a finished image changed"
+    def _ended(self, state: int) -> None:
+        world, ends = state & _MASK, []
+        for client in self.clients:
+            state >>= _BITS
+            end = client.waiting[state & _MASK]
+            assert isinstance(end, End)
+            ends.append(end)
+        self._look(world)
+        self._finish(self.worlds.store(world), ends)
 
-    @staticmethod
-    def _guarded(schedule: tuple[Step, ...], function: Callable[..., None], *args: Any) -> None:
+    def _guarded(self, state: int, function: Callable[..., None], *args: Any) -> None:
         try:
             function(*args)
-        except AssertionError as error:
-            error.add_note(f"schedule: {schedule}")
+        except Exception as error:
+            error.add_note("\n".join(self._story(state)))
             raise
 
-    @staticmethod
-    def _end(clients: list[Client]) -> None:
-        for client in clients:
-            client.dead = True
-            if client.greenlet is not None:
-                client.greenlet.throw(GreenletExit)
+    def _story(self, state: int) -> list[str]:
+        """A shortest way to this state, a line a step."""
+        came = {self._start: self._start}
+        waiting = deque(came)
+        while state not in came:
+            before = waiting.popleft()
+            for after in self._moves(before):
+                if came.setdefault(after, before) == before:
+                    waiting.append(after)
+        lines = []
+        while came[state] != state:
+            before, after, state = came[state] >> _BITS, state >> _BITS, came[state]
+            for number, client in enumerate(self.clients):
+                if (before ^ after) & _MASK:
+                    asked = "killed" if after & _MASK == _DEAD else client.waiting[before & _MASK]
+                    lines.append(f"client {number}: {asked}")
+                before, after = before >> _BITS, after >> _BITS
+        return lines[::-1]

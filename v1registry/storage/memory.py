@@ -41,9 +41,10 @@ class MemoryBlob:
 
 
 class MemoryStorage(Storage):
-    """Keeps objects in a dictionary, gone with the process."""
+    """Keeps objects in a dictionary, gone with the process. `clock` tells their times."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._objects: dict[str, tuple[bytes, float]] = {}
         self._staged: dict[str, tuple[str, bytes, float]] = {}  # handle -> key, bytes, time
 
@@ -64,10 +65,10 @@ class MemoryStorage(Storage):
         return Stat(len(data), modified)
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        self._objects[key] = (bytes(data), time.time())
+        self._objects[key] = (bytes(data), self._clock())
 
     def create(self, key: str, data: bytes) -> bool:
-        value = (bytes(data), time.time())
+        value = (bytes(data), self._clock())
         return self._objects.setdefault(key, value) is value
 
     def list(self, folder: str) -> Iterator[Entry]:
@@ -90,7 +91,7 @@ class MemoryStorage(Storage):
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         data = b"".join(bytes(piece) for piece in pieces)
         handle = secrets.token_hex(8)
-        self._staged[handle] = (key, data, time.time())
+        self._staged[handle] = (key, data, self._clock())
         return handle
 
     def commit(self, handle: str) -> None:
