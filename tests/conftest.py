@@ -42,8 +42,10 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
     """An S3 server, one for all tests: each uses a `storage_path` or a bucket of its own."""
     require("ceph")
     from tests.backends.ceph import Ceph
+    from tests.tls import make_certificate
 
-    with Ceph(tmp_path_factory.mktemp("ceph")) as running:
+    folder = tmp_path_factory.mktemp("ceph")
+    with Ceph(folder / "ceph", make_certificate(folder / "tls")) as running:
         yield running
 
 

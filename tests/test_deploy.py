@@ -5,23 +5,19 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
 import secrets
-import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import requests
 
-from tests.needs import require, tool
-from tests.server import ROOT, Server, free_port
+from tests.needs import require
+from tests.nginx import Nginx
+from tests.server import Server
 
-EXAMPLES = ROOT / "docs" / "examples"
 LAYER = secrets.token_bytes(3 * 1024 * 1024 + 17)  # more than nginx's default body limit
 
 
@@ -33,27 +29,6 @@ class Site:
     host: str
     image: str
     server: Server
-
-
-def nginx_config(folder: Path, example: str, port: int, server: Server) -> Path:
-    """The documented server block in a whole configuration, with only the marked lines changed."""
-    changes = {
-        "listen 80;": f"listen 127.0.0.1:{port};",
-        "server 127.0.0.1:5000;": f"server 127.0.0.1:{server.port};",
-        "alias /var/lib/v1registry/;": f"alias {server.store}/;",
-    }
-    for old, new in changes.items():
-        assert example.count(old) == 1, old
-        example = example.replace(old, new)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    user = "user root;" if os.geteuid() == 0 else ""
-    path = folder / "nginx.conf"
-    path.write_text(
-        f"daemon off; {user} pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;\n"
-        f"events {{}}\nhttp {{ access_log off; {temporary}\n{example}\n}}\n"
-    )
-    return path
 
 
 def push(url: str) -> str:
@@ -78,26 +53,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     require("nginx")
     folder = tmp_path_factory.mktemp("nginx")
     with Server(folder / "store", env={"NGINX_X_ACCEL_REDIRECT": "/_layers"}) as server:
-        port = free_port()
-        config = nginx_config(folder, (EXAMPLES / "nginx.conf").read_text(), port, server)
-        log = folder / "error.log"
-        command = [tool("nginx"), "-c", str(config), "-p", str(folder), "-e", str(log)]
-        process = subprocess.Popen(command, start_new_session=True)
-        try:
-            end = time.monotonic() + 20
-            while time.monotonic() < end and process.poll() is None:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=5).close()
-                    break
-                except OSError:
-                    time.sleep(0.05)
-            else:
-                pytest.fail(f"nginx does not listen: {log.read_text() if log.exists() else ''}")
-            url = f"http://127.0.0.1:{port}"
-            yield Site(url, f"127.0.0.1:{port}", push(url), server)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(20)
+        with Nginx(folder, [server.port], store=server.store) as nginx:
+            yield Site(nginx.url, nginx.host, push(nginx.url), server)
 
 
 def test_nginx_sends_the_layer_and_no_etag(site: Site) -> None:

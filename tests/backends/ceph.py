@@ -25,6 +25,7 @@ from botocore.config import Config
 
 from tests.needs import tool
 from tests.server import free_port
+from tests.tls import Certificate
 
 ACCESS, SECRET = "ACCESSKEY0123456789", "SECRETKEY0123456789"
 OPTIONS = {  # of the driver, as the configuration gives them; tests replace some
@@ -111,12 +112,12 @@ rgw enable usage log = false
 
 
 class Ceph:
-    """The running server. `port` speaks HTTP; `tls_port` HTTPS if a PEM file `tls` was given."""
+    """The running server. `port` speaks HTTP; `tls_port` HTTPS if it was given a certificate."""
 
-    def __init__(self, folder: Path, tls: Path | None = None) -> None:
+    def __init__(self, folder: Path, tls: Certificate | None = None) -> None:
         self.folder = folder
         self.port, self.tls_port, self._mon_port = free_port(), free_port(), free_port()
-        self._tls = tls
+        self.tls = tls
         self._config = folder / "ceph.conf"
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -183,14 +184,16 @@ class Ceph:
         for name in ("mon", "osd", "rgw"):
             (self.folder / name).mkdir(parents=True)
         fsid = str(uuid.uuid4())
-        tls = f" ssl_endpoint=127.0.0.1:{self.tls_port} ssl_certificate={self._tls}"
+        tls = ""
+        if self.tls:
+            tls = f" ssl_endpoint=127.0.0.1:{self.tls_port} ssl_certificate={self.tls.both}"
         self._config.write_text(
             _CONFIG.format(
                 fsid=fsid,
                 folder=self.folder,
                 mon_port=self._mon_port,
                 port=self.port,
-                tls=tls if self._tls else "",
+                tls=tls,
             )
         )
         monmap = str(self.folder / "monmap")

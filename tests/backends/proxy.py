@@ -17,10 +17,18 @@ from types import TracebackType
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
+def _ended(sink: socket.socket) -> None:
+    """End our side, and wait for the other: a reset at once would take what is still under way."""
+    sink.shutdown(socket.SHUT_WR)
+    sink.settimeout(1)
+    while sink.recv(65536):
+        pass
+
+
 class Proxy:
     """`port` listens on the loopback. Attributes may be changed at any time.
 
-    `cut_after`: reset a connection once so many bytes came back on it, `cuts` times.
+    `cut_after`: end a connection once so many bytes came back on it, `cuts` times.
     `delay`: seconds before the bytes of an answer go on. `silent`: nothing comes back.
     `refusing`: connections are reset at once.
     """
@@ -91,6 +99,7 @@ class Proxy:
                     passed += len(data)
                     if self._cut_now(passed):
                         sink.sendall(data[: max(0, len(data) - (passed - self.cut_after))])
+                        _ended(sink)
                         break
                 sink.sendall(data)
         for one in (source, sink):

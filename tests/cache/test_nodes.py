@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,11 +9,11 @@ from dataclasses import dataclass
 import pytest
 import requests
 
-from tests.needs import require, tool
+from tests.needs import require
+from tests.nginx import Nginx
 from tests.protocol.engine import Image, image
 from tests.redisserver import Redis
-from tests.server import Server, free_port
-from tests.test_deploy import EXAMPLES, nginx_config
+from tests.server import Server
 
 
 @dataclass
@@ -33,30 +29,8 @@ def site(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
     env = {**redis.env, "CACHE_MEMORY": "0"}
     with ExitStack() as stack:
         nodes = [stack.enter_context(Server(folder / "store", env=env)) for _ in range(3)]
-        port = free_port()
-        config = nginx_config(folder, (EXAMPLES / "nginx.conf").read_text(), port, nodes[0])
-        one = f"server 127.0.0.1:{nodes[0].port};"
-        every = " ".join(f"server 127.0.0.1:{node.port};" for node in nodes)
-        config.write_text(config.read_text().replace(one, every))
-        command = [tool("nginx"), "-c", config, "-p", folder, "-e", folder / "error.log"]
-        process = subprocess.Popen(command, start_new_session=True)
-        try:
-            _await(port, process)
-            yield Site(f"http://127.0.0.1:{port}", nodes)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(20)
-
-
-def _await(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    pytest.fail("nginx does not listen")
+        with Nginx(folder, [node.port for node in nodes]) as nginx:
+            yield Site(nginx.url, nodes)
 
 
 def push(url: str, image: Image, tag: str) -> None:

@@ -50,6 +50,10 @@ class Place(ABC):
         """Store an object as 0.x does."""
 
     @abstractmethod
+    def remove(self, key: str) -> None:
+        """Remove an object by hand."""
+
+    @abstractmethod
     def names(self, below: str = "") -> list[str]:
         """All keys that begin so, as other programs see them."""
 
@@ -99,6 +103,9 @@ class S3Place(Place):
 
     def put(self, key: str, data: bytes) -> None:
         self.client.put_object(Bucket=self.bucket, Key=f"{self.root}/{key}", Body=data)
+
+    def remove(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.bucket, Key=f"{self.root}/{key}")
 
     def names(self, below: str = "") -> list[str]:
         pages = self.client.get_paginator("list_objects_v2")

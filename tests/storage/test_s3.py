@@ -12,13 +12,11 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from tests.backends.ceph import Ceph
 from tests.backends.proxy import Proxy
-from tests.needs import needs
 from v1registry.storage import Entry, Storage
 from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
 from v1registry.storage.loading import load
@@ -189,31 +187,19 @@ def test_url_gives_the_object_to_who_has_no_key(storage: S3Storage) -> None:
         urllib.request.urlopen(str(url)[:-4] + "0000", timeout=20)
 
 
-@needs("openssl", "ceph")
-def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key, certificate, both = (tmp_path / name for name in ("key", "certificate", "both"))
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    both.write_text(key.read_text() + certificate.read_text())
-    with Ceph(tmp_path / "ceph", tls=both) as ceph:
-        options = ceph.options(boto_port=ceph.tls_port, s3_secure=True)
-        with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
-            S3Storage(options).get(LAYER)
-        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-        storage = S3Storage(options)
-        storage.prepare()
-        data = secrets.token_bytes(9 * MIB)
-        storage.commit(storage.stage(LAYER, pieces(data)))
-        assert storage.get(LAYER) == data
-        storage.delete_folder("images")
-        assert list(storage.list("images")) == []
+def test_over_tls(ceph: Ceph, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ceph.options(storage_path=root, boto_port=ceph.tls_port, s3_secure=True)
+    with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        S3Storage(options).get(LAYER)
+    assert ceph.tls is not None
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(ceph.tls.certificate))
+    storage = S3Storage(options)
+    storage.prepare()
+    data = secrets.token_bytes(9 * MIB)
+    storage.commit(storage.stage(LAYER, pieces(data)))
+    assert storage.get(LAYER) == data
+    storage.delete_folder("images")
+    assert list(storage.list("images")) == []
 
 
 # -- options -----------------------------------------------------------------------------------------

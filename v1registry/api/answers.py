@@ -48,20 +48,38 @@ def immutable(
     private: bool = False,
 ) -> Response:
     """Something of a finished image: cacheable for a year, by the asker alone if `private`."""
-    scope = "private" if private else "public"
+    own = [
+        ("Content-Type", content_type),
+        *_for_a_year(private),
+        ("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
+        VERSION,
+    ]
+    return Response(body, status, [*own, *headers], direct_passthrough=True)
+
+
+def fetched(path: str, url: str, content_type: str, *, private: bool) -> Response:
+    """Let nginx fetch something of a finished image from `url`, by its internal location `path`.
+
+    How the answer may be cached goes in headers that nginx adds to a success alone; of our own
+    Cache-Control it would make part of every answer, also of one that says the store is down.
+    """
+    own = [
+        ("Content-Type", content_type),
+        VERSION,
+        ("X-Accel-Redirect", path),
+        ("X-Store-URL", url),
+    ]
     return Response(
-        body,
-        status,
-        [
-            ("Content-Type", content_type),
-            ("Cache-Control", f"{scope}, max-age={YEAR}"),
-            ("Expires", formatdate(time.time() + YEAR, usegmt=True)),
-            ("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
-            VERSION,
-            *headers,
-        ],
-        direct_passthrough=True,
+        b"", 200, [*own, *((f"X-Store-{name}", value) for name, value in _for_a_year(private))]
     )
+
+
+def _for_a_year(private: bool) -> Headers:
+    scope = "private" if private else "public"
+    return [
+        ("Cache-Control", f"{scope}, max-age={YEAR}"),
+        ("Expires", formatdate(time.time() + YEAR, usegmt=True)),
+    ]
 
 
 def plain(text: str, status: int) -> Response:

@@ -102,20 +102,25 @@ def _not_modified(parts: Parts) -> Response:
 def _elsewhere(parts: Parts, image: Image, size: int) -> Response | None:
     """Let nginx send the file, or the client fetch it from the store, if so configured."""
     key = keys.image(image.id, "layer")
-    path = parts.storage.accel_path(key)
-    url = parts.storage.url(key) if path is None and parts.config.storage_redirect else None
-    if path is None and url is None:
+    own, store = parts.storage.accel_path(key), parts.config.nginx_x_accel_store
+    url = None
+    if own is None and (store or parts.config.storage_redirect):
+        url = parts.storage.url(key)
+    if own is None and url is None:
         return None
     try:
         wanted = ranges.parse(request.headers.get("Range"), size)
     except ranges.Unsatisfiable:
         return _past_the_end(size)  # others' answers to this are not what engines take for the end
-    if path is not None:
-        headers = [("X-Accel-Redirect", path)]
-        private = parts.door.is_private_answer()
+    private = parts.door.is_private_answer()
+    if own is not None:
+        headers = [("X-Accel-Redirect", own)]
         return answers.immutable(b"", _BINARY, headers=headers, private=private)
     if request.method == "HEAD":  # a signed URL is good for one method, GET
         return _answer(parts, (), wanted, size)
+    if store:
+        path = f"{store.removesuffix('/')}/{key}"
+        return answers.fetched(path, str(url), _BINARY, private=private)
     return answers.ordinary(True, 302, [("Location", str(url))])
 
 

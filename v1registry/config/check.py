@@ -189,7 +189,11 @@ class Checker:
         if driver in ("local", "file") and found["storage_redirect"]:
             text = "has no effect on local files; nginx_x_accel_redirect lets nginx send them"
             self._warn("storage_redirect", text)
-        if storage.get("cloudfront.base") and not found["storage_redirect"]:
+        if driver in ("local", "file") and found["nginx_x_accel_store"]:
+            text = "has no effect on local files; nginx_x_accel_redirect is for them"
+            self._warn("nginx_x_accel_store", text)
+        redirects = found["storage_redirect"] or found["nginx_x_accel_store"]
+        if storage.get("cloudfront.base") and not redirects:
             self._warn("cloudfront", "has no effect without storage_redirect: true")
         if isinstance(self._drivers, Available):
             for plugin in self._drivers.hidden:

@@ -52,6 +52,7 @@ class Config:
     standalone: bool
     disable_token_auth: bool
     storage_redirect: bool
+    nginx_x_accel_store: str | None
     read_only: bool
     registry_endpoints: str | None
     search_backend: bool

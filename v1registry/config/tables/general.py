@@ -63,6 +63,14 @@ OPTIONS: tuple[Option, ...] = (
         variable="STORAGE_REDIRECT",
     ),
     Option(
+        "nginx_x_accel_store",
+        "URL path",
+        "nginx fetches layers from the object store and sends them, so that clients need not reach it:"
+        " the path of its `internal` location for this. For drivers that can make URLs; goes before"
+        " `storage_redirect`.",
+        variable="NGINX_X_ACCEL_STORE",
+    ),
+    Option(
         "read_only",
         "boolean",
         "Serve, and refuse every change with 503: for a copy, a read-only mount, or a second"
