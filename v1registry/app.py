@@ -26,6 +26,7 @@ from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.imagerights import ImageRights
 from v1registry.lib.images import Images
 from v1registry.lib.listings import Listings
+from v1registry.lib.proofs import Proofs
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
 from v1registry.lib.rights import Open
@@ -79,12 +80,13 @@ def build(config: Config) -> Parts:
     tags = Tags(store)
     reach = Reach(store, read, tags)
     named = Repositories(store, read, tags, reach)
+    proofs = Proofs(store, config.uploads_life)
     rights = Open()
     return Parts(
         config=config,
         storage=store,
         images=read,
-        uploads=Uploads(store, read, commits, heavy, max_bytes=max_bytes),
+        uploads=Uploads(store, read, commits, heavy, proofs, max_bytes=max_bytes),
         listings=Listings(
             store, read, heavy, max_bytes=max_bytes, max_entries=config.limits.files_entries
         ),
@@ -93,7 +95,7 @@ def build(config: Config) -> Parts:
         search=Search(store, offload),
         cleaner=Cleaner(store, commits),
         reach=reach,
-        door=Door(rights, ImageRights(rights, reach), named.is_private),
+        door=Door(rights, ImageRights(rights, reach, proofs), named.is_private),
         facts=(ReachFacts(store, tags, reach),),
         shared_cache=level,
     )

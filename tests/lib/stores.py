@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from v1registry.lib.commits import Commits
 from v1registry.lib.images import Images
+from v1registry.lib.proofs import Proofs
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
 from v1registry.lib.tags import Tags
@@ -30,7 +31,8 @@ class Domain:
         self.tags = Tags(self.storage)
         self.reach = Reach(self.storage, self.images, self.tags)
         self.repositories = Repositories(self.storage, self.images, self.tags, self.reach)
-        self.uploads = Uploads(self.storage, self.images, self.commits, call)
+        self.proofs = Proofs(self.storage, 3600)
+        self.uploads = Uploads(self.storage, self.images, self.commits, call, self.proofs)
 
 
 def image_id(letter: str) -> str:

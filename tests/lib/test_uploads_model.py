@@ -21,6 +21,7 @@ from v1registry.lib.commits import Commits
 from v1registry.lib.errors import CHECKSUM_MISMATCH, IMAGE_EXISTS, Failure
 from v1registry.lib.images import Images
 from v1registry.lib.names import ImageId
+from v1registry.lib.proofs import Proofs
 from v1registry.lib.uploads import Uploads
 from v1registry.storage import Storage, keys
 from v1registry.storage.file import call
@@ -40,7 +41,7 @@ def payload(data: bytes, layer: bytes) -> str:
 def uploads(store: Storage) -> Uploads:
     commits = Commits(store)
     images = Images(store, commits, cache_limit=0, cache_life=60)
-    return Uploads(store, images, commits, call)
+    return Uploads(store, images, commits, call, Proofs(store, 3600))
 
 
 def push(data: bytes, layer: bytes, claimed: bytes | None = None) -> Callable[..., str]:

@@ -17,6 +17,7 @@ from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.imagerights import ImageRights
 from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.proofs import Sender
 from v1registry.lib.rights import NOBODY, Access, Asker, Credentials, Rights
 
 P = ParamSpec("P")
@@ -84,9 +85,7 @@ class Door:
                 raise self.rights.refusal(asker)
             parsed = ImageId.parse(image_id)
             if not self._images.may_read(asker, parsed):
-                if asker.is_nobody:
-                    raise self.rights.refusal(asker)
-                raise Failure(*errors.IMAGE_NOT_FOUND)
+                raise self.rights.refusal(asker) if asker.is_nobody else _unknown()
             return view(parsed)
 
         return mark(checked, "image pull")
@@ -104,6 +103,10 @@ class Door:
             return view(ImageId.parse(image_id))
 
         return mark(checked, "image push")
+
+    def sender(self) -> Sender | None:
+        """The asker as one who pushes images; None where nobody is told apart."""
+        return self._images.sender(self.asker())
 
     # -- answers ----------------------------------------------------------------------
 
@@ -146,6 +149,10 @@ def rule(view: object) -> str | None:
 def unguarded(app: Flask) -> list[str]:
     """Endpoints that go past the door."""
     return sorted(name for name, view in app.view_functions.items() if rule(view) is None)
+
+
+def _unknown() -> Failure:
+    return Failure(*errors.IMAGE_NOT_FOUND)
 
 
 def _granted(asker: Asker) -> RepositoryName | None:

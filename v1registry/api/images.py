@@ -35,7 +35,7 @@ def blueprint(parts: Parts) -> Blueprint:
     @routes.put("/json")
     @door.pushes
     def put_json(image_id: ImageId) -> Response:
-        parts.uploads.put_json(image_id, body.small(limits.json))
+        parts.uploads.put_json(image_id, body.small(limits.json), door.sender())
         return answers.ordinary()
 
     @routes.get("/ancestry")
@@ -70,7 +70,7 @@ def blueprint(parts: Parts) -> Blueprint:
     @door.pushes
     def put_layer(image_id: ImageId) -> Response:
         pieces = body.layer(limits.layer, limits.upload_seconds)
-        parts.uploads.put_layer(image_id, pieces)
+        parts.uploads.put_layer(image_id, pieces, door.sender())
         return answers.ordinary()
 
     @routes.put("/checksum")
@@ -80,6 +80,7 @@ def blueprint(parts: Parts) -> Blueprint:
             image_id,
             request.headers.get("X-Docker-Checksum-Payload"),
             request.headers.get("X-Docker-Checksum"),
+            door.sender(),
         )
         return answers.ordinary()
 

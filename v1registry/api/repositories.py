@@ -69,7 +69,7 @@ def _put_tag(parts: Parts, target: paths.Target) -> Response:
     tag = Tag.parse(target.tag or "")
     agent = request.headers.get("User-Agent", "")
     data = body.small(parts.config.limits.json)
-    parts.repositories.set_tag(target.repository, tag, data, agent)
+    parts.repositories.set_tag(target.repository, tag, data, agent, parts.door.sender())
     return answers.ordinary()
 
 

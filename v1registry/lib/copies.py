@@ -28,13 +28,15 @@ class Copy:
     """A received layer: `handle` of the staged bytes (None: drained), `size` in bytes.
 
     `payloads` has the simple checksum with each JSON, `tarsums` the TarSums,
-    where they were computed on the way; both by the JSON's hex digest.
+    where they were computed on the way; both by the JSON's hex digest. `sender`
+    is who sent it (`proofs.mark`), where users are told apart.
     """
 
     handle: str | None
     size: int
     payloads: dict[str, str]
     tarsums: dict[str, list[str]]
+    sender: str | None = None
 
 
 class Copies:
@@ -49,9 +51,11 @@ class Copies:
 
     # -- JSONs ----------------------------------------------------------------
 
-    def stage_json(self, image_id: ImageId, data: bytes) -> None:
+    def stage_json(self, image_id: ImageId, data: bytes) -> str:
+        """Keep a JSON that was sent; return its hex digest."""
         digest = hashlib.sha256(data).hexdigest()
         self._storage.put(keys.pushed_json(image_id, digest), data)
+        return digest
 
     def staged_jsons(self, image_id: ImageId) -> list[tuple[str, bytes]]:
         """(hex digest, bytes) of each JSON that was sent, the newest first."""
@@ -99,8 +103,8 @@ class Copies:
                 self._storage.abandon(copy.handle)
             raise
 
-    def received(self, image_id: ImageId) -> list[Copy]:
-        """All copies that are still known, finished pushes' included."""
+    def received(self, image_id: ImageId, sender: str | None = None) -> list[Copy]:
+        """All copies that are still known, finished pushes' included; or those of one sender."""
         found, names = [], self._names(image_id, "copy-")
         for name in names:
             try:
@@ -108,7 +112,7 @@ class Copies:
             except NotFound:
                 continue  # the cleaner was here
             found.append(Copy(**json.loads(data)))
-        return found
+        return [copy for copy in found if sender is None or copy.sender == sender]
 
     def staged_equal(self, image_id: ImageId, copy: Copy) -> Copy | None:
         """A noted copy of the same bytes that lies staged, or None.
@@ -149,6 +153,18 @@ class Copies:
                 return match
         return None
 
+    def is_same(self, image: Image, copy: Copy, digest: str) -> bool:
+        """Whether a copy, sent with the JSON of this digest, is the finished image: the JSON byte
+        for byte, the layer so or at least by its content, for no two engines compress alike.
+        """
+        if hashlib.sha256(image.json).hexdigest() != digest:
+            return False
+        if copy.payloads[digest] in image.checksums:
+            return True
+        own = copy.tarsums.get(digest) or self._tarsums(image, copy)
+        stored = self._tarsums(image, None)
+        return bool(own) and bool(stored) and own[0] == stored[0]
+
     def forget_staged(self, copies: list[Copy], matched: Copy, image: Image) -> None:
         """Drop the staged bytes that nobody needs once the image is finished.
 
@@ -175,9 +191,22 @@ class Copies:
                     return copy, digest, [payload, value]
         return None
 
+    def _tarsums(self, image: Image, copy: Copy | None) -> list[str]:
+        """The TarSums of a staged copy, or of the layer in place, the one of all entries first;
+        nothing for what is no tar.
+        """
+        try:
+            layer = keys.image(image.id, "layer")
+            with self._open(copy, image) if copy else self._storage.open(layer) as blob:
+                sums: TarSums = self._offload(TarSums.read, blob, (0,), self._max_bytes)
+        except (NotFound, LayerUnreadable, LayerTooLarge):
+            return []
+        return sums.values(image.json)
+
     def _open(self, copy: Copy, image: Image | None) -> Blob:
         """The copy's bytes: staged, or in place if they are the ones that stayed."""
-        assert copy.handle is not None
+        if copy.handle is None:
+            raise NotFound("a copy that was not kept")
         try:
             return self._storage.open_staged(copy.handle)
         except NotFound:

@@ -35,6 +35,8 @@ IMAGE_LOST: Text = (500, "The image's data is gone from the store, push it again
 JSON_INVALID: Text = (400, "Invalid JSON")
 JSON_WITHOUT_ID: Text = (400, "Missing key `id' in JSON")
 JSON_OTHER_ID: Text = (400, "JSON data contains invalid id")
+IMAGE_NOT_IN_REPOSITORY: Text = (400, "This image does not belong to the repository")
+PARENT_UNAUTHORIZED: Text = (400, "Image depends on an unauthorized parent")
 PARENT_NOT_FOUND: Text = (400, "Image depends on a non existing parent")
 
 CHECKSUM_ABSENT: Text = (

@@ -11,6 +11,7 @@ from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.images import Images
 from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.proofs import Sender
 from v1registry.lib.reach import Reach
 from v1registry.lib.tags import Tags
 from v1registry.storage import Storage, exists, keys
@@ -63,16 +64,26 @@ class Repositories:
             raise Failure(*errors.TAG_NOT_FOUND)
         return image_id
 
-    def set_tag(self, repository: RepositoryName, tag: Tag, data: bytes, agent: str) -> None:
+    def set_tag(
+        self,
+        repository: RepositoryName,
+        tag: Tag,
+        data: bytes,
+        agent: str,
+        sender: Sender | None = None,
+    ) -> None:
         """Point a tag to a finished image; `data` is the id as a JSON string.
 
         `agent` is the User-Agent, from which 0.x makes the tag's metadata.
-        Raise Failure 400 for other data, 404 or 400 unless the image is finished.
+        Raise Failure 400 for other data, 404 or 400 unless the image is finished, 404 for one that
+        the `sender` may not use: with the tag it joins the repository, and is shown to others.
         """
         value = documents.parse(data, errors.DATA_INVALID)
         if not isinstance(value, str) or not value:
             raise Failure(*errors.DATA_INVALID)
         if not ImageId.is_valid(value):
+            raise Failure(*errors.IMAGE_NOT_FOUND)
+        if sender is not None and not sender.may_use(ImageId(value)):
             raise Failure(*errors.IMAGE_NOT_FOUND)
         image = self._images.get(ImageId(value))
         self._reach.note(repository, tag, image)  # before the tag: nobody reads what is not noted

@@ -97,6 +97,9 @@ class Rights(ABC):
     #: the WWW-Authenticate of a refusal
     challenge = 'Basic realm="Docker registry"'
 
+    #: the answer to a push upon a parent that the asker may not use: as if there were none
+    parent_refused: errors.Text = errors.PARENT_NOT_FOUND
+
     @abstractmethod
     def identify(self, credentials: Credentials, address: str) -> Asker:
         """Who this is; NOBODY for who shows nothing.
@@ -113,11 +116,13 @@ class Rights(ABC):
         """Whether the image belongs to what the asker said that it would push."""
         return True
 
-    def vouches(self, asker: Asker, image_id: ImageId) -> bool | None:
-        """Whether who knows the users says that the asker may read this image of whatever
-        repository; None if that is not known there, but here (see `lib.reach`).
+    def vouches(self, asker: Asker, image_id: ImageId) -> bool:
+        """Whether who knows the users says that the asker may pull this image from somewhere.
+
+        Asked only where it is not known here (see `lib.imagerights`). A list of images that a
+        client sent is no reason to say so.
         """
-        return None
+        return False
 
     def refusal(self, asker: Asker) -> Failure:
         """The answer to who may not: 401 to who might show more, 403 to who is known."""

@@ -10,9 +10,11 @@ of an open image, until `Commits` has decided.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,8 +24,10 @@ from v1registry.lib.copies import Copies, Copy
 from v1registry.lib.errors import Failure
 from v1registry.lib.images import Image, Images
 from v1registry.lib.names import ImageId
+from v1registry.lib.proofs import Proofs, Sender
 from v1registry.lib.tarsum import TarSumFeed, TarSums
 from v1registry.storage import Buffer, Storage, exists, keys
+from v1registry.storage.errors import NotFound
 
 T = TypeVar("T")
 
@@ -42,47 +46,68 @@ class Uploads:
         images: Images,
         commits: Commits,
         offload: Callable[..., Any],
+        proofs: Proofs,
         *,
         max_bytes: int | None = None,
     ) -> None:
         self._storage = storage
         self._images = images
         self._commits = commits
+        self._proofs = proofs
         self._copies = Copies(storage, offload, max_bytes)
         self._max_bytes = max_bytes
 
-    def put_json(self, image_id: ImageId, data: bytes) -> None:
-        """Open an image. Raise Failure 400 for a wrong JSON or parent, 409 if finished."""
+    def put_json(self, image_id: ImageId, data: bytes, sender: Sender | None = None) -> None:
+        """Open an image. Raise Failure 400 for a wrong JSON or parent, 409 if finished.
+
+        To a `sender` who may not use it, a finished image looks like an unknown one.
+        """
         document = _image_json(image_id, data)
-        self._parent(document)
-        if self._images.find(image_id) is not None:
+        _check_expected(image_id, sender)
+        self._parent(document, sender)
+        finished = self._images.find(image_id) is not None
+        if finished and _may_use(image_id, sender):
             raise Failure(*errors.IMAGE_EXISTS)
-        self._copies.stage_json(image_id, data)
+        digest = self._copies.stage_json(image_id, data)
+        if sender is not None:
+            self._proofs.note_json(image_id, sender, digest)
+        if finished:
+            return
         self._storage.put(keys.image(image_id, "_inprogress"), b"true", durable=False)
-        if self._commits.settle(image_id):
+        if self._commits.settle(image_id) and _may_use(image_id, sender):
             # another push was decided since we looked; our mark is away again
             raise Failure(*errors.IMAGE_EXISTS)
 
-    def put_layer(self, image_id: ImageId, pieces: Iterable[Buffer]) -> None:
+    def put_layer(
+        self, image_id: ImageId, pieces: Iterable[Buffer], sender: Sender | None = None
+    ) -> None:
         """Take in one copy of the layer. Raise Failure 404 if no JSON was sent before.
 
         The copy that comes for a finished image is hashed and not kept.
         """
+        _check_expected(image_id, sender)
         # in this order: a JSON leaves the staged ones only after its image is finished
-        jsons = self._copies.staged_jsons(image_id)[:HASHED_AT_ONCE]
+        jsons = self._sent_jsons(image_id, sender)[:HASHED_AT_ONCE]
         image = self._images.find(image_id)
-        if image is not None:
+        if image is not None and _may_use(image_id, sender):
             jsons = _with(jsons, image.json)
-        elif not jsons and (opened_by_0x := self._copies.open_json(image_id)) is not None:
-            jsons = _with(jsons, opened_by_0x)
+        elif image is None and not jsons and sender is None:
+            opened_by_0x = self._copies.open_json(image_id)
+            jsons = _with(jsons, opened_by_0x) if opened_by_0x is not None else jsons
         if not jsons:
             raise Failure(*errors.IMAGE_NOT_FOUND)
         if image is None:
-            self._stage(image_id, jsons, pieces)
+            self._stage(image_id, jsons, pieces, sender)
         else:
-            self._drain(image_id, jsons, pieces)
+            self._drain(image_id, jsons, pieces, sender)
 
-    def put_checksum(self, image_id: ImageId, payload: str | None, tarsum: str | None) -> None:
+    def put_checksum(
+        self,
+        image_id: ImageId,
+        payload: str | None,
+        tarsum: str | None,
+        sender: Sender | None = None,
+    ) -> None:
         """Check a received copy, and finish the image with it unless it is finished.
 
         `payload` and `tarsum` are the two request headers, None if absent.
@@ -93,39 +118,77 @@ class Uploads:
         values = [value.strip() for value in (payload, tarsum) if value and value.strip()]
         if not values:
             raise Failure(*errors.CHECKSUM_EMPTY)
+        _check_expected(image_id, sender)
         image = self._images.find(image_id)
-        copies = self._copies.received(image_id)
-        match = self._copies.match(image_id, copies, values, image)
+        known = image if image is not None and _may_use(image_id, sender) else None
+        copies = self._copies.received(image_id, sender.mark if sender else None)
+        match = self._copies.match(image_id, copies, values, known)
         if match is None:
-            raise self._mismatch(image_id, image, copies)
+            raise self._mismatch(image_id, known, copies, sender)
         copy, digest, checksums = match
         if image is None:
-            image = self._finish(image_id, copy, digest, checksums)
+            image = self._finish(image_id, copy, digest, checksums, sender)
+        if sender is not None and known is None:
+            self._prove(image, copy, digest, sender)
         self._copies.forget_staged(copies, copy, image)
 
-    def _finish(self, image_id: ImageId, copy: Copy, digest: str, checksums: list[str]) -> Image:
+    def _prove(self, image: Image, copy: Copy, digest: str, sender: Sender) -> None:
+        """Note that the sender has sent the image that is there now; raise Failure 400 if not.
+
+        His copy may be another than the one that stays: somebody may have been there before him.
+        """
+        if not self._copies.is_same(image, copy, digest):
+            raise Failure(*errors.CHECKSUM_MISMATCH)
+        self._proofs.prove(image.id, sender.key)
+
+    def _finish(
+        self,
+        image_id: ImageId,
+        copy: Copy,
+        digest: str,
+        checksums: list[str],
+        sender: Sender | None,
+    ) -> Image:
         if copy.handle is None:
             # drained: another copy is in place, unless that one was lost
             return self._images.get(image_id)
         data = self._copies.json(image_id, digest)
-        parent = self._parent(_image_json(image_id, data))
+        parent = self._parent(_image_json(image_id, data), sender)
         ancestry = [image_id, *(parent.ancestors if parent else [])]
         record = Record(digest, copy.handle, copy.size, checksums, ancestry)
         self._commits.decide(image_id, record)
         return self._images.get(image_id)
 
-    def _parent(self, document: dict[str, Any]) -> Image | None:
+    def _parent(self, document: dict[str, Any], sender: Sender | None) -> Image | None:
         """The finished parent; None for a base image. Raise Failure 400 if there is none such."""
         parent = document.get("parent")
         if parent is None or parent == "":
             return None
+        if not ImageId.is_valid(parent) or parent == document["id"]:
+            raise Failure(*errors.PARENT_NOT_FOUND)
+        if sender is not None and not sender.may_use(ImageId(parent)):
+            raise Failure(*sender.parent_refused)
         image = self._images.find(parent)
-        if image is None or parent == document["id"]:
+        if image is None:
             raise Failure(*errors.PARENT_NOT_FOUND)
         return image
 
+    def _sent_jsons(self, image_id: ImageId, sender: Sender | None) -> list[tuple[str, bytes]]:
+        """(hex digest, bytes) of the JSONs that a layer may belong to, the newest first."""
+        if sender is None:
+            return self._copies.staged_jsons(image_id)
+        found = []
+        for digest in self._proofs.jsons(image_id, sender):
+            with contextlib.suppress(NotFound):
+                found.append((digest, self._copies.json(image_id, digest)))
+        return found
+
     def _stage(
-        self, image_id: ImageId, jsons: list[tuple[str, bytes]], pieces: Iterable[Buffer]
+        self,
+        image_id: ImageId,
+        jsons: list[tuple[str, bytes]],
+        pieces: Iterable[Buffer],
+        sender: Sender | None,
     ) -> None:
         sums = _Sums(jsons)
         key = keys.image(image_id, "layer")
@@ -140,14 +203,21 @@ class Uploads:
             # an earlier try, or another client, sent these very bytes: one copy will do
             self._storage.abandon(copy.handle)
             copy = equal
-        self._copies.note(image_id, copy)
+        self._note(image_id, copy, sender)
 
     def _drain(
-        self, image_id: ImageId, jsons: list[tuple[str, bytes]], pieces: Iterable[Buffer]
+        self,
+        image_id: ImageId,
+        jsons: list[tuple[str, bytes]],
+        pieces: Iterable[Buffer],
+        sender: Sender | None,
     ) -> None:
         sums = _Sums(jsons)
         _, tarsums = self._with_tarsum(sums.reading(pieces), partial(deque, maxlen=0))
-        self._copies.note(image_id, sums.copy(None, tarsums))
+        self._note(image_id, sums.copy(None, tarsums), sender)
+
+    def _note(self, image_id: ImageId, copy: Copy, sender: Sender | None) -> None:
+        self._copies.note(image_id, replace(copy, sender=sender.mark if sender else None))
 
     def _with_tarsum(
         self, pieces: Iterable[Buffer], take: Callable[[Iterable[Buffer]], T]
@@ -163,12 +233,14 @@ class Uploads:
             taken = take(fed())
             return taken, feed.finish()
 
-    def _mismatch(self, image_id: ImageId, image: Image | None, copies: list[Copy]) -> Failure:
+    def _mismatch(
+        self, image_id: ImageId, image: Image | None, copies: list[Copy], sender: Sender | None
+    ) -> Failure:
         if image is not None:
             return Failure(*errors.CHECKSUM_CLOSED)
         if copies:
             return Failure(*errors.CHECKSUM_MISMATCH)
-        if self._copies.staged_jsons(image_id) or self._is_open(image_id):
+        if self._sent_jsons(image_id, sender) or (sender is None and self._is_open(image_id)):
             return Failure(*errors.LAYER_MISSING)
         return Failure(*errors.IMAGE_NOT_FOUND)
 
@@ -196,6 +268,15 @@ class _Sums:
         payloads = {digest: f"sha256:{sum.hexdigest()}" for digest, sum in self._hashes.items()}
         known = {d: tarsums.values(data) for d, data in self._jsons} if tarsums else {}
         return Copy(handle, self._size, payloads, known)
+
+
+def _may_use(image_id: ImageId, sender: Sender | None) -> bool:
+    return sender is None or sender.may_use(image_id)
+
+
+def _check_expected(image_id: ImageId, sender: Sender | None) -> None:
+    if sender is not None and not sender.expects(image_id):
+        raise Failure(*errors.IMAGE_NOT_IN_REPOSITORY)
 
 
 def _with(jsons: list[tuple[str, bytes]], stored: bytes) -> list[tuple[str, bytes]]:

@@ -1,0 +1,286 @@
+"""What a push may learn of images that belong to others, and what makes them its own (lib.proofs).
+
+Ada has a private image with a parent, Bob knows its ids, and nothing else or everything.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from tests.lib.stores import Domain, image_id, image_json, layer_of, payload, write_image
+from v1registry.lib import errors, imagerights, reach
+from v1registry.lib.cleaner import Cleaner
+from v1registry.lib.errors import Failure, Text
+from v1registry.lib.imagerights import ImageRights
+from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.proofs import Sender
+from v1registry.lib.rights import Access, Asker, Credentials, Grant, Rights
+from v1registry.lib.tarsum import TarSums
+from v1registry.storage import exists, keys
+from v1registry.storage.file import FileStorage
+from v1registry.storage.memory import MemoryStorage
+
+BASE, TOP, OWN = (ImageId(image_id(letter)) for letter in "abc")
+LAYER = layer_of("etc", secret=b"Ada's")
+JSONS = {BASE: image_json(BASE, Env="secret"), TOP: image_json(TOP, BASE, Cmd="secret")}
+ADA, BOB = Asker(user="ada"), Asker(user="bob")
+
+
+class ByNamespace(Rights):
+    """Everybody may do everything in a namespace called like himself, and nothing elsewhere."""
+
+    def identify(self, credentials: Credentials, address: str) -> Asker:
+        raise NotImplementedError
+
+    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+        return repository is None or repository.namespace == asker.user
+
+
+@dataclass
+class World:
+    domain: Domain
+    rights: ImageRights
+
+    def sender(self, asker: Asker) -> Sender:
+        sender = self.rights.sender(asker)
+        assert sender is not None
+        return sender
+
+    def put_json(self, asker: Asker, id: ImageId, data: bytes) -> None:
+        self.domain.uploads.put_json(id, data, self.sender(asker))
+
+    def put_layer(self, asker: Asker, id: ImageId, layer: bytes) -> None:
+        self.domain.uploads.put_layer(id, [layer], self.sender(asker))
+
+    def put_checksum(self, asker: Asker, id: ImageId, value: str) -> None:
+        headers = (None, value) if value.startswith("tarsum") else (value, None)
+        self.domain.uploads.put_checksum(id, *headers, self.sender(asker))
+
+    def push(self, asker: Asker, id: ImageId, data: bytes, layer: bytes) -> None:
+        self.put_json(asker, id, data)
+        self.put_layer(asker, id, layer)
+        self.put_checksum(asker, id, payload(data, layer))
+
+    def tag(self, asker: Asker, id: ImageId, tag: str = "latest") -> None:
+        repository = RepositoryName(asker.user or "", "app")
+        data = json.dumps(id).encode()
+        self.domain.repositories.set_tag(repository, Tag(tag), data, "", self.sender(asker))
+
+    def may_read(self, asker: Asker, id: ImageId) -> bool:
+        return self.rights.may_read(asker, id)
+
+
+@pytest.fixture(params=["file", "memory, stages unread"])
+def world(request, tmp_path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(reach, "LIFE", 0.0)
+    monkeypatch.setattr(imagerights, "LIFE", 0.0)
+    storage = FileStorage(tmp_path) if request.param == "file" else MemoryStorage()
+    if request.param != "file":
+        monkeypatch.setattr(storage, "reads_stages", False)  # as S3
+    domain = Domain(storage)
+    world = World(domain, ImageRights(ByNamespace(), domain.reach, domain.proofs))
+    for id in (BASE, TOP):
+        world.push(ADA, id, JSONS[id], LAYER)
+    world.tag(ADA, TOP)
+    return world
+
+
+def fails(text: Text, function, *args) -> None:
+    with pytest.raises(Failure) as caught:
+        function(*args)
+    assert (caught.value.status, caught.value.text) == text
+
+
+def test_the_owner_has_what_he_pushed(world: World) -> None:
+    assert world.may_read(ADA, TOP)
+    assert world.may_read(ADA, BASE)
+    fails(errors.IMAGE_EXISTS, world.put_json, ADA, TOP, JSONS[TOP])
+    world.tag(ADA, BASE, "base")
+
+
+@pytest.mark.parametrize("id", [TOP, BASE, ImageId(image_id("f"))], ids=["top", "base", "unknown"])
+def test_the_id_alone_is_worth_nothing(world: World, id: ImageId) -> None:
+    """Each answer is that of an image that there is not, in every state of the push."""
+    guess = image_json(id)
+    assert not world.may_read(BOB, id)
+    fails(errors.IMAGE_NOT_FOUND, world.tag, BOB, id)
+    fails(errors.IMAGE_NOT_FOUND, world.put_layer, BOB, id, LAYER)
+    fails(errors.IMAGE_NOT_FOUND, world.put_checksum, BOB, id, payload(guess, LAYER))
+    world.put_json(BOB, id, guess)
+    fails(errors.LAYER_MISSING, world.put_checksum, BOB, id, payload(guess, LAYER))
+    fails(errors.PARENT_NOT_FOUND, world.put_json, BOB, OWN, image_json(OWN, id))
+    world.put_layer(BOB, id, b"anything")
+    fails(errors.CHECKSUM_MISMATCH, world.put_checksum, BOB, id, payload(guess, b"something"))
+    assert not world.may_read(BOB, id)
+    fails(errors.IMAGE_NOT_FOUND, world.tag, BOB, id)
+
+
+def test_not_even_a_mark_is_left_on_a_finished_image(world: World) -> None:
+    write_image(world.domain.storage, OWN)  # by 0.x: there is no record that would remove it
+    for id in (TOP, OWN):
+        world.put_json(BOB, id, image_json(id))
+        world.put_layer(BOB, id, b"x")
+        assert not exists(world.domain.storage, keys.image(id, "_inprogress"))
+    assert world.domain.images.get(TOP).json == JSONS[TOP]
+
+
+def test_an_image_that_somebody_else_is_pushing_is_unknown(world: World) -> None:
+    world.put_json(ADA, OWN, image_json(OWN))
+    fails(errors.IMAGE_NOT_FOUND, world.put_checksum, BOB, OWN, payload(b"", b""))
+    fails(errors.IMAGE_NOT_FOUND, world.put_layer, BOB, OWN, LAYER)
+    fails(errors.IMAGE_NOT_FOUND, world.tag, BOB, OWN)
+    assert not world.may_read(BOB, OWN)
+
+
+def test_an_image_of_0x_is_proven_like_any_other(world: World) -> None:
+    """Its checksum may be missing, or be the TarSum that engines sent then."""
+    data = write_image(world.domain.storage, OWN, layer=LAYER)
+    world.domain.storage.delete(keys.image(OWN, "_checksum"))
+    world.push(BOB, OWN, data, LAYER)
+    assert world.may_read(BOB, OWN)
+    data = write_image(world.domain.storage, "d" * 64, layer=b"no tar")
+    world.domain.storage.delete(keys.image("d" * 64, "_checksum"))
+    with pytest.raises(Failure):
+        world.push(BOB, ImageId("d" * 64), data, b"no tar either")
+
+
+LIES = [
+    # what Bob sends for the JSON and the layer, and the checksum that he announces
+    ("another JSON", image_json(TOP), LAYER),
+    ("the JSON and no layer", JSONS[TOP], b""),
+    ("the JSON and another tar", JSONS[TOP], layer_of("etc", secret=b"Bob's")),
+    ("the JSON and an empty tar", JSONS[TOP], bytes(10240)),
+    ("the JSON and no tar", JSONS[TOP], b"no tar at all"),
+    ("the JSON and a part of the tar", JSONS[TOP], LAYER[:1024]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "data", "layer"), LIES, ids=[what for what, *_ in LIES])
+def test_what_is_not_the_image_is_worth_nothing(
+    world: World, what: str, data: bytes, layer: bytes
+) -> None:
+    """His own checksum of his own bytes proves that they arrived, not that they are the image."""
+    world.push(BOB, BASE, JSONS[BASE], LAYER)
+    world.put_json(BOB, TOP, data)
+    world.put_layer(BOB, TOP, layer)
+    for value in (payload(data, layer), payload(JSONS[TOP], LAYER), payload(data, LAYER)):
+        fails(errors.CHECKSUM_MISMATCH, world.put_checksum, BOB, TOP, value)
+    assert not world.may_read(BOB, TOP)
+    fails(errors.IMAGE_NOT_FOUND, world.tag, BOB, TOP)
+    assert world.domain.images.get(TOP).json == JSONS[TOP]
+
+
+def test_the_tarsum_of_the_image_is_no_proof_without_the_layer(world: World) -> None:
+    world.push(BOB, BASE, JSONS[BASE], LAYER)
+    world.put_json(BOB, TOP, JSONS[TOP])
+    world.put_layer(BOB, TOP, b"anything")
+    with world.domain.storage.open(keys.image(TOP, "layer")) as stored:
+        value = TarSums.read(stored).values(JSONS[TOP])[0]
+    fails(errors.CHECKSUM_MISMATCH, world.put_checksum, BOB, TOP, value)
+    assert not world.may_read(BOB, TOP)
+
+
+def test_what_others_sent_counts_for_them(world: World) -> None:
+    """Ada sends her image again; Bob comes with the right checksum in the middle of it."""
+    world.push(BOB, BASE, JSONS[BASE], LAYER)
+    world.domain.uploads.put_layer(TOP, [LAYER], world.sender(ADA))
+    fails(errors.IMAGE_NOT_FOUND, world.put_checksum, BOB, TOP, payload(JSONS[TOP], LAYER))
+    world.put_json(BOB, TOP, JSONS[TOP])
+    fails(errors.LAYER_MISSING, world.put_checksum, BOB, TOP, payload(JSONS[TOP], LAYER))
+
+
+@pytest.mark.parametrize("compress", [bytes, lambda layer: gzip.compress(layer, 1, mtime=0)])
+def test_who_has_the_image_gets_on_with_it(world: World, compress) -> None:
+    """An engine that holds the same images pushes them all, base first, as if there were none.
+
+    It may compress the layer in its own way: the first copy stays.
+    """
+    layer = compress(LAYER)
+    world.push(BOB, BASE, JSONS[BASE], layer)
+    assert world.may_read(BOB, BASE)
+    assert not world.may_read(BOB, TOP)
+    fails(errors.IMAGE_EXISTS, world.put_json, BOB, BASE, JSONS[BASE])
+    world.push(BOB, TOP, JSONS[TOP], layer)
+    world.push(BOB, OWN, image_json(OWN, TOP), layer_of("own"))
+    world.tag(BOB, OWN)
+    assert all(world.may_read(BOB, id) for id in (OWN, TOP, BASE))
+    assert not world.may_read(ADA, OWN)
+    for id in (BASE, TOP):
+        assert world.domain.storage.get(keys.image(id, "layer")) == LAYER
+        assert world.domain.images.get(id).checksums == (payload(JSONS[id], LAYER),)
+
+
+def test_an_old_engine_that_sends_the_tarsum_alone(world: World) -> None:
+    layer = gzip.compress(LAYER, 1, mtime=0)
+    world.put_json(BOB, BASE, JSONS[BASE])
+    world.put_layer(BOB, BASE, layer)
+    with io.BytesIO(LAYER) as file:
+        world.put_checksum(BOB, BASE, TarSums.read(file).values(JSONS[BASE])[0])
+    assert world.may_read(BOB, BASE)
+
+
+def test_two_send_the_same_new_image_at_once(world: World) -> None:
+    own = image_json(OWN)
+    for asker in (ADA, BOB):
+        world.put_json(asker, OWN, own)
+    for asker in (ADA, BOB):
+        world.put_layer(asker, OWN, LAYER)
+    for asker in (ADA, BOB):
+        world.put_checksum(asker, OWN, payload(own, LAYER))
+        assert world.may_read(asker, OWN)
+    assert list(world.domain.storage.stages()) == []
+
+
+def test_who_comes_second_with_another_image_of_the_same_id_gets_nothing(world: World) -> None:
+    own, others = image_json(OWN, Env="Ada's"), image_json(OWN, Env="Bob's")
+    world.put_json(ADA, OWN, own)
+    world.put_json(BOB, OWN, others)
+    world.put_layer(ADA, OWN, LAYER)
+    world.put_layer(BOB, OWN, LAYER)
+    world.put_checksum(ADA, OWN, payload(own, LAYER))
+    fails(errors.CHECKSUM_MISMATCH, world.put_checksum, BOB, OWN, payload(others, LAYER))
+    assert not world.may_read(BOB, OWN)
+    assert world.domain.images.get(OWN).json == own
+
+
+def test_a_proof_grows_old(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.push(BOB, BASE, JSONS[BASE], LAYER)
+    monkeypatch.setattr(world.domain.proofs, "_life", -1)
+    assert not world.may_read(BOB, BASE)
+    world.tag(ADA, BASE, "base")  # what a tag reaches needs none
+    assert world.may_read(ADA, BASE)
+
+
+def test_the_cleaner_takes_what_was_noted(world: World) -> None:
+    world.push(BOB, BASE, JSONS[BASE], LAYER)
+    world.put_json(BOB, TOP, image_json(TOP))
+    Cleaner(world.domain.storage, world.domain.commits).clean(before=2e10)
+    assert list(world.domain.storage.list(keys.PUSHES)) == []
+    assert world.may_read(ADA, TOP)
+    assert not world.may_read(BOB, BASE)
+
+
+def test_tokens_for_one_repository_are_one_sender(world: World) -> None:
+    write = Asker(grant=Grant(RepositoryName("bob", "app"), Access.PUSH))
+    read = Asker(grant=Grant(RepositoryName("bob", "app"), Access.PULL))
+    other = Asker(grant=Grant(RepositoryName("bob", "other"), Access.PULL))
+    world.push(write, BASE, JSONS[BASE], LAYER)
+    assert world.may_read(read, BASE)
+    assert not world.may_read(other, BASE)
+    world.domain.repositories.set_tag(
+        RepositoryName("bob", "other"), Tag("x"), json.dumps(TOP).encode(), ""
+    )
+    assert world.may_read(other, TOP)
+    assert not world.may_read(read, TOP)
+
+
+def test_names_of_senders_are_no_paths(world: World) -> None:
+    for name in ("../../x", "a/b", "\ud800", "x" * 5000, "\0"):
+        asker = Asker(user=name)
+        world.push(asker, BASE, JSONS[BASE], LAYER)
+        assert world.may_read(asker, BASE)
