@@ -31,9 +31,10 @@ $(DEV): $(wildcard requirements*.txt) scripts/venv.sh
 # What the environment names and a plain installation lacks.
 EXTRAS := $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis) \
           $(if $(filter s3 ceph-s3 prod,$(SETTINGS_FLAVOR)),$(VENV)/.installed-s3) \
-          $(if $(filter cloudfronts3,$(SETTINGS_FLAVOR)),$(VENV)/.installed-cloudfront)
+          $(if $(filter cloudfronts3,$(SETTINGS_FLAVOR)),$(VENV)/.installed-cloudfront) \
+          $(if $(filter swift,$(SETTINGS_FLAVOR)),$(VENV)/.installed-swift)
 
-$(patsubst %,$(VENV)/.installed-%,cloudfront redis s3): $(VENV)/.installed-%: requirements-%.txt $(RUN)
+$(patsubst %,$(VENV)/.installed-%,cloudfront redis s3 swift): $(VENV)/.installed-%: requirements-%.txt $(RUN)
 	$(PY) -m pip install -q -r requirements-$*.txt
 	@touch $@
 
@@ -75,5 +76,5 @@ image-test: $(DEV) ## check the Dockerfile, build it for real on a fresh Debian,
 	bash scripts/image-test.sh $(VENV)
 
 clean: ## remove what the targets above made, but never ./data
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/npm/node_modules
+	rm -rf $(VENV) .venv-servers .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/npm/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,6 +20,7 @@ tools=(
     ceph-osd:ceph-osd
     radosgw:radosgw
     ceph:ceph-common
+    memcached:memcached  # keeps the tokens of the Swift below
 )
 
 packages=()
@@ -47,3 +48,15 @@ if command -v npm >/dev/null &&
     (cd "$client" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
         complain "the npm packages of $client could not be installed"
 fi
+
+# Servers that are Python programs, each in an environment of its own: their dependencies are not ours.
+for requirements in tests/backends/requirements-*.txt; do
+    name=${requirements#*requirements-}
+    folder=.venv-servers/${name%.txt}
+    [ "$folder/.installed" -nt "$requirements" ] && continue
+    if bash scripts/venv.sh "$folder" "$requirements"; then
+        touch "$folder/.installed"
+    else
+        complain "$requirements could not be installed"
+    fi
+done

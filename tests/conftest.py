@@ -15,6 +15,7 @@ from tests.server import Server
 
 if TYPE_CHECKING:
     from tests.backends.ceph import Ceph
+    from tests.backends.swift import Swift
 
 
 @pytest.fixture
@@ -59,3 +60,13 @@ def example_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    """An OpenStack Swift, one for all tests: each uses a `storage_path` or a container of its own."""
+    require("swift")
+    from tests.backends.swift import Swift
+
+    with Swift(tmp_path_factory.mktemp("swift")) as running:
+        yield running

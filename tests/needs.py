@@ -23,6 +23,7 @@ import pytest
 T = TypeVar("T", bound=Callable[..., Any])
 
 NPM_CLIENT = Path(__file__).parent / "clients" / "npm" / "node_modules" / "docker-registry-client"
+SWIFT = Path(__file__).parent.parent / ".venv-servers" / "swift" / "bin" / "swift-proxy-server"
 _PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -89,6 +90,13 @@ def _ceph() -> str | None:
     return ", ".join(absent) or None
 
 
+def _swift() -> str | None:
+    absent = _command("memcached", "memcached")
+    if absent is None and not SWIFT.exists():
+        absent = "Swift (`make servers` installs it into .venv-servers/swift)"
+    return absent or (_xfs() if _tmpfs() else None)
+
+
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "nginx": lambda: _command("nginx", "nginx-light"),
     "openssl": lambda: _command("openssl", "openssl"),
@@ -97,6 +105,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     ),
     "npm-client": _npm_client,
     "ceph": _ceph,
+    "swift": _swift,
     "tmpfs": _tmpfs,
     "xfs": _xfs,
     "root": lambda: None if os.geteuid() == 0 else "root",

@@ -63,7 +63,9 @@ def test_check_all_flavors(run, tmp_path):
     done = run("config", "--check", "a.yml", "--all")
     assert (done.returncode, done.stdout) == (1, "a.yml: flavor dev is fine (chosen)\n")
     assert done.stderr == "v1registry: a.yml: prod.storage: must be set, as in `storage: local`\n"
-    assert run("config", "--all", STORAGE_PATH="/srv/x", AWS_BUCKET="b").returncode == 0
+    needed = {"STORAGE_PATH": "/srv/x", "AWS_BUCKET": "b", "OS_AUTH_URL": "https://k/v3"}
+    needed |= {"OS_CONTAINER": "c", "OS_USERNAME": "u", "OS_PASSWORD": "p"}
+    assert run("config", "--all", **needed).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,6 @@ def test_original_sample_starts(monkeypatch, flavor, path, level, search, warnin
     [
         ("azureblob", "azureblob"),
         ("gcs", "gcs"),
-        ("swift", "swift"),
         ("glance", "glance"),
         ("openstack", "glance"),
         ("glance-swift", "glance"),
@@ -70,6 +69,24 @@ def test_original_sample_names_missing_drivers(flavor, driver):
     [line] = str(caught.value).splitlines()
     assert line.startswith(f"{SAMPLE}:")
     assert line.endswith(f"{flavor}.storage: driver {driver!r} {NO_SUCH_DRIVER}")
+
+
+def test_original_sample_starts_on_swift():
+    environ = {
+        "SETTINGS_FLAVOR": "swift",
+        "OS_AUTH_URL": "http://keystone.example:5000/v2.0/",
+        "OS_CONTAINER": "images",
+        "OS_USERNAME": "12345",
+        "OS_PASSWORD": "0x1",
+        "OS_TENANT_NAME": "tenant",
+        "OS_REGION_NAME": "one",
+    }
+    storage = load_config(SAMPLE, environ).storage
+    assert storage["storage_path"] == "/registry"
+    assert storage["swift_authurl"] == "http://keystone.example:5000/v2.0/"
+    assert (storage["swift_user"], storage["swift_password"]) == ("12345", "0x1")
+    assert (storage["swift_tenant_name"], storage["swift_region_name"]) == ("tenant", "one")
+    assert storage["swift_auth_version"] is None
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from tests.backends.ceph import Ceph
 from tests.backends.proxy import Proxy
+from tests.backends.swift import TEMP_URL_KEY, Swift
 from tests.server import Server
 
 
@@ -144,4 +145,66 @@ class S3Place(Place):
         ]
 
 
-PLACES: Mapping[str, type[Any]] = {"s3": S3Place}
+class SwiftPlace(Place):
+    """A part of a container of Swift's."""
+
+    backend = "swift"
+
+    def __init__(self, swift: Swift) -> None:
+        super().__init__()
+        self.swift = swift
+        self.port = swift.port
+        self.container = "registry"
+        self.client = swift.client()
+
+    def environ(self) -> dict[str, str]:
+        return self.swift.environ(
+            STORAGE_PATH=f"/{self.root}",
+            OS_CONTAINER=self.container,
+            SWIFT_TEMP_URL_KEY=TEMP_URL_KEY,
+        )
+
+    def behind(self, proxy: Proxy) -> dict[str, str]:
+        # the address of the account, which authentication gives, is made of what was asked
+        url = self.swift.authurl.replace(str(self.port), str(proxy.port))
+        return {"OS_AUTH_URL": url, "SWIFT_READ_TIMEOUT": "1"}
+
+    def put(self, key: str, data: bytes) -> None:
+        self.client.put_object(self.container, f"{self.root}/{key}", data)
+
+    def remove(self, key: str) -> None:
+        self.client.delete_object(self.container, f"{self.root}/{key}")
+
+    def names(self, below: str = "") -> list[str]:
+        _, items = self.client.get_container(
+            self.container, prefix=f"{self.root}/{below}", full_listing=True
+        )
+        return [item["name"].removeprefix(f"{self.root}/") for item in items]
+
+    def staged(self) -> list[str]:
+        return [name.split("/", 3)[3] for name in self.names("_v1registry/uploads/")]
+
+    def leave_upload(self, key: str) -> None:
+        self.put(f"_v1registry/uploads/0123/{key}", b"")
+        self.put(f"_v1registry/segments/{key}/0123/00000000", b"x")
+
+    def limited(self) -> SwiftPlace:
+        other = SwiftPlace(self.swift)
+        other.container = other.root
+        self.client.put_container(other.container)
+        return other
+
+    def fill(self) -> None:
+        self.client.post_container(self.container, {"X-Container-Meta-Quota-Bytes": "1"})
+
+    def wrong(self) -> list[tuple[Mapping[str, str], str]]:
+        return [
+            ({"OS_PASSWORD": "wrong"}, "swift_user or swift_password is wrong"),
+            ({"OS_CONTAINER": "none"}, "swift_container names a container that does not exist"),
+            ({"OS_USERNAME": "test:guest", "OS_PASSWORD": "guest"}, "swift_user may not do this"),
+            ({"OS_AUTH_URL": "swift.example"}, "swift_authurl: must be a URL"),
+            ({"OS_IDENTITY_API_VERSION": "3"}, "swift_tenant_name: must be set"),
+        ]
+
+
+PLACES: Mapping[str, type[Any]] = {"s3": S3Place, "swift": SwiftPlace}

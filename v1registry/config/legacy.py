@@ -70,7 +70,6 @@ _OTHER_DRIVERS = {
     "s3": "bucket",  # never read: boto_bucket is the bucket
     "boto": "debug",
     "gs": "access_key secret_key secure",
-    "swift": "authurl container user password tenant_name region_name",
     "elliptics": "nodes wait_timeout check_timeout io_thread_num net_thread_num"
     " nonblocking_io_thread_num groups verbosity logfile addr_family",
     "oss": "host bucket accessid accesskey",

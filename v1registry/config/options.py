@@ -134,6 +134,14 @@ def addressing(value: Any, option: Option) -> str:
     raise ValueError("must be path, virtual, OrdinaryCallingFormat or SubdomainCallingFormat")
 
 
+def auth_version(value: Any, option: Option) -> int:
+    """Of OpenStack's authentication; people write 3, "3", 2.0 or v3."""
+    found = re.fullmatch(r"v?([123])(\.0)?", str(value))
+    if found is None:
+        raise ValueError("must be 1, 2 or 3")
+    return int(found[1])
+
+
 def search(value: Any, option: Option) -> bool:
     """0.x names a module here; any name but none switches the search on."""
     if isinstance(value, bool | str):
@@ -236,6 +244,7 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "endpoints": endpoints,
     "choice": choice,
     "addressing": addressing,
+    "auth version": auth_version,
     "search": search,
     "number": count,
     "size": size,

@@ -24,6 +24,7 @@ _DRIVERS = {
     "file": _Driver("v1registry.storage.file"),
     "memory": _Driver("v1registry.storage.memory"),
     "s3": _Driver("v1registry.storage.s3", "s3"),
+    "swift": _Driver("v1registry.storage.swift", "swift"),
 }
 
 

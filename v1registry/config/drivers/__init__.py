@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from v1registry.config.drivers import file, s3
+from v1registry.config.drivers import file, s3, swift
 from v1registry.config.options import Option
 
 #: Names in `storage`, and the driver's options. `local` and `file` are one driver.
@@ -16,12 +16,14 @@ DRIVERS: Mapping[str, tuple[Option, ...]] = {
     "file": file.OPTIONS,
     "memory": (),
     "s3": s3.OPTIONS,
+    "swift": swift.OPTIONS,
 }
 
 STORAGE = Option(
     "storage",
     "text",
     "The driver that keeps the bytes: `local` (or `file`) for a local folder; `s3` for a bucket;"
+    " `swift` for a container of OpenStack's;"
     " `memory` forgets everything at its end and is for tests. Or the name of another package's"
     " driver.",
     default="local",

@@ -1,0 +1,251 @@
+"""How the Swift driver reaches its servers: tokens, requests tried again, errors in our words.
+
+keystoneauth1 and swiftclient are an extra: they are imported here alone, and this module by
+whoever chose `swift`.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+from keystoneauth1 import exceptions
+from keystoneauth1.identity import v2, v3
+from keystoneauth1.plugin import BaseAuthPlugin
+from keystoneauth1.session import Session
+from requests.adapters import HTTPAdapter
+from swiftclient import authv1
+from swiftclient.utils import generate_temp_url
+from urllib3.exceptions import HTTPError
+
+from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
+
+ATTEMPTS = 3  # of one request, the first among them
+_PAUSE = 0.5  # seconds before the second at most; twice that before the third
+_SHOWN = 300  # characters of an error's body
+
+_BUSY = {408, 429, 498, 499}  # 498, 499: Swift's own, for too many requests and a slow one
+
+#: What a call or a stream raises when something is wrong outside of this program.
+FAILURES = (exceptions.ClientException, HTTPError, OSError)  # requests' own are OSErrors
+
+
+class Account:
+    """One account of a Swift, seen as one container.
+
+    Each thread of the operating system has a session of its own: under gevent a
+    connection belongs to the event loop of the thread that opened it, and the
+    domain reads some layers in the threads of a pool.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.container = str(options["swift_container"])
+        self._options = options
+        self._region = options["swift_region_name"] or None
+        self._sessions: dict[int, Session] = {}
+        _plugin(options)  # wrong options are told at once
+
+    def request(
+        self,
+        method: str,
+        name: str | None,
+        *,
+        ok: tuple[int, ...] = (),
+        data: bytes | bytearray | None = None,
+        **more: Any,
+    ) -> requests.Response:
+        """One request about an object, or about the container if `name` is None; tried again.
+
+        Return an answer of 2xx or with a status in `ok`; raise a storage error for all others.
+        `more` is what requests takes.
+        """
+        key = self.container if name is None else name
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS
+            try:
+                answer = self._send(method, name, data=data, **more)
+            except FAILURES as error:
+                if last or not _may_pass(error):
+                    raise storage_error(error, key) from error
+            else:
+                if answer.ok or answer.status_code in ok:
+                    return answer
+                if last or not _is_busy(answer.status_code):
+                    raise self._refusal(method, name, answer)
+                answer.close()
+            time.sleep(random.uniform(0.1, 1) * _PAUSE * 2 ** (attempt - 1))
+        raise AssertionError("unreachable")
+
+    def temporary_url(self, name: str, key: str, digest: str, seconds: int) -> str:
+        """A URL that gives the object to whoever has it."""
+        account = urlsplit(self._endpoint("public"))
+        path = f"{account.path.rstrip('/')}/{self.container}/{name}"
+        signed = str(generate_temp_url(path, seconds, key, "GET", digest=digest))
+        return f"{account.scheme}://{account.netloc}{quote(path)}{signed[len(path) :]}"
+
+    def public_url(self, name: str) -> str:
+        """Where the object is for everybody, if everybody may read it."""
+        return _join(self._endpoint("public"), self.container, name)
+
+    def is_public(self) -> bool:
+        """Whether everybody may read the container's objects."""
+        readers = self.request("HEAD", None).headers.get("X-Container-Read", "")
+        return ".r:*" in readers.replace(" ", "").split(",")
+
+    def _send(self, method: str, name: str | None, **more: Any) -> requests.Response:
+        url = _join(self._endpoint(self._options["swift_endpoint_type"]), self.container, name)
+        answer = self._session().request(url, method, raise_exc=False, log=False, **more)
+        assert isinstance(answer, requests.Response)
+        return answer
+
+    def _endpoint(self, interface: str) -> str:
+        session = self._session()
+        try:
+            found = session.get_endpoint(
+                service_type="object-store",
+                interface=interface,
+                region_name=self._region,
+                skip_discovery=True,
+            )
+        except FAILURES as error:
+            raise storage_error(error, "authentication") from error
+        if not found:
+            region = f" in the region {self._region} (swift_region_name)" if self._region else ""
+            raise Refused(f"the catalog has no {interface} object-store{region}")
+        return str(found)
+
+    def _session(self) -> Session:
+        thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
+        session = self._sessions.get(thread)
+        if session is None:
+            session = self._sessions[thread] = self._new_session()
+        return session
+
+    def _new_session(self) -> Session:
+        transport = requests.Session()
+        for scheme in ("http://", "https://"):
+            transport.mount(scheme, _Adapter(self._options["swift_read_timeout"]))
+        transport.headers["Accept-Encoding"] = "identity"  # the bytes as they are stored
+        return Session(
+            auth=_plugin(self._options),
+            session=transport,
+            verify=self._options["swift_cacert"] or True,
+            user_agent="v1registry",
+        )
+
+    def _refusal(self, method: str, name: str | None, answer: requests.Response) -> StorageError:
+        missing = answer.status_code == 404
+        if missing and (name is None or method == "PUT"):
+            return Refused(
+                f"{self.container}: swift_container names a container that does not exist"
+            )
+        reading = method in ("GET", "HEAD", "DELETE")
+        return _refusal(name or self.container, answer, reading=reading)
+
+
+class _Adapter(HTTPAdapter):
+    """Connections that wait no longer than they should, for Keystone as for Swift."""
+
+    def __init__(self, read_timeout: float) -> None:
+        super().__init__(pool_maxsize=CONNECTIONS)
+        self._timeout = (CONNECT_SECONDS, read_timeout)
+
+    def send(self, request: Any, **more: Any) -> requests.Response:  # type: ignore[override]
+        return super().send(request, **{**more, "timeout": self._timeout})
+
+
+def storage_error(error: BaseException, key: str) -> StorageError:
+    """The one place where an error of the libraries becomes one of ours."""
+    text = f"{key}: {error}"
+    if isinstance(error, exceptions.Unauthorized):
+        return Refused(f"{text} (swift_user or swift_password is wrong)")
+    if isinstance(error, exceptions.HttpError) and not _is_busy(error.http_status):
+        return Refused(f"{text} (from swift_authurl)")
+    if isinstance(error, exceptions.ConnectionError | exceptions.HttpError):
+        return Unavailable(text)
+    if isinstance(error, exceptions.ClientException):
+        return Refused(text)  # the catalog, or the answer of what is no Keystone
+    return Unavailable(text)
+
+
+def _refusal(key: str, answer: requests.Response, *, reading: bool) -> StorageError:
+    """What a status of Swift's means."""
+    status = answer.status_code
+    text = f"{key}: {status} {answer.reason or ''}"
+    if not reading and answer.text:
+        text += f": {' '.join(answer.text.split())[:_SHOWN]}"
+    answer.close()
+    if status == 404:
+        return NotFound(text)
+    if status in (413, 507):
+        return Full(text)
+    if status == 409 or status == 422 or _is_busy(status):
+        return Unavailable(text)  # 409: another's write is newer; 422: damaged on its way
+    if status in (401, 403):
+        return Refused(f"{text} (swift_user may not do this here)")
+    return Refused(text)
+
+
+def _is_busy(status: int) -> bool:
+    return status in _BUSY or (status >= 500 and status not in (501, 507))
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether trying again makes sense: not after waiting in vain, since our client waits, too."""
+    if isinstance(error, exceptions.SSLError | exceptions.HttpError):
+        return False
+    if isinstance(error.__context__, requests.exceptions.ReadTimeout):
+        return False
+    return isinstance(error, exceptions.ConnectionError)
+
+
+def _join(endpoint: str, container: str, name: str | None) -> str:
+    url = f"{endpoint.rstrip('/')}/{quote(container, safe='')}"
+    return url if name is None else f"{url}/{quote(name)}"
+
+
+def auth_version(options: Mapping[str, Any]) -> int:
+    """1, 2 or 3: as configured, else as the URL says."""
+    if options["swift_auth_version"]:
+        return int(options["swift_auth_version"])
+    path = urlsplit(options["swift_authurl"]).path.rstrip("/")
+    if "/auth" in path or path.endswith(("/v1", "/v1.0")):
+        return 1
+    return 2 if path.endswith(("/v2", "/v2.0")) else 3
+
+
+def _plugin(options: Mapping[str, Any]) -> BaseAuthPlugin:
+    """What gets tokens, and new ones when they expire."""
+    version, url = auth_version(options), str(options["swift_authurl"])
+    user, password = options["swift_user"], options["swift_password"]
+    tenant = options["swift_tenant_name"] or None
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise Refused("swift_authurl: must be a URL that begins with http:// or https://")
+    if version == 1:
+        plugin: BaseAuthPlugin = authv1.PasswordPlugin(url, user, password)
+        return plugin
+    if tenant is None:
+        raise Refused(f"swift_tenant_name: must be set with version {version} of Keystone")
+    if version == 2:
+        return v2.Password(
+            _versioned(url, "/v2.0"), username=user, password=password, tenant_name=tenant
+        )
+    return v3.Password(
+        _versioned(url, "/v3"),
+        username=user,
+        password=password,
+        user_domain_name=options["swift_user_domain"],
+        project_name=tenant,
+        project_domain_name=options["swift_project_domain"],
+    )
+
+
+def _versioned(url: str, version: str) -> str:
+    base = url.rstrip("/")
+    return base if base.endswith(version) else base + version

@@ -1,0 +1,181 @@
+"""Large objects in Swift: segments that lie aside, and a manifest that makes one object of them.
+
+An upload's segments never move. Its manifest (Swift's "static large object") is written beside them
+when all are there, and once more under the final name: that is the commit, and nothing is copied.
+Who reads by a plain GET, as 0.x does, sees one object. Below `_v1registry`:
+
+    segments/KEY/UPLOAD/00000000    the bytes
+    segments/KEY/UPLOAD/manifest    the list of them; read as one object
+    uploads/UPLOAD/KEY              there while the upload is neither committed nor abandoned
+
+What lies under the final name tells whose segments it is made of, so a commit can be repeated at
+any time. Segments that were replaced stay for an hour at least: where `create` is not atomic, two
+records may follow each other, and a node that still carries out the first must be able to put the
+second one's layer in place again (see lib/commits.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from v1registry.storage import Buffer, Stage, keys
+from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.remote import RemoteBlob, filled
+from v1registry.storage.swiftobjects import Objects
+
+_SEGMENTS = f"{keys.OURS}/segments"
+_UPLOADS = f"{keys.OURS}/uploads"
+_MOST_SEGMENTS = 1000  # of one manifest, unless a server's administrator says otherwise
+_SETTLED = 3600.0  # seconds after which nobody carries out a record any more that was replaced
+_PATIENCE = (0.3, 1.0)  # seconds between tries while servers learn of segments just written
+
+_Manifest = list[dict[str, Any]]
+
+
+class LargeObjects:
+    """The half of the driver that stages and commits; `objects` is the other one."""
+
+    def __init__(self, objects: Objects, segment_size: int) -> None:
+        self._objects = objects
+        self._segment_size = segment_size
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        upload = secrets.token_hex(8)
+        handle = f"{upload} {key}"
+        self._objects.put(_mark(key, upload), b"")
+        try:
+            segments = self._send(_folder(key, upload), pieces)
+            self._put_manifest(_manifest(key, upload), segments)
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                self.abandon(handle)
+            raise
+        return handle
+
+    def _send(self, folder: str, pieces: Iterable[Buffer]) -> _Manifest:
+        segments: _Manifest = []
+        for number, data in enumerate(filled(pieces, self._segment_size)):
+            if number == _MOST_SEGMENTS:
+                raise Refused(
+                    f"{folder}: more than {_MOST_SEGMENTS} segments: set swift_segment_size higher"
+                )
+            name = f"{folder}/{number:08}"
+            etag = self._objects.put(name, data).headers["ETag"].strip('"')
+            path = self._objects.path(name)
+            segments.append({"path": path, "etag": etag, "size_bytes": len(data)})
+        return segments
+
+    def _put_manifest(self, key: str, segments: _Manifest, upload: str = "") -> None:
+        if not segments:  # an empty manifest is refused
+            self._objects.put(key, b"", upload=upload)
+            return
+        data, query = json.dumps(segments).encode(), {"multipart-manifest": "put"}
+        for pause in (*_PATIENCE, None):
+            answer = self._objects.put(key, data, upload=upload, params=query, ok=(400,))
+            if answer.ok:
+                return
+            if pause is None:
+                raise Unavailable(f"{key}: segments are missing: {answer.text[:300]}")
+            time.sleep(pause)
+
+    def commit(self, handle: str) -> None:
+        key, upload = _split(handle)
+        found = self._objects.find(key)
+        if found and found.upload == upload:
+            # by another node, or by one that ended before it took the mark away
+            if not self._objects.remove(_mark(key, upload)):
+                raise NotFound(f"{handle}: committed before")
+            return
+        self._put_manifest(key, self._segments(key, upload), upload)
+        self._objects.remove(_mark(key, upload))
+        if found and found.upload and found.stat.modified < time.time() - _SETTLED:
+            self._remove_segments(key, found.upload)
+
+    def _segments(self, key: str, upload: str) -> _Manifest:
+        """What an upload's manifest says. Raise NotFound if there is none."""
+        data = self._objects.content(_manifest(key, upload), **{"multipart-manifest": "get"})
+        return [
+            {"path": item["name"], "etag": item["hash"], "size_bytes": item["bytes"]}
+            for item in (json.loads(data) if data else ())
+        ]
+
+    def abandon(self, handle: str) -> None:
+        key, upload = _split(handle)
+        if not self.is_staged(handle):
+            return  # committed: the segments are in use, or may yet be
+        if not self._is_in_place(key, upload):
+            self._objects.remove(_manifest(key, upload))  # first: nobody commits it any more
+            self._remove_segments(key, upload)
+        self._objects.remove(_mark(key, upload))
+
+    def open_staged(self, handle: str) -> RemoteBlob:
+        key, upload = _split(handle)
+        if not self.is_staged(handle):
+            raise NotFound(f"{handle}: committed or abandoned")
+        return self._objects.open(_manifest(key, upload))
+
+    def is_staged(self, handle: str) -> bool:
+        key, upload = _split(handle)
+        return self._objects.find(_mark(key, upload)) is not None
+
+    def stages(self) -> Iterator[Stage]:
+        for item in self._objects.items(f"{_UPLOADS}/"):
+            upload, _, key = item.key.removeprefix(f"{_UPLOADS}/").partition("/")
+            segments = self._objects.items(f"{_folder(key, upload)}/")
+            modified = max([item.modified, *(segment.modified for segment in segments)])
+            yield Stage(f"{upload} {key}", key, modified)
+
+    def delete(self, key: str) -> None:
+        """Delete what lies under the key, and the segments that it is made of."""
+        found = self._objects.find(key)
+        self._objects.remove(key)
+        if found and found.upload:
+            self._remove_segments(key, found.upload)
+
+    def clean(self, before: float) -> int:
+        """Remove segments that nothing is made of any more: replaced, or left by an upload's end."""
+        newest: dict[str, float] = {}
+        for item in self._objects.items(f"{_SEGMENTS}/"):
+            folder = item.key.rpartition("/")[0]
+            newest[folder] = max(item.modified, newest.get(folder, 0.0))
+        removed = 0
+        for folder, modified in newest.items():
+            key, _, upload = folder.removeprefix(f"{_SEGMENTS}/").rpartition("/")
+            if modified >= before or self.is_staged(f"{upload} {key}"):
+                continue
+            if not self._is_in_place(key, upload):
+                self._remove_segments(key, upload)
+                removed += 1
+        return removed
+
+    def _is_in_place(self, key: str, upload: str) -> bool:
+        found = self._objects.find(key)
+        return found is not None and found.upload == upload
+
+    def _remove_segments(self, key: str, upload: str) -> None:
+        for item in list(self._objects.items(f"{_folder(key, upload)}/")):
+            self._objects.remove(item.key)
+
+
+def _folder(key: str, upload: str) -> str:
+    return f"{_SEGMENTS}/{key}/{upload}"
+
+
+def _manifest(key: str, upload: str) -> str:
+    return f"{_folder(key, upload)}/manifest"
+
+
+def _mark(key: str, upload: str) -> str:
+    return f"{_UPLOADS}/{upload}/{key}"
+
+
+def _split(handle: str) -> tuple[str, str]:
+    upload, blank, key = handle.partition(" ")
+    if not upload or not blank or not key:
+        raise NotFound(f"{handle}: not a handle")
+    return key, upload

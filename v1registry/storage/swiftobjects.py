@@ -1,0 +1,123 @@
+"""Plain objects of one container of Swift's, below what all their names begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+import requests
+
+from v1registry.storage import Stat
+from v1registry.storage.errors import NotFound, Refused
+from v1registry.storage.remote import Answer, RemoteBlob
+from v1registry.storage.swifthttp import FAILURES, Account, storage_error
+
+_PAGE = 1000  # names in one answer
+_NEWEST = {"X-Newest": "true"}  # ask all copies: one of them may have missed a write
+_BINARY = {"Content-Type": "application/octet-stream"}
+_UPLOAD = "X-Object-Meta-Upload"  # which upload put this object in place
+
+
+class Item(NamedTuple):
+    """One line of a listing; a folder has no time."""
+
+    key: str
+    is_folder: bool
+    modified: float
+
+
+class Found(NamedTuple):
+    """What HEAD tells; `upload` is empty for what no upload of ours put there."""
+
+    stat: Stat
+    upload: str
+
+
+class Objects:
+    """Reads, writes, lists and removes objects by key."""
+
+    def __init__(self, account: Account, prefix: str) -> None:
+        self._account = account
+        self._prefix = prefix
+
+    def path(self, key: str) -> str:
+        """Container and name, as manifests give them."""
+        return f"/{self._account.container}/{self._prefix}{key}"
+
+    def call(self, method: str, key: str, **more: Any) -> requests.Response:
+        return self._account.request(method, self._prefix + key, **more)
+
+    def open(self, key: str) -> RemoteBlob:
+        return RemoteBlob(key, partial(self._fetch, key), FAILURES, storage_error)
+
+    def _fetch(self, key: str, start: int, version: str | None) -> Answer:
+        headers = {**_NEWEST, **({"Range": f"bytes={start}-"} if version else {})}
+        answer = self.call("GET", key, headers=headers, stream=True)
+        found = answer.headers.get("ETag", "")
+        # Compared here, since not every server keeps to If-Match for large objects.
+        if version and (found != version or answer.status_code != 206):
+            answer.close()
+            raise Refused(f"{key}: it is another object now, {found}")
+        return Answer(int(answer.headers["Content-Length"]), found, answer.raw)
+
+    def content(self, key: str, **query: str) -> bytes:
+        """All of a small object, in the form that the query asks for."""
+        data = self.call("GET", key, headers=_NEWEST, params=query).content
+        assert isinstance(data, bytes)
+        return data
+
+    def head(self, key: str) -> Found:
+        headers = self.call("HEAD", key, headers=_NEWEST).headers
+        stat = Stat(int(headers["Content-Length"]), float(headers["X-Timestamp"]))
+        return Found(stat, headers.get(_UPLOAD, ""))
+
+    def find(self, key: str) -> Found | None:
+        try:
+            return self.head(key)
+        except NotFound:
+            return None
+
+    def put(
+        self,
+        key: str,
+        data: bytes | bytearray,
+        *,
+        upload: str = "",
+        headers: Mapping[str, str] = _BINARY,
+        **more: Any,
+    ) -> requests.Response:
+        """`upload` is written down with the object."""
+        own = {_UPLOAD: upload} if upload else {}
+        return self.call("PUT", key, data=data, headers={**_BINARY, **headers, **own}, **more)
+
+    def remove(self, key: str) -> bool:
+        """Remove an object; tell whether it was there."""
+        return self.call("DELETE", key, ok=(404,)).status_code != 404
+
+    def items(self, start: str, **more: str) -> Iterator[Item]:
+        """What the listing has of all keys that begin so, page by page.
+
+        Markers of folders, which other programs make, are left out.
+        """
+        begin = self._prefix + start
+        query = {"format": "json", "prefix": begin, "limit": str(_PAGE), **more}
+        while True:
+            page = self._account.request("GET", None, params=query).json()
+            for line in page:
+                if "subdir" in line:
+                    yield Item(line["subdir"][len(self._prefix) : -1], True, 0.0)
+                elif line["name"] != begin and line.get("content_type") != _FOLDER:
+                    yield Item(line["name"][len(self._prefix) :], False, _time(line))
+            if len(page) < _PAGE:
+                return
+            query["marker"] = page[-1].get("subdir") or page[-1]["name"]
+
+
+_FOLDER = "application/directory"
+
+
+def _time(line: Mapping[str, Any]) -> float:
+    """Seconds since the epoch, of a listing's time, which is UTC without saying so."""
+    return datetime.fromisoformat(line["last_modified"]).replace(tzinfo=UTC).timestamp()
