@@ -6,14 +6,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from v1registry import __version__
-from v1registry.config import Config, ConfigError, load_config
+from v1registry.commandline import complain, configured, failure, warn
+from v1registry.config import Config, ConfigError
 from v1registry.config.load import PROJECT, Document, chosen_flavor, find
 from v1registry.storage.errors import StorageError
 
@@ -36,14 +37,14 @@ def show_config(file: Path | None, flavor: str | None, every: bool) -> None:
     if every:
         _check_all(file)
     elif file is not None:
-        config = _load(file, flavor)
-        _warn(config.warnings)
+        config = configured(file, flavor)
+        warn(config.warnings)
         click.echo(f"{config.file}: flavor {config.flavor} is fine")
     else:
         from v1registry.config.show import as_yaml
 
-        config = _load(None, flavor)
-        _warn(config.warnings)
+        config = configured(None, flavor)
+        warn(config.warnings)
         click.echo(as_yaml(config), nl=False)
 
 
@@ -63,14 +64,12 @@ def drivers(name: str | None) -> None:
             plugin = available.plugins.get(one)
             click.echo(f"{one:<12} {plugin.package if plugin else 'v1registry ' + __version__}")
     elif (chosen := name.lower()) not in available:
-        raise _failure(
-            click.ClickException(f"no driver {name!r}: there are {', '.join(available)}")
-        )
+        raise failure(click.ClickException(f"no driver {name!r}: there are {', '.join(available)}"))
     else:
         try:
             click.echo(table(available[chosen]), nl=False)
         except StorageError as error:
-            raise _failure(error) from None
+            raise failure(error) from None
 
 
 @main.command(
@@ -82,9 +81,9 @@ def serve(gunicorn_options: tuple[str, ...]) -> None:
 
     This process becomes gunicorn's master. The configuration is checked before.
     """
-    config = _load(None, None)
+    config = configured()
     options = [*_gunicorn_options(config), *gunicorn_options]
-    _warn(config.warnings)
+    warn(config.warnings)
     _check_store(config)
     settings_file = PROJECT / "gunicorn.conf.py"
     arguments = ["-m", "gunicorn", "-c", str(settings_file), *options, "wsgi:application"]
@@ -108,14 +107,14 @@ def clean(older_than: int | None, as_json: bool) -> None:
     """
     from v1registry.app import build
 
-    config = _load(None, None)
+    config = configured()
     if config.read_only:
-        raise _failure(click.ClickException("read_only is set: nothing is removed"))
+        raise failure(click.ClickException("read_only is set: nothing is removed"))
     age = config.uploads_life if older_than is None else older_than
     try:
         report = build(config).cleaner.clean(time.time() - age)
     except StorageError as error:
-        raise _failure(error) from None
+        raise failure(error) from None
     click.echo(json.dumps(asdict(report)) if as_json else str(report))
 
 
@@ -131,20 +130,20 @@ def facts(only: str | None, as_json: bool) -> None:
     """
     from v1registry.app import build
 
-    config = _load(None, None)
+    config = configured()
     if config.read_only:
-        raise _failure(click.ClickException("read_only is set: nothing is written"))
+        raise failure(click.ClickException("read_only is set: nothing is written"))
     done = {}
     try:
         kinds = build(config).facts
         if only is not None and only not in {kind.name for kind in kinds}:
             there = ", ".join(kind.name for kind in kinds)
-            raise _failure(click.ClickException(f"no kind {only!r} (there are: {there})"))
+            raise failure(click.ClickException(f"no kind {only!r} (there are: {there})"))
         for kind in kinds:
             if only in (None, kind.name):
                 done[kind.name] = dict(kind.build())
     except StorageError as error:
-        raise _failure(error) from None
+        raise failure(error) from None
     if as_json:
         click.echo(json.dumps(done))
     else:
@@ -175,7 +174,7 @@ def _gunicorn_options(config: Config) -> list[str]:
         settings(os.environ, config)
         return extra_options(os.environ)
     except SettingsError as error:
-        raise _failure(error) from None
+        raise failure(error) from None
 
 
 def _check_store(config: Config) -> None:
@@ -187,49 +186,27 @@ def _check_store(config: Config) -> None:
     try:
         load(config.storage, lambda function, *arguments: function(*arguments)).prepare()
     except StorageError as error:
-        raise _failure(error) from None
-
-
-def _load(file: Path | None, flavor: str | None) -> Config:
-    try:
-        return load_config(file, os.environ, flavor)
-    except ConfigError as error:
-        raise _failure(error) from None
+        raise failure(error) from None
 
 
 def _check_all(file: Path | None) -> None:
     try:
         document = Document(file or find(os.environ))
     except ConfigError as error:
-        raise _failure(error) from None
+        raise failure(error) from None
     failed = False
     for flavor in document.flavors:
         try:
             config = document.config(flavor, os.environ)
         except ConfigError as error:
             failed = True
-            _complain(error)
+            complain(error)
             continue
-        _warn(config.warnings)
+        warn(config.warnings)
         chosen = " (chosen)" if flavor == chosen_flavor(os.environ) else ""
         click.echo(f"{document.file}: flavor {flavor} is fine{chosen}")
     if failed:
         raise click.exceptions.Exit(1)
-
-
-def _failure(error: Exception) -> click.exceptions.Exit:
-    _complain(error)
-    return click.exceptions.Exit(1)
-
-
-def _complain(error: Exception) -> None:
-    for line in str(error).splitlines():
-        click.echo(f"v1registry: {line}", err=True)
-
-
-def _warn(warnings: Iterable[str]) -> None:
-    for text in warnings:
-        click.echo(f"v1registry: warning: {text}", err=True)
 
 
 if __name__ == "__main__":
