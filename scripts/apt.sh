@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # nginx and mkfs.xfs lie there
+for folder in /usr/lib/postgresql/*/bin; do PATH="$PATH:$folder"; done
 
 can_install() { [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && command -v apt-get >/dev/null; }
 

@@ -11,6 +11,7 @@ tools=(
     nginx:nginx-light  # in front of us: X-Accel-Redirect, TLS, chunked bodies
     redis-server:redis-server  # the cache that nodes share
     redis-cli:redis-tools
+    initdb:postgresql  # the index of many nodes
     node:nodejs        # the npm client that people use
     npm:npm
     openssl:openssl    # certificates for the TLS tests

@@ -15,6 +15,7 @@ from tests.server import Server
 
 if TYPE_CHECKING:
     from tests.backends.ceph import Ceph
+    from tests.backends.postgres import Postgres
     from tests.backends.swift import Swift
 
 
@@ -69,4 +70,14 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
     from tests.backends.swift import Swift
 
     with Swift(tmp_path_factory.mktemp("swift")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL, one for all tests: each uses a database of its own."""
+    require("postgres")
+    from tests.backends.postgres import Postgres
+
+    with Postgres() as running:
         yield running

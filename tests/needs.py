@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -24,7 +25,13 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 NPM_CLIENT = Path(__file__).parent / "clients" / "npm" / "node_modules" / "docker-registry-client"
 SWIFT = Path(__file__).parent.parent / ".venv-servers" / "swift" / "bin" / "swift-proxy-server"
-_PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+_PATH = ":".join(
+    [
+        os.environ.get("PATH", os.defpath),
+        "/usr/local/sbin:/usr/sbin:/sbin",
+        *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))),
+    ]
+)
 
 
 def tool(name: str) -> str:
@@ -97,6 +104,17 @@ def _swift() -> str | None:
     return absent or (_xfs() if _tmpfs() else None)
 
 
+def _postgres() -> str | None:
+    absent = _command("initdb", "postgresql") or _command("psql", "postgresql")
+    if absent or os.geteuid() != 0:
+        return absent
+    try:
+        pwd.getpwnam("postgres")
+    except KeyError:
+        return "the user postgres, since root may not run it (Debian: postgresql)"
+    return None
+
+
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "nginx": lambda: _command("nginx", "nginx-light"),
     "openssl": lambda: _command("openssl", "openssl"),
@@ -106,6 +124,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "npm-client": _npm_client,
     "ceph": _ceph,
     "swift": _swift,
+    "postgres": _postgres,
     "tmpfs": _tmpfs,
     "xfs": _xfs,
     "root": lambda: None if os.geteuid() == 0 else "root",

@@ -17,17 +17,19 @@ ALLOWED = {
     "lib": {"storage"},
     "config": {"storage"},  # only to find drivers of other packages
     "cache": {"lib", "config"},
+    "index": {"lib"},
     "edge": {"lib", "storage", "config"},
     "api": {"lib", "storage", "config", "edge"},
-    "": {"lib", "storage", "config", "cache", "edge", "api", ""},  # app, cli
+    "": {"lib", "storage", "config", "cache", "index", "edge", "api", ""},  # app, cli
 }
 FOREIGN = {
-    "storage": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis"},
-    "lib": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis"},
-    "config": {"flask", "werkzeug", "gevent", "gunicorn", "click", "redis"},
-    "cache": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click"},
-    "edge": {"redis"},
-    "api": {"gevent", "gunicorn", "yaml", "click", "redis"},
+    "storage": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy"},
+    "lib": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy"},
+    "config": {"flask", "werkzeug", "gevent", "gunicorn", "click", "redis", "sqlalchemy"},
+    "cache": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "sqlalchemy"},
+    "index": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis"},
+    "edge": {"redis", "sqlalchemy"},
+    "api": {"gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy"},
 }
 
 

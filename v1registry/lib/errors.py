@@ -61,6 +61,22 @@ REPOSITORY_NAME_INVALID: Text = (400, "Invalid repository name")
 TAG_NOT_FOUND: Text = (404, "Tag not found")
 TAG_NAME_INVALID: Text = (400, r"Invalid tag name (must match ^[\w][\w.-]{0,127}$)")
 
+# Engines up to 1.10 register with every login, and match this text to go on to log in.
+ACCOUNT_EXISTS: Text = (400, "Username or email already exists")
+ACCOUNT_NAME_INVALID: Text = (
+    400,
+    "A user name has 2 to 64 of a-z, 0-9, point, dash and underscore, and begins with a letter"
+    " or digit",
+)
+ACCOUNT_DISABLED: Text = (403, "The account is not active")
+EMAIL_INVALID: Text = (400, "The e-mail address is not valid")
+EMAIL_EXISTS: Text = ACCOUNT_EXISTS
+INVITATION_WRONG: Text = (403, "Registration needs a valid invitation")
+LOGIN_WRONG: Text = (401, "Wrong user name or password")
+NAMESPACE_EXISTS: Text = (400, "The namespace of this name is in use already")
+NAMESPACE_NAME_INVALID: Text = (400, "Invalid namespace name")
+INDEX_UNAVAILABLE: Text = (503, "The index does not answer, retry later")
+
 BODY_TOO_LARGE: Text = (413, "The request's body is larger than this registry allows")
 BODY_CUT: Text = (400, "The request's body ended too early")
 STORE_FULL: Text = (507, "The store is full")

@@ -47,12 +47,12 @@ class ImageLists:
         The first list is kept as it came; later all are folded by id to
         `{"id", "checksum"?}`, an entry with a checksum winning, as 0.x does.
         """
-        new = _parse(data)
+        new = parse(data)
         stored = self._stored(repository)
-        known = {item["id"]: item for item in _fold(stored or [])}
+        known = {item["id"]: item for item in fold(stored or [])}
         entries = {
             f"{repository.folder}/{keys.index_entry(item['id'])}": documents.dump(item)
-            for item in _fold(new)
+            for item in fold(new)
             if not _holds(known, item)
         }
         self._storage.put_all(entries)
@@ -63,11 +63,11 @@ class ImageLists:
     ) -> None:
         for _ in range(_ROUNDS):
             beside = self._entries_beside(repository, [*(stored or []), *new])
-            wanted = [*new, *beside] if stored is None else _fold([*new, *stored, *beside])
+            wanted = [*new, *beside] if stored is None else fold([*new, *stored, *beside])
             if wanted != stored:
                 self._storage.put(f"{repository.folder}/_index_images", documents.dump(wanted))
             stored = self._stored(repository) or []
-            present = {item["id"]: item for item in _fold(stored)}
+            present = {item["id"]: item for item in fold(stored)}
             if all(_holds(present, item) for item in wanted) and not self._entries_beside(
                 repository, stored
             ):
@@ -102,7 +102,7 @@ class ImageLists:
         return sorted(found, key=lambda item: str(item["id"]))
 
 
-def _parse(data: bytes) -> list[Item]:
+def parse(data: bytes) -> list[Item]:
     value = documents.parse(data, errors.INDEX_JSON_INVALID)
     if not isinstance(value, list):
         raise Failure(*errors.DATA_INVALID)
@@ -112,7 +112,7 @@ def _parse(data: bytes) -> list[Item]:
     return value
 
 
-def _fold(items: list[Item]) -> list[Item]:
+def fold(items: list[Item]) -> list[Item]:
     folded: dict[str, Item] = {}
     for item in items:
         if "checksum" in folded.get(item["id"], {}):

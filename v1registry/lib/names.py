@@ -17,6 +17,7 @@ _IMAGE_ID = re.compile(r"[a-f0-9]{64}|[a-f0-9]{16}")
 _NAMESPACE = re.compile(r"[a-z0-9._-]{1,255}")
 _REPOSITORY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 NAME_LIMIT = 255  # of a whole repository name, and of a file name on most systems
@@ -78,6 +79,29 @@ class RepositoryName(NamedTuple):
         """All folders to look in, the one we write to first."""
         older = keys.repository_before_081(self.namespace, self.name)
         return (self.folder,) if older == self.folder else (self.folder, older)
+
+
+def check_namespace(name: str) -> None:
+    """Raise Failure 400 for what no repository can lie under."""
+    if not _NAMESPACE.fullmatch(name) or name in (".", ".."):
+        raise Failure(*errors.NAMESPACE_NAME_INVALID)
+
+
+class AccountName(str):
+    """Who may log in to an index; at the same time the namespace of that person."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> AccountName:
+        """Raise Failure 400 for what is no name of an account."""
+        if cls.is_valid(text):
+            return cls(text)
+        raise Failure(*errors.ACCOUNT_NAME_INVALID)
+
+    @classmethod
+    def is_valid(cls, text: object) -> bool:
+        return isinstance(text, str) and _ACCOUNT.fullmatch(text) is not None
 
 
 class Tag(str):

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from v1registry.storage import Storage, keys
 
 _LIFE = 10.0  # seconds that the names are kept: a new repository is found after this at the latest
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One result. Where nobody keeps stars and flags, they are None."""
+
+    name: str
+    description: str = ""
+    stars: int | None = None
+    is_official: bool | None = None
+    is_automated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Results, and how many there are on all pages."""
+
+    results: Sequence[Found]
+    total: int
 
 
 class Search:

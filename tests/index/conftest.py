@@ -1,0 +1,88 @@
+"""The index's parts on each database: a test that takes `database` runs on both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backends.postgres import Postgres
+from v1registry.index import schema
+from v1registry.index.accounts import Accounts
+from v1registry.index.database import Database
+from v1registry.index.namespaces import Namespaces
+from v1registry.index.repositories import Repositories
+from v1registry.lib import passwords
+
+PASSWORD = "secret-1"
+
+
+def here(function: Callable[..., Any], *arguments: Any) -> Any:
+    """In place of a thread pool."""
+    return function(*arguments)
+
+
+def without_end(_seconds: float, function: Callable[[], Any]) -> Any:
+    """In place of a deadline: these tests have one."""
+    return function()
+
+
+def open_database(url: str, **more: Any) -> Database:
+    return Database(url, here, without_end, **more)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with nothing in it."""
+    if kind == "sqlite":
+        return f"sqlite:///{tmp_path}/index.db"
+    return str(request.getfixturevalue("postgres").database())
+
+
+@pytest.fixture(scope="session")
+def shared_url(postgres: Postgres) -> str:
+    """A database for many tests: making one takes a second."""
+    return postgres.database()
+
+
+@pytest.fixture
+def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """The schema, and no rows."""
+    if kind == "sqlite":
+        opened = open_database(f"sqlite:///{tmp_path}/index.db")
+    else:
+        opened = open_database(request.getfixturevalue("shared_url"))
+        tables = ", ".join(table.name for table in schema.metadata.sorted_tables)
+        empty = f"TRUNCATE {tables} RESTART IDENTITY CASCADE"
+        opened.write(lambda connection: connection.exec_driver_sql(empty))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that cost little: what bcrypt is worth is tested elsewhere."""
+    expensive = passwords.hash
+    monkeypatch.setattr(passwords, "hash", lambda password: expensive(password, 4))
+
+
+@pytest.fixture
+def accounts(database: Database, cheap: None) -> Accounts:
+    return Accounts(database, here)
+
+
+@pytest.fixture
+def namespaces(database: Database) -> Namespaces:
+    return Namespaces(database)
+
+
+@pytest.fixture
+def repositories(database: Database) -> Repositories:
+    return Repositories(database, private=False)

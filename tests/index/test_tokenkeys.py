@@ -1,0 +1,105 @@
+"""The keys of an index: made once, shared by nodes, changed without a break."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.index.conftest import open_database
+from v1registry.index.database import Database
+from v1registry.index.tokenkeys import LIFE, TokenKeys
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+from v1registry.lib.tokens import TokenError, Verifier, parse_public
+
+APP = RepositoryName("team", "app")
+
+
+class Clock:
+    """Seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_first_key_is_made_when_it_is_wanted(database: Database) -> None:
+    keys = TokenKeys(database)
+    assert keys.all() == []
+    token = keys.verify(keys.issue(APP, "write", "alice", 60))
+    assert (token.repository, token.access, token.user) == ("team/app", "write", "alice")
+    assert abs(token.expires - time.time() - 60) < 30
+    [key] = keys.all()
+    assert key.is_signing
+
+
+def test_many_nodes_make_one(database: Database) -> None:
+    nodes = [TokenKeys(database) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        issued = list(pool.map(lambda node: node.issue(APP, "read", None, 60), nodes))
+    assert len(TokenKeys(database).all()) == 1
+    for node in nodes:
+        for text in issued:
+            assert node.verify(text).repository == "team/app"
+
+
+def test_keys_outlive_the_process(url: str) -> None:
+    first = open_database(url)
+    text = TokenKeys(first).issue(APP, "read", None, 60)
+    first.close()
+    second = open_database(url)
+    assert TokenKeys(second).verify(text).access == "read"
+    second.close()
+
+
+def test_a_new_key(database: Database) -> None:
+    clock = Clock()
+    one, other = TokenKeys(database, clock), TokenKeys(database, clock)
+    old = one.issue(APP, "read", None, 60)
+    assert other.verify(old)
+    new_key = one.rotate()
+    new = one.issue(APP, "read", None, 60)
+    assert f"kid={new_key.id}" in new
+    clock.now += 2
+    assert other.verify(new)  # looked for when it was met
+    assert other.verify(old)
+    [signing, before] = other.all()
+    assert (signing, before.is_signing) == (new_key, False)
+    with pytest.raises(Failure, match="signs: rotate first"):
+        one.remove(new_key.id)
+    with pytest.raises(Failure, match="There is no key"):
+        one.remove("0" * 16)
+    one.remove(before.id)
+    assert one.verify(new)
+    with pytest.raises(TokenError):
+        one.verify(old)
+    clock.now += LIFE + 1
+    with pytest.raises(TokenError):
+        other.verify(old)
+
+
+def test_wrong_tokens_do_not_make_it_read_all_the_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    keys = TokenKeys(database, clock)
+    keys.issue(APP, "read", None, 60)
+    reads = []
+    load = keys._load
+    monkeypatch.setattr(keys, "_load", lambda: (reads.append(1), load())[1])
+    for _ in range(100):
+        with pytest.raises(TokenError):
+            keys.verify("signature=A,kid=b")
+        clock.now += 0.05
+    assert len(reads) < 10
+
+
+def test_the_public_part_is_what_a_registry_needs(database: Database) -> None:
+    keys = TokenKeys(database)
+    text = keys.issue(APP, "read", None, 60)
+    public = {key.id: parse_public(key.public) for key in keys.all()}
+    assert Verifier(public).verify(text, time.time()).repository == "team/app"

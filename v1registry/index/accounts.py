@@ -1,0 +1,241 @@
+"""Accounts: people, who have a password and a namespace of their own, and robots, who have neither.
+
+Robots log in with secrets, which people may have beside their password, too: long random texts, so
+that a plain digest of each is enough and logging in with one costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets as random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from v1registry.index.database import Database
+from v1registry.index.rows import insert_new, now
+from v1registry.index.schema import accounts, namespaces, secrets
+from v1registry.lib import errors, passwords
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import AccountName
+
+SECRET = "v1r_"  # begins every secret
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account, without what is secret."""
+
+    id: int
+    name: str
+    email: str | None
+    is_robot: bool
+    is_admin: bool
+    is_disabled: bool
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret without itself."""
+
+    id: int
+    account: str
+    label: str
+    created: int
+    expires: int | None
+
+
+class Accounts:
+    """Keeps accounts. `offload(function, *args)` runs what computes for long: password hashes."""
+
+    def __init__(self, database: Database, offload: Callable[..., Any]) -> None:
+        self._database = database
+        self._offload = offload
+
+    # -- who is it ------------------------------------------------------------
+
+    def authenticate(self, name: str, password: str) -> Account:
+        """The account that this is. Raise Failure 401 for a wrong pair, 403 if it is disabled."""
+        row = self._database.read(lambda connection: _row(connection, name))
+        if row is None or not self._is_secret(row.id, password):
+            hashed = None if row is None else row.password
+            if not self._offload(passwords.verify, password, hashed) or row is None:
+                raise Failure(*errors.LOGIN_WRONG)
+        if row.is_disabled:
+            raise Failure(*errors.ACCOUNT_DISABLED)
+        return _account(row)
+
+    def find(self, name: str) -> Account | None:
+        row = self._database.read(lambda connection: _row(connection, name))
+        return None if row is None else _account(row)
+
+    def get(self, name: str) -> Account:
+        """Raise Failure 404 if there is no such account."""
+        account = self.find(name)
+        if account is None:
+            raise Failure(404, f"There is no account {name}")
+        return account
+
+    def all(self, after: str = "", most: int = 1000) -> list[Account]:
+        """Accounts by name, at most so many, those that come behind `after`."""
+        query = sa.select(accounts).where(accounts.c.name > after).order_by(accounts.c.name)
+        rows = self._database.read(lambda c: c.execute(query.limit(most)).all())
+        return [_account(row) for row in rows]
+
+    # -- changes ----------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        password: str | None,
+        *,
+        email: str | None = None,
+        is_admin: bool = False,
+        adopt: bool = False,
+    ) -> None:
+        """Make an account; a robot, if without a password.
+
+        The namespace of a person's name becomes that person's. Raise Failure 400 if it is there
+        already, unless `adopt`; or if name or e-mail address are taken.
+        """
+        AccountName.parse(name)
+        check_email(email)
+        if password is not None:
+            passwords.check_new(password)
+        hashed = None if password is None else self._offload(passwords.hash, password)
+        values = {
+            "name": name,
+            "email": email,
+            "password": hashed,
+            "is_robot": password is None,
+            "is_admin": is_admin,
+            "created": now(),
+        }
+        self._database.write(lambda connection: create(connection, values, adopt=adopt))
+
+    def set_password(self, name: str, password: str) -> None:
+        """Raise Failure 404 for no such account, 400 for a robot or a password we don't take."""
+        if self.get(name).is_robot:
+            raise Failure(400, f"{name} is a robot: give it a secret instead")
+        passwords.check_new(password)
+        self._update(name, password=self._offload(passwords.hash, password))
+
+    def set_email(self, name: str, email: str | None) -> None:
+        """Raise Failure 400 if another account has it."""
+        check_email(email)
+
+        def work(connection: sa.Connection) -> None:
+            _email_is_free(connection, email, but=name)
+            connection.execute(accounts.update().where(accounts.c.name == name).values(email=email))
+
+        self._database.write(work)
+
+    def set_disabled(self, name: str, disabled: bool) -> None:
+        """A disabled account can do nothing; what it has stays. Raise Failure 404."""
+        self._update(name, is_disabled=disabled)
+
+    def set_admin(self, name: str, admin: bool) -> None:
+        """Whether the account may do everything everywhere. Raise Failure 404."""
+        self._update(name, is_admin=admin)
+
+    def _update(self, name: str, **values: Any) -> None:
+        statement = accounts.update().where(accounts.c.name == name).values(values)
+        changed = self._database.write(lambda c: c.execute(statement).rowcount)
+        if not changed:
+            raise Failure(404, f"There is no account {name}")
+
+    # -- secrets ------------------------------------------------------------------
+
+    def issue_secret(self, name: str, label: str = "", life: int | None = None) -> str:
+        """A new secret for the account, to be shown once; `life` in seconds, None: for ever."""
+        secret = SECRET + random.token_urlsafe(32)
+        values = {
+            "account_id": self.get(name).id,
+            "digest": digest(secret),
+            "label": label,
+            "created": now(),
+            "expires": None if life is None else now() + life,
+        }
+        self._database.write(lambda c: c.execute(secrets.insert().values(values)))
+        return secret
+
+    def secrets(self, name: str | None = None) -> list[Secret]:
+        """The secrets of one account, or of all. Raise Failure 404."""
+        query = (
+            sa.select(secrets, accounts.c.name.label("account"))
+            .join(accounts)
+            .order_by(accounts.c.name, secrets.c.id)
+        )
+        if name is not None:
+            query = query.where(secrets.c.account_id == self.get(name).id)
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        return [Secret(r.id, r.account, r.label, r.created, r.expires) for r in rows]
+
+    def revoke_secret(self, secret_id: int) -> None:
+        """Raise Failure 404."""
+        statement = secrets.delete().where(secrets.c.id == secret_id)
+        if not self._database.write(lambda c: c.execute(statement).rowcount):
+            raise Failure(404, f"There is no secret {secret_id}")
+
+    def _is_secret(self, account_id: int, secret: str) -> bool:
+        if not secret.startswith(SECRET):
+            return False
+        query = sa.select(secrets.c.expires).where(
+            secrets.c.digest == digest(secret), secrets.c.account_id == account_id
+        )
+        row = self._database.read(lambda connection: connection.execute(query).first())
+        return row is not None and (row.expires is None or row.expires > now())
+
+
+def create(connection: sa.Connection, values: dict[str, Any], *, adopt: bool = False) -> None:
+    """Insert an account, and the namespace of a person. Raise Failure 400 if something is taken."""
+    _email_is_free(connection, values["email"])
+    account_id = insert_new(connection, accounts, values)
+    if account_id is None:
+        raise Failure(*errors.ACCOUNT_EXISTS)
+    if values["is_robot"]:
+        return
+    own = {"name": values["name"], "account_id": account_id, "created": values["created"]}
+    if insert_new(connection, namespaces, own) is not None:
+        return
+    if not adopt:
+        raise Failure(*errors.NAMESPACE_EXISTS)
+    connection.execute(
+        namespaces.update().where(namespaces.c.name == values["name"]).values(account_id=account_id)
+    )
+
+
+def check_email(email: str | None) -> None:
+    """Raise Failure 400 unless it looks like one, or is None."""
+    if email is None:
+        return
+    user, at, host = email.rpartition("@")
+    if not (user and at and host) or len(email) > 254 or not email.isprintable() or " " in email:
+        raise Failure(*errors.EMAIL_INVALID)
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _email_is_free(connection: sa.Connection, email: str | None, but: str = "") -> None:
+    if email is None:
+        return
+    query = sa.select(accounts.c.id).where(accounts.c.email == email, accounts.c.name != but)
+    if connection.execute(query).first() is not None:
+        raise Failure(*errors.EMAIL_EXISTS)
+
+
+def _row(connection: sa.Connection, name: str) -> Any:
+    if not AccountName.is_valid(name):
+        return None
+    return connection.execute(sa.select(accounts).where(accounts.c.name == name)).first()
+
+
+def _account(row: Any) -> Account:
+    return Account(
+        row.id, row.name, row.email, row.is_robot, row.is_admin, row.is_disabled, row.created
+    )

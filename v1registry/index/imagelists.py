@@ -1,0 +1,131 @@
+"""Image lists of an index that has no store of its own (protocol-v1.md section 2.1).
+
+A list is what a client says. It gives nobody a right to an image that was listed elsewhere before:
+such an entry counts only if who sent it may pull one of the repositories where it counts already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from v1registry.index.database import Database
+from v1registry.index.repositories import visible
+from v1registry.index.rows import insert
+from v1registry.index.schema import images, repositories
+from v1registry.lib import errors, imagelist
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import ImageId, RepositoryName
+
+_AT_ONCE = 500  # ids in one statement
+_CHECKSUM = 255  # characters; nobody looks at it
+
+
+class SqlImageLists:
+    """Keeps image lists in the database; the repositories must be known there."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, repository: RepositoryName) -> list[imagelist.Item]:
+        """The list by id. Raise Failure 404 if there is none."""
+
+        def work(connection: sa.Connection) -> list[imagelist.Item]:
+            repository_id = _id(connection, repository)
+            query = sa.select(images).where(images.c.repository_id == repository_id)
+            return [_item(row) for row in connection.execute(query.order_by(images.c.image))]
+
+        return self._database.read(work)
+
+    def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
+        """Merge the list that `user` sent. Raise Failure 400 for a list of odd shape, or 404."""
+        items = imagelist.fold(imagelist.parse(data))
+
+        def work(connection: sa.Connection) -> None:
+            repository_id = _id(connection, repository)
+            for start in range(0, len(items), _AT_ONCE):
+                _merge(connection, repository_id, items[start : start + _AT_ONCE], user)
+
+        self._database.write(work)
+
+    def may_read(self, image_id: ImageId, repository: RepositoryName, user: str | None) -> bool:
+        """Whether the image counts in this repository, or in another that `user` may pull."""
+
+        def work(connection: sa.Connection) -> bool:
+            query = (
+                sa.select(images.c.image)
+                .join(repositories)
+                .where(
+                    images.c.image == image_id,
+                    images.c.is_granted == sa.true(),
+                    sa.or_(repositories.c.name == str(repository), visible(connection, user)),
+                )
+            )
+            return connection.execute(query.limit(1)).first() is not None
+
+        return self._database.read(work)
+
+
+def _merge(
+    connection: sa.Connection,
+    repository_id: int,
+    items: list[imagelist.Item],
+    user: str | None,
+) -> None:
+    elsewhere, readable = _listed(connection, [item["id"] for item in items], repository_id, user)
+    rows = [
+        {
+            "repository_id": repository_id,
+            "image": item["id"],
+            "checksum": _checksum(item),
+            "is_granted": item["id"] in readable or item["id"] not in elsewhere,
+        }
+        for item in items
+    ]
+    if not rows:
+        return
+    statement = insert(connection, images).values(rows)
+    new = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(images.primary_key),
+            set_={
+                "checksum": sa.func.coalesce(new.checksum, images.c.checksum),
+                # what counted once goes on to count
+                "is_granted": sa.or_(images.c.is_granted, new.is_granted),
+            },
+        )
+    )
+
+
+def _listed(
+    connection: sa.Connection, ids: Iterable[str], repository_id: int, user: str | None
+) -> tuple[set[str], set[str]]:
+    """Which of the ids other repositories list, and which of these count where `user` may pull."""
+    query = (
+        sa.select(images.c.image)
+        .join(repositories)
+        .where(images.c.image.in_(ids), images.c.repository_id != repository_id)
+    )
+    counting = query.where(images.c.is_granted == sa.true(), visible(connection, user))
+    return set(connection.scalars(query)), set(connection.scalars(counting))
+
+
+def _id(connection: sa.Connection, repository: RepositoryName) -> int:
+    query = sa.select(repositories.c.id).where(repositories.c.name == str(repository))
+    found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        raise Failure(*errors.IMAGES_NOT_FOUND)
+    return int(found)
+
+
+def _checksum(item: imagelist.Item) -> str | None:
+    value = item.get("checksum")
+    fits = isinstance(value, str) and value.isprintable() and 0 < len(value) <= _CHECKSUM
+    return value if fits else None
+
+
+def _item(row: Any) -> imagelist.Item:
+    return {"id": row.image} | ({"checksum": row.checksum} if row.checksum else {})

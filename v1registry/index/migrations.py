@@ -1,0 +1,72 @@
+"""The schema's versions, and the way from each to the next.
+
+Many processes start at once on an empty database, or on an old one after an upgrade: one of them
+does the steps, in one transaction, the others wait for its end. SQLite's write lock sees to that;
+PostgreSQL, where two may well create one table at once, has a lock for the purpose.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from v1registry.index import schema, textsearch
+
+_LOCK = 0x7631_7265_67  # of PostgreSQL's advisory locks, a number of our own
+
+_log = logging.getLogger(__name__)
+
+_metadata = sa.MetaData()
+_versions = sa.Table(
+    "v1registry_schema", _metadata, sa.Column("version", sa.Integer, nullable=False)
+)
+
+
+class TooNew(Exception):
+    """The database was brought to a version that this program does not know."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(
+            f"the database has version {found} of the schema, this program knows {LATEST}:"
+            " it was used by a later version of v1registry"
+        )
+
+
+def _tables(connection: sa.Connection) -> None:
+    """Version 1: everything but the means to search quickly."""
+    schema.metadata.create_all(connection, checkfirst=False)
+
+
+#: Step N makes version N of version N - 1. A step that has been released never changes.
+STEPS: tuple[Callable[[sa.Connection], None], ...] = (_tables, textsearch.create)
+LATEST = len(STEPS)
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Bring the schema to the latest version, in the write transaction that `connection` is in.
+
+    Raise TooNew if it is past that.
+    """
+    if connection.dialect.name == "postgresql":
+        if _version(connection) == LATEST:
+            return  # without queueing for the lock
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    found = _version(connection)
+    if found > LATEST:
+        raise TooNew(found)
+    if found == LATEST:
+        return
+    for step in STEPS[found:]:
+        step(connection)
+    _metadata.create_all(connection)
+    connection.execute(_versions.delete())
+    connection.execute(_versions.insert().values(version=LATEST))
+    _log.info("The index's database now has version %d of the schema (before: %d)", LATEST, found)
+
+
+def _version(connection: sa.Connection) -> int:
+    if not sa.inspect(connection).has_table(_versions.name):
+        return 0
+    return connection.execute(sa.select(_versions.c.version)).scalar_one_or_none() or 0

@@ -1,0 +1,202 @@
+"""Namespaces, who is a member of them, and what that allows.
+
+A role is given for a whole namespace or for one repository in it; the higher one counts. Everybody
+has the role `admin` in the namespace of one's own name; an organisation's has only members.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from v1registry.index.database import Database
+from v1registry.index.rows import insert, insert_new, now
+from v1registry.index.schema import accounts, grants, namespaces, repositories
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName, check_namespace
+
+PULL, PUSH, ADMIN = ROLES = ("pull", "push", "admin")  # each allows what those before it do
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """`owner` is the account whose name it bears, if it is a person's."""
+
+    name: str
+    owner: str | None
+    members: int
+    repositories: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A role that was given; `repository` is empty for the whole namespace."""
+
+    account: str
+    namespace: str
+    repository: str
+    role: str
+
+
+class Namespaces:
+    """Keeps namespaces and members."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, name: str) -> None:
+        """Make an organisation's namespace. Raise Failure 400 if the name is taken, or is none."""
+        check_namespace(name)
+        values = {"name": name, "created": now()}
+        if self._database.write(lambda c: insert_new(c, namespaces, values)) is None:
+            raise Failure(*errors.NAMESPACE_EXISTS)
+
+    def remove(self, name: str) -> None:
+        """Raise Failure 404 if there is none, 400 if it is a person's or has repositories."""
+
+        def work(connection: sa.Connection) -> None:
+            row = _get(connection, name)
+            if row.account_id is not None:
+                raise Failure(400, f"The namespace {name} belongs to the account {name}")
+            query = sa.select(repositories.c.id).where(repositories.c.namespace_id == row.id)
+            if connection.execute(query.limit(1)).first() is not None:
+                raise Failure(400, f"The namespace {name} has repositories")
+            connection.execute(namespaces.delete().where(namespaces.c.id == row.id))
+
+        self._database.write(work)
+
+    def all(self, after: str = "", most: int = 1000) -> list[Namespace]:
+        """Namespaces by name, at most so many, those that come behind `after`."""
+        members = sa.select(sa.func.count(grants.c.account_id.distinct())).where(
+            grants.c.namespace_id == namespaces.c.id
+        )
+        held = sa.select(sa.func.count()).where(repositories.c.namespace_id == namespaces.c.id)
+        query = (
+            sa.select(
+                namespaces.c.name,
+                accounts.c.name.label("owner"),
+                members.scalar_subquery().label("members"),
+                held.scalar_subquery().label("repositories"),
+            )
+            .join(accounts, accounts.c.id == namespaces.c.account_id, isouter=True)
+            .where(namespaces.c.name > after)
+            .order_by(namespaces.c.name)
+            .limit(most)
+        )
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        return [Namespace(r.name, r.owner, r.members, r.repositories) for r in rows]
+
+    def members(self, name: str) -> list[Member]:
+        """Who has a role in it, the owner left out. Raise Failure 404."""
+
+        def work(connection: sa.Connection) -> list[Member]:
+            query = (
+                sa.select(accounts.c.name, grants.c.repository, grants.c.role)
+                .join(grants, grants.c.account_id == accounts.c.id)
+                .where(grants.c.namespace_id == _get(connection, name).id)
+                .order_by(accounts.c.name, grants.c.repository)
+            )
+            rows = connection.execute(query).all()
+            return [Member(row.name, name, row.repository, row.role) for row in rows]
+
+        return self._database.read(work)
+
+    def grant(self, account: str, role: str, target: str) -> None:
+        """Give a role in a namespace, or in a repository `ns/repo`; it replaces another one there.
+
+        Raise Failure 404 if account or namespace do not exist, 400 for other roles.
+        """
+        if role not in ROLES:
+            raise Failure(400, f"A role is one of {', '.join(ROLES)}")
+        namespace, repository = _target(target)
+
+        def work(connection: sa.Connection) -> None:
+            values = {
+                "account_id": _account_id(connection, account),
+                "namespace_id": _get(connection, namespace).id,
+                "repository": repository,
+                "role": role,
+            }
+            statement = insert(connection, grants).values(values)
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=list(grants.primary_key), set_={"role": role}
+                )
+            )
+
+        self._database.write(work)
+
+    def revoke(self, account: str, target: str) -> None:
+        """Take a role away. Raise Failure 404 if there is none to take."""
+        namespace, repository = _target(target)
+
+        def work(connection: sa.Connection) -> int:
+            return connection.execute(
+                grants.delete().where(
+                    grants.c.account_id == _account_id(connection, account),
+                    grants.c.namespace_id == _get(connection, namespace).id,
+                    grants.c.repository == repository,
+                )
+            ).rowcount
+
+        if not self._database.write(work):
+            raise Failure(404, f"{account} has no role in {target}")
+
+
+def role(connection: sa.Connection, account: Any, repository: RepositoryName) -> str | None:
+    """The account's role in a repository, or None; `account` has `id` and `is_admin`."""
+    if account.is_admin:
+        return ADMIN
+    query = (
+        sa.select(namespaces.c.account_id, grants.c.role)
+        .join(
+            grants,
+            sa.and_(
+                grants.c.namespace_id == namespaces.c.id,
+                grants.c.account_id == account.id,
+                grants.c.repository.in_(["", repository.name]),
+            ),
+            isouter=True,
+        )
+        .where(namespaces.c.name == repository.namespace)
+    )
+    rows = connection.execute(query).all()
+    if any(row.account_id == account.id for row in rows):
+        return ADMIN
+    return max((row.role for row in rows if row.role), key=ROLES.index, default=None)
+
+
+def namespace_id(connection: sa.Connection, name: str) -> int:
+    """The id of a namespace; it is made, as nobody's, if it is not there."""
+    query = sa.select(namespaces.c.id).where(namespaces.c.name == name)
+    found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        insert_new(connection, namespaces, {"name": name, "created": now()})
+        found = connection.execute(query).scalar_one()
+    return int(found)
+
+
+def _target(target: str) -> tuple[str, str]:
+    namespace, slash, repository = target.partition("/")
+    if slash:
+        return RepositoryName.parse(target)
+    check_namespace(namespace)
+    return namespace, repository
+
+
+def _get(connection: sa.Connection, name: str) -> Any:
+    row = connection.execute(sa.select(namespaces).where(namespaces.c.name == name)).first()
+    if row is None:
+        raise Failure(404, f"There is no namespace {name}")
+    return row
+
+
+def _account_id(connection: sa.Connection, name: str) -> int:
+    query = sa.select(accounts.c.id).where(accounts.c.name == name)
+    found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        raise Failure(404, f"There is no account {name}")
+    return int(found)

@@ -1,0 +1,219 @@
+"""What is known about repositories beside their bytes: descriptions, flags, tags, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from v1registry.index import textsearch
+from v1registry.index.database import Database
+from v1registry.index.namespaces import namespace_id
+from v1registry.index.rows import insert_missing, insert_new, now
+from v1registry.index.schema import accounts, grants, namespaces, repositories, tags
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+
+DESCRIPTION = 255  # characters of the short one
+FULL_DESCRIPTION = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository, with its namespace in the name. Times in seconds since the epoch."""
+
+    name: str
+    description: str
+    is_private: bool
+    is_official: bool
+    is_automated: bool
+    stars: int
+    pulls: int
+    created: int
+    updated: int
+    tags: Mapping[str, str]
+
+
+_FIELDS = (
+    "name",
+    "description",
+    "is_private",
+    "is_official",
+    "is_automated",
+    "stars",
+    "pulls",
+    "created",
+    "updated",
+)
+SHOWN = [repositories.c.id, *(repositories.c[name] for name in _FIELDS)]
+
+
+class Repositories:
+    """Keeps what is known about repositories. `private` is whether new ones are so."""
+
+    def __init__(self, database: Database, *, private: bool) -> None:
+        self._database = database
+        self._private = private
+
+    def create(self, repository: RepositoryName) -> bool:
+        """Make it known, unless it is; return whether it is private."""
+
+        def work(connection: sa.Connection) -> bool:
+            add(connection, repository, {"is_private": self._private})
+            row = _get(connection, repository)
+            return bool(row.is_private)
+
+        return self._database.write(work)
+
+    def get(self, repository: RepositoryName, user: str | None) -> Repository:
+        """Raise Failure 404 for one that `user` (None: anybody) may not see."""
+
+        def work(connection: sa.Connection) -> Repository:
+            query = sa.select(*SHOWN).where(
+                repositories.c.name == str(repository), visible(connection, user)
+            )
+            found = read(connection, query)
+            if not found:
+                raise Failure(*errors.REPOSITORY_NOT_FOUND)
+            return found[0]
+
+        return self._database.read(work)
+
+    def full_description(self, repository: RepositoryName) -> str:
+        row = self._database.read(lambda connection: _get(connection, repository))
+        return str(row.full_description)
+
+    def page(self, user: str | None, after: str, most: int) -> list[Repository]:
+        """Those that `user` may see, by name, that come behind `after`; at most so many."""
+
+        def work(connection: sa.Connection) -> list[Repository]:
+            query = (
+                sa.select(*SHOWN)
+                .where(repositories.c.name > after, visible(connection, user))
+                .order_by(repositories.c.name)
+                .limit(most)
+            )
+            return read(connection, query)
+
+        return self._database.read(work)
+
+    def describe(
+        self, repository: RepositoryName, short: str | None = None, full: str | None = None
+    ) -> None:
+        """Set what is not None. Raise Failure 404, or 400 for a text that is too long."""
+        values: dict[str, Any] = {}
+        if short is not None:
+            _check(short, DESCRIPTION)
+            values["description"] = short
+            values["searched"] = textsearch.searched(str(repository), short)
+        if full is not None:
+            _check(full, FULL_DESCRIPTION)
+            values["full_description"] = full
+        self._update(repository, values)
+
+    def flag(self, repository: RepositoryName, **flags: bool) -> None:
+        """Set `is_private`, `is_official` or `is_automated`. Raise Failure 404."""
+        self._update(repository, flags)
+
+    def delete(self, repository: RepositoryName) -> None:
+        """Forget it, with its stars, comments and tags; one that is not known is no error."""
+        statement = repositories.delete().where(repositories.c.name == str(repository))
+        self._database.write(lambda connection: connection.execute(statement))
+
+    def _update(self, repository: RepositoryName, values: Mapping[str, Any]) -> None:
+        statement = repositories.update().where(repositories.c.name == str(repository))
+
+        def work(connection: sa.Connection) -> None:
+            _get(connection, repository)
+            if values:
+                connection.execute(statement.values(**values))
+
+        self._database.write(work)
+
+
+def visible(connection: sa.Connection, user: str | None) -> sa.ColumnElement[bool]:
+    """The condition that `user` may see a repository: it is public, or there is a role in it."""
+    public = repositories.c.is_private == sa.false()
+    if user is None:
+        return public
+    account = connection.execute(
+        sa.select(accounts.c.id, accounts.c.is_admin).where(
+            accounts.c.name == user, accounts.c.is_disabled == sa.false()
+        )
+    ).first()
+    if account is None:
+        return public
+    if account.is_admin:
+        return sa.true()
+    own = sa.select(namespaces.c.id).where(namespaces.c.account_id == account.id)
+    held = sa.select(grants.c.namespace_id, grants.c.repository, namespaces.c.name).join(namespaces)
+    roles = connection.execute(held.where(grants.c.account_id == account.id)).all()
+    whole = {*connection.scalars(own), *(r.namespace_id for r in roles if not r.repository)}
+    single = {f"{r.name}/{r.repository}" for r in roles if r.repository}
+    return sa.or_(public, repositories.c.namespace_id.in_(whole), repositories.c.name.in_(single))
+
+
+def read(connection: sa.Connection, query: sa.Select[Any]) -> list[Repository]:
+    """The repositories that a selection of `SHOWN` finds, with their tags."""
+    rows = connection.execute(query).all()
+    found: dict[int, dict[str, str]] = {row.id: {} for row in rows}
+    chosen = sa.select(tags).where(tags.c.repository_id.in_(found)).order_by(tags.c.name)
+    for tag in connection.execute(chosen) if rows else ():
+        found[tag.repository_id][tag.name] = tag.image
+    return [
+        Repository(**{name: getattr(row, name) for name in _FIELDS}, tags=found[row.id])
+        for row in rows
+    ]
+
+
+def add(connection: sa.Connection, repository: RepositoryName, values: Mapping[str, Any]) -> bool:
+    """Insert a repository, and its namespace, unless it is there; tell whether it was not."""
+    made = {
+        "namespace_id": namespace_id(connection, repository.namespace),
+        "name": str(repository),
+        "searched": textsearch.searched(str(repository), ""),
+        "created": now(),
+        "updated": now(),
+        **values,
+    }
+    return insert_new(connection, repositories, made) is not None
+
+
+def set_tags(connection: sa.Connection, repository_id: int, found: Mapping[str, str]) -> bool:
+    """Make the tags of a repository these; tell whether anything changed."""
+    of = tags.c.repository_id == repository_id
+    known = {row.name: row.image for row in connection.execute(sa.select(tags).where(of))}
+    gone = [name for name, image in known.items() if found.get(name) != image]
+    new = [
+        {"repository_id": repository_id, "name": name, "image": image}
+        for name, image in found.items()
+        if known.get(name) != image
+    ]
+    for part in _parts(gone):
+        connection.execute(tags.delete().where(of, tags.c.name.in_(part)))
+    for rows in _parts(new):
+        insert_missing(connection, tags, rows)
+    return bool(gone or new)
+
+
+def _parts(items: list[Any], most: int = 500) -> Iterable[list[Any]]:
+    """Databases take so many parameters at once, and no more."""
+    return (items[start : start + most] for start in range(0, len(items), most))
+
+
+def _get(connection: sa.Connection, repository: RepositoryName) -> Any:
+    query = sa.select(repositories).where(repositories.c.name == str(repository))
+    row = connection.execute(query).first()
+    if row is None:
+        raise Failure(*errors.REPOSITORY_NOT_FOUND)
+    return row
+
+
+def _check(text: str, most: int) -> None:
+    if len(text) > most:
+        raise Failure(400, f"The description is longer than {most} characters")
+    if any(character < " " and character not in "\t\r\n" for character in text):
+        raise Failure(400, "The description holds control characters")

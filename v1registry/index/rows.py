@@ -1,0 +1,38 @@
+"""What many statements need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+Values = Mapping[str, Any]
+
+
+def now() -> int:
+    """Whole seconds since the epoch."""
+    return int(time.time())
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT that knows ON CONFLICT, which is the same in both databases."""
+    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return make(table)
+
+
+def insert_new(connection: sa.Connection, table: sa.Table, values: Values) -> int | None:
+    """Insert a row, and return its id; None if one with such a key is there."""
+    statement = insert(connection, table).values(values).on_conflict_do_nothing()
+    return connection.execute(statement.returning(table.c.id)).scalar_one_or_none()
+
+
+def insert_missing(connection: sa.Connection, table: sa.Table, rows: Iterable[Values]) -> int:
+    """Insert those rows that are not there, some hundred at most; return how many they were."""
+    given = list(rows)
+    if not given:
+        return 0
+    statement = insert(connection, table).values(given).on_conflict_do_nothing()
+    return len(connection.execute(statement.returning(sa.literal(1))).all())

@@ -1,0 +1,107 @@
+"""Signing up: open to everybody, to who was invited, or to nobody."""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from v1registry.index.accounts import check_email, create, digest
+from v1registry.index.database import Database
+from v1registry.index.rows import now
+from v1registry.index.schema import accounts, invitations
+from v1registry.lib import errors, passwords
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import AccountName
+
+OPEN, INVITATION, CLOSED = MODES = ("open", "invitation", "closed")
+
+_RESERVED = frozenset({"library"})  # what every engine pulls `busybox` from
+
+
+class SignUp:
+    """`mode` is one of MODES; `is_taken` tells of a namespace that the index does not know."""
+
+    def __init__(
+        self,
+        database: Database,
+        offload: Callable[..., Any],
+        mode: str,
+        is_taken: Callable[[str], bool],
+    ) -> None:
+        self._database = database
+        self._offload = offload
+        self._mode = mode
+        self._is_taken = is_taken
+
+    def sign_up(
+        self, name: str, password: str, email: str | None, invitation: str | None = None
+    ) -> None:
+        """Make the account. Raise Failure 400 if name or e-mail address are taken, or if nobody
+        may sign up: engines then try to log in; 400 for a name or a password that we don't take,
+        403 for a wrong invitation.
+
+        An engine's login form has no field for an invitation: it may stand in that of the e-mail
+        address.
+        """
+        if self._mode == CLOSED:
+            raise Failure(*errors.ACCOUNT_EXISTS)
+        if self._exists(name):  # before anything else: it may have an old, short password
+            raise Failure(*errors.ACCOUNT_EXISTS)
+        if self._mode == INVITATION and invitation is None and "@" not in (email or ""):
+            email, invitation = None, email
+        AccountName.parse(name)
+        check_email(email)
+        passwords.check_new(password)
+        if name in _RESERVED or self._is_taken(name):
+            raise Failure(*errors.NAMESPACE_EXISTS)
+        values = {
+            "name": name,
+            "email": email,
+            "password": self._offload(passwords.hash, password),
+            "is_robot": False,
+            "is_admin": False,
+            "created": now(),
+        }
+
+        def work(connection: sa.Connection) -> None:
+            if self._mode == INVITATION:
+                invited = _use(connection, invitation or "")
+                values["email"] = values["email"] or invited
+            create(connection, values)
+
+        self._database.write(work)
+
+    def invite(self, email: str | None, life: int) -> str:
+        """A new invitation, good once and for `life` seconds, to be shown once."""
+        check_email(email)
+        code = random.token_urlsafe(18)
+        values = {"digest": digest(code), "email": email, "created": now(), "expires": now() + life}
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(invitations.delete().where(invitations.c.expires <= now()))
+            connection.execute(invitations.insert().values(values))
+
+        self._database.write(work)
+        return code
+
+    def _exists(self, name: str) -> bool:
+        query = sa.select(accounts.c.id).where(accounts.c.name == name)
+        if not AccountName.is_valid(name):
+            return False
+        return self._database.read(lambda c: c.execute(query).first()) is not None
+
+
+def _use(connection: sa.Connection, code: str) -> str | None:
+    """Take the invitation away, and return the address that it was made for."""
+    used = (
+        invitations.delete()
+        .where(invitations.c.digest == digest(code), invitations.c.expires > now())
+        .returning(invitations.c.email)
+    )
+    row = connection.execute(used).first()
+    if row is None:
+        raise Failure(*errors.INVITATION_WRONG)
+    return None if row.email is None else str(row.email)

@@ -1,0 +1,176 @@
+"""Stars and comments: what people think of repositories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from v1registry.index.database import Database
+from v1registry.index.repositories import visible
+from v1registry.index.rows import insert_missing, now
+from v1registry.index.schema import accounts, comments, repositories, stars
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+
+LONGEST = 4000  # characters of a comment
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """`created` in seconds since the epoch."""
+
+    id: int
+    account: str
+    text: str
+    created: int
+
+
+class Social:
+    """Keeps stars and comments, of accounts on repositories that they may see."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def star(self, repository: RepositoryName, user: str) -> None:
+        """Once an account; again is no error. Raise Failure 404 for what `user` may not see."""
+
+        def work(connection: sa.Connection) -> None:
+            repository_id = _visible_id(connection, repository, user)
+            row = {
+                "repository_id": repository_id,
+                "account_id": _account_id(connection, user),
+                "created": now(),
+            }
+            if insert_missing(connection, stars, [row]):
+                _count(connection, repository_id, 1)
+
+        self._database.write(work)
+
+    def unstar(self, repository: RepositoryName, user: str) -> None:
+        """Where there is no star it is no error. Raise Failure 404 likewise."""
+
+        def work(connection: sa.Connection) -> None:
+            repository_id = _visible_id(connection, repository, user)
+            gone = connection.execute(
+                stars.delete().where(
+                    stars.c.repository_id == repository_id,
+                    stars.c.account_id == _account_id(connection, user),
+                )
+            )
+            _count(connection, repository_id, -gone.rowcount)
+
+        self._database.write(work)
+
+    def is_starred(self, repository: RepositoryName, user: str) -> bool:
+        query = (
+            sa.select(stars.c.created)
+            .join(repositories, repositories.c.id == stars.c.repository_id)
+            .join(accounts, accounts.c.id == stars.c.account_id)
+            .where(repositories.c.name == str(repository), accounts.c.name == user)
+        )
+        return self._database.read(lambda c: c.execute(query).first()) is not None
+
+    def starred(self, user: str, after: str = "", most: int = 100) -> list[str]:
+        """The names of what `user` starred and may still see, behind `after`."""
+
+        def work(connection: sa.Connection) -> list[str]:
+            query = (
+                sa.select(repositories.c.name)
+                .join(stars, stars.c.repository_id == repositories.c.id)
+                .join(accounts, accounts.c.id == stars.c.account_id)
+                .where(
+                    accounts.c.name == user,
+                    repositories.c.name > after,
+                    visible(connection, user),
+                )
+                .order_by(repositories.c.name)
+                .limit(most)
+            )
+            return list(connection.scalars(query))
+
+        return self._database.read(work)
+
+    def comment(self, repository: RepositoryName, user: str, text: str) -> int:
+        """Add a comment; return its id. Raise Failure 404 likewise, 400 for an odd text."""
+        if not text.strip():
+            raise Failure(400, "The comment is empty")
+        if len(text) > LONGEST or any(c < " " and c not in "\t\r\n" for c in text):
+            raise Failure(400, f"A comment is a text of at most {LONGEST} characters")
+
+        def work(connection: sa.Connection) -> int:
+            row = {
+                "repository_id": _visible_id(connection, repository, user),
+                "account_id": _account_id(connection, user),
+                "text": text,
+                "created": now(),
+            }
+            statement = comments.insert().values(row).returning(comments.c.id)
+            return int(connection.execute(statement).scalar_one())
+
+        return self._database.write(work)
+
+    def comments(
+        self, repository: RepositoryName, user: str | None, after: int = 0, most: int = 100
+    ) -> list[Comment]:
+        """The oldest first, those with an id above `after`. Raise Failure 404 likewise."""
+
+        def work(connection: sa.Connection) -> list[Comment]:
+            query = (
+                sa.select(comments.c.id, accounts.c.name, comments.c.text, comments.c.created)
+                .join(accounts)
+                .where(
+                    comments.c.repository_id == _visible_id(connection, repository, user),
+                    comments.c.id > after,
+                )
+                .order_by(comments.c.id)
+                .limit(most)
+            )
+            return [Comment(*row) for row in connection.execute(query)]
+
+        return self._database.read(work)
+
+    def remove_comment(
+        self, repository: RepositoryName, comment_id: int, user: str, *, any_author: bool
+    ) -> None:
+        """Remove one's own, or, with `any_author`, anybody's. Raise Failure 404."""
+
+        def work(connection: sa.Connection) -> int:
+            found = (
+                comments.c.id == comment_id,
+                comments.c.repository_id == _visible_id(connection, repository, user),
+            )
+            if any_author:
+                return connection.execute(comments.delete().where(*found)).rowcount
+            own = comments.c.account_id == _account_id(connection, user)
+            return connection.execute(comments.delete().where(*found, own)).rowcount
+
+        if not self._database.write(work):
+            raise Failure(404, "Comment not found")
+
+
+def _count(connection: sa.Connection, repository_id: int, more: int) -> None:
+    """In the statement itself, so that two at once are two."""
+    if more:
+        connection.execute(
+            repositories.update()
+            .where(repositories.c.id == repository_id)
+            .values(stars=repositories.c.stars + more)
+        )
+
+
+def _visible_id(connection: sa.Connection, repository: RepositoryName, user: str | None) -> Any:
+    query = sa.select(repositories.c.id).where(
+        repositories.c.name == str(repository), visible(connection, user)
+    )
+    found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        raise Failure(*errors.REPOSITORY_NOT_FOUND)
+    return found
+
+
+def _account_id(connection: sa.Connection, name: str) -> int:
+    query = sa.select(accounts.c.id).where(accounts.c.name == name)
+    return int(connection.execute(query).scalar_one())

@@ -1,0 +1,140 @@
+"""The keys that sign tokens. They lie in the database, so that all nodes of an index share them.
+
+The first is made when it is wanted for the first time. After `rotate` the new one signs, and the
+old ones still check what they signed, until they are removed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from v1registry.index.database import Database
+from v1registry.index.rows import now
+from v1registry.index.schema import token_keys
+from v1registry.lib import tokens
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+from v1registry.lib.tokens import Issuer, Token, TokenError, Verifier
+
+LIFE = 60.0  # seconds after which a process looks for new keys at the latest
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`public` as in a configuration (`lib.tokens.public_text`)."""
+
+    id: str
+    public: str
+    created: int
+    is_signing: bool
+
+
+class TokenKeys:
+    """Issues and checks tokens; keeps the keys in memory for a while."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._clock = clock
+        self._read_at = float("-inf")
+        self._issuers: list[tuple[Issuer, Key]] = []
+
+    def issue(self, repository: RepositoryName, access: str, user: str | None, life: int) -> str:
+        """A token's text, without the leading word; `life` in seconds."""
+        expires = int(time.time()) + life
+        token = Token(str(repository), access, expires, user)
+        return self._signing().issue(token)
+
+    def verify(self, text: str) -> Token:
+        """What a token grants; raise TokenError for one that does not count."""
+        try:
+            return self._verifier().verify(text, time.time())
+        except TokenError:
+            if self._is_fresh(1.0):
+                raise
+        self._load()  # signed by a key that another node made just now, perhaps
+        return self._verifier().verify(text, time.time())
+
+    def all(self) -> list[Key]:
+        """Every key, the signing one first."""
+        self._load()
+        return [key for _, key in self._issuers]
+
+    def rotate(self) -> Key:
+        """Make a new key, which signs from now on."""
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(token_keys.update().values(is_signing=False))
+            connection.execute(token_keys.insert().values(_row(is_signing=True)))
+
+        self._database.write(work)
+        return self.all()[0]
+
+    def remove(self, key_id: str) -> None:
+        """Tokens signed with it count no more. Raise Failure 404, or 400 for the one that signs."""
+
+        def work(connection: sa.Connection) -> None:
+            this = token_keys.c.id == key_id
+            found = connection.execute(sa.select(token_keys).where(this)).first()
+            if found is None:
+                raise Failure(404, f"There is no key {key_id}")
+            if found.is_signing:
+                raise Failure(400, f"The key {key_id} signs: rotate first")
+            connection.execute(token_keys.delete().where(this))
+
+        self._database.write(work)
+        self._load()
+
+    def _signing(self) -> Issuer:
+        if not self._is_fresh(LIFE):
+            self._load()
+        if not self._issuers:
+            # where two begin at once, both keep the one that was first
+            self._database.write(_make_first)
+            self._load()
+        return self._issuers[0][0]
+
+    def _verifier(self) -> Verifier:
+        if not self._is_fresh(LIFE):
+            self._load()
+        return Verifier({issuer.key_id: issuer.public for issuer, _ in self._issuers})
+
+    def _is_fresh(self, life: float) -> bool:
+        return self._clock() < self._read_at + life
+
+    def _load(self) -> None:
+        query = sa.select(token_keys).order_by(
+            token_keys.c.is_signing.desc(), token_keys.c.created.desc(), token_keys.c.id
+        )
+        asked = self._clock()
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        self._issuers = [_loaded(row) for row in rows]
+        self._read_at = asked
+
+
+def _make_first(connection: sa.Connection) -> None:
+    """Unless there is one by now; SQLite's writers are alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("LOCK TABLE token_keys IN EXCLUSIVE MODE")
+    if connection.execute(sa.select(token_keys.c.id)).first() is None:
+        connection.execute(token_keys.insert().values(_row(is_signing=True)))
+
+
+def _row(*, is_signing: bool) -> dict[str, Any]:
+    private = tokens.new_key()
+    return {
+        "id": Issuer(private).key_id,
+        "private": private.hex(),
+        "created": now(),
+        "is_signing": is_signing,
+    }
+
+
+def _loaded(row: Any) -> tuple[Issuer, Key]:
+    issuer = Issuer(bytes.fromhex(row.private))
+    public = tokens.public_text(issuer.public)
+    return issuer, Key(issuer.key_id, public, row.created, row.is_signing)
