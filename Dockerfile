@@ -11,7 +11,7 @@ FROM ${BASE} AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates \
     && rm -rf /var/lib/apt/lists/*
-# For a store in S3: --build-arg REQUIREMENTS=requirements-s3.txt, in Swift: requirements-swift.txt
+# For a store in S3: --build-arg REQUIREMENTS=requirements-s3.txt; other drivers likewise
 ARG REQUIREMENTS=requirements.txt
 COPY requirements*.txt /build/
 # Byte code is made here: at run time the user may not write beside the code.

@@ -32,9 +32,10 @@ $(DEV): $(wildcard requirements*.txt) scripts/venv.sh
 EXTRAS := $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis) \
           $(if $(filter s3 ceph-s3 prod,$(SETTINGS_FLAVOR)),$(VENV)/.installed-s3) \
           $(if $(filter cloudfronts3,$(SETTINGS_FLAVOR)),$(VENV)/.installed-cloudfront) \
+          $(if $(filter gcs,$(SETTINGS_FLAVOR)),$(VENV)/.installed-gcs) \
           $(if $(filter swift,$(SETTINGS_FLAVOR)),$(VENV)/.installed-swift)
 
-$(patsubst %,$(VENV)/.installed-%,cloudfront redis s3 swift): $(VENV)/.installed-%: requirements-%.txt $(RUN)
+$(patsubst %,$(VENV)/.installed-%,cloudfront gcs redis s3 swift): $(VENV)/.installed-%: requirements-%.txt $(RUN)
 	$(PY) -m pip install -q -r requirements-$*.txt
 	@touch $@
 

@@ -15,6 +15,9 @@ from tests.server import Server
 
 if TYPE_CHECKING:
     from tests.backends.ceph import Ceph
+    from tests.backends.fakegcs import FakeGcs
+    from tests.backends.fakegcsxml import FakeGcsXml
+    from tests.backends.gcs import Emulator
     from tests.backends.postgres import Postgres
     from tests.backends.swift import Swift
 
@@ -80,4 +83,31 @@ def postgres() -> Iterator[Postgres]:
     from tests.backends.postgres import Postgres
 
     with Postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gcs_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """A mock of Google Cloud Storage, one for all tests: each uses a `storage_path` of its own."""
+    from tests.backends.gcs import Emulator
+
+    with Emulator(tmp_path_factory.mktemp("gcs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
+    """A fake of Google Cloud Storage, one for a module; put back what you change."""
+    from tests.backends.fakegcs import FakeGcs
+
+    with FakeGcs(tmp_path_factory.mktemp("fake-gcs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def fake_gcs_xml(ceph: Ceph) -> Iterator[FakeGcsXml]:
+    """A fake of its other API, in front of Ceph; each test uses a `storage_path` of its own."""
+    from tests.backends.fakegcsxml import FakeGcsXml
+
+    with FakeGcsXml(ceph) as running:
         yield running

@@ -54,7 +54,6 @@ def test_original_sample_starts(monkeypatch, flavor, path, level, search, warnin
     ("flavor", "driver"),
     [
         ("azureblob", "azureblob"),
-        ("gcs", "gcs"),
         ("glance", "glance"),
         ("openstack", "glance"),
         ("glance-swift", "glance"),
@@ -169,6 +168,30 @@ def test_wrong_values_of_cloudfront(problems):
         ("dev.cloudfront.more", 1, "unknown key"),
     ]
     assert problems(head + "no}") == [("dev.cloudfront", 1, "must be a mapping, not False")]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"GCS_BUCKET": "images", "GCS_KEY": "GOOG1", "GCS_SECRET": "hush", "GCS_SECURE": "false"},
+        {"GCS_BUCKET": "images", "GCS_OAUTH2": "true", "STORAGE_PATH": "/other"},
+    ],
+)
+def test_original_sample_starts_on_gcs(environ):
+    config = load_config(SAMPLE, {"SETTINGS_FLAVOR": "gcs", **environ})
+    assert {key: value for key, value in config.storage.items() if value is not None} == {
+        "storage": "gcs",
+        "boto_bucket": "images",
+        "storage_path": environ.get("STORAGE_PATH", "/registry"),
+        **({"gs_access_key": "GOOG1", "gs_secret_key": "hush"} if "GCS_KEY" in environ else {}),
+        "gs_secure": "GCS_SECURE" not in environ,
+        "oauth2": "GCS_OAUTH2" in environ,
+        "gcs_chunk_size": 8 * 1024**2,
+        "gcs_conditional_writes": True,
+        "gcs_read_timeout": 30,
+    }
+    # what load_config reads is what our own sample reads
+    assert load_config(environ={"SETTINGS_FLAVOR": "gcs", **environ}).storage == config.storage
 
 
 @pytest.mark.parametrize(

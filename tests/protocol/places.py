@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.backends.ceph import Ceph
+from tests.backends.fakegcs import FakeGcs
+from tests.backends.fakegcsxml import FakeGcsXml
 from tests.backends.proxy import Proxy
 from tests.backends.swift import TEMP_URL_KEY, Swift
 from tests.server import Server
@@ -25,6 +27,8 @@ class Place(ABC):
     """
 
     backend: ClassVar[str]
+    #: whether `make test-heavy` alone runs the suite on it
+    heavy: ClassVar[bool] = False
     #: what `images/ID` holds of a finished image whose files were listed
     parts: ClassVar[set[str]] = {"json", "layer", "ancestry", "_checksum", "_commit", "_files"}
     #: whether `storage_redirect` does something here
@@ -124,8 +128,11 @@ class S3Place(Place):
         upload = self.client.create_multipart_upload(**where)["UploadId"]
         self.client.upload_part(**where, UploadId=upload, PartNumber=1, Body=b"x")
 
+    def _another(self) -> S3Place:
+        return S3Place(self.ceph)
+
     def limited(self) -> S3Place:
-        other = S3Place(self.ceph)
+        other = self._another()
         other._access = (other.root, other.root)
         other.bucket = other.root
         access, secret = (f"--{word}={other.root}" for word in ("access-key", "secret"))
@@ -207,4 +214,90 @@ class SwiftPlace(Place):
         ]
 
 
-PLACES: Mapping[str, type[Any]] = {"s3": S3Place, "swift": SwiftPlace}
+class GcsHmacPlace(S3Place):
+    """The same, behind a fake of Google's XML API: see fakegcsxml.py."""
+
+    backend = "fake_gcs_xml"
+    heavy = True  # most of it is the driver for S3
+
+    def __init__(self, front: FakeGcsXml) -> None:
+        super().__init__(front.ceph)
+        self.front = front
+        self.port = front.port
+
+    def environ(self) -> dict[str, str]:
+        own = dict(zip(("GCS_KEY", "GCS_SECRET"), self._access, strict=False))
+        if self._access:
+            self.front.admit(*self._access)
+        return self.front.environ(STORAGE_PATH=f"/{self.root}", GCS_BUCKET=self.bucket, **own)
+
+    def behind(self, proxy: Proxy) -> dict[str, str]:
+        return {"GCS_ENDPOINT": f"http://127.0.0.1:{proxy.port}", "GCS_READ_TIMEOUT": "1"}
+
+    def _another(self) -> GcsHmacPlace:
+        return GcsHmacPlace(self.front)
+
+    def wrong(self) -> list[tuple[Mapping[str, str], str]]:
+        return [
+            ({"GCS_SECRET": "wrong"}, "SignatureDoesNotMatch"),
+            ({"GCS_SECRET": ""}, "gs_access_key and gs_secret_key belong together"),
+            ({"GCS_CREDENTIALS": "/none"}, "either gcs_credentials or gs_access_key"),
+            ({"GCS_BUCKET": "none"}, "boto_bucket names a bucket that does not exist"),
+        ]
+
+
+class GcsPlace(Place):
+    """A part of the bucket of a fake: see fakegcs.py."""
+
+    backend = "fake_gcs"
+
+    def __init__(self, fake: FakeGcs) -> None:
+        super().__init__()
+        self.fake = fake
+        self.port = fake.port
+
+    def environ(self) -> dict[str, str]:
+        return self.fake.environ(STORAGE_PATH=f"/{self.root}")
+
+    def behind(self, proxy: Proxy) -> dict[str, str]:
+        return {"GCS_ENDPOINT": f"http://127.0.0.1:{proxy.port}", "GCS_READ_TIMEOUT": "1"}
+
+    def put(self, key: str, data: bytes) -> None:
+        self.fake.store(f"{self.root}/{key}", data, {})
+
+    def remove(self, key: str) -> None:
+        del self.fake.objects[f"{self.root}/{key}"]
+
+    def names(self, below: str = "") -> list[str]:
+        found = self.fake.names(f"{self.root}/{below}")
+        return [name.removeprefix(f"{self.root}/") for name in found]
+
+    def staged(self) -> list[str]:
+        begin = f"{self.root}/_v1registry/uploads/"
+        running = [one.name for one in self.fake.sessions.values() if one.done is None]
+        names = [*self.fake.names(begin), *(name for name in running if name.startswith(begin))]
+        return [name.removeprefix(begin).partition("/")[2] for name in names]
+
+    def leave_upload(self, key: str) -> None:
+        self.put(f"_v1registry/uploads/{secrets.token_hex(12)}/{key}", b"x")
+
+    def limited(self) -> GcsPlace:
+        return GcsPlace(self.fake)
+
+    def fill(self) -> None:
+        self.fake.quotas[self.root] = 4096
+
+    def wrong(self) -> list[tuple[Mapping[str, str], str]]:
+        return [
+            ({"GCS_CREDENTIALS": "/none"}, "no credentials: .*/none"),
+            ({"GCS_CREDENTIALS": "anonymous"}, "Anonymous credentials cannot be refreshed"),
+            ({"GCS_BUCKET": "none"}, "boto_bucket names a bucket that does not exist"),
+        ]
+
+
+PLACES: Mapping[str, type[Any]] = {
+    "s3": S3Place,
+    "swift": SwiftPlace,
+    "gcs": GcsPlace,
+    "gcs-hmac": GcsHmacPlace,
+}

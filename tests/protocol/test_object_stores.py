@@ -30,7 +30,12 @@ GOLDEN = ROOT / "tests" / "fixtures" / "golden"
 MIB = 1024 * 1024
 
 
-@pytest.fixture(scope="module", params=PLACES)
+_HEAVY = {name: [pytest.mark.heavy] if kind.heavy else [] for name, kind in PLACES.items()}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=marks) for name, marks in _HEAVY.items()]
+)
 def new_place(request: pytest.FixtureRequest) -> Callable[[], Place]:
     """Makes places in one kind of store."""
     kind = PLACES[request.param]

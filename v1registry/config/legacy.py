@@ -69,7 +69,6 @@ DEAD_VARIABLES: Mapping[str, str] = {
 _OTHER_DRIVERS = {
     "s3": "bucket",  # never read: boto_bucket is the bucket
     "boto": "debug",
-    "gs": "access_key secret_key secure",
     "elliptics": "nodes wait_timeout check_timeout io_thread_num net_thread_num"
     " nonblocking_io_thread_num groups verbosity logfile addr_family",
     "oss": "host bucket accessid accesskey",
@@ -79,4 +78,4 @@ _OTHER_DRIVERS = {
 #: Keys of drivers that this version does not have, and those that its drivers do not need.
 OTHER_DRIVERS = frozenset(
     f"{driver}_{name}" for driver, names in _OTHER_DRIVERS.items() for name in names.split()
-) | {"oauth2", "storage_alternate"}
+) | {"storage_alternate"}

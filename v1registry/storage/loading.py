@@ -25,6 +25,7 @@ _DRIVERS = {
     "memory": _Driver("v1registry.storage.memory"),
     "s3": _Driver("v1registry.storage.s3", "s3"),
     "swift": _Driver("v1registry.storage.swift", "swift"),
+    "gcs": _Driver("v1registry.storage.gcs", "gcs"),
 }
 
 

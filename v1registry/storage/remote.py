@@ -206,7 +206,7 @@ def prefix(storage_path: str | None) -> str:
     return posixpath.join(storage_path or "/test", "").removeprefix("/")
 
 
-def tags_first(names: list[str]) -> list[str]:
+def tags_first(names: Iterable[str]) -> list[str]:
     """In the order of deletion: who reads meanwhile finds no tag that leads to nothing."""
     return sorted(names, key=lambda name: not posixpath.basename(name).startswith("tag_"))
 

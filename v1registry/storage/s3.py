@@ -39,7 +39,7 @@ class S3Storage(RemoteStorage):
     unless_atomic = "s3_conditional_writes: false (it ignores If-None-Match)"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._clients = Clients(options)
+        self._clients = Clients(options, self._made)
         self._bucket = options["boto_bucket"]
         self._prefix = prefix(options["storage_path"])
         self._part_size = options["s3_part_size"]
@@ -52,6 +52,9 @@ class S3Storage(RemoteStorage):
         self.creates_atomically = options["s3_conditional_writes"]
         front = [options[f"cloudfront.{name}"] for name in ("base", "keyid", "keysecret")]
         self._cloudfront = CloudFront(*front) if all(front) else None
+
+    def _made(self, client: Any) -> None:
+        """Called with each new client: the place where a store that is only like S3 differs."""
 
     @property
     def place(self) -> str:

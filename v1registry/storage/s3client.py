@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
@@ -96,8 +96,9 @@ class Clients:
     domain reads some layers in the threads of a pool.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], made: Callable[[Any], None]) -> None:
         self._options = options
+        self._made = made
         self._session = boto3.Session(botocore_session=botocore.session.Session())
         self._clients: dict[int, Any] = {}
         self._lock = threading.Lock()
@@ -139,6 +140,7 @@ class Clients:
             ),
         )
         client.meta.events.register_first("needs-retry.s3", _wait_once)
+        self._made(client)
         return client
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from v1registry.config.drivers import file, s3, swift
+from v1registry.config.drivers import file, gcs, s3, swift
 from v1registry.config.options import Option
 
 #: Names in `storage`, and the driver's options. `local` and `file` are one driver.
@@ -17,6 +17,7 @@ DRIVERS: Mapping[str, tuple[Option, ...]] = {
     "memory": (),
     "s3": s3.OPTIONS,
     "swift": swift.OPTIONS,
+    "gcs": gcs.OPTIONS,
 }
 
 STORAGE = Option(
@@ -24,6 +25,7 @@ STORAGE = Option(
     "text",
     "The driver that keeps the bytes: `local` (or `file`) for a local folder; `s3` for a bucket;"
     " `swift` for a container of OpenStack's;"
+    " `gcs` for one of Google Cloud Storage;"
     " `memory` forgets everything at its end and is for tests. Or the name of another package's"
     " driver.",
     default="local",

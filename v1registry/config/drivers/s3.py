@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from v1registry.config.options import Option
 
+#: How to get to a store that is somewhere else; 0.x's names, which other drivers have, too.
+PROXY: tuple[Option, ...] = (
+    Option("boto_proxy", "text", "The host of an HTTP proxy on the way to the store."),
+    Option("boto_proxy_port", "number", "Its port.", at_least=1),
+    Option("boto_proxy_user", "text", "The account there."),
+    Option("boto_proxy_pass", "text", "Its password.", secret=True),
+)
+
 OPTIONS: tuple[Option, ...] = (
     Option(
         "boto_bucket",
@@ -94,10 +102,7 @@ OPTIONS: tuple[Option, ...] = (
         " understood. Default: `virtual` for AWS, `path` with `boto_host`.",
         variable="AWS_CALLING_FORMAT",
     ),
-    Option("boto_proxy", "text", "The host of an HTTP proxy on the way to the store."),
-    Option("boto_proxy_port", "number", "Its port.", at_least=1),
-    Option("boto_proxy_user", "text", "The account there."),
-    Option("boto_proxy_pass", "text", "Its password.", secret=True),
+    *PROXY,
     Option(
         "cloudfront.base",
         "URL",

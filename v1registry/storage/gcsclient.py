@@ -1,0 +1,262 @@
+"""How the GCS driver reaches Google: clients, credentials, retries, and errors in our words.
+
+google-cloud-storage is an extra: it is imported by the modules gcs*.py alone, and those by whoever
+chose `gcs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import google.auth
+import requests
+import urllib3.exceptions
+from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPICallError, from_http_response
+from google.auth import iam
+from google.auth.credentials import AnonymousCredentials, Signing
+from google.auth.exceptions import (
+    DefaultCredentialsError,
+    GoogleAuthError,
+    RefreshError,
+    TransportError,
+)
+from google.auth.transport.requests import AuthorizedSession, Request
+from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption
+from google.oauth2 import service_account
+from requests.adapters import HTTPAdapter
+
+from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
+
+T = TypeVar("T")
+
+ANONYMOUS = "anonymous"  # as `gcs_credentials`: ask without any
+
+# Objects may be changed about once a second each; so the waits sum up to more than that.
+_PAUSES = (0.2, 0.6, 1.2)  # seconds between the tries of one request, and half as much by chance
+_PATIENCE = 10  # seconds after which nothing is tried again, Retry-After included
+_TRANSIENT = {408, 429, 500, 502, 503, 504}  # cloud.google.com/storage/docs/retry-strategy
+_TOO_FAST = {"rateLimitExceeded", "userRateLimitExceeded"}  # told with 403, too
+_FULL = {"quotaExceeded", "dailyLimitExceeded"}
+_NO_BUCKET = "The specified bucket does not exist"
+
+# To read and write objects; to have the account's URLs signed by Google where it has no key here.
+_SCOPES = (
+    "https://www.googleapis.com/auth/devstorage.read_write",
+    "https://www.googleapis.com/auth/iam",
+)
+
+_log = logging.getLogger(__name__)
+
+#: What a call or a stream raises when something is wrong outside of this program.
+FAILURES = (
+    GoogleAPICallError,
+    GoogleAuthError,
+    DataCorruption,
+    urllib3.exceptions.HTTPError,
+    OSError,  # those of requests among them
+)
+
+
+def storage_error(error: BaseException, key: str) -> StorageError:
+    """The one place where an error of Google's libraries becomes one of ours."""
+    text = f"{key}: {error}"
+    if isinstance(error, GoogleAPICallError):
+        return _answered(error, text)
+    unusable = isinstance(error, RefreshError) and not _passing(error)
+    if unusable or isinstance(error, DefaultCredentialsError):
+        return Refused(text)
+    return Unavailable(text)
+
+
+def _answered(error: GoogleAPICallError, text: str) -> StorageError:
+    reasons, code = _reasons(error), error.code or 0
+    if code in _TRANSIENT or code > 501 or reasons & _TOO_FAST:
+        return Unavailable(text)
+    if reasons & _FULL:
+        return Full(text)
+    if code in (404, 410):  # 410: of an upload's session
+        if _NO_BUCKET in text:
+            return Refused(f"{text} (boto_bucket names a bucket that does not exist)")
+        return NotFound(text)
+    return Refused(text)
+
+
+def _reasons(error: GoogleAPICallError) -> set[str]:
+    """The store's own words for an error, such as quotaExceeded."""
+    errors = error.errors
+    if not errors:  # the library does not look for them in the answer to an upload
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+            errors = error.response.json()["error"]["errors"]
+    return {str(one.get("reason")) for one in errors or () if isinstance(one, Mapping)}
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether the same request may well succeed in a moment.
+
+    Not one whose answer was waited for in vain: our client waits, too.
+    """
+    if isinstance(error, GoogleAPICallError):
+        return error.code in _TRANSIENT or bool(_reasons(error) & _TOO_FAST)
+    if isinstance(error, requests.ReadTimeout):
+        return False
+    if isinstance(error, RefreshError | TransportError):
+        causes = [error.__cause__, *error.args]
+        known = [cause for cause in causes if isinstance(cause, BaseException)]
+        if known:
+            return all(_passing(cause) for cause in known)
+        return error.retryable or isinstance(error, TransportError)
+    return not isinstance(error, GoogleAuthError)
+
+
+def _pause(error: BaseException, shortest: float) -> float:
+    """Seconds to wait: at random, so that many do not come back at once; or what the store says."""
+    answer = getattr(error, "response", None)
+    said = str(getattr(answer, "headers", {}).get("Retry-After", ""))
+    return max(shortest * (1 + random.random() / 2), float(said) if said.isdecimal() else 0)
+
+
+def attempt(key: str, call: Callable[[], T]) -> T:
+    """Call until it succeeds, a few times. Raise what became of it, as one of our errors."""
+    begin = time.monotonic()
+    for shortest in (*_PAUSES, None):
+        try:
+            return call()
+        except FAILURES as error:
+            pause = 0.0 if shortest is None else _pause(error, shortest)
+            late = time.monotonic() + pause - begin > _PATIENCE
+            if shortest is None or late or not _passing(error):
+                raise storage_error(error, key) from error
+        time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+class Client(NamedTuple):
+    """One thread's way to the bucket: HTTP with credentials, and the library's bucket upon it."""
+
+    session: AuthorizedSession
+    bucket: storage.Bucket
+    endpoint: str
+    timeout: tuple[float, float]
+
+    def send(self, method: str, address: str, *, stream: bool = False, **more: Any) -> Any:
+        """A request that the library has no call for. Raises if the answer tells an error."""
+        answer = self.session.request(
+            method,
+            address if "://" in address else self.endpoint + address,
+            timeout=self.timeout,
+            stream=stream,
+            allow_redirects=False,
+            **more,
+        )
+        if answer.status_code >= 400:
+            with answer:
+                raise from_http_response(answer)
+        return answer
+
+
+class Clients:
+    """Clients of one bucket, made as they are wanted, one for each thread of the operating system.
+
+    Under gevent a connection belongs to the event loop of the thread that opened it, and the
+    domain reads some layers in the threads of a pool.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options
+        self._credentials: Any = None
+        self._clients: dict[int, Client] = {}
+        self._lock = threading.RLock()
+
+    def get(self) -> Client:
+        """The client for the thread that asks. Raise Refused if there are no credentials."""
+        thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
+        client = self._clients.get(thread)
+        if client is None:
+            with self._lock:
+                client = self._clients[thread] = self._make()
+        return client
+
+    @functools.cached_property
+    def signer(self) -> Signing | None:
+        """What signs URLs: the account's key, or Google for it; None if neither can."""
+        client = self.get()
+        credentials = client.session.credentials
+        if isinstance(credentials, Signing):
+            return credentials
+        request = functools.partial(Request(), timeout=client.timeout[1])
+        if getattr(credentials, "service_account_email", None) == "default":
+            attempt("storage", lambda: credentials.refresh(request))  # then the name is known
+        email = getattr(credentials, "service_account_email", None)
+        if email is None:
+            _log.warning("storage_redirect has no effect: these credentials sign no URLs")
+            return None
+        return _SignedByGoogle(request, credentials, email)
+
+    def _make(self) -> Client:
+        options = self._options
+        try:
+            if self._credentials is None:
+                self._credentials = _credentials(options["gcs_credentials"])
+        except (GoogleAuthError, OSError, ValueError) as error:
+            raise Refused(f"storage: no credentials: {error}") from error
+        credentials = self._credentials
+        domain = attempt("storage", lambda: credentials.universe_domain)
+        endpoint = (options["gcs_endpoint"] or f"https://storage.{domain}").rstrip("/")
+        session = AuthorizedSession(credentials)
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        if (through := proxies(options)) is not None:
+            session.proxies = through
+        try:
+            client = storage.Client(
+                project=None,
+                credentials=credentials,
+                _http=session,
+                client_options=ClientOptions(api_endpoint=endpoint, universe_domain=domain),
+            )
+            bucket = client.bucket(options["boto_bucket"])
+        except ValueError as error:
+            raise Refused(f"storage: {error}") from error
+        # Else the library asks for the bucket's metadata, for traces that nobody collects, in threads
+        # of its own, again and again where the account may not have them.
+        client._bucket_metadata_cache = None
+        timeout = (float(CONNECT_SECONDS), float(options["gcs_read_timeout"]))
+        return Client(session, bucket, endpoint, timeout)
+
+
+def _credentials(file: str | None) -> Any:
+    if file == ANONYMOUS:
+        return AnonymousCredentials()
+    if file:
+        return service_account.Credentials.from_service_account_file(file, scopes=_SCOPES)
+    credentials, _ = google.auth.default(scopes=_SCOPES)
+    return credentials
+
+
+class _SignedByGoogle(Signing):  # type: ignore[misc]
+    """Signs by a call of signBlob, for an account whose key is not here (a role of the machine)."""
+
+    def __init__(self, request: Any, credentials: Any, email: str) -> None:
+        self._signer = iam.Signer(request, credentials, email)
+        self._email = email
+
+    def sign_bytes(self, message: bytes) -> Any:
+        return self._signer.sign(message)
+
+    @property
+    def signer_email(self) -> str:
+        return self._email
+
+    @property
+    def signer(self) -> Any:
+        return self._signer
