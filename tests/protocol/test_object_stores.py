@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -186,6 +187,44 @@ def test_redirect_to_the_store(place: Place, tmp_path: Path):
         assert head.header("Accept-Ranges") == "bytes"
         beyond = raw.get(server, path, headers={"Range": f"bytes={len(image.layer)}-"})
         assert (beyond.status, beyond.header("Content-Length"), beyond.body) == (416, "0", b"")
+
+
+def test_many_pushes_take_bounded_memory(place: Place, tmp_path: Path):
+    """All are in the middle of their layer at once, far more than the process may keep."""
+    size, pushes = 6 * MIB, 20
+    with place.server(tmp_path, AWS_UPLOAD_MEMORY="16MiB", AWS_PART_SIZE="5MiB") as server:
+        images = [make_image(f"memory {n}", os.urandom(size)) for n in range(pushes)]
+        engine = Engine(server, "x/memory")
+        for image in images:
+            assert engine.put_json(image).status == 200
+        before, connections = resident(server), []
+        rest = []
+        for image in images:
+            path = f"/v1/images/{image.id}/layer"
+            data = raw.encode("PUT", path, server.host, {}, image.layer, 32 * 1024)
+            connections.append(raw.Connection(server, timeout=60))
+            connections[-1].send(data[: 9 * MIB // 2])
+            rest.append(data[9 * MIB // 2 :])
+        most = resident(server)
+        for connection, data in zip(connections, rest, strict=True):
+            connection.send(data)
+            most = max(most, resident(server))
+        for connection in connections:
+            assert connection.read("PUT").status == 200
+            connection.close()
+        for image in images:
+            assert engine.put_checksum(image).status == 200
+        assert raw.get(server, f"/v1/images/{images[-1].id}/layer").body == images[-1].layer
+    # a buffer of 256 KiB or more for each connection, and what is allowed for parts
+    assert most - before < (pushes // 4 + 16 + 30) * MIB, (before, most)
+
+
+def resident(server: Server) -> int:
+    """Bytes of memory of the worker's own."""
+    [worker] = server.worker_pids()
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
 
 
 # -- what goes wrong --------------------------------------------------------------------------------

@@ -120,6 +120,27 @@ def test_parts(ceph: Ceph, root: str, size: int) -> None:
     assert storage.get(LAYER) == data
 
 
+def test_parts_in_files(ceph: Ceph, root: str) -> None:
+    """Where there is no room in memory; two uploads in turn, so that both have a part half full."""
+    options = ceph.options(storage_path=root, s3_part_size=5 * MIB, s3_upload_memory=5 * MIB)
+    storage = S3Storage(options)
+    datas = [secrets.token_bytes(12 * MIB) for _ in range(2)]
+    turn = threading.Barrier(2)
+
+    def in_turn(data: bytes) -> Iterator[memoryview]:
+        for piece in pieces(data, MIB):
+            turn.wait(20)
+            yield piece
+
+    def upload(number: int) -> None:
+        key = LAYER.replace("a", "bc"[number], 64)
+        storage.commit(storage.stage(key, in_turn(datas[number])))
+        assert storage.get(key) == datas[number]
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(upload, range(2)))
+
+
 def test_a_client_that_goes_leaves_no_part(ceph: Ceph, storage: S3Storage, root: str) -> None:
     def leaving() -> Iterator[bytes]:
         yield bytes(9 * MIB)

@@ -17,6 +17,7 @@ from typing import Any
 from v1registry.storage import Buffer, Entry, Stage, Stat, keys
 from v1registry.storage.cloudfront import CloudFront
 from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.parts import Room, send_parts
 from v1registry.storage.remote import (
     URL_SECONDS,
     Answer,
@@ -42,7 +43,7 @@ class S3Storage(RemoteStorage):
         self._clients = Clients(options, self._made)
         self._bucket = options["boto_bucket"]
         self._prefix = prefix(options["storage_path"])
-        self._part_size = options["s3_part_size"]
+        self._room = Room(options["s3_upload_memory"], options["s3_part_size"])
         self._settings = {"ServerSideEncryption": "AES256"} if options["s3_encrypt"] else {}
         storage_class = options["s3_storage_class"]
         self._layers = {
@@ -174,27 +175,16 @@ class S3Storage(RemoteStorage):
         return handle
 
     def _send(self, key: str, upload: str, pieces: Iterable[Buffer]) -> None:
-        """Send full parts from one buffer, used again and again; the last may be short or empty."""
-        buffer, filled, number = bytearray(), 0, 1
-        for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                taken = view[: self._part_size - filled]
-                buffer[filled : filled + len(taken)] = taken
-                filled += len(taken)
-                view = view[len(taken) :]
-                if filled == self._part_size:
-                    self._send_part(key, upload, number, buffer)
-                    number, filled = number + 1, 0
-        if filled or number == 1:
-            del buffer[filled:]
-            self._send_part(key, upload, number, buffer)
+        client = self._clients.get()  # one for all the threads that send its parts
 
-    def _send_part(self, key: str, upload: str, number: int, data: bytearray) -> None:
-        if number > _MOST_PARTS:
-            raise Refused(f"{key}: more than {_MOST_PARTS} parts: set s3_part_size higher")
-        with Mapped(key):
-            self._call("upload_part", key, UploadId=upload, PartNumber=number, Body=data)
+        def send(number: int, data: bytearray) -> None:
+            if number > _MOST_PARTS:
+                raise Refused(f"{key}: more than {_MOST_PARTS} parts: set s3_part_size higher")
+            where = {"Bucket": self._bucket, "Key": self._prefix + key, "UploadId": upload}
+            with Mapped(key):
+                client.upload_part(**where, PartNumber=number, Body=data)
+
+        send_parts(pieces, self._room, send)
 
     def commit(self, handle: str) -> None:
         upload, key = _split(handle)

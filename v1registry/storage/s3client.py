@@ -126,6 +126,7 @@ class Clients:
             aws_access_key_id=options["s3_access_key"] or None,
             aws_secret_access_key=options["s3_secret_key"] or None,
             config=Config(
+                user_agent="v1registry",  # botocore's own is put together anew for every request
                 # AWS takes nothing older for new buckets; some old gateways nothing newer
                 signature_version="s3v4" if options["s3_use_sigv4"] or not address else "s3",
                 s3={"addressing_style": addressing(options)},

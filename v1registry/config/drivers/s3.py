@@ -63,11 +63,19 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "s3_part_size",
         "size",
-        "Layers are sent in parts of this size, at most 10000 of them; an upload takes so much"
-        " memory.",
+        "Layers are sent in parts of this size, at most 10000 of them.",
         default="8MiB",
         variable="AWS_PART_SIZE",
         at_least=5 * 1024 * 1024,
+    ),
+    Option(
+        "s3_upload_memory",
+        "size",
+        "What a process keeps in memory of all layers that come in. Parts for which there is no room lie"
+        " in temporary files (`TMPDIR`), one an upload.",
+        default="64MiB",
+        variable="AWS_UPLOAD_MEMORY",
+        at_least=10 * 1024 * 1024,
     ),
     Option(
         "s3_conditional_writes",
