@@ -5,20 +5,31 @@ from __future__ import annotations
 import functools
 import os.path
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask
 
-from v1registry.api import answers, images, ping, repositories, search, users
+from v1registry.api import (
+    actions,
+    answers,
+    images,
+    indexing,
+    ping,
+    repositories,
+    search,
+    users,
+)
 from v1registry.api.door import Door, unguarded
 from v1registry.api.parts import Parts
 from v1registry.api.paths import AnyPath
 from v1registry.config import Config
 from v1registry.edge.deadline import within
 from v1registry.edge.offload import offload
-from v1registry.lib import sharedimages
+from v1registry.lib import lease, sharedimages
 from v1registry.lib.cache import Level
+from v1registry.lib.chores import Chore
 from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.commits import Commits
 from v1registry.lib.facts import ReachFacts
@@ -31,6 +42,7 @@ from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
 from v1registry.lib.rights import Open
 from v1registry.lib.search import Search
+from v1registry.lib.services import Store
 from v1registry.lib.sharedimages import SharedImages
 from v1registry.lib.tags import Tags
 from v1registry.lib.uploads import Uploads
@@ -48,8 +60,10 @@ def create_app(config: Config) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.converters["any_path"] = AnyPath
     answers.handle_errors(app)
-    for module in (ping, images, repositories, users, search):
+    for module in (ping, images, users, search):
         app.register_blueprint(module.blueprint(parts))
+    there = actions.joined(repositories.ACTIONS, indexing.ACTIONS)
+    app.register_blueprint(actions.blueprint(parts, there))
     if config.read_only:
         app.before_request(answers.refuse_changes)
     app.extensions["v1registry"] = parts
@@ -82,6 +96,7 @@ def build(config: Config) -> Parts:
     named = Repositories(store, read, tags, reach)
     proofs = Proofs(store, config.uploads_life)
     rights = Open()
+    cleaner = Cleaner(store, commits)
     return Parts(
         config=config,
         storage=store,
@@ -93,12 +108,30 @@ def build(config: Config) -> Parts:
         repositories=named,
         image_lists=ImageLists(store),
         search=Search(store, offload),
-        cleaner=Cleaner(store, commits),
+        services=tuple(filter(None, (level, Store(store, config.read_only)))),
+        chores=_chores(config, store, cleaner),
+        index=None,
+        cleaner=cleaner,
         reach=reach,
         door=Door(rights, ImageRights(rights, reach, proofs), named.is_private),
         facts=(ReachFacts(store, tags, reach),),
         shared_cache=level,
     )
+
+
+def _chores(config: Config, store: Storage, cleaner: Cleaner) -> tuple[Chore, ...]:
+    """What a process that may write does for the store."""
+    interval = config.clean_interval
+
+    def clean() -> str | None:
+        if not lease.take(store, "clean", 0.9 * interval):
+            return None  # another process did it
+        report = offload(cleaner.clean, time.time() - config.uploads_life)
+        return str(report) if report.any() else None
+
+    if not interval or config.read_only:
+        return ()
+    return (Chore("Cleaned up", interval, clean),)
 
 
 def _shared(config: Config, store: Storage) -> tuple[SharedImages | None, Level | None]:

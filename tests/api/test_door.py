@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 
 from v1registry import app as module
-from v1registry.api import door, ping
-from v1registry.api.repositories import ACTIONS
+from v1registry.api import door, indexing, ping, repositories
+from v1registry.api.actions import joined
 from v1registry.app import create_app
 from v1registry.config import load_config
 
@@ -40,7 +40,7 @@ def test_an_endpoint_without_a_rule_stops_the_start(config, monkeypatch) -> None
 
 
 def test_what_changes_a_repository_takes_more_than_pull() -> None:
-    for name, actions in ACTIONS.items():
+    for name, actions in joined(repositories.ACTIONS, indexing.ACTIONS).items():
         for method, action in actions.items():
             if method != "GET" and name != "auth":
                 assert action.access not in (None, door.Access.PULL), (name, method)

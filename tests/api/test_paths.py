@@ -7,6 +7,8 @@ import pytest
 from v1registry.api.paths import parse
 from v1registry.lib.errors import Failure
 
+ID = "a" * 64
+
 
 @pytest.mark.parametrize(
     ("path", "action", "repository", "tag"),
@@ -32,6 +34,9 @@ from v1registry.lib.errors import Failure
         ("ns/foo/json", "json", "ns/foo", None),
         ("foo/json", "json", "library/foo", None),
         ("ns/foo/properties", "properties", "ns/foo", None),
+        (f"foo/layer/{ID}/access", "access", "library/foo", ID),
+        (f"ns/foo/layer/{ID}/access/", "access", "ns/foo", ID),
+        ("ns/foo/layer/x/access", "repository", "ns/foo/layer/x/access", None),
     ],
 )
 def test_parse(path: str, action: str, repository: str, tag: str | None) -> None:

@@ -15,8 +15,9 @@ from v1registry.index.accounts import Accounts
 from v1registry.index.database import Database
 from v1registry.index.pulls import Pulls
 from v1registry.index.repositories import Repositories, set_tags
-from v1registry.index.social import Comment, Social
+from v1registry.index.social import Social
 from v1registry.lib.errors import Failure
+from v1registry.lib.index import Comment
 from v1registry.lib.names import RepositoryName
 
 APP = RepositoryName("team", "app")

@@ -187,3 +187,43 @@ def test_search(repositories: Repositories, domain: Domain) -> None:
     assert search.find("library/") == ["library/busybox"]
     assert search.find("") == ["library/busybox", "team/app", "team/busybee"]
     assert search.find("%") == []
+
+
+class Heard:
+    """Writes down what it is told, and what the store held at that moment."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.found: list[tuple[object, ...]] = []
+        self._domain = domain
+
+    def tagged(self, repository: RepositoryName, tag: str) -> None:
+        self.found.append(("tagged", tag, self._domain.tags.get(repository, tag)))
+
+    def flagged(self, repository: RepositoryName, private: bool) -> None:
+        stored = self._domain.repositories.is_private(repository)
+        self.found.append(("flagged", private, stored))
+
+    def deleted(self, repository: RepositoryName) -> None:
+        self.found.append(("deleted", self._domain.tags.all(repository)))
+
+
+def test_changes_are_told_when_they_are_done(domain: Domain) -> None:
+    heard = Heard(domain)
+    named = Repositories(domain.storage, domain.images, domain.tags, domain.reach, heard)
+    named.set_tag(NAME, Tag("v1"), quoted(A), AGENT)
+    named.set_private(NAME, True)
+    named.set_private(NAME, False)
+    named.delete_tag(NAME, Tag("v1"))
+    named.set_tag(NAME, Tag("v1"), quoted(B), AGENT)
+    named.delete(NAME)
+    for call_ in (named.delete, lambda name: named.delete_tag(name, Tag("v1"))):
+        assert fails(call_, NAME)[0] == 404
+    assert fails(named.set_tag, NAME, Tag("v1"), quoted("c" * 64), AGENT)[0] == 404
+    assert heard.found == [
+        ("tagged", "v1", A),
+        ("flagged", True, True),
+        ("flagged", False, False),
+        ("tagged", "v1", None),
+        ("tagged", "v1", B),
+        ("deleted", None),
+    ]

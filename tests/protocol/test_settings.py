@@ -20,9 +20,10 @@ def golden(tmp_path: Path) -> Path:
 
 
 def test_registry_endpoints(golden: Path) -> None:
+    """A line each: engines up to 0.10 take a whole line for one host, later ones split it, too."""
     with Server(golden, env={"REGISTRY_ENDPOINTS": "one:5000,two:5001"}) as server:
         answer = raw.get(server, "/v1/repositories/libtest/d101/images")
-        assert answer.header("X-Docker-Endpoints") == "one:5000,two:5001"
+        assert answer.all("X-Docker-Endpoints") == ["one:5000", "two:5001"]
 
 
 def test_x_accel_redirect(golden: Path) -> None:

@@ -7,32 +7,52 @@ from dataclasses import dataclass
 from v1registry.api.door import Door
 from v1registry.config import Config
 from v1registry.lib.cache import Level
+from v1registry.lib.chores import Chore
 from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.facts import Facts
-from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.images import Images
+from v1registry.lib.index import Index, Lists
 from v1registry.lib.listings import Listings
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
 from v1registry.lib.search import Search
+from v1registry.lib.services import Service
 from v1registry.lib.uploads import Uploads
 from v1registry.storage import Storage
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The domain, wired to one store."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What registry and index both have. `image_lists` are those of whichever this is."""
 
     config: Config
+    door: Door
+    search: Search
+    image_lists: Lists
+    services: tuple[Service, ...]
+    chores: tuple[Chore, ...]
+    index: Index | None  # one of our own
+
+    is_alone = False  # whether this is an index, and nothing else
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexParts(Common):
+    """An index without a registry."""
+
+    is_alone = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts(Common):
+    """The domain, wired to one store."""
+
     storage: Storage
     images: Images
     uploads: Uploads
     listings: Listings
     repositories: Repositories
-    image_lists: ImageLists
-    search: Search
     cleaner: Cleaner
     reach: Reach
-    door: Door
     facts: tuple[Facts, ...]
     shared_cache: Level | None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from werkzeug.routing import PathConverter
 
-from v1registry.lib.names import RepositoryName
+from v1registry.lib.names import ImageId, RepositoryName
 
 
 class AnyPath(PathConverter):
@@ -16,7 +16,10 @@ class AnyPath(PathConverter):
 
 
 class Target(NamedTuple):
-    """`action` is repository, images, auth, tags, tag, tag_json, json or properties."""
+    """`action` is repository, images, auth, tags, tag, tag_json, json, properties or access.
+
+    `tag` is a tag; of `access` the id of an image.
+    """
 
     action: str
     repository: RepositoryName
@@ -35,6 +38,8 @@ def parse(path: str) -> Target:
         return Target("tag", RepositoryName.parse(before), last)
     if last == "json" and before.endswith("/tags"):
         return Target("tag_json", RepositoryName.parse(before.removesuffix("/tags")), word)
+    if last == "access" and before.endswith("/layer") and ImageId.is_valid(word):
+        return Target("access", RepositoryName.parse(before.removesuffix("/layer")), word)
     if last in ("images", "auth", "tags", "json", "properties") and head:
         return Target(last, RepositoryName.parse(head))
     return Target("repository", RepositoryName.parse(path))

@@ -8,13 +8,12 @@ from flask import Blueprint, Response
 
 from v1registry.api import answers
 from v1registry.api.door import everybody
-from v1registry.api.parts import Parts
-from v1registry.storage.errors import StorageError
+from v1registry.api.parts import Common
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def blueprint(parts: Parts) -> Blueprint:
+def blueprint(parts: Common) -> Blueprint:
     routes = Blueprint("ping", __name__)
 
     @routes.get("/_ping")
@@ -37,19 +36,9 @@ def blueprint(parts: Parts) -> Blueprint:
 
         The shape is that of 0.6.3 to 0.8.1. Without its Redis the registry serves all the same.
         """
-        services, failures = ["storage"], {}
-        try:
-            if parts.config.read_only:
-                list(parts.storage.list("images"))
-            else:
-                parts.storage.check()
-        except StorageError as error:
-            failures["storage"] = str(error)
-        if (cache := parts.shared_cache) is not None:
-            services.insert(0, cache.name)
-            if (reason := cache.check()) is not None:
-                failures[cache.name] = reason
-        body = {"services": services, "failures": failures, "host": platform.node()}
+        checked = {service.name: service.check() for service in parts.services}
+        failures = {name: reason for name, reason in checked.items() if reason is not None}
+        body = {"services": list(checked), "failures": failures, "host": platform.node()}
         return answers.ordinary(body, 503 if failures else 200)
 
     @routes.route("/v2", methods=_METHODS, provide_automatic_options=False)

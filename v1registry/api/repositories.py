@@ -1,58 +1,16 @@
-"""Repositories, their tags, and in standalone mode what an index would answer (sections 2, 2.1)."""
+"""Repositories and their tags (protocol-v1.md section 2)."""
 
 from __future__ import annotations
 
-import base64
-import secrets
-from collections.abc import Callable
-from typing import NamedTuple
+from flask import Response, request
 
-from flask import Blueprint, Response, request
-from werkzeug.exceptions import MethodNotAllowed
-
-from v1registry.api import answers, body, paths
-from v1registry.api.door import mark
+from v1registry.api import answers, body, indexing, paths
+from v1registry.api.actions import Action, Actions
 from v1registry.api.parts import Parts
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
-from v1registry.lib.names import RepositoryName, Tag
+from v1registry.lib.names import Tag
 from v1registry.lib.rights import Access
-
-Handler = Callable[[Parts, paths.Target], Response]
-
-
-class Action(NamedTuple):
-    """A handler, and the access to the repository that it takes; None: none.
-
-    `hidden` is the answer to who may not even know whether there is such a repository.
-    """
-
-    handler: Handler
-    access: Access | None
-    hidden: errors.Text = errors.REPOSITORY_NOT_FOUND
-
-
-def blueprint(parts: Parts) -> Blueprint:
-    routes = Blueprint("repositories", __name__)
-
-    @routes.route(
-        "/v1/repositories/<any_path:path>", methods=["GET", "PUT", "DELETE", "POST", "PATCH"]
-    )
-    def repository(path: str) -> Response:
-        door = parts.door
-        target = paths.parse(path)
-        actions = ACTIONS[target.action]
-        method = "GET" if request.method == "HEAD" else request.method
-        action = actions.get(method)
-        if action is None:
-            raise MethodNotAllowed(valid_methods=list(actions))
-        if action.access is not None:
-            door.repository(target.repository, action.access, action.hidden)
-        return action.handler(parts, target)
-
-    mark(repository, "repository by ACTIONS")
-    return routes
-
 
 # -- tags ---------------------------------------------------------------------
 
@@ -108,53 +66,16 @@ def _put_properties(parts: Parts, target: paths.Target) -> Response:
 
 
 def _delete_repository(parts: Parts, target: paths.Target) -> Response:
+    if parts.index is not None and target.action == "repository" and indexing.wants_token():
+        return indexing.begin_deletion(parts, target)  # asked as an index
     parts.repositories.delete(target.repository)
     return answers.ordinary()
 
 
-# -- the index ------------------------------------------------------------------
-
-
-def _put_repository(parts: Parts, target: paths.Target) -> Response:
-    parts.image_lists.update(target.repository, body.small(parts.config.limits.json))
-    return answers.ordinary("", headers=_token(parts, target.repository, "write"))
-
-
-def _put_images(parts: Parts, target: paths.Target) -> Response:
-    parts.image_lists.update(target.repository, body.small(parts.config.limits.json))
-    return answers.ordinary(status=204, headers=_token(parts, target.repository, "write"))
-
-
-def _get_images(parts: Parts, target: paths.Target) -> Response:
-    images = parts.image_lists.get(target.repository)
-    return answers.ordinary(images, headers=_token(parts, target.repository, "read"))
-
-
-def _delete_images(parts: Parts, target: paths.Target) -> Response:
-    """No effect, as in 0.x: engines end a repository's deletion with it."""
-    return answers.ordinary(status=204, headers=_token(parts, target.repository, "delete"))
-
-
-def _put_auth(_parts: Parts, _target: paths.Target) -> Response:
-    return answers.ordinary("OK")
-
-
-def _token(parts: Parts, repository: RepositoryName, access: str) -> answers.Headers:
-    """The three headers that engines go on with; standalone never checks the signature."""
-    signature = base64.b32encode(secrets.token_bytes(10)).decode("ascii")
-    token = f'Token signature={signature},repository="{repository}",access={access}'
-    endpoints = parts.config.registry_endpoints or request.environ.get("HTTP_HOST", "")
-    return [
-        ("X-Docker-Token", token),
-        ("WWW-Authenticate", token),
-        ("X-Docker-Endpoints", endpoints),
-    ]
-
-
 _PULL, _PUSH, _DELETE = Access.PULL, Access.PUSH, Access.DELETE
-_NO_TAG, _NO_IMAGES = errors.TAG_NOT_FOUND, errors.IMAGES_NOT_FOUND
+_NO_TAG = errors.TAG_NOT_FOUND
 
-ACTIONS: dict[str, dict[str, Action]] = {
+ACTIONS: Actions = {
     "tags": {"GET": Action(_get_tags, _PULL), "DELETE": Action(_delete_repository, _DELETE)},
     "tag": {
         "GET": Action(_get_tag, _PULL, _NO_TAG),
@@ -167,14 +88,5 @@ ACTIONS: dict[str, dict[str, Action]] = {
         "GET": Action(_get_properties, _PULL),
         "PUT": Action(_put_properties, _PUSH),
     },
-    "repository": {
-        "PUT": Action(_put_repository, _PUSH),
-        "DELETE": Action(_delete_repository, _DELETE),
-    },
-    "images": {
-        "GET": Action(_get_images, _PULL, _NO_IMAGES),
-        "PUT": Action(_put_images, _PUSH),
-        "DELETE": Action(_delete_images, _DELETE),
-    },
-    "auth": {"PUT": Action(_put_auth, None)},
+    "repository": {"DELETE": Action(_delete_repository, _DELETE)},
 }

@@ -6,13 +6,13 @@ from flask import Blueprint, Response, abort, request
 
 from v1registry.api import answers
 from v1registry.api.door import everybody
-from v1registry.api.parts import Parts
+from v1registry.api.parts import Common
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import Access
 
 
-def blueprint(parts: Parts) -> Blueprint:
+def blueprint(parts: Common) -> Blueprint:
     routes = Blueprint("search", __name__)
 
     @routes.get("/v1/search")
@@ -29,7 +29,7 @@ def blueprint(parts: Parts) -> Blueprint:
     return routes
 
 
-def _is_shown(parts: Parts, name: str) -> bool:
+def _is_shown(parts: Common, name: str) -> bool:
     if parts.door.rights.open:
         return True
     try:

@@ -1,43 +1,50 @@
-"""Scheduled work of a serving process: removing what broken pushes left, guarded by a lease."""
+"""The scheduled work of a serving process, beside its requests."""
 
 from __future__ import annotations
 
 import random
-import time
 from typing import Any
 
 import gevent
 
-from v1registry.edge.offload import offload
-from v1registry.lib import lease
+from v1registry.lib.chores import Chore
+from v1registry.lib.errors import Failure
 from v1registry.storage.errors import StorageError
 
 
 def start(worker: Any) -> None:
     """gunicorn's `post_worker_init` hook: begin the chores of this process, if any are due."""
     parts = getattr(worker.wsgi, "extensions", {}).get("v1registry")
-    if parts is not None and parts.config.clean_interval and not parts.config.read_only:
-        gevent.spawn(_clean_for_ever, parts, worker.log)
-
-
-def _clean_for_ever(parts: Any, log: Any) -> None:
-    interval = parts.config.clean_interval
-    # processes that began together must not all ask at once
-    gevent.sleep(random.uniform(0, min(interval, 60)))
-    while True:
-        try:
-            clean(parts, log, interval)
-        except StorageError as error:
-            log.warning("Cleaning up failed: %r", error)
-        except Exception:
-            log.exception("Cleaning up failed")
-        gevent.sleep(interval)
-
-
-def clean(parts: Any, log: Any, interval: float) -> None:
-    """One round, unless another process did it within the interval."""
-    if not lease.take(parts.storage, "clean", 0.9 * interval):
+    if parts is None:
         return
-    report = offload(parts.cleaner.clean, time.time() - parts.config.uploads_life)
-    if report.any():
-        log.info("Cleaned up: %s", report)
+    for chore in parts.chores:
+        gevent.spawn(_for_ever, chore, worker.log)
+
+
+def end(worker: Any) -> None:
+    """gunicorn's `worker_exit` hook: do what must not be left undone."""
+    app = getattr(worker, "wsgi", None)  # none, if it did not come so far
+    parts = getattr(app, "extensions", {}).get("v1registry")
+    for chore in parts.chores if parts is not None else ():
+        if chore.at_end:
+            _once(chore, worker.log)
+
+
+def _for_ever(chore: Chore, log: Any) -> None:
+    # processes that began together must not all do it at once
+    gevent.sleep(random.uniform(0, min(chore.interval, 60)))
+    while True:
+        _once(chore, log)
+        gevent.sleep(chore.interval)
+
+
+def _once(chore: Chore, log: Any) -> None:
+    try:
+        report = chore.run()
+    except (StorageError, Failure) as error:
+        log.warning("%s failed: %r", chore.name, error)
+    except Exception:
+        log.exception("%s failed", chore.name)
+    else:
+        if report:
+            log.info("%s: %s", chore.name, report)

@@ -75,6 +75,7 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         "errorlog": environ.get("GUNICORN_ERROR_LOG_FILE") or "-",
         "loglevel": _level(config),
         "post_worker_init": _begin_chores,
+        "worker_exit": _end_chores,
         "logger_class": f"v1registry.edge.log.{_logger(config)}",
         # Only whom the configuration names: gunicorn's own default would trust all of loopback.
         "forwarded_allow_ips": ",".join(str(proxy) for proxy in config.trusted_proxies or ()),
@@ -174,6 +175,12 @@ def _begin_chores(worker: Any) -> None:
     from v1registry.edge import chores  # in the worker only: the command line needs no gevent
 
     chores.start(worker)
+
+
+def _end_chores(_server: Any, worker: Any) -> None:
+    from v1registry.edge import chores
+
+    chores.end(worker)
 
 
 def _bind(environ: Mapping[str, str]) -> str:

@@ -72,15 +72,15 @@ class Database:
 
     def read(self, work: Work[T]) -> T:
         """What `work(connection)` returns; raise Failure 503 if the database does not answer."""
-        return self._run(work, write=False)
+        return self._run(work, self._patience, write=False)
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], patience: float | None = None) -> T:
         """The same for work that changes something: all of it is kept, or nothing."""
-        return self._run(work, write=True)
+        return self._run(work, patience or self._patience, write=True)
 
     def prepare(self) -> None:
         """Bring the schema up to date now. Raise Failure 503, or what `migrations` raises."""
-        self._run(lambda _: None, write=False)
+        self.read(lambda _: None)
 
     def check(self) -> str | None:
         """None if it answers now, else why not, in words that tell no addresses or passwords."""
@@ -93,12 +93,12 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _run(self, work: Work[T], *, write: bool) -> T:
+    def _run(self, work: Work[T], patience: float, *, write: bool) -> T:
         self._after_fork()
         try:
             if self.is_sqlite:
                 return self._offload(self._tried, work, write)  # type: ignore[no-any-return]
-            return self._within(self._patience, lambda: self._tried(work, write))  # type: ignore[no-any-return]
+            return self._within(patience, lambda: self._tried(work, write))  # type: ignore[no-any-return]
         except (DBAPIError, PoolTimeout, TimeoutError, OSError) as error:
             raise _unavailable(error) from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,26 +14,11 @@ from v1registry.index.rows import insert_missing, insert_new, now
 from v1registry.index.schema import accounts, grants, namespaces, repositories, tags
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
+from v1registry.lib.index import Repository
 from v1registry.lib.names import RepositoryName
 
 DESCRIPTION = 255  # characters of the short one
 FULL_DESCRIPTION = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """One repository, with its namespace in the name. Times in seconds since the epoch."""
-
-    name: str
-    description: str
-    is_private: bool
-    is_official: bool
-    is_automated: bool
-    stars: int
-    pulls: int
-    created: int
-    updated: int
-    tags: Mapping[str, str]
 
 
 _FIELDS = (

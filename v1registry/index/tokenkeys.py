@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,20 +17,11 @@ from v1registry.index.rows import now
 from v1registry.index.schema import token_keys
 from v1registry.lib import tokens
 from v1registry.lib.errors import Failure
+from v1registry.lib.index import Key
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.tokens import Issuer, Token, TokenError, Verifier
 
 LIFE = 60.0  # seconds after which a process looks for new keys at the latest
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """`public` as in a configuration (`lib.tokens.public_text`)."""
-
-    id: str
-    public: str
-    created: int
-    is_signing: bool
 
 
 class TokenKeys:

@@ -41,8 +41,10 @@ class ImageLists:
                 self._rewrite(repository, [], stored)
         return [*(stored or []), *lost]
 
-    def update(self, repository: RepositoryName, data: bytes) -> None:
+    def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
         """Merge the list that a client sent. Raise Failure 400 for a list of odd shape.
+
+        Who it was makes no difference: a list gives no rights here (see `lib.reach`).
 
         The first list is kept as it came; later all are folded by id to
         `{"id", "checksum"?}`, an entry with a checksum winning, as 0.x does.

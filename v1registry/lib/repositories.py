@@ -9,6 +9,7 @@ from typing import Any
 
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
+from v1registry.lib.events import NOBODY, Events
 from v1registry.lib.images import Images
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.proofs import Sender
@@ -40,13 +41,21 @@ _AGENT_WORD = re.compile(r"([^\s/]+)/(\S+)")
 
 
 class Repositories:
-    """Reads and writes tags, their metadata, and the access flag."""
+    """Reads and writes tags, their metadata, and the access flag; tells `events` of changes."""
 
-    def __init__(self, storage: Storage, images: Images, tags: Tags, reach: Reach) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        images: Images,
+        tags: Tags,
+        reach: Reach,
+        events: Events = NOBODY,
+    ) -> None:
         self._storage = storage
         self._images = images
         self._tags = tags
         self._reach = reach
+        self._events = events
 
     # -- tags -----------------------------------------------------------------
 
@@ -96,6 +105,7 @@ class Repositories:
         if tag == "latest":
             values[f"{folder}/json"] = metadata
         self._storage.put_all(values)
+        self._events.tagged(repository, tag)
 
     def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
         """Raise Failure 404 if there is no such tag."""
@@ -109,6 +119,7 @@ class Repositories:
             metadata = f"{folder}/{keys.tag_metadata(tag)}"
             if self._tags.read(metadata) is None:
                 self._storage.delete(metadata)
+        self._events.tagged(repository, tag)
 
     # -- metadata ---------------------------------------------------------------
 
@@ -132,6 +143,7 @@ class Repositories:
             raise Failure(*errors.REPOSITORY_NOT_FOUND)
         for folder in repository.folders:
             self._storage.delete_folder(folder)
+        self._events.deleted(repository)
 
     def is_private(self, repository: RepositoryName) -> bool:
         return any(exists(self._storage, f"{folder}/_private") for folder in repository.folders)
@@ -139,9 +151,10 @@ class Repositories:
     def set_private(self, repository: RepositoryName, private: bool) -> None:
         if private:
             self._storage.put(f"{repository.folder}/_private", b"")
-            return
-        for folder in repository.folders:
-            self._storage.delete(f"{folder}/_private")
+        else:
+            for folder in repository.folders:
+                self._storage.delete(f"{folder}/_private")
+        self._events.flagged(repository, private)
 
 
 def metadata_of(agent: str) -> Metadata:

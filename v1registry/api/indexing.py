@@ -1,0 +1,118 @@
+"""What an index answers about repositories: image lists, tokens, where the images are (section 2.1).
+
+In standalone mode without an index of our own everybody gets a token, which nobody checks. With
+one, tokens are real, and are given to who asks for them and has the right.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+
+from flask import Response, request
+
+from v1registry.api import answers, body, paths
+from v1registry.api.actions import Action, Actions
+from v1registry.api.parts import Common
+from v1registry.lib import errors
+from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.rights import Access
+
+
+def wants_token() -> bool:
+    """Whether the client asks for a token, as engines do of an index."""
+    return request.headers.get("X-Docker-Token", "").strip().lower() == "true"
+
+
+def begin_deletion(parts: Common, target: paths.Target) -> Response:
+    """A token with which the client then deletes the repository at the registry."""
+    return answers.ordinary("", 202, headers=_headers(parts, target.repository, "delete"))
+
+
+def _put_repository(parts: Common, target: paths.Target) -> Response:
+    _update(parts, target.repository)
+    return answers.ordinary("", headers=_headers(parts, target.repository, "write"))
+
+
+def _put_images(parts: Common, target: paths.Target) -> Response:
+    _update(parts, target.repository)
+    return answers.ordinary(status=204, headers=_headers(parts, target.repository, "write"))
+
+
+def _get_images(parts: Common, target: paths.Target) -> Response:
+    images = parts.image_lists.get(target.repository)
+    if parts.index is not None and wants_token():
+        parts.index.pulls.count(target.repository)
+    return answers.ordinary(images, headers=_headers(parts, target.repository, "read"))
+
+
+def _delete_images(parts: Common, target: paths.Target) -> Response:
+    """Engines end a repository's deletion with it. No effect where the registry is this process."""
+    if parts.is_alone and parts.index is not None:
+        parts.index.catalog.delete(target.repository)
+    return answers.ordinary(status=204, headers=_headers(parts, target.repository, "delete"))
+
+
+def _put_auth(_parts: Common, _target: paths.Target) -> Response:
+    return answers.ordinary("OK")
+
+
+def _get_access(parts: Common, target: paths.Target) -> Response:
+    """Whether an image may be read by who pulls from, or pushes to, this repository."""
+    if parts.index is None:
+        return answers.ordinary({"access": True})
+    image_id = ImageId.parse(target.tag)
+    user = parts.door.asker().user
+    return answers.ordinary({"access": parts.index.may_read(image_id, target.repository, user)})
+
+
+def _update(parts: Common, repository: RepositoryName) -> None:
+    data = body.small(parts.config.limits.json)
+    if parts.index is None:
+        parts.image_lists.update(repository, data)
+        return
+    parts.index.catalog.create(repository)
+    parts.image_lists.update(repository, data, parts.door.asker().user)
+
+
+def _headers(parts: Common, repository: RepositoryName, access: str) -> answers.Headers:
+    """Where the images are, and the token with which a client goes there."""
+    endpoints = parts.config.registry_endpoints or request.environ.get("HTTP_HOST", "")
+    # a line each: engines up to 0.10 take a whole line for one host
+    headers = [("X-Docker-Endpoints", host.strip()) for host in endpoints.split(",")]
+    token = _token(parts, repository, access)
+    if token is None:
+        return headers
+    # What stands in X-Docker-Token is sent back behind the word `Token`; 0.x, standalone, put the
+    # word there, too.
+    bare = token if parts.index is not None else f"Token {token}"
+    return [("X-Docker-Token", bare), ("WWW-Authenticate", f"Token {token}"), *headers]
+
+
+def _token(parts: Common, repository: RepositoryName, access: str) -> str | None:
+    index = parts.index
+    if index is None:
+        signature = base64.b32encode(secrets.token_bytes(10)).decode("ascii")
+        return f'signature={signature},repository="{repository}",access={access}'
+    asker = parts.door.asker()
+    if not wants_token() or asker.grant is not None:  # one token makes no second, and lives on
+        return None
+    return index.tokens.issue(repository, access, asker.user, index.token_life)
+
+
+_PULL, _PUSH, _DELETE = Access.PULL, Access.PUSH, Access.DELETE
+_NO_IMAGES = errors.IMAGES_NOT_FOUND
+
+ACTIONS: Actions = {
+    "repository": {
+        "PUT": Action(_put_repository, _PUSH),
+        "DELETE": Action(begin_deletion, _DELETE),
+    },
+    "images": {
+        "GET": Action(_get_images, _PULL, _NO_IMAGES),
+        "PUT": Action(_put_images, _PUSH),
+        "DELETE": Action(_delete_images, _DELETE),
+    },
+    "access": {"GET": Action(_get_access, _PULL)},
+    "auth": {"PUT": Action(_put_auth, None)},
+}

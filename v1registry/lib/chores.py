@@ -1,0 +1,19 @@
+"""Work that a serving process does from time to time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """`run` every `interval` seconds, and with `at_end` once more before the process ends.
+
+    What it returns is logged, if anything; so is what it raises.
+    """
+
+    name: str
+    interval: float
+    run: Callable[[], str | None]
+    at_end: bool = False
