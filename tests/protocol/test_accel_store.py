@@ -109,7 +109,7 @@ def test_nobody_else_may_use_the_way(site: Site):
 
 
 def test_a_large_layer_is_not_written_to_a_disk(site: Site, tmp_path: Path):
-    image = make_image("accel large", secrets.token_bytes(120 * MIB))
+    image = make_image("accel large", secrets.token_bytes(30 * MIB))
     Engine(site.server, "team/accel").push([image], "large")
     with Nginx(tmp_path / "nginx", [site.server.port]) as nginx:
         url = f"{nginx.url}/v1/images/{image.id}/layer"
@@ -173,7 +173,7 @@ def test_a_store_that_speaks_tls(ceph: Ceph, tmp_path: Path):
 
 
 def test_a_client_that_goes_in_the_middle_ends_the_fetch(site: Site):
-    image = make_image("accel left", secrets.token_bytes(40 * MIB))
+    image = make_image("accel left", secrets.token_bytes(20 * MIB))
     Engine(site.server, "team/accel").push([image], "left")
     connection = http.client.HTTPConnection(
         *site.url.removeprefix("http://").split(":"), timeout=30
