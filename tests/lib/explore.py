@@ -143,6 +143,10 @@ class Explorer:
     `finished(store)` tells whether the image is finished; `parts(store)` is what must never change
     from then on; `finish(store, ends)` checks the end of every run. `kills` is how many clients may
     be killed, `constant` a prefix of keys that no client writes: reading them is no step.
+
+    With `power`, it also goes out at every point, and the disk may hold any of what it was not
+    forced to: `finish` must hold then, too. `power(ends)` tells whether somebody was promised the
+    image before; if so, it must be as it was.
     """
 
     def __init__(
@@ -154,8 +158,9 @@ class Explorer:
         finish: Callable[[MemoryStorage, list[End]], None],
         kills: int = 0,
         constant: str = "-",
+        power: Callable[[list[End]], bool] | None = None,
     ) -> None:
-        self.worlds = Worlds(prepare, constant)
+        self.worlds = Worlds(prepare, constant, power is not None)
         self.clients = [
             Client(program, self.worlds.remote(number)) for number, program in enumerate(programs)
         ]
@@ -166,7 +171,9 @@ class Explorer:
         for client in reversed(self.clients):
             self._start = self._start << _BITS | client.start
         self._start = self._start << _BITS | self.worlds.first
-        self.states = self.ends = 0
+        self._power = power
+        self._cut: set[tuple[int, tuple[int, ...]]] = set()  # world after it, who had ended where
+        self.states = self.ends = self.cuts = 0
 
     def explore(self) -> None:
         """Visit every state once. What fails has a shortest way to it in its notes."""
@@ -181,10 +188,12 @@ class Explorer:
                     seen.add(after)
                     waiting.append(after)
                     self._guarded(after, self._kept, state & _MASK, after & _MASK)
+                    if self._power:
+                        self._guarded(after, self._lose_power, after)
             if not moved:
                 ends += 1
                 self._guarded(state, self._ended, state)
-        self.states, self.ends = len(seen), ends
+        self.states, self.ends, self.cuts = len(seen), ends, len(self._cut)
 
     def _moves(self, state: int) -> Iterator[int]:
         """The states that one step, or one kill, leads to."""
@@ -217,14 +226,33 @@ class Explorer:
         return self._whole[world]
 
     def _ended(self, state: int) -> None:
-        world, ends = state & _MASK, []
+        world, ends = state & _MASK, [end for _, end in self._ends_at(state)]
+        self._look(world)
+        self._finish(self.worlds.store(world), ends)
+
+    def _lose_power(self, state: int) -> None:
+        world, places, ends = state & _MASK, *zip(*self._ends_at(state), strict=True)
+        assert self._power
+        promised = self._power(list(ends))
+        for after in self.worlds.cuts(world):
+            if (after, places) in self._cut:
+                continue
+            self._cut.add((after, places))
+            try:
+                if promised:
+                    assert self._parts(self.worlds.store(after)) == self._look(world), "lost"
+                self._look(after)
+                self._finish(self.worlds.store(after), list(ends))
+            except Exception as error:
+                error.add_note(f"the power went, and left {self.worlds.store(after).contents()}")
+                raise
+
+    def _ends_at(self, state: int) -> Iterator[tuple[int, End]]:
+        """Each client's place and end, as if all that still run were killed."""
         for client in self.clients:
             state >>= _BITS
             end = client.waiting[state & _MASK]
-            assert isinstance(end, End)
-            ends.append(end)
-        self._look(world)
-        self._finish(self.worlds.store(world), ends)
+            yield (state & _MASK, end) if isinstance(end, End) else (_DEAD, End(dead=True))
 
     def _guarded(self, state: int, function: Callable[..., None], *args: Any) -> None:
         try:

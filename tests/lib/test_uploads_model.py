@@ -123,7 +123,7 @@ def finish(store: Still, ends: list[End]) -> None:
     assert push(image_json("later"), b"later-layer")(store) in ("pushed", "exists")
     assert is_finished(store)
     Cleaner(store, Commits(store)).clean(1.0)
-    objects, staged = store.contents()
+    objects, staged, _ = store.contents()
     assert not staged
     assert not [key for key, _ in objects if key.startswith(keys.OURS)]
     assert is_finished(store)
@@ -153,17 +153,58 @@ HEAVY: dict[str, tuple[list[Callable[..., Any]], Callable[[Any], None], int]] = 
 }
 
 
-def _explore(scenario: tuple[list[Callable[..., Any]], Callable[[Any], None], int]) -> None:
+POWER: dict[str, tuple[list[Callable[..., Any]], Callable[[Any], None], int]] = {
+    "one client": ([push(ONE, b"1st")], prepare, 0),
+    "a reader": ([push(ONE, b"1st"), read], prepare, 0),
+    "after a broken push of 0.x": ([push(ONE, b"1st"), read], prepare_broken_push_of_0x, 0),
+}
+
+HEAVY_POWER: dict[str, tuple[list[Callable[..., Any]], Callable[[Any], None], int]] = {
+    "two gzip forms of one tar": ([push(ONE, b"1st"), push(ONE, b"second")], prepare, 0),
+    "the cleaner": ([push(ONE, b"1st"), clean], prepare, 1),
+}
+
+
+def is_promised(ends: list[End]) -> bool:
+    """Whether a client was told that the image is there."""
+    return any(end.outcome in ("pushed", "exists") for end in ends)
+
+
+def _explore(
+    scenario: tuple[list[Callable[..., Any]], Callable[[Any], None], int], *, power: bool = False
+) -> None:
     programs, prepared, kills = scenario
-    explorer = Explorer(prepared, programs, is_finished, parts, finish, kills, f"images/{PARENT}")
+    explorer = Explorer(
+        prepared,
+        programs,
+        is_finished,
+        parts,
+        finish,
+        kills,
+        f"images/{PARENT}",
+        is_promised if power else None,
+    )
     explorer.explore()
-    assert explorer.ends > 1
-    print(f"{explorer.states} states, {explorer.ends} ends")  # noqa: T201 - shown with -s
+    assert explorer.ends >= 1
+    found = f"{explorer.states} states, {explorer.ends} ends, {explorer.cuts} after power cuts"
+    print(found)  # noqa: T201 - shown with -s or -rP
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_model(name: str) -> None:
     _explore(SCENARIOS[name])
+
+
+@pytest.mark.parametrize("name", POWER)
+def test_power(name: str) -> None:
+    _explore(POWER[name], power=True)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", HEAVY_POWER)
+def test_power_heavy(name: str) -> None:
+    _explore(HEAVY_POWER[name], power=True)
 
 
 @pytest.mark.heavy

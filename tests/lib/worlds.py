@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType
 from typing import Any
@@ -13,13 +14,13 @@ from v1registry.lib.commits import Commits
 from v1registry.lib.copies import Copies
 from v1registry.lib.images import Images
 from v1registry.lib.uploads import Uploads
-from v1registry.storage import Buffer, Entry, Stage, Stat, Storage
+from v1registry.storage import Aside, Buffer, Entry, Stage, Stat, Storage
 from v1registry.storage.errors import NotFound
 from v1registry.storage.memory import MemoryBlob, MemoryStorage
 
 Op = tuple[Any, ...]  # the method's name, then its arguments
 Ask = Callable[[Op], Any]
-Contents = tuple[frozenset[tuple[str, bytes]], frozenset[tuple[str, str, bytes]]]
+Contents = tuple[frozenset[Any], frozenset[Any], frozenset[Any]]
 
 _ITERATORS = tuple(type(iter(x)) for x in ((), [], set(), {}, {}.items(), {}.values(), range(0)))
 _WITHOUT_MEMORY = (Storage, Cleaner, Commits, Copies, Images, Uploads)  # nothing cached here
@@ -36,9 +37,10 @@ class Incomparable(BaseException):
 class Remote(Storage):
     """The store as a client has it: every call is one step, answered through `ask`."""
 
-    def __init__(self, ask: Ask, number: int) -> None:
+    def __init__(self, ask: Ask, number: int, power: bool) -> None:
         self._ask = ask
         self._number = number
+        self._power = power
 
     def _step(self, *op: Any) -> Any:
         answer = self._ask(op)
@@ -50,10 +52,18 @@ class Remote(Storage):
         return self._step("get", key)
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        self._step("put", key, data)
+        self._step("put", key, data, durable)
 
     def create(self, key: str, data: bytes) -> bool:
         return self._step("create", key, data)
+
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
+        self.flush(after)
+        return RemoteAside(self, values)
+
+    def flush(self, keys: Iterable[str]) -> None:
+        if self._power:  # else it does nothing that anybody could see
+            self._step("flush", *keys)
 
     def stat(self, key: str) -> Stat:
         return self._step("stat", key)
@@ -62,7 +72,7 @@ class Remote(Storage):
         return iter(self._step("list", folder))
 
     def delete(self, key: str, *, durable: bool = True) -> None:
-        self._step("delete", key)
+        self._step("delete", key, durable)
 
     def delete_folder(self, folder: str) -> None:
         raise NotImplementedError
@@ -90,11 +100,28 @@ class Remote(Storage):
         raise NotImplementedError
 
 
-class Still(MemoryStorage):
-    """A store in memory without a clock: equal histories leave equal stores."""
+class RemoteAside(Aside):
+    """Naming what was written aside, as a client has it."""
 
-    def __init__(self) -> None:
+    _storage: Remote
+
+    def put(self, key: str) -> None:
+        self._storage._step("put_aside", key, self._values[key])
+
+    def create(self, key: str) -> bool:
+        return self._storage._step("create_aside", key, self._values[key])
+
+
+class Still(MemoryStorage):
+    """A store in memory without a clock: equal histories leave equal stores.
+
+    With `power`, it knows what the disk may hold instead of each value, should the power go now.
+    """
+
+    def __init__(self, power: bool = False) -> None:
         super().__init__(clock=float)
+        self._power = power
+        self._unsure: dict[str, frozenset[Any]] = {}  # key or handle -> what the disk may hold
 
     def look(self, key: str) -> bytes | None:
         """What lies under a key, for the test's own eyes."""
@@ -104,45 +131,130 @@ class Still(MemoryStorage):
     def contents(self) -> Contents:
         return (
             frozenset((key, data) for key, (data, _) in self._objects.items()),
-            frozenset((handle, key, data) for handle, (key, data, _) in self._staged.items()),
+            frozenset((handle, value[:2]) for handle, value in self._staged.items()),
+            frozenset(self._unsure.items()),
         )
 
     @classmethod
-    def of(cls, contents: Contents) -> Still:
-        store = cls()
+    def of(cls, contents: Contents, power: bool = False) -> Still:
+        store = cls(power)
         store._objects = {key: (data, 0.0) for key, data in sorted(contents[0])}
-        store._staged = {handle: (key, data, 0.0) for handle, key, data in sorted(contents[1])}
+        store._staged = {handle: (*value, 0.0) for handle, value in sorted(contents[1])}
+        store._unsure = dict(contents[2])
         return store
 
     def do(self, op: Op) -> Any:
         """Carry out a client's call; return its answer, which is the exception if there is one."""
         name, *args = op
         try:
-            answer = getattr(self, f"_{name}", getattr(self, name))(*args)
+            answer = getattr(self, f"_{name}", None) or getattr(self, name)
+            answer = answer(*args)
         except NotFound as error:
             return error
         return tuple(answer) if isinstance(answer, Iterator) else answer
 
+    def cuts(self) -> Iterator[Still]:
+        """The stores that a power cut may leave now."""
+        names, held = list(self._unsure), (self._unsure[name] for name in self._unsure)
+        for values in itertools.product(*held):
+            store = Still.of(self.contents())
+            store._unsure = {}
+            for name, value in zip(names, values, strict=True):
+                into: dict[str, Any] = store._staged if isinstance(value, tuple) else store._objects
+                store._objects.pop(name, None)
+                store._staged.pop(name, None)
+                if value is not None:
+                    into[name] = (*value, 0.0) if isinstance(value, tuple) else (value, 0.0)
+            yield store
+
+    # -- calls, and what they leave to chance -----------------------------------------
+
+    def _put(self, key: str, data: bytes, durable: bool) -> None:
+        before = self.look(key)
+        self.put(key, data)
+        self._changed(key, before, data, durable, torn=True)
+
+    def _put_aside(self, key: str, data: bytes) -> None:
+        before = self.look(key)
+        self.put(key, data)
+        self._changed(key, before, data, False)
+
+    def _create(self, key: str, data: bytes) -> bool:
+        created = self.create(key, data)
+        self._changed(key, None, data, True)
+        return created
+
+    def _create_aside(self, key: str, data: bytes) -> bool:
+        created = self.create(key, data)
+        if created:
+            self._changed(key, None, data, False)
+        return created
+
+    def _delete(self, key: str, durable: bool) -> None:
+        before = self.look(key)
+        self.delete(key)
+        self._changed(key, before, None, durable)
+
     def _stage(self, key: str, data: bytes, handle: str) -> str:
         self._staged[handle] = (key, data, 0.0)
+        self._changed(handle, None, (key, data), False)
         return handle
+
+    def _commit(self, handle: str) -> None:
+        key, data, _ = self._staged.get(handle, ("", b"", 0.0))
+        before = self.look(key)
+        self.commit(handle)
+        self._changed(handle, (key, data), None, False)
+        self._changed(key, before, data, False)
+
+    def _abandon(self, handle: str) -> None:
+        before = self._staged.get(handle)
+        self.abandon(handle)
+        if before is not None:
+            self._changed(handle, before[:2], None, False)
 
     def _open_staged(self, handle: str) -> bytes:
         return self.open_staged(handle).read()
+
+    def _flush(self, *keys: str) -> None:
+        for key in keys:
+            now = self.look(key)
+            torn = _torn(now) if now is not None else None
+            left = {value for value in self._unsure.pop(key, ()) if value in (now, torn)}
+            if len(left) > 1:
+                self._unsure[key] = frozenset(left)
+
+    def _changed(self, name: str, before: Any, now: Any, durable: bool, torn: bool = False) -> None:
+        if self._power:
+            held = set() if durable else {before, *self._unsure.get(name, ())}
+            if torn and not durable:
+                held.add(_torn(now))
+            held.add(now)
+            self._unsure.pop(name, None)
+            if len(held) > 1:
+                self._unsure[name] = frozenset(held)
+
+
+def _torn(data: bytes) -> bytes:
+    return data[: len(data) // 2]
 
 
 class Worlds:
     """All contents of the store that were seen, and what calls made of them, each by a number."""
 
-    def __init__(self, prepare: Callable[[MemoryStorage], None], constant: str) -> None:
-        start = Still()
+    def __init__(
+        self, prepare: Callable[[MemoryStorage], None], constant: str, power: bool
+    ) -> None:
+        start = Still(power)
         prepare(start)
+        self._power = power
         self._constant = constant
         self._start = start
         self._contents: list[Contents] = []
         self._numbers: dict[Contents, int] = {}
         self._answers: dict[Any, int] = {}
         self._after: dict[tuple[int, Op], tuple[int, int, Any]] = {}
+        self._cuts: dict[int, list[int]] = {}
         self.first = self._number(start.contents())
 
     def after(self, world: int, op: Op) -> tuple[int, int, Any]:
@@ -158,7 +270,14 @@ class Worlds:
 
     def store(self, world: int) -> Still:
         """A store with what lies in that world."""
-        return Still.of(self._contents[world])
+        return Still.of(self._contents[world], self._power)
+
+    def cuts(self, world: int) -> Iterator[int]:
+        """The worlds that a power cut may make of it."""
+        if world not in self._cuts:
+            cuts = {self._number(store.contents()) for store in self.store(world).cuts()}
+            self._cuts[world] = sorted(cuts)
+        return iter(self._cuts[world])
 
     def remote(self, number: int) -> Callable[[Ask], Remote]:
         """Makes the store for client `number` from what answers its calls."""
@@ -167,7 +286,7 @@ class Worlds:
             def asking(op: Op) -> Any:
                 return self._start.do(op) if op[1:] and self._is_constant(op[1]) else ask(op)
 
-            return Remote(asking, number)
+            return Remote(asking, number, self._power)
 
         return make
 
@@ -203,7 +322,7 @@ def shown(value: Any) -> Any:
         return type(value).__name__, tuple(shown(getattr(value, f.name)) for f in fields(value))
     if isinstance(value, _WITHOUT_MEMORY):
         return type(value).__name__
-    if type(value).__module__.startswith("v1registry."):
+    if isinstance(value, Aside) or type(value).__module__.startswith("v1registry."):
         return type(value).__name__, shown(vars(value))
     raise Incomparable(f"how are two {type(value)} compared?")
 

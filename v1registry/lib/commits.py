@@ -7,12 +7,17 @@ the record while the image is not yet whole carries it out: layer, JSON,
 ancestry and checksums to their names, last the mark away. Every step may be
 done twice, by several at once, or after a crash in the middle.
 
+A power cut may undo all of it until it is flushed, but not so that a part is
+there and the mark is not: that would look like a finished image. So the mark
+is on the disk before any part gets its name, and goes when all of them are.
+
 The record stays when all is done. A push that looked before the image was
 finished, and comes to its own `create` much later, must lose then too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -20,7 +25,7 @@ from dataclasses import asdict, dataclass
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId
-from v1registry.storage import Storage, exists, keys
+from v1registry.storage import Aside, Storage, exists, keys
 from v1registry.storage.errors import NotFound
 
 
@@ -35,6 +40,15 @@ class Record:
     ancestry: list[str]
 
 
+_PARTS = ("json", "ancestry", "_checksum")
+
+
+def _parts(image_id: ImageId, record: Record, data: bytes) -> dict[str, bytes]:
+    """The small files of an image whose JSON is `data`, by key."""
+    values = (data, documents.dump(record.ancestry), documents.dump(record.checksums))
+    return {keys.image(image_id, part): value for part, value in zip(_PARTS, values, strict=True)}
+
+
 class Lost(Exception):
     """The record names data that is nowhere any more: it cannot be carried out."""
 
@@ -47,24 +61,29 @@ class Commits:
 
     def find(self, image_id: ImageId) -> Record | None:
         """The image's record, or None: open, unknown, or written by 0.x."""
-        data = self._get(image_id, "_commit")
+        data = self._get(keys.image(image_id, "_commit"))
         if data is None:
             return None
         return Record(**json.loads(data))
 
-    def decide(self, image_id: ImageId, record: Record) -> Record:
-        """Make `record` the image unless another came first; return the one that is it now.
+    def decide(self, image_id: ImageId, record: Record, data: bytes) -> None:
+        """Make `record`, with the JSON `data`, the image unless another came first.
 
-        On return it is carried out. Raise Failure 500 if its data is lost.
+        On return the record that did is carried out. Raise Failure 500 if its data is lost.
         """
-        mark = keys.image(image_id, "_inprogress")
+        mark, name = keys.image(image_id, "_inprogress"), keys.image(image_id, "_commit")
         if not exists(self._storage, mark):
             # a record is noticed by its mark, should we end before carrying it out
             self._storage.put(mark, b"true", durable=False)
-        self._storage.create(keys.image(image_id, "_commit"), documents.dump(asdict(record)))
+        values = {name: documents.dump(asdict(record)), **_parts(image_id, record, data)}
+        with self._storage.aside(values, after=[mark]) as aside:
+            if aside.create(name):
+                with contextlib.suppress(Lost):
+                    self._carry_out(image_id, record, aside)
+                    if self._storage.creates_atomically:
+                        return
         if not self.settle(image_id):
             raise Failure(*errors.IMAGE_LOST)
-        return self.find(image_id) or record
 
     def settle(self, image_id: ImageId) -> bool:
         """Carry out the image's record if there is one; tell whether the image is whole now."""
@@ -82,42 +101,45 @@ class Commits:
                 return True
         return False
 
-    def _carry_out(self, image_id: ImageId, record: Record) -> None:
-        layer = keys.image(image_id, "layer")
-        try:
-            self._storage.commit(record.handle)
-        except NotFound:
-            if not self._is_in_place(layer, record.size):
-                raise Lost(image_id) from None
-        parts = {
-            "json": self._json(image_id, record),
-            "ancestry": documents.dump(record.ancestry),
-            "_checksum": documents.dump(record.checksums),
-        }
-        self._storage.put_all(
-            {
-                keys.image(image_id, part): data
-                for part, data in parts.items()
-                if self._get(image_id, part) != data
-            }
-        )
+    def _carry_out(self, image_id: ImageId, record: Record, aside: Aside | None = None) -> None:
+        """`aside` has the parts, if they are written already."""
+        self._place_layer(image_id, record)
+        if aside is None:
+            self._place_missing(image_id, record)
+        else:
+            for part in _PARTS:
+                aside.put(keys.image(image_id, part))
+        # Whoever put all this in place, if not we, may not be sure of it yet, or dead.
+        self._storage.flush(keys.image(image_id, part) for part in ("layer", "_commit", *_PARTS))
         # Should a power cut bring these back, the next reader does this once more.
         self._storage.delete(keys.image(image_id, "_inprogress"), durable=False)
         self._storage.delete(keys.pushed_json(image_id, record.json), durable=False)
 
+    def _place_layer(self, image_id: ImageId, record: Record) -> None:
+        try:
+            self._storage.commit(record.handle)
+        except NotFound:
+            if not self._is_in_place(keys.image(image_id, "layer"), record.size):
+                raise Lost(image_id) from None
+
+    def _place_missing(self, image_id: ImageId, record: Record) -> None:
+        parts = _parts(image_id, record, self._json(image_id, record))
+        missing = {key: value for key, value in parts.items() if self._get(key) != value}
+        with self._storage.aside(missing) as aside:  # the mark was there before the record
+            for key in missing:
+                aside.put(key)
+
     def _json(self, image_id: ImageId, record: Record) -> bytes:
         """The record's JSON: where it was staged, or already in place."""
-        try:
-            return self._storage.get(keys.pushed_json(image_id, record.json))
-        except NotFound:
-            data = self._get(image_id, "json")
-            if data is None or hashlib.sha256(data).hexdigest() != record.json:
-                raise Lost(image_id) from None
-            return data
+        for key in (keys.pushed_json(image_id, record.json), keys.image(image_id, "json")):
+            data = self._get(key)
+            if data is not None and hashlib.sha256(data).hexdigest() == record.json:
+                return data
+        raise Lost(image_id)
 
-    def _get(self, image_id: ImageId, part: str) -> bytes | None:
+    def _get(self, key: str) -> bytes | None:
         try:
-            return self._storage.get(keys.image(image_id, part))
+            return self._storage.get(key)
         except NotFound:
             return None
 

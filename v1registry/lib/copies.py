@@ -1,11 +1,15 @@
 """What running pushes of an image have sent: staged JSONs, received copies of the layer.
 
 All of it lies in one folder an image, `_v1registry/pushes/ID`, apart from the
-staged layers themselves, which the driver keeps under their handles.
+staged layers themselves, which the driver keeps under their handles. No push
+outlives a power cut, since its connections do not: so none of it is forced to
+the disk. Each file is named by the hash of what is in it, and one of which a
+power cut left a part counts as not there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -53,8 +57,8 @@ class Copies:
 
     def stage_json(self, image_id: ImageId, data: bytes) -> str:
         """Keep a JSON that was sent; return its hex digest."""
-        digest = hashlib.sha256(data).hexdigest()
-        self._storage.put(keys.pushed_json(image_id, digest), data)
+        digest = _digest(data)
+        self._storage.put(keys.pushed_json(image_id, digest), data, durable=False)
         return digest
 
     def staged_jsons(self, image_id: ImageId) -> list[tuple[str, bytes]]:
@@ -64,9 +68,11 @@ class Copies:
             digest = name.removeprefix("json-")
             key = keys.pushed_json(image_id, digest)
             try:
-                found.append((self._storage.stat(key).modified, digest, self._storage.get(key)))
+                modified, data = self._storage.stat(key).modified, self._storage.get(key)
             except NotFound:
                 continue  # carried out meanwhile
+            if _digest(data) == digest:
+                found.append((modified, digest, data))
         return [(digest, data) for _, digest, data in sorted(found, reverse=True)]
 
     def open_json(self, image_id: ImageId) -> bytes | None:
@@ -78,13 +84,12 @@ class Copies:
 
     def json(self, image_id: ImageId, digest: str) -> bytes:
         """The JSON with this digest, staged or in place. Raise NotFound."""
-        try:
-            return self._storage.get(keys.pushed_json(image_id, digest))
-        except NotFound:
-            data = self._storage.get(keys.image(image_id, "json"))
-            if hashlib.sha256(data).hexdigest() != digest:
-                raise
-            return data
+        for key in (keys.pushed_json(image_id, digest), keys.image(image_id, "json")):
+            with contextlib.suppress(NotFound):
+                data = self._storage.get(key)
+                if _digest(data) == digest:
+                    return data
+        raise NotFound(keys.pushed_json(image_id, digest))
 
     # -- layers ---------------------------------------------------------------
 
@@ -94,9 +99,8 @@ class Copies:
         Named by what it says: equal copies that were drained leave one note.
         """
         data = documents.dump(asdict(copy))
-        token = hashlib.sha256(data).hexdigest()[:16]
+        token = _digest(data)[:16]
         try:
-            # a push does not outlive a power cut anyway: its connections do not
             self._storage.put(keys.pushed_copy(image_id, token), data, durable=False)
         except BaseException:
             if copy.handle is not None:
@@ -107,11 +111,13 @@ class Copies:
         """All copies that are still known, finished pushes' included; or those of one sender."""
         found, names = [], self._names(image_id, "copy-")
         for name in names:
+            token = name.removeprefix("copy-")
             try:
-                data = self._storage.get(keys.pushed_copy(image_id, name.removeprefix("copy-")))
+                data = self._storage.get(keys.pushed_copy(image_id, token))
             except NotFound:
                 continue  # the cleaner was here
-            found.append(Copy(**json.loads(data)))
+            if _digest(data).startswith(token):
+                found.append(Copy(**json.loads(data)))
         return [copy for copy in found if sender is None or copy.sender == sender]
 
     def staged_equal(self, image_id: ImageId, copy: Copy) -> Copy | None:
@@ -147,7 +153,7 @@ class Copies:
         jsons = dict(self.staged_jsons(image_id))
         stored = image.json if image else self.open_json(image_id)
         if stored is not None:
-            jsons[hashlib.sha256(stored).hexdigest()] = stored
+            jsons[_digest(stored)] = stored
         for copy in copies:
             if (match := self._match_tarsum(copy, image, jsons, values)) is not None:
                 return match
@@ -157,7 +163,7 @@ class Copies:
         """Whether a copy, sent with the JSON of this digest, is the finished image: the JSON byte
         for byte, the layer so or at least by its content, for no two engines compress alike.
         """
-        if hashlib.sha256(image.json).hexdigest() != digest:
+        if _digest(image.json) != digest:
             return False
         if copy.payloads[digest] in image.checksums:
             return True
@@ -217,6 +223,10 @@ class Copies:
     def _names(self, image_id: ImageId, prefix: str) -> list[str]:
         folder = keys.pushes(image_id)
         return [entry.name for entry in self._storage.list(folder) if entry.name.startswith(prefix)]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _is_in_place(copy: Copy, image: Image) -> bool:

@@ -38,7 +38,7 @@ class ImageLists:
         if lost:
             # whoever wrote these died before looking again: 0.x should find them, too
             with contextlib.suppress(Refused):
-                self._rewrite(repository, [], stored)
+                self._rewrite(repository, [], stored, {})
         return [*(stored or []), *lost]
 
     def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
@@ -57,17 +57,25 @@ class ImageLists:
             for item in fold(new)
             if not _holds(known, item)
         }
-        self._storage.put_all(entries)
-        self._rewrite(repository, new, stored)
+        self._rewrite(repository, new, stored, entries)
 
     def _rewrite(
-        self, repository: RepositoryName, new: list[Item], stored: list[Item] | None
+        self,
+        repository: RepositoryName,
+        new: list[Item],
+        stored: list[Item] | None,
+        entries: dict[str, bytes],
     ) -> None:
+        """Write the `entries`, then the list, and look whether it has stayed."""
+        values = dict(entries)
         for _ in range(_ROUNDS):
             beside = self._entries_beside(repository, [*(stored or []), *new])
             wanted = [*new, *beside] if stored is None else fold([*new, *stored, *beside])
             if wanted != stored:
-                self._storage.put(f"{repository.folder}/_index_images", documents.dump(wanted))
+                values[f"{repository.folder}/_index_images"] = documents.dump(wanted)
+            if values:
+                self._storage.put_all(values)
+            values = {}
             stored = self._stored(repository) or []
             present = {item["id"]: item for item in fold(stored)}
             if all(_holds(present, item) for item in wanted) and not self._entries_beside(

@@ -82,7 +82,7 @@ class Listings:
     def _keep(self, image: Image, part: str, value: bytes) -> None:
         """Keep what was computed; a store that is full or read-only gets it computed again."""
         with contextlib.suppress(Refused):
-            self._storage.put(keys.image(image.id, part), value, durable=False)
+            self._storage.put(keys.image(image.id, part), value)
 
     def _kept(self, image: Image, part: str) -> Any:
         try:

@@ -156,7 +156,7 @@ class Uploads:
         parent = self._parent(_image_json(image_id, data), sender)
         ancestry = [image_id, *(parent.ancestors if parent else [])]
         record = Record(digest, copy.handle, copy.size, checksums, ancestry)
-        self._commits.decide(image_id, record)
+        self._commits.decide(image_id, record, data)
         return self._images.get(image_id)
 
     def _parent(self, document: dict[str, Any], sender: Sender | None) -> Image | None:

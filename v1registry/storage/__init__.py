@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from v1registry.storage.errors import NotFound
 
@@ -67,6 +67,33 @@ class Blob(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class Aside:
+    """Small values that are safe in the store, and only need their names.
+
+    Each value may be named once. Use it in a `with`: what got no name is gone at its end. A name
+    that was given is durable after `Storage.flush`; until then a power cut may undo it, but what
+    is found under it is whole. Here, for drivers without such a step, naming is writing.
+    """
+
+    def __init__(self, storage: Storage, values: Mapping[str, bytes]) -> None:
+        self._storage = storage
+        self._values = values
+
+    def put(self, key: str) -> None:
+        """Show the value of `key`, replacing what is there."""
+        self._storage.put(key, self._values[key])
+
+    def create(self, key: str) -> bool:
+        """Show the value of `key` unless the key exists; tell whether it is shown."""
+        return self._storage.create(key, self._values[key])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class Storage(ABC):
     """A driver. Methods raise `NotFound`, `Refused` (`Full`) or `Unavailable`, nothing else.
 
@@ -87,7 +114,8 @@ class Storage(ABC):
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Store a small value, replacing what is there.
 
-        Not `durable`: after a power cut it may not be there; it is never torn.
+        Not `durable`: a power cut may undo it, or leave a part of it, and take what else lies in a
+        folder that it made, until that is flushed. For what proves itself.
         """
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
@@ -98,6 +126,19 @@ class Storage(ABC):
     @abstractmethod
     def create(self, key: str, data: bytes) -> bool:
         """Store a small value unless the key exists; tell whether it was stored."""
+
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
+        """Write small values where nobody sees them, durably, to be named soon; see `Aside`.
+
+        None of them is named on the disk before the names of the keys `after` are.
+        """
+        return Aside(self, values)
+
+    def flush(self, keys: Iterable[str]) -> None:  # noqa: B027 - where all is durable at once
+        """Make durable what an `Aside` or `commit` put under these keys, whoever called them.
+
+        Of what was put without being durable, only that it is there.
+        """
 
     @abstractmethod
     def open(self, key: str) -> Blob:
@@ -132,8 +173,9 @@ class Storage(ABC):
 
     @abstractmethod
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
-        """Take in a large object without showing it, durably; return its handle.
+        """Take in a large object without showing it; return its handle.
 
+        Its bytes are durable; the handle need not be, before it is committed and flushed.
         A piece is used before the next is asked for, so it may be a view into
         a buffer used again. If `pieces` raises, nothing is left behind.
         """
@@ -142,6 +184,7 @@ class Storage(ABC):
     def commit(self, handle: str) -> None:
         """Make a staged object visible under its key, replacing what is there.
 
+        Durable after `flush`; a power cut before that may leave neither key nor handle.
         Raises `NotFound` if the handle is gone: committed before, or abandoned.
         """
 

@@ -10,14 +10,17 @@ import contextlib
 import errno
 import itertools
 import os
+import posix
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from v1registry.storage import Buffer
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 
-Fsync = Callable[[int], None]  # forces a descriptor's file to disk, wherever it is best done
+# Under gevent, os.close looks for who waits for a socket of that number: two more system calls for
+# a file, and work in the event loop for a folder.
+close = posix.close
 
 _SMALL = 64 * 1024  # bytes; nearly every JSON is smaller
 
@@ -63,7 +66,7 @@ def read_all(path: str) -> bytes:
             pieces.append(os.read(descriptor, _SMALL))
         return b"".join(pieces)
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def write_all(descriptor: int, data: Buffer) -> None:
@@ -74,11 +77,18 @@ def write_all(descriptor: int, data: Buffer) -> None:
             written += os.write(descriptor, rest[written:])
 
 
-def into_place(
-    source: str, target: str, place: Callable[[str, str], None], fsync: Fsync = os.fsync
-) -> None:
-    """Give a complete file its name, making folders as needed; the name is not durable yet."""
-    folder = os.path.dirname(target)
+def forget(path: str) -> None:
+    """Remove a file of ours that nobody needs; if that fails, the cleaner finds it."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def into_place(source: str, target: str, place: Callable[[str, str], None]) -> list[str]:
+    """Give a complete file its name, making folders as needed; the name is not durable yet.
+
+    Return the folders in which others were made: their names are not durable either.
+    """
+    made: list[str] = []
     for attempt in range(5):
         try:
             place(source, target)
@@ -87,30 +97,33 @@ def into_place(
             # no such folder yet, or an emptied one was removed just now
             if attempt == 4 or not os.path.lexists(source):
                 raise
-            make_folders(folder, fsync)
+            made += make_folders(os.path.dirname(target))
+    return made
 
 
-def make_folders(folder: str, fsync: Fsync = os.fsync) -> None:
-    """Create a folder and its parents, each made durable in its own parent."""
-    if os.path.isdir(folder):
-        return
-    parent = os.path.dirname(folder)
-    make_folders(parent, fsync)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(folder)
-    sync_folder(parent, fsync)
+def make_folders(folder: str) -> list[str]:
+    """Create a folder and its parents; return the folders in which one was made."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for path in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+    return [os.path.dirname(path) for path in missing]
 
 
-def sync_folder(folder: str, fsync: Fsync = os.fsync) -> None:
-    """Make the names in a folder durable."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return  # removed meanwhile, with all that was in it
-    try:
-        fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def open_folders(folders: Iterable[str]) -> Iterator[int]:
+    """Descriptors of those that are still there, for `fsync`; the others' names are gone anyway."""
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError):
+            yield os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def fsync(descriptors: Iterable[int]) -> None:
+    """Force files, or the names in folders, to the disk. Waits for it."""
+    for descriptor in descriptors:
+        os.fsync(descriptor)
 
 
 def remove(path: str) -> None:

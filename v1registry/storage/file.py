@@ -5,6 +5,9 @@ the same file system, is forced to disk, and is then renamed (or hard-linked,
 which fails if the name is taken) to its place; the folder is forced to disk
 after it. So a name never shows a part, and what was answered survives a power
 cut. 0.x finds nothing new below `images` and `repositories`.
+
+What has to be forced is gathered, so that a request waits for the disk once or
+twice: each wait takes two changes of threads.
 """
 
 from __future__ import annotations
@@ -15,54 +18,14 @@ import secrets
 import stat as modes
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, disk, keys
 from v1registry.storage.disk import Mapped
 from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
-
-PIECE = 1024 * 1024  # bytes read at once where the kernel cannot send the file itself
+from v1registry.storage.fileparts import FileAside, FileBlob
 
 T = TypeVar("T")
-
-
-class FileBlob:
-    """An open file. It stays readable when its name is replaced or removed meanwhile."""
-
-    __slots__ = ("file", "key", "size")
-
-    def __init__(self, key: str, path: str) -> None:
-        self.key = key
-        with Mapped(key):
-            self.file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 - owner closes
-            status = os.fstat(self.file.fileno())
-        if not modes.S_ISREG(status.st_mode):
-            self.file.close()
-            raise NotFound(f"{key}: not a regular file")
-        self.size = status.st_size
-
-    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        position, end = start, self.size if stop is None else stop
-        while position < end:
-            with Mapped(self.key):
-                piece = os.pread(self.file.fileno(), min(PIECE, end - position), position)
-            if not piece:
-                raise Unavailable(f"{self.key}: cut short at byte {position}")
-            position += len(piece)
-            yield piece
-
-    def read(self, size: int = -1) -> bytes:
-        with Mapped(self.key):
-            return self.file.read(size)
-
-    def close(self) -> None:
-        self.file.close()
-
-    def __enter__(self) -> FileBlob:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def call(function: Callable[..., T], *args: Any) -> T:
@@ -85,14 +48,6 @@ class FileStorage(Storage):
         self._accel = accel.rstrip("/") if accel else None
         self._offload = offload
         self._uploads = os.path.join(self.root, keys.OURS, "uploads")
-
-    def _fsync(self, descriptor: int) -> None:
-        """The one call that waits for the disk; only it goes to another thread.
-
-        Handing over whole operations costs more than it frees: each of their
-        short calls gives the interpreter's lock up and fights to have it back.
-        """
-        self._offload(os.fsync, descriptor)
 
     # -- reading -----------------------------------------------------------
 
@@ -123,16 +78,74 @@ class FileStorage(Storage):
     # -- writing small values ----------------------------------------------
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        self._write_all({key: data}, durable)
+        if durable:
+            self.put_all({key: data})
+            return
+        with Mapped(key):
+            path, descriptor = self._create_file("put-")
+            with FileAside(self.root, {key: path}) as aside:
+                try:
+                    disk.write_all(descriptor, data)
+                finally:
+                    disk.close(descriptor)
+                aside.put(key)
+                if self.root in aside.changed:  # once in a store's life: `flush` goes not so far
+                    self._force(key, (), [self.root])
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
-        self._write_all(values, True)
+        with self.aside(values) as aside:
+            for key in values:
+                aside.put(key)
+        self._force(next(iter(values), ""), (), aside.changed)
 
     def create(self, key: str, data: bytes) -> bool:
-        return self._create(key, data)
+        with self.aside({key: data}) as aside:
+            if not aside.create(key):
+                return False
+        self._force(key, (), aside.changed)
+        return True
+
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> FileAside:
+        files: dict[str, str] = {}
+        descriptors: list[int] = []
+        try:
+            for key, data in values.items():
+                with Mapped(key):
+                    files[key], descriptor = self._create_file("put-")
+                    descriptors.append(descriptor)
+                    disk.write_all(descriptor, data)
+            folders = {os.path.dirname(self._path(key)) for key in after}
+            self._force(next(iter(values), ""), descriptors, folders)
+        except BaseException:
+            for path in files.values():
+                disk.forget(path)
+            raise
+        finally:
+            for descriptor in descriptors:
+                disk.close(descriptor)
+        return FileAside(self.root, files)
+
+    def flush(self, keys: Iterable[str]) -> None:
+        folders: dict[str, str] = {}
+        for key in keys:
+            folder = os.path.dirname(self._path(key))
+            while folder != self.root:
+                folders[folder] = key
+                folder = os.path.dirname(folder)
+        self._force(next(iter(folders.values()), ""), (), folders)
 
     def delete(self, key: str, *, durable: bool = True) -> None:
-        self._delete(key, durable)
+        path = self._path(key)
+        with Mapped(key):
+            try:
+                os.unlink(path)
+            except (NotADirectoryError, IsADirectoryError):
+                return  # no such object; a folder is none
+            except FileNotFoundError:
+                pass  # another may have deleted it just now: ours has to last as well
+            folder = self._prune(os.path.dirname(path))
+            if durable:
+                self._force(key, (), [folder])
 
     def delete_folder(self, folder: str) -> None:
         self._offload(self._delete_folder, folder)
@@ -140,27 +153,24 @@ class FileStorage(Storage):
     # -- writing large objects ---------------------------------------------
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
-        handle = f"stage-{keys.encode(key)}.{secrets.token_hex(8)}"
-        path = self._staged(handle)
         with Mapped(key):
-            descriptor = self._create_file(path)
+            path, descriptor = self._create_file(f"stage-{keys.encode(key)}.")
         try:
             for piece in pieces:
                 with Mapped(key):
                     disk.write_all(descriptor, piece)
-            with Mapped(key):
-                self._fsync(descriptor)
-                disk.sync_folder(self._uploads, self._fsync)
+            self._force(key, [descriptor])
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+            disk.forget(path)
             raise
         finally:
-            os.close(descriptor)
-        return handle
+            disk.close(descriptor)
+        return os.path.basename(path)
 
     def commit(self, handle: str) -> None:
-        self._commit(handle)
+        source, key = self._staged(handle), _key_of(handle)
+        with Mapped(key):
+            disk.into_place(source, self._path(key), os.replace)
 
     def abandon(self, handle: str) -> None:
         with Mapped(handle), contextlib.suppress(FileNotFoundError):
@@ -212,7 +222,7 @@ class FileStorage(Storage):
             with contextlib.suppress(StorageError):
                 self.delete(key)
 
-    # -- below: plain blocking calls ------------------------------------------
+    # -- below ----------------------------------------------------------------
 
     def _path(self, key: str) -> str:
         return f"{self.root}/{key}"
@@ -222,71 +232,29 @@ class FileStorage(Storage):
             raise NotFound(f"{handle}: not a handle")
         return os.path.join(self._uploads, handle)
 
-    def _create_file(self, path: str) -> int:
+    def _create_file(self, prefix: str) -> tuple[str, int]:
+        """A new file aside, open for writing: its path and descriptor."""
+        path = f"{self._uploads}/{prefix}{secrets.token_hex(8)}"
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         try:
-            return os.open(path, flags, 0o666)
+            return path, os.open(path, flags, 0o666)
         except FileNotFoundError:
-            disk.make_folders(os.path.dirname(path), self._fsync)
-            return os.open(path, flags, 0o666)
+            self._force(prefix, (), disk.make_folders(self._uploads))
+            return path, os.open(path, flags, 0o666)
 
-    def _write_all(self, values: Mapping[str, bytes], durable: bool) -> None:
-        folders = {}
-        for key, data in values.items():
-            with Mapped(key):
-                path = self._path(key)
-                self._write(path, data, os.replace)
-                folders[os.path.dirname(path)] = key
-        if durable:
-            for folder, key in folders.items():
-                with Mapped(key):
-                    disk.sync_folder(folder, self._fsync)
+    def _force(self, key: str, descriptors: Iterable[int], folders: Iterable[str] = ()) -> None:
+        """Make files and the names in folders durable: the one thing that waits for the disk.
 
-    def _create(self, key: str, data: bytes) -> bool:
-        path = self._path(key)
-        with Mapped(key):
-            try:
-                self._write(path, data, os.link)
-            except FileExistsError:
-                return False
-            disk.sync_folder(os.path.dirname(path), self._fsync)
-        return True
-
-    def _write(self, path: str, data: bytes, place: Callable[[str, str], None]) -> None:
-        """Write aside, then `place` (os.replace or os.link) under the final name."""
-        temporary = os.path.join(self._uploads, f"put-{secrets.token_hex(8)}")
-        try:
-            descriptor = self._create_file(temporary)
-            try:
-                disk.write_all(descriptor, data)
-                self._fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            disk.into_place(temporary, path, place, self._fsync)
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-    def _commit(self, handle: str) -> None:
-        key = _key_of(handle)
-        with Mapped(key):
-            source = self._staged(handle)
-            os.stat(source)  # a missing source must not create the target's folder
-            disk.into_place(source, self._path(key), os.replace, self._fsync)
-            disk.sync_folder(os.path.dirname(self._path(key)), self._fsync)
-
-    def _delete(self, key: str, durable: bool) -> None:
-        path = self._path(key)
-        with Mapped(key):
-            try:
-                os.unlink(path)
-            except (NotADirectoryError, IsADirectoryError):
-                return  # no such object; a folder is none
-            except FileNotFoundError:
-                pass  # another may have deleted it just now: ours has to last as well
-            folder = self._prune(os.path.dirname(path))
-            if durable:
-                disk.sync_folder(folder, self._fsync)
+        Only the waiting goes to another thread. Handing over whole operations costs more than it
+        frees: each of their short calls gives the interpreter's lock up and fights to have it back.
+        """
+        with Mapped(key), contextlib.ExitStack() as opened:
+            waiting = list(descriptors)
+            for descriptor in disk.open_folders(folders):
+                opened.callback(disk.close, descriptor)
+                waiting.append(descriptor)
+            if waiting:
+                self._offload(disk.fsync, waiting)
 
     def _delete_folder(self, folder: str) -> None:
         """Move the folder aside, so that it goes at once as a whole; then empty it."""
@@ -294,10 +262,10 @@ class FileStorage(Storage):
         trash = os.path.join(self._uploads, f"trash-{secrets.token_hex(8)}")
         with Mapped(folder):
             try:
-                disk.into_place(path, trash, os.rename, self._fsync)
+                disk.into_place(path, trash, os.rename)
             except FileNotFoundError:
                 return
-            disk.sync_folder(self._prune(os.path.dirname(path)), self._fsync)
+            self._force(folder, (), [self._prune(os.path.dirname(path))])
             disk.remove(trash)
 
     def _prune(self, folder: str) -> str:

@@ -1,0 +1,84 @@
+"""What the driver for local files hands out: an open object, and values written aside."""
+
+from __future__ import annotations
+
+import os
+import stat as modes
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from v1registry.storage import Aside, disk
+from v1registry.storage.disk import Mapped
+from v1registry.storage.errors import NotFound, Unavailable
+
+PIECE = 1024 * 1024  # bytes read at once where the kernel cannot send the file itself
+
+
+class FileBlob:
+    """An open file. It stays readable when its name is replaced or removed meanwhile."""
+
+    __slots__ = ("file", "key", "size")
+
+    def __init__(self, key: str, path: str) -> None:
+        self.key = key
+        with Mapped(key):
+            self.file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 - owner closes
+            status = os.fstat(self.file.fileno())
+        if not modes.S_ISREG(status.st_mode):
+            self.file.close()
+            raise NotFound(f"{key}: not a regular file")
+        self.size = status.st_size
+
+    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        position, end = start, self.size if stop is None else stop
+        while position < end:
+            with Mapped(self.key):
+                piece = os.pread(self.file.fileno(), min(PIECE, end - position), position)
+            if not piece:
+                raise Unavailable(f"{self.key}: cut short at byte {position}")
+            position += len(piece)
+            yield piece
+
+    def read(self, size: int = -1) -> bytes:
+        with Mapped(self.key):
+            return self.file.read(size)
+
+    def close(self) -> None:
+        self.file.close()
+
+    def __enter__(self) -> FileBlob:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class FileAside(Aside):
+    """Values in files of their own; `changed` are the folders that got a name."""
+
+    def __init__(self, root: str, files: dict[str, str]) -> None:
+        self._root = root
+        self._files = files
+        self.changed: set[str] = set()
+
+    def put(self, key: str) -> None:
+        with Mapped(key):
+            self._place(key, os.replace)
+        del self._files[key]
+
+    def create(self, key: str) -> bool:
+        with Mapped(key):
+            try:
+                self._place(key, os.link)
+            except FileExistsError:
+                return False
+        return True
+
+    def _place(self, key: str, place: Callable[[str, str], None]) -> None:
+        path = f"{self._root}/{key}"
+        self.changed.update(disk.into_place(self._files[key], path, place))
+        self.changed.add(os.path.dirname(path))
+
+    def __exit__(self, *_: object) -> None:
+        for path in self._files.values():
+            disk.forget(path)
