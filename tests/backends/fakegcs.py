@@ -45,6 +45,7 @@ OPTIONS = {  # of the driver, as the configuration gives them; tests replace som
     "gcs_endpoint": None,
     "gcs_storage_class": None,
     "gcs_chunk_size": 8 * 1024 * 1024,
+    "gcs_upload_memory": 64 * 1024 * 1024,
     "gcs_conditional_writes": True,
     "gcs_read_timeout": 30,
 }
@@ -91,6 +92,8 @@ class Fault:
     matches: str = ""
     reason: str = "backendError"
     retry_after: int | None = None
+    every: int = 1  # 2: the first, the third, the fifth ...
+    seen: int = 0
     #: "before": not carried out; "after": carried out, and the connection ends without an answer
     when: str = "before"
 
@@ -100,8 +103,9 @@ class FakeGcs:
 
     `requests` lists method and path of each request. `page`: most entries of a listing's page.
     `rounds`: how often a rewrite must be called. `moves`: whether objects.move is known. `quotas`:
-    most bytes below a prefix. `kept_of_chunk`: the next chunk of an upload is kept as far as this. `token_life`:
-    seconds. `conditions`: whether preconditions are looked at.
+    most bytes below a prefix. `kept_of_chunk`: the next chunk of an upload is kept as far as this.
+    `stands_still`: none is kept. `spoils`: a byte of it is another. `token_life`: seconds.
+    `conditions`: whether preconditions are looked at.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -116,6 +120,8 @@ class FakeGcs:
         self.conditions = True
         self.quotas: dict[str, int] = {}
         self.kept_of_chunk: int | None = None
+        self.spoils = False
+        self.stands_still = False
         self.token_life = 3600.0
         self.tokens: dict[str, float] = {}  # and when they end
         self.signed_by_us = 0
@@ -185,8 +191,10 @@ class FakeGcs:
         with self.lock:
             for fault in self.faults:
                 if fault.times > 0 and fault.matches in request:
-                    fault.times -= 1
-                    return fault
+                    fault.seen += 1
+                    if fault.seen % fault.every == 1 % fault.every:
+                        fault.times -= 1
+                        return fault
             return None
 
     def new_token(self) -> str:

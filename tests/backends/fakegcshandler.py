@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import email
-import email.policy
 import hashlib
 import json
 import re
@@ -124,6 +123,16 @@ class Handler(BaseHTTPRequestHandler):
         if claims["aud"] != _TOKENS or "devstorage.read_write" not in claims["scope"]:
             return 400, {}, b'{"error": "invalid_scope"}'
         return self._new_token()
+
+    def federated(self, *, query: Any, headers: Any, body: bytes) -> Answer:
+        """A token for one of another cloud's: RFC 8693."""
+        given = dict(parse_qsl(body.decode()))
+        if given["subject_token"] != "a token of another cloud's":
+            return 400, {}, b'{"error": "invalid_grant"}'
+        life = int(self.fake.token_life)
+        kind = "urn:ietf:params:oauth:token-type:access_token"
+        token = {"access_token": self.fake.new_token(), "issued_token_type": kind}
+        return _json({**token, "expires_in": life, "token_type": "Bearer"})
 
     def machine_token(self, *, query: Any, headers: Mapping[str, str], body: bytes) -> Answer:
         if headers.get("Metadata-Flavor") != "Google":
@@ -280,12 +289,13 @@ class Handler(BaseHTTPRequestHandler):
             return self._begin(query, body)
         if query["uploadType"] != "multipart":
             raise Refusal(400, "invalid", "uploadType")
-        head = f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode()
-        parts = email.message_from_bytes(head + body, policy=email.policy.HTTP).iter_parts()
-        first, second = (part.get_payload(decode=True) for part in parts)
-        properties = json.loads(first)
-        data = body.split(first, 1)[1].split(b"\r\n\r\n", 1)[1].rpartition(b"\r\n--")[0]
-        assert data.replace(b"\r\n", b"\n") == second.replace(b"\r\n", b"\n")
+        boundary = headers["Content-Type"].partition('boundary="')[2].rstrip('"').encode()
+        _, first, rest = body.split(b"--" + boundary + b"\r\n", 2)
+        data = rest.partition(b"\r\n\r\n")[2]
+        if not data.endswith(end := b"\r\n--" + boundary + b"--"):
+            raise Refusal(400, "invalid", "Malformed multipart body")
+        data = data.removesuffix(end)
+        properties = json.loads(first.partition(b"\r\n\r\n")[2])
         name = properties.pop("name")
         if properties.pop("crc32c", None) not in (None, _crc(data)):
             raise Refusal(400, "invalid", "Provided CRC32C does not match")
@@ -356,6 +366,10 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(400, "invalid", "a gap")
         self._within_quota(session.name, len(session.data) + len(body))
         fresh = body[len(session.data) - start :]  # what is kept already is not looked at
+        if self.fake.stands_still:
+            fresh = b""
+        if self.fake.spoils:
+            fresh = b"!" + fresh[1:]
         if self.fake.kept_of_chunk is not None:
             fresh, self.fake.kept_of_chunk = fresh[: self.fake.kept_of_chunk], None
         session.data += fresh
@@ -395,6 +409,7 @@ _ACCOUNTS = r"/computeMetadata/v1/instance/service-accounts/(?:default|[^/]+@[^/
 #: path, method, what answers it, and the parameters that it knows
 ROUTES = (
     ("/token", "POST", "token", ""),
+    ("/sts", "POST", "federated", ""),
     (f"{_ACCOUNTS}/token", "GET", "machine_token", "scopes"),
     (f"{_ACCOUNTS}/", "GET", "machine", "recursive"),
     ("/computeMetadata/v1/universe/universe-domain", "GET", "machine", ""),
@@ -412,7 +427,7 @@ ROUTES = (
     (f"/upload{_B}", "DELETE", "cancel", "uploadType upload_id"),
     ("/batch/storage/v1", "POST", "batch", ""),
 )
-OPEN = {"token", "machine_token", "machine"}
+OPEN = {"token", "federated", "machine_token", "machine"}
 
 
 def _check_properties(properties: Mapping[str, str]) -> None:

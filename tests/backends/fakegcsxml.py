@@ -31,12 +31,13 @@ _HOP = {"connection", "keep-alive", "transfer-encoding", "expect"}
 
 
 class FakeGcsXml:
-    """The running fake: `port`, the bucket `registry` of Ceph, `requests` (method and path)."""
+    """The running fake: `port`, the bucket `registry` of Ceph, `requests` (method and path), `lose`."""
 
     def __init__(self, ceph: Ceph) -> None:
         self.ceph = ceph
         self.accounts = {ACCESS: (SECRET, ceph.client())}  # those that may sign
         self.requests: list[str] = []
+        self.lose = 0  # answers to such puts as create something, which are carried out
         handler = type("FakeXmlHandler", (_Handler,), {"fake": self})
         self._server = QuietServer(("127.0.0.1", 0), handler)
         self.port: int = self._server.server_address[1]
@@ -138,6 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
         except ClientError as error:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             raise _Refusal(status, error.response["Error"]["Code"]) from error
+        if self.fake.lose:
+            self.fake.lose -= 1
+            raise _Refusal(503, "ServiceUnavailable")
         return 200, {"ETag": done["ETag"]}, b""
 
     def _verify(self, body: bytes) -> Any:

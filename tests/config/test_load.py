@@ -188,6 +188,7 @@ def test_original_sample_starts_on_gcs(environ):
         "gs_secure": "GCS_SECURE" not in environ,
         "oauth2": "GCS_OAUTH2" in environ,
         "gcs_chunk_size": 8 * 1024**2,
+        "gcs_upload_memory": 64 * 1024**2,
         "gcs_conditional_writes": True,
         "gcs_read_timeout": 30,
     }

@@ -192,7 +192,9 @@ def test_redirect_to_the_store(place: Place, tmp_path: Path):
 def test_many_pushes_take_bounded_memory(place: Place, tmp_path: Path):
     """All are in the middle of their layer at once, far more than the process may keep."""
     size, pushes = 6 * MIB, 20
-    with place.server(tmp_path, AWS_UPLOAD_MEMORY="16MiB", AWS_PART_SIZE="5MiB") as server:
+    sizes = {"UPLOAD_MEMORY": "16MiB", "PART_SIZE": "5MiB", "CHUNK_SIZE": "5MiB"}
+    own = {f"{kind}_{name}": size for name, size in sizes.items() for kind in ("AWS", "GCS")}
+    with place.server(tmp_path, **own) as server:
         images = [make_image(f"memory {n}", os.urandom(size)) for n in range(pushes)]
         engine = Engine(server, "x/memory")
         for image in images:

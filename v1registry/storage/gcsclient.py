@@ -134,7 +134,9 @@ def attempt(key: str, call: Callable[[], T]) -> T:
         except FAILURES as error:
             pause = 0.0 if shortest is None else _pause(error, shortest)
             late = time.monotonic() + pause - begin > _PATIENCE
-            if shortest is None or late or not _passing(error):
+            # the library has tried a few times to have a token
+            final = isinstance(error, RefreshError) or not _passing(error)
+            if shortest is None or late or final:
                 raise storage_error(error, key) from error
         time.sleep(pause)
     raise AssertionError("unreachable")
@@ -147,6 +149,7 @@ class Client(NamedTuple):
     bucket: storage.Bucket
     endpoint: str
     timeout: tuple[float, float]
+    ask: Any  # a request without credentials, as Google's libraries make them
 
     def send(self, method: str, address: str, *, stream: bool = False, **more: Any) -> Any:
         """A request that the library has no call for. Raises if the answer tells an error."""
@@ -193,7 +196,7 @@ class Clients:
         credentials = client.session.credentials
         if isinstance(credentials, Signing):
             return credentials
-        request = functools.partial(Request(), timeout=client.timeout[1])
+        request = functools.partial(client.ask, timeout=client.timeout)
         if getattr(credentials, "service_account_email", None) == "default":
             attempt("storage", lambda: credentials.refresh(request))  # then the name is known
         email = getattr(credentials, "service_account_email", None)
@@ -212,11 +215,12 @@ class Clients:
         credentials = self._credentials
         domain = attempt("storage", lambda: credentials.universe_domain)
         endpoint = (options["gcs_endpoint"] or f"https://storage.{domain}").rstrip("/")
-        session = AuthorizedSession(credentials)
+        tokens = requests.Session()
+        session = AuthorizedSession(credentials, auth_request=Request(tokens))
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
-        if (through := proxies(options)) is not None:
-            session.proxies = through
+        for one in (session, tokens):
+            one.proxies = proxies(options) or {}
         try:
             client = storage.Client(
                 project=None,
@@ -231,7 +235,7 @@ class Clients:
         # of its own, again and again where the account may not have them.
         client._bucket_metadata_cache = None
         timeout = (float(CONNECT_SECONDS), float(options["gcs_read_timeout"]))
-        return Client(session, bucket, endpoint, timeout)
+        return Client(session, bucket, endpoint, timeout, Request(tokens))
 
 
 def _credentials(file: str | None) -> Any:

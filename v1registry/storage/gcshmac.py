@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from v1registry.storage.parts import MEMORY
 from v1registry.storage.s3 import S3Storage
 
 _ADDRESS = "storage.googleapis.com"
@@ -136,7 +135,7 @@ def as_s3(options: Mapping[str, Any]) -> dict[str, Any]:
         "s3_use_sigv4": True,
         "s3_storage_class": options["gcs_storage_class"],
         "s3_part_size": options["gcs_chunk_size"],
-        "s3_upload_memory": MEMORY,
+        "s3_upload_memory": options["gcs_upload_memory"],
         "s3_conditional_writes": options["gcs_conditional_writes"],
         "s3_read_timeout": options["gcs_read_timeout"],
         **dict.fromkeys(("cloudfront.base", "cloudfront.keyid", "cloudfront.keysecret")),

@@ -21,7 +21,8 @@ from google.cloud.storage import Blob
 from v1registry.storage import Buffer, Entry, Stage, Stat, keys
 from v1registry.storage.errors import NotFound, Refused, StorageError
 from v1registry.storage.gcsclient import FAILURES, Clients, attempt, storage_error
-from v1registry.storage.gcsupload import CHUNK_UNIT, ResumableUpload
+from v1registry.storage.gcsupload import CHUNK_UNIT, ResumableUpload, send_pieces
+from v1registry.storage.parts import Room
 from v1registry.storage.remote import (
     URL_SECONDS,
     Answer,
@@ -47,7 +48,8 @@ class GcsStorage(RemoteStorage):
         self._clients = Clients(options)
         self._bucket = options["boto_bucket"]
         self._prefix = prefix(options["storage_path"])
-        self._chunk = options["gcs_chunk_size"] // CHUNK_UNIT * CHUNK_UNIT
+        chunk = options["gcs_chunk_size"] // CHUNK_UNIT * CHUNK_UNIT
+        self._room = Room(options["gcs_upload_memory"], chunk)
         self._class = options["gcs_storage_class"]
         self.creates_atomically = options["gcs_conditional_writes"]
 
@@ -204,28 +206,13 @@ class GcsStorage(RemoteStorage):
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         handle = f"{secrets.token_hex(12)} {key}"
-        upload: ResumableUpload | None = None
-        buffer, filled = memoryview(bytearray(self._chunk)), 0
+
+        def put(data: bytes) -> None:
+            attempt(key, lambda: self._upload(_aside(handle), data, self._class))
+
         try:
-            for piece in pieces:
-                view = memoryview(piece)
-                while view:
-                    if filled == len(buffer):
-                        upload = upload or self._session(handle)
-                        upload.send(buffer)
-                        filled = 0
-                    taken = view[: len(buffer) - filled]
-                    buffer[filled : filled + len(taken)] = taken
-                    filled += len(taken)
-                    view = view[len(taken) :]
-            if upload is None:  # one request is enough
-                data = bytes(buffer[:filled])
-                attempt(key, lambda: self._upload(_aside(handle), data, self._class))
-            else:
-                upload.finish(buffer[:filled])
+            send_pieces(pieces, self._room, put, lambda: self._session(handle))
         except BaseException:
-            if upload is not None:
-                upload.cancel()
             with contextlib.suppress(StorageError):
                 self.abandon(handle)
             raise

@@ -11,17 +11,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 import google_crc32c
 
+from v1registry.storage import Buffer
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.gcsclient import FAILURES, Client, attempt
+from v1registry.storage.parts import Part, Room
 
 CHUNK_UNIT = 256 * 1024  # chunks are multiples of this, but the last
+_ONE_REQUEST = 1024 * 1024  # bytes up to which one request is enough; it copies them
 _RANGE = re.compile(r"bytes=0-([0-9]+)")
 _BREAKS = 3  # in a row, without a byte kept between them, until we give up
 
@@ -96,3 +99,42 @@ class ResumableUpload:
         )
         self._unsure = False
         return answer
+
+
+def send_pieces(
+    pieces: Iterable[Buffer],
+    room: Room,
+    put: Callable[[bytes], None],
+    begin: Callable[[], ResumableUpload],
+) -> None:
+    """Send all: few bytes by `put`, more by chunks of the room's part size in what `begin` makes.
+
+    If it fails, no session is left.
+    """
+    upload: ResumableUpload | None = None
+    part = Part(room)
+    try:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                if part.size == room.part_size:
+                    upload = upload or begin()
+                    with part.data() as data:
+                        upload.send(memoryview(data))
+                    part.close()
+                    part = Part(room)
+                taken = view[: room.part_size - part.size]
+                part.write(taken)
+                view = view[len(taken) :]
+        with part.data() as data:
+            if upload is None and part.size <= _ONE_REQUEST:
+                put(bytes(data))
+            else:
+                upload = upload or begin()
+                upload.finish(memoryview(data))
+    except BaseException:
+        if upload is not None:
+            upload.cancel()
+        raise
+    finally:
+        part.close()

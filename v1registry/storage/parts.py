@@ -18,7 +18,6 @@ from typing import BinaryIO
 from v1registry.storage import Buffer
 from v1registry.storage.errors import Unavailable
 
-MEMORY = 64 * 1024 * 1024  # bytes, where nobody says anything else
 AT_ONCE = 3  # parts of one upload that are on their way beside each other
 
 Send = Callable[[int, bytearray], None]  # a part's number, from 1, and its bytes

@@ -65,11 +65,19 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "gcs_chunk_size",
         "size",
-        "Layers are sent in chunks of this size, with HMAC keys at most 10000 of them; an upload"
-        " takes so much memory.",
+        "Layers are sent in chunks of this size, with HMAC keys at most 10000 of them.",
         default="8MiB",
         variable="GCS_CHUNK_SIZE",
         at_least=5 * 1024 * 1024,
+    ),
+    Option(
+        "gcs_upload_memory",
+        "size",
+        "What a process keeps in memory of all layers that come in. Chunks for which there is no room"
+        " lie in temporary files (`TMPDIR`), one an upload.",
+        default="64MiB",
+        variable="GCS_UPLOAD_MEMORY",
+        at_least=10 * 1024 * 1024,
     ),
     Option(
         "gcs_conditional_writes",
