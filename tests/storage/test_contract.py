@@ -38,7 +38,7 @@ SERVERS = {
 }
 
 #: what an emulator is known not to do: see tests/backends/gcs.py
-BEYOND_THE_EMULATOR = {"test_create_has_one_winner", "test_missing_keys"}
+BEYOND_THE_EMULATOR = {"test_missing_keys"}
 
 
 @pytest.fixture(params=["file", "memory", "example", *SERVERS, *(["given"] if GIVEN else [])])

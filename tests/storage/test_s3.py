@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -271,18 +269,6 @@ def test_encryption_and_storage_class_are_asked_for(ceph: Ceph, root: str) -> No
     assert "x-amz-storage-class" not in sent["PutObject"]
     assert sent["CreateMultipartUpload"]["x-amz-server-side-encryption"] == "AES256"
     assert sent["CreateMultipartUpload"]["x-amz-storage-class"] == "STANDARD"
-
-
-def test_without_boto3_the_extra_is_named() -> None:
-    code = (
-        "import sys; sys.modules['boto3'] = None\n"
-        "from v1registry.storage import errors, loading\n"
-        "try: loading.load({'storage': 's3'}, None)\n"
-        "except errors.Refused as error: print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "s3 needs boto3" in done.stdout
-    assert "requirements-s3.txt" in done.stdout
 
 
 def test_it_is_found_by_name(ceph: Ceph) -> None:
