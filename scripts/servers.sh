@@ -21,6 +21,9 @@ tools=(
     ceph-osd:ceph-osd
     radosgw:radosgw
     ceph:ceph-common
+    skopeo:skopeo      # today's clients, which pull over v2
+    podman:podman
+    docker-registry:docker-registry  # and a registry of today, in Go
     memcached:memcached  # keeps the tokens of the Swift below
 )
 

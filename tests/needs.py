@@ -121,6 +121,9 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "redis": lambda: (
         _command("redis-server", "redis-server") or _command("redis-cli", "redis-tools")
     ),
+    "skopeo": lambda: _command("skopeo", "skopeo"),
+    "podman": lambda: _command("podman", "podman"),
+    "v2-registry": lambda: _command("docker-registry", "docker-registry"),
     "npm-client": _npm_client,
     "ceph": _ceph,
     "swift": _swift,

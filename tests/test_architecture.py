@@ -20,7 +20,8 @@ ALLOWED = {
     "index": {"lib"},
     "edge": {"lib", "storage", "config"},
     "api": {"lib", "storage", "config", "edge"},
-    "": {"lib", "storage", "config", "cache", "index", "edge", "api", ""},  # app, cli
+    "commands": {"lib", "storage", "config", ""},
+    "": {"lib", "storage", "config", "cache", "index", "edge", "api", "commands", ""},  # app, cli
 }
 FOREIGN = {
     "storage": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy"},

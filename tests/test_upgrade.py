@@ -68,8 +68,13 @@ def test_there_and_back(store: Path) -> None:
         engine.expect(raw.put(server, half.path("json"), half.json))
 
     done = command("facts", "--json", SETTINGS_FLAVOR="local", STORAGE_PATH=str(store))
-    assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout)["reach"]
+    assert done.returncode == 3, done.stderr
+    report = json.loads(done.stdout)
+    problems = report["problems"]
+    assert problems, "the store has tags that point to nothing"
+    assert all("missing" in problem["problem"] for problem in problems), problems
+    assert top in {row["image"] for row in report["tags"]}
+    counts = report["reach"]
     assert counts["repositories"] == len(list((store / "repositories").glob("*/*")))
     assert counts["written"] >= len(json.loads((store / "images" / top / "ancestry").read_text()))
     assert (store / "images" / top / "_repositories").is_dir()

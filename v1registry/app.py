@@ -20,24 +20,31 @@ from v1registry.api import (
     repositories,
     search,
     users,
+    v2,
 )
 from v1registry.api.door import Door, unguarded
-from v1registry.api.parts import Parts
+from v1registry.api.parts import Parts, V2Parts
 from v1registry.api.paths import AnyPath
 from v1registry.config import Config
 from v1registry.edge.deadline import within
 from v1registry.edge.offload import offload
 from v1registry.lib import lease, sharedimages
+from v1registry.lib.blobfacts import BlobFacts
+from v1registry.lib.blobs import Blobs
 from v1registry.lib.cache import Level
+from v1registry.lib.catalog import Catalog
 from v1registry.lib.chores import Chore
 from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.commits import Commits
+from v1registry.lib.digests import Digests
 from v1registry.lib.facts import ReachFacts
 from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.imagerights import ImageRights
 from v1registry.lib.images import Images
 from v1registry.lib.listings import Listings
+from v1registry.lib.lookup import Lookup
 from v1registry.lib.proofs import Proofs
+from v1registry.lib.pushed import Pushed
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
 from v1registry.lib.rights import Open
@@ -46,6 +53,7 @@ from v1registry.lib.services import Store
 from v1registry.lib.sharedimages import SharedImages
 from v1registry.lib.tags import Tags
 from v1registry.lib.uploads import Uploads
+from v1registry.lib.v2images import V2Images
 from v1registry.storage import Storage
 from v1registry.storage.loading import load
 
@@ -60,7 +68,7 @@ def create_app(config: Config) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.converters["any_path"] = AnyPath
     answers.handle_errors(app)
-    for module in (ping, images, users, search):
+    for module in (ping, images, users, search, v2):
         app.register_blueprint(module.blueprint(parts))
     there = actions.joined(repositories.ACTIONS, indexing.ACTIONS)
     app.register_blueprint(actions.blueprint(parts, there))
@@ -97,6 +105,7 @@ def build(config: Config) -> Parts:
     proofs = Proofs(store, config.uploads_life)
     rights = Open()
     cleaner = Cleaner(store, commits)
+    view = _v2(config, store, read, tags, named, reach, heavy)
     return Parts(
         config=config,
         storage=store,
@@ -114,9 +123,39 @@ def build(config: Config) -> Parts:
         cleaner=cleaner,
         reach=reach,
         door=Door(rights, ImageRights(rights, reach, proofs), named.is_private),
-        facts=(ReachFacts(store, tags, reach),),
+        facts=(
+            ReachFacts(store, tags, reach),
+            BlobFacts(store, read, tags, view.blobs, view.images),
+        ),
+        v2=view,
         shared_cache=level,
     )
+
+
+def _v2(
+    config: Config,
+    store: Storage,
+    images: Images,
+    tags: Tags,
+    named: Repositories,
+    reach: Reach,
+    heavy: Callable[..., Any],
+) -> V2Parts:
+    """The v2 view of the store. Each of its three caches takes a quarter of what v1's may take."""
+    limits: dict[str, Any] = {
+        "cache_limit": config.cache_memory // 4,
+        "cache_life": config.cache_life,
+    }
+    digests = Digests(store, **limits, read_only=config.read_only)
+    max_bytes = config.limits.files_bytes
+    blobs = Blobs(
+        store, images, digests, heavy, max_bytes=max_bytes, read_only=config.read_only, **limits
+    )
+    shown = V2Images(images, blobs, digests, **limits)
+    lookup = Lookup(named, reach, images, blobs, shown, digests)
+    reads_pushed = config.v2.enabled and config.v2.read_pushed and not config.read_only
+    pushed = Pushed() if reads_pushed else None
+    return V2Parts(blobs, shown, lookup, Catalog(store, offload), tags, pushed)
 
 
 def _chores(config: Config, store: Storage, cleaner: Cleaner) -> tuple[Chore, ...]:

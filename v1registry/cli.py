@@ -14,6 +14,7 @@ import click
 
 from v1registry import __version__
 from v1registry.commandline import complain, configured, failure, warn
+from v1registry.commands.facts import facts
 from v1registry.config import Config, ConfigError
 from v1registry.config.load import PROJECT, Document, chosen_flavor, find
 from v1registry.storage.errors import StorageError
@@ -23,6 +24,9 @@ from v1registry.storage.errors import StorageError
 @click.version_option(__version__, prog_name="v1registry")
 def main() -> None:
     """A Docker Registry v1 protocol server. Its configuration: docs/configuration.md."""
+
+
+main.add_command(facts)
 
 
 @main.command("config")
@@ -116,39 +120,6 @@ def clean(older_than: int | None, as_json: bool) -> None:
     except StorageError as error:
         raise failure(error) from None
     click.echo(json.dumps(asdict(report)) if as_json else str(report))
-
-
-@main.command("facts")
-@click.option("--only", metavar="KIND", help="Build this kind alone.")
-@click.option("--json", "as_json", is_flag=True, help="The counts as JSON.")
-def facts(only: str | None, as_json: bool) -> None:
-    """Build what we keep beside images and a store written by 0.x lacks.
-
-    Safe at any time, beside running servers, and when broken off: what is there stays. The kinds:
-    `reach`, which repositories reach an image. Without it, whoever must prove who he is can read
-    nothing of an older store by an image's id.
-    """
-    from v1registry.app import build
-
-    config = configured()
-    if config.read_only:
-        raise failure(click.ClickException("read_only is set: nothing is written"))
-    done = {}
-    try:
-        kinds = build(config).facts
-        if only is not None and only not in {kind.name for kind in kinds}:
-            there = ", ".join(kind.name for kind in kinds)
-            raise failure(click.ClickException(f"no kind {only!r} (there are: {there})"))
-        for kind in kinds:
-            if only in (None, kind.name):
-                done[kind.name] = dict(kind.build())
-    except StorageError as error:
-        raise failure(error) from None
-    if as_json:
-        click.echo(json.dumps(done))
-    else:
-        for name, counts in done.items():
-            click.echo(f"{name}: {', '.join(f'{n} {word}' for word, n in counts.items())}")
 
 
 def serving_environ(environ: Mapping[str, str], folder: Path) -> dict[str, str]:

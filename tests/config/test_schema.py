@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.config.texts import BASE, NO_SUCH_DRIVER
-from v1registry.config import Config, Limits, Tls, document, legacy, load_config
+from v1registry.config import V2, Config, Limits, Tls, document, legacy, load_config
 from v1registry.config.drivers import DRIVERS, STORAGE
 from v1registry.config.drivers.s3 import PROXY
 from v1registry.config.environment import reference
@@ -53,6 +53,10 @@ KIB, MIB, GIB = 1024, 1024**2, 1024**3
 @pytest.mark.parametrize(
     ("key", "written", "value"),
     [
+        ("v2.hosts", "[]", ()),
+        ("v2.hosts", "[a.example, 'b.example:5000']", ("a.example", "b.example:5000")),
+        ("v2.hosts", "'a.example, b.example:5000,'", ("a.example", "b.example:5000")),
+        ("v2.hidden_from", "docker/17.", ("docker/17.",)),
         ("limits.layer", "0", 0),
         ("limits.layer", "1000", 1000),
         ("limits.layer", "'1000'", 1000),
@@ -128,6 +132,9 @@ def test_values(load, key, written, value):
         ("limits: {upload_seconds: soon}", "limits.upload_seconds", "must be a time such as"),
         ("uploads_life: 0", "uploads_life", "must be at least 1, not 0"),
         ("cache_life: 1x", "cache_life", "must be a time such as 3600, 30m, 1h or 7d, not '1x'"),
+        ("v2: {hosts: 5}", "v2.hosts", "must be a list of texts, not 5"),
+        ("v2: {hosts: [5]}", "v2.hosts", "must be text"),
+        ("v2: {hidden_from: [é]}", "v2.hidden_from", "must be a list of texts, in ASCII"),
         ("trusted_proxies: {}", "trusted_proxies", "must be a list of IP addresses and networks"),
         ("trusted_proxies: [proxy]", "trusted_proxies", "must be a list of IP addresses"),
         ("trusted_proxies: [10.0.0.1/8]", "trusted_proxies", "must be a list of IP addresses"),
@@ -291,12 +298,13 @@ def test_table_and_dataclasses_have_the_same_names():
     in_groups = {f"{g}.{f.name}" for g, cls in GROUPS.items() for f in dataclasses.fields(cls)}
     own = {"file", "flavor", "warnings", "storage"}
     assert keys == (fields - own - set(GROUPS)) | in_groups
-    assert {"limits": Limits, "cache": Section, "cache_lru": Section, "tls": Tls} == GROUPS
+    sections = {"cache": Section, "cache_lru": Section}
+    assert {"limits": Limits, **sections, "tls": Tls, "v2": V2} == GROUPS
 
 
 def test_values_have_the_types_that_the_dataclasses_say():
     config = load_config(environ={})
-    for holder in (config, config.limits, config.tls):
+    for holder in (config, config.limits, config.tls, config.v2):
         hints = typing.get_type_hints(type(holder))
         for field in dataclasses.fields(holder):
             kind = hints[field.name]

@@ -21,7 +21,7 @@ from v1registry.edge.settings import settings as _settings
 
 globals().update(_settings(os.environ, _space(
     loglevel={loglevel!r}, log_format={log_format!r}, trusted_proxies={trusted!r},
-    tls=_space(certificate={certificate!r}, key={key!r}))))
+    tls=_space(certificate={certificate!r}, key={key!r}), v2=_space(port=0))))
 wsgi_app = "tests.edge.wsgi_app:application"
 worker_class = {worker!r}
 """

@@ -1,11 +1,14 @@
-"""A running server removes leftovers by itself, once for all its processes."""
+"""What a running server does by itself: remove leftovers, once for all its processes; look at
+layers that were pushed."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
+from tests.protocol import engine
 from tests.server import Server
 
 
@@ -26,3 +29,30 @@ def test_leftovers_vanish(store: Path) -> None:
         while "Cleaned up" not in server.log and time.monotonic() < ends:
             time.sleep(0.05)
         assert server.log.count("Cleaned up") == 1
+
+
+def test_pushed_layers_are_read(store: Path) -> None:
+    """Soon after the push; those that hold no archive are told about, and stop nothing."""
+    good, bad = engine.image("good"), engine.image("bad", layer=b"no archive" * 1000)
+    last = engine.image("last", good)
+    with Server(store) as server:
+        engine.push(server, "a/b", [good], ["1"])
+        engine.push(server, "a/b", [bad], ["2"])
+        engine.push(server, "a/b", [good, last], ["3"])
+        ends = time.monotonic() + 30
+        while not (store / "images" / last.id / "_oci").exists():
+            assert time.monotonic() < ends, server.log
+            time.sleep(0.02)
+        assert f"Image {bad.id}: the layer cannot be read: it holds no tar archive" in server.log
+        assert (store / "images" / good.id / "_oci").exists()
+        facts = json.loads((store / "images" / last.id / "_oci").read_text())["facts"]
+        digest = facts["digest"].removeprefix("sha256:")
+        assert list((store / "_v1registry/digests/sha256").glob(f"*/{digest}.layer-{last.id}"))
+
+
+def test_they_are_not_if_nobody_wants_it(store: Path) -> None:
+    image = engine.image("pushed")
+    with Server(store, env={"V2_READ_PUSHED": "false"}) as server:
+        engine.push(server, "a/b", [image], ["1"])
+        time.sleep(0.3)
+        assert not (store / "images" / image.id / "_oci").exists()

@@ -48,10 +48,36 @@ offload(sleep, 0.2)
 assert seen == ["other ran"]
 """
 
+QUIET = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, os, threading
+from v1registry.edge.offload import Quiet
 
-def test_in_a_patched_process():
+sleep = monkey.get_original("time", "sleep")
+quiet = Quiet()
+nice = lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+before = nice()
+assert quiet(nice) == min(before + 10, 19) or quiet(nice) == 10, quiet(nice)
+assert nice() == before, "the thread that serves is no slower"
+assert quiet(int, "11", base=2) == 3
+try:
+    quiet(divmod, 7, 0)
+except ZeroDivisionError:
+    pass
+else:
+    raise AssertionError("no error")
+seen = []
+other = gevent.spawn(lambda: seen.append("other ran"))
+quiet(sleep, 0.2)
+assert seen == ["other ran"]
+"""
+
+
+@pytest.mark.parametrize("code", [PATCHED, QUIET])
+def test_in_a_patched_process(code):
     done = subprocess.run(
-        [sys.executable, "-c", PATCHED], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     # An error is the caller's business: the pool must not print it.
     assert (done.returncode, done.stderr) == (0, "")

@@ -28,6 +28,7 @@ def config(**more):
         "log_format": "plain",
         "trusted_proxies": [],
         "tls": SimpleNamespace(certificate=None, key=None),
+        "v2": SimpleNamespace(port=0),
     }
     return SimpleNamespace(**{**values, **more})
 
@@ -81,6 +82,25 @@ def test_empty_variables_are_unset_ones():
 )
 def test_bind(host, bind):
     assert settings({"REGISTRY_HOST": host}, config())["bind"] == bind
+
+
+@pytest.mark.parametrize(
+    ("host", "bind"),
+    [
+        ("", ["0.0.0.0:5000", "0.0.0.0:5001"]),
+        ("::1", ["[::1]:5000", "[::1]:5001"]),
+        ("unix:/run/r.sock", ["unix:/run/r.sock", "0.0.0.0:5001"]),
+    ],
+)
+def test_a_port_for_v2(host, bind):
+    own = config(v2=SimpleNamespace(port=5001))
+    assert settings({"REGISTRY_HOST": host}, own)["bind"] == bind
+
+
+@pytest.mark.parametrize("port", [5000, 65536])
+def test_a_port_for_v2_must_be_one_of_its_own(port):
+    with pytest.raises(SettingsError, match=r"v2\.port"):
+        settings({}, config(v2=SimpleNamespace(port=port)))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lib.stores import Domain, image_id, write_image
 from v1registry.lib import reach as module
-from v1registry.lib.facts import ReachFacts
+from v1registry.lib.facts import ReachFacts, Run
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.storage import exists, keys
 from v1registry.storage.errors import Refused
@@ -47,7 +47,7 @@ def claims(domain: Domain, id: ImageId) -> set[RepositoryName]:
 
 
 def facts(domain: Domain) -> dict[str, int]:
-    return dict(ReachFacts(domain.storage, domain.tags, domain.reach).build())
+    return dict(ReachFacts(domain.storage, domain.tags, domain.reach).build(Run()))
 
 
 @pytest.mark.parametrize("repository", [ONE, TWO, LONG])

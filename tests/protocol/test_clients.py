@@ -85,11 +85,16 @@ def pypi(server: Server) -> Any:
     return DockerRegistryClient(server.url, api_version=1)
 
 
-def test_pypi_client_finds_out_that_we_are_v1(server: Server) -> None:
-    """It asks for /v2/ and takes 404 alone for a no."""
+def test_pypi_client_finds_out_what_we_are(server: Server) -> None:
+    """It asks for /v2/ and takes 404 alone for a no. It lists repositories and tags either way."""
     from docker_registry_client import DockerRegistryClient
 
-    assert DockerRegistryClient(server.url).api_version == 1
+    found = DockerRegistryClient(server.url)
+    assert found.api_version == 2
+    assert list(found.repositories()) == ["team/app"]
+    assert sorted(found.repository("team/app").tags()) == ["latest", "v1"]
+    with Server(server.store, env={"V2_HIDDEN_FROM": "none,python-requests/"}) as other:
+        assert DockerRegistryClient(other.url).api_version == 1
 
 
 def test_pypi_client_reads(pypi: Any) -> None:

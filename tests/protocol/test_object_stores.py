@@ -229,6 +229,28 @@ def resident(server: Server) -> int:
     return int(found[1]) * 1024
 
 
+def test_todays_clients_pull(nodes: list[Server], shared: Place, tmp_path: Path):
+    """Over v2: the manifest from one node, layers from the other, or from the store itself."""
+    agent = {"User-Agent": "podman/4.3.1"}
+    base = make_image("v2-base", squeeze(make_tar(7, MIB), 0))
+    image = make_image("v2-top", squeeze(make_tar(8, MIB), 1), base)
+    Engine(nodes[0], "team/v2").push([base, image], "v1")
+    manifest = raw.get(nodes[0], "/v2/team/v2/manifests/v1", agent).json()
+    urls = [f"/v2/team/v2/blobs/{part['digest']}" for part in manifest["layers"]]
+    assert [raw.get(nodes[1], url, agent).body for url in urls] == [base.layer, image.layer]
+    config = raw.get(nodes[1], f"/v2/team/v2/blobs/{manifest['config']['digest']}", agent).json()
+    assert len(config["rootfs"]["diff_ids"]) == 2
+    part = raw.get(nodes[1], urls[0], {**agent, "Range": "bytes=100-199"})
+    assert (part.status, part.body) == (206, base.layer[100:200])
+    if shared.redirects:
+        with shared.server(tmp_path, STORAGE_REDIRECT="true") as server:
+            answer = raw.get(server, urls[1], agent)
+            assert answer.status == 307
+            with urllib.request.urlopen(answer.header("Location") or "", timeout=20) as found:
+                assert found.read() == image.layer
+            assert raw.head(server, urls[1], agent).status == 200
+
+
 # -- what goes wrong --------------------------------------------------------------------------------
 
 

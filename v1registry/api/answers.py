@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from typing import Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
+from v1registry.api import ocierrors
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
@@ -102,6 +103,8 @@ def refuse_changes() -> None:
 
 
 def _failure(failure: Failure) -> Response:
+    if "is_v2" in g:
+        return ocierrors.answer(failure)
     return ordinary({"error": failure.text}, failure.status, failure.headers.items())
 
 

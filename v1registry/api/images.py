@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from flask import Blueprint, Response, request
 
-from v1registry.api import answers, body, ranges
+from v1registry.api import answers, body, delivery
 from v1registry.api.parts import Parts
-from v1registry.edge.send import FileRange
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
-from v1registry.lib.images import Image
 from v1registry.lib.names import ImageId
-from v1registry.storage import Blob, keys
 
 _BINARY = "application/octet-stream"
 
@@ -64,7 +61,8 @@ def blueprint(parts: Parts) -> Blueprint:
             return _not_modified(parts)
         if image.size is None:
             raise Failure(*errors.IMAGE_NOT_FOUND)
-        return _elsewhere(parts, image, image.size) or _layer(parts, image)
+        asked = request.headers.get("Range")
+        return delivery.layer(parts, image, image.size, _style(parts), asked)
 
     @routes.put("/layer")
     @door.pushes
@@ -82,6 +80,8 @@ def blueprint(parts: Parts) -> Blueprint:
             request.headers.get("X-Docker-Checksum"),
             door.sender(),
         )
+        if parts.v2.pushed is not None:
+            parts.v2.pushed.add(image_id)
         return answers.ordinary()
 
     return routes
@@ -100,76 +100,22 @@ def _not_modified(parts: Parts) -> Response:
     return answers.immutable(b"", status=304, private=parts.door.is_private_answer())
 
 
-def _elsewhere(parts: Parts, image: Image, size: int) -> Response | None:
-    """Let nginx send the file, or the client fetch it from the store, if so configured."""
-    key = keys.image(image.id, "layer")
-    own, store = parts.storage.accel_path(key), parts.config.nginx_x_accel_store
-    url = None
-    if own is None and (store or parts.config.storage_redirect):
-        url = parts.storage.url(key)
-    if own is None and url is None:
-        return None
-    try:
-        wanted = ranges.parse(request.headers.get("Range"), size)
-    except ranges.Unsatisfiable:
-        return _past_the_end(size)  # others' answers to this are not what engines take for the end
+def _style(parts: Parts) -> delivery.Style:
     private = parts.door.is_private_answer()
-    if own is not None:
-        headers = [("X-Accel-Redirect", own)]
-        return answers.immutable(b"", _BINARY, headers=headers, private=private)
-    if request.method == "HEAD":  # a signed URL is good for one method, GET
-        return _answer(parts, (), wanted, size)
-    if store:
-        path = f"{store.removesuffix('/')}/{key}"
-        return answers.fetched(path, str(url), _BINARY, private=private)
-    return answers.ordinary(True, 302, [("Location", str(url))])
 
+    def sent(content: object, status: int, headers: answers.Headers) -> Response:
+        return answers.immutable(content, _BINARY, status, headers, private=private)
 
-def _layer(parts: Parts, image: Image) -> Response:
-    blob = parts.images.open_layer(image)
-    try:
-        wanted = ranges.parse(request.headers.get("Range"), blob.size)
-    except ranges.Unsatisfiable:
-        blob.close()
-        return _past_the_end(blob.size)
-    start, stop = wanted or (0, blob.size)
-    if request.method == "HEAD":
-        blob.close()
-        content: object = ()  # bytes would set Content-Length anew
-    elif blob.file is not None:
-        content = FileRange(blob.file, start, stop - start)
-    else:
-        content = _Pieces(blob, start, stop)
-    return _answer(parts, content, wanted, blob.size)
+    def past_the_end(size: int) -> Response:
+        # Resuming engines end cleanly on just this: 416, empty, Content-Length 0 (section 7.2).
+        answer = answers.ordinary(True, 416, [("Content-Range", f"bytes */{size}")])
+        answer.set_data(b"")
+        return answer
 
+    def fetched(path: str, url: str) -> Response:
+        return answers.fetched(path, url, _BINARY, private=private)
 
-def _answer(parts: Parts, content: object, wanted: tuple[int, int] | None, size: int) -> Response:
-    start, stop = wanted or (0, size)
-    headers = [("Accept-Ranges", "bytes"), ("Content-Length", str(stop - start))]
-    if wanted:
-        headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{size}"))
-    status = 206 if wanted else 200
-    return answers.immutable(
-        content, _BINARY, status, headers, private=parts.door.is_private_answer()
-    )
+    def redirect(url: str) -> Response:
+        return answers.ordinary(True, 302, [("Location", url)])
 
-
-def _past_the_end(size: int) -> Response:
-    # Resuming engines end cleanly on just this: 416, empty, Content-Length 0 (section 7.2).
-    answer = answers.ordinary(True, 416, [("Content-Range", f"bytes */{size}")])
-    answer.set_data(b"")
-    return answer
-
-
-class _Pieces:
-    """A blob's range as an iterable that closes the blob."""
-
-    def __init__(self, blob: Blob, start: int, stop: int) -> None:
-        self._blob = blob
-        self._pieces = blob.pieces(start, stop)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
-
-    def close(self) -> None:
-        self._blob.close()
+    return delivery.Style(sent, past_the_end, fetched, redirect)

@@ -6,19 +6,37 @@ from dataclasses import dataclass
 
 from v1registry.api.door import Door
 from v1registry.config import Config
+from v1registry.lib.blobs import Blobs
 from v1registry.lib.cache import Level
+from v1registry.lib.catalog import Catalog
 from v1registry.lib.chores import Chore
 from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.facts import Facts
 from v1registry.lib.images import Images
 from v1registry.lib.index import Index, Lists
 from v1registry.lib.listings import Listings
+from v1registry.lib.lookup import Lookup
+from v1registry.lib.pushed import Pushed
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
 from v1registry.lib.search import Search
 from v1registry.lib.services import Service
+from v1registry.lib.tags import Tags
 from v1registry.lib.uploads import Uploads
+from v1registry.lib.v2images import V2Images
 from v1registry.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class V2Parts:
+    """What the v2 view is made of. `pushed`: the line of images to be read, if they are."""
+
+    blobs: Blobs
+    images: V2Images
+    lookup: Lookup
+    catalog: Catalog
+    tags: Tags
+    pushed: Pushed | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,4 +73,5 @@ class Parts(Common):
     cleaner: Cleaner
     reach: Reach
     facts: tuple[Facts, ...]
+    v2: V2Parts
     shared_cache: Level | None

@@ -1,4 +1,4 @@
-"""Is it there, is it well, is it v2: what clients and load balancers ask first."""
+"""Is it there, is it well: what clients and load balancers ask first."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from flask import Blueprint, Response
 from v1registry.api import answers
 from v1registry.api.door import everybody
 from v1registry.api.parts import Common
-
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def blueprint(parts: Common) -> Blueprint:
@@ -40,13 +38,5 @@ def blueprint(parts: Common) -> Blueprint:
         failures = {name: reason for name, reason in checked.items() if reason is not None}
         body = {"services": list(checked), "failures": failures, "host": platform.node()}
         return answers.ordinary(body, 503 if failures else 200)
-
-    @routes.route("/v2", methods=_METHODS, provide_automatic_options=False)
-    @routes.route("/v2/", methods=_METHODS, provide_automatic_options=False)
-    @routes.route("/v2/<path:path>", methods=_METHODS, provide_automatic_options=False)
-    @everybody("there is nothing")
-    def v2(path: str = "") -> Response:
-        """No v2 here. Engines 1.5 to 1.12 decide by this answer (protocol-v1.md section 7.4)."""
-        return answers.plain("404 page not found", 404)
 
     return routes

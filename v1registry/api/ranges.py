@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
+_LAST = re.compile(r"bytes=-([0-9]+)")
 _DIGITS = 18  # more never fit a size
 
 
@@ -12,12 +13,18 @@ class Unsatisfiable(Exception):
     """The range begins at or past the end."""
 
 
-def parse(header: str | None, size: int) -> tuple[int, int] | None:
+def parse(header: str | None, size: int, *, suffix: bool = False) -> tuple[int, int] | None:
     """Return (start, stop) with `start <= i < stop <= size`, or None: send all.
 
-    Malformed, suffix and multiple ranges are ignored, as 0.x does. The end is
-    cut to the size: engines ask for one byte more than there is.
+    Malformed and multiple ranges are ignored, as 0.x does, and those of the last
+    bytes unless `suffix`. The end is cut to the size: engines ask for one byte
+    more than there is.
     """
+    if suffix and header and size and (match := _LAST.fullmatch(header.strip())):
+        count = min(_number(match[1]), size)
+        if count == 0:
+            raise Unsatisfiable
+        return size - count, size
     match = _RANGE.fullmatch(header.strip()) if header else None
     if match is None or size == 0:
         return None

@@ -201,6 +201,17 @@ def networks(value: Any, option: Option) -> tuple[str, ...]:
     return tuple(found)
 
 
+def words(value: Any, option: Option) -> tuple[str, ...]:
+    """Texts, of a list or of a text with commas."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise ValueError("must be a list of texts")
+    found = [text(item, option).strip() for item in items]
+    if not all(word.isascii() for word in found):
+        raise ValueError("must be a list of texts, in ASCII")
+    return tuple(word for word in found if word)
+
+
 def redis_url(value: Any, option: Option) -> str:
     redis.parse(text(value, option))
     return str(value)
@@ -250,6 +261,7 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "size": size,
     "duration": duration,
     "networks": networks,
+    "words": words,
     "Redis URL": redis_url,
     "prefix": prefix,
     "mapping": mapping,
@@ -259,6 +271,6 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
 TEXTUAL = frozenset(
     {
         *("text", "path", "URL path", "URL", "PEM", "endpoints", "choice", "addressing"),
-        *("Redis URL", "prefix"),
+        *("Redis URL", "prefix", "words"),
     }
 )

@@ -34,6 +34,17 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class V2:
+    """Who sees the v2 view, and where; see the table of options."""
+
+    enabled: bool
+    hidden_from: tuple[str, ...]
+    hosts: tuple[str, ...]
+    port: int
+    read_pushed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A checked flavor. Sizes in bytes, times in seconds.
 
@@ -57,6 +68,7 @@ class Config:
     registry_endpoints: str | None
     search_backend: bool
     limits: Limits
+    v2: V2
     cache_memory: int
     cache_life: int
     cache: Section
@@ -81,6 +93,7 @@ class Config:
 #: Groups of options, and the class that holds each.
 GROUPS: Mapping[str, Any] = {
     "limits": Limits,
+    "v2": V2,
     "cache": Section,
     "cache_lru": Section,
     "tls": Tls,

@@ -1,4 +1,4 @@
-"""The scheduled work of a serving process, beside its requests."""
+"""The scheduled work of a serving process, beside its requests; and reading what was pushed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import gevent
 
+from v1registry.edge.offload import Quiet
 from v1registry.lib.chores import Chore
 from v1registry.lib.errors import Failure
+from v1registry.lib.examine import Damaged
 from v1registry.storage.errors import StorageError
 
 
@@ -19,6 +21,9 @@ def start(worker: Any) -> None:
         return
     for chore in parts.chores:
         gevent.spawn(_for_ever, chore, worker.log)
+    view = getattr(parts, "v2", None)  # an index alone has none
+    if view is not None and view.pushed is not None:
+        gevent.spawn(_read_pushed, parts.images, view, worker.log)
 
 
 def end(worker: Any) -> None:
@@ -48,3 +53,20 @@ def _once(chore: Chore, log: Any) -> None:
     else:
         if report:
             log.info("%s: %s", chore.name, report)
+
+
+def _read_pushed(images: Any, view: Any, log: Any) -> None:
+    """Find out what v2 clients must know of each pushed layer; damage is logged where it is found."""
+    quiet = Quiet()
+    while True:
+        image_id = view.pushed.next()
+        try:
+            image = images.find(image_id)
+            if image is not None:
+                view.blobs.get(image, quiet)
+        except Damaged:
+            pass
+        except (StorageError, Failure) as error:
+            log.warning("Reading the layer of %s failed: %r", image_id, error)
+        except Exception:
+            log.exception("Reading the layer of %s failed", image_id)

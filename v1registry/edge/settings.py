@@ -88,6 +88,8 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         found["worker_tmp_dir"] = "/dev/shm"
     found.update(_identity(environ))
     found.update(_tls(config))
+    if config.v2.port:
+        found["bind"] = [found["bind"], _bind_v2(environ, config.v2.port)]
     return found
 
 
@@ -186,8 +188,18 @@ def _end_chores(_server: Any, worker: Any) -> None:
 def _bind(environ: Mapping[str, str]) -> str:
     host = environ.get("REGISTRY_HOST") or "0.0.0.0"
     port = _integer(environ, "REGISTRY_PORT", 5000, high=65535)
-    if host.startswith("unix:"):
-        return host
+    return host if host.startswith("unix:") else _address(host, port)
+
+
+def _bind_v2(environ: Mapping[str, str], port: int) -> str:
+    """The address of v2 alone: the same host, or any where v1 has a socket."""
+    host = environ.get("REGISTRY_HOST") or "0.0.0.0"
+    if port > 65535 or port == _integer(environ, "REGISTRY_PORT", 5000, high=65535):
+        raise SettingsError(f"v2.port: {port} is no port, or that of REGISTRY_PORT")
+    return _address("0.0.0.0" if host.startswith("unix:") else host, port)
+
+
+def _address(host: str, port: int) -> str:
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return f"{host}:{port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -30,8 +31,8 @@ class Level(Shared[bytes], Protocol):
 class Cache(Generic[V]):
     """Keeps values, the least recently used going first.
 
-    `limit` in bytes, `life` in seconds; `size` tells the bytes of a value.
-    Greenlets switch only where they wait, and nothing here waits: no lock.
+    `limit` in bytes, `life` in seconds; `size` tells the bytes of a value. May
+    be used by threads.
     """
 
     def __init__(self, limit: int, life: float, size: Callable[[V], int]) -> None:
@@ -40,29 +41,36 @@ class Cache(Generic[V]):
         self._size = size
         self._used = 0
         self._values: OrderedDict[str, tuple[V, int, float]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: str) -> V | None:
-        found = self._values.get(key)
-        if found is None:
-            return None
-        if found[2] < time.monotonic():
-            self.forget(key)
-            return None
-        self._values.move_to_end(key)
-        return found[0]
+        with self._lock:
+            found = self._values.get(key)
+            if found is None:
+                return None
+            if found[2] < time.monotonic():
+                self._drop(key)
+                return None
+            self._values.move_to_end(key)
+            return found[0]
 
     def put(self, key: str, value: V) -> None:
-        self.forget(key)
         size = self._size(value)
-        if size > self._limit:
-            return
-        self._values[key] = (value, size, time.monotonic() + self._life)
-        self._used += size
-        while self._used > self._limit:
-            _, (_, size, _) = self._values.popitem(last=False)
-            self._used -= size
+        with self._lock:
+            self._drop(key)
+            if size > self._limit:
+                return
+            self._values[key] = (value, size, time.monotonic() + self._life)
+            self._used += size
+            while self._used > self._limit:
+                _, (_, size, _) = self._values.popitem(last=False)
+                self._used -= size
 
     def forget(self, key: str) -> None:
+        with self._lock:
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
         found = self._values.pop(key, None)
         if found is not None:
             self._used -= found[1]

@@ -77,6 +77,10 @@ NAMESPACE_EXISTS: Text = (400, "The namespace of this name is in use already")
 NAMESPACE_NAME_INVALID: Text = (400, "Invalid namespace name")
 INDEX_UNAVAILABLE: Text = (503, "The index does not answer, retry later")
 
+DIGEST_INVALID: Text = (400, "Invalid digest (must be sha256: and 64 lowercase hex digits)")
+MANIFEST_UNKNOWN: Text = (404, "No such manifest in this repository")
+BLOB_UNKNOWN: Text = (404, "No such blob in this repository")
+
 BODY_TOO_LARGE: Text = (413, "The request's body is larger than this registry allows")
 BODY_CUT: Text = (400, "The request's body ended too early")
 STORE_FULL: Text = (507, "The store is full")

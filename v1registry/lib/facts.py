@@ -7,12 +7,38 @@ large, and is listed in `create_app`'s parts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from v1registry.lib import walk
 from v1registry.lib.reach import Reach
 from v1registry.lib.tags import Tags
 from v1registry.storage import Storage
+
+
+class Progress(Protocol):
+    """Told now and then how far the work is; `total` is None where nobody knows."""
+
+    def __call__(self, what: str, done: int, total: int | None, size: int = 0) -> None: ...
+
+
+def _untold(what: str, done: int, total: int | None, size: int = 0) -> None:
+    pass
+
+
+@dataclass
+class Run:
+    """How facts are built, and what is found on the way.
+
+    `jobs` things are done at once; `again`: what was found bad before is looked at once more.
+    `problems` are told to people and scripts; `tags` collects a row a tag, if it is a list.
+    """
+
+    jobs: int = 1
+    again: bool = False
+    progress: Progress = _untold
+    problems: list[dict[str, str]] = field(default_factory=list)
+    tags: list[dict[str, Any]] | None = None
 
 
 class Facts(Protocol):
@@ -21,7 +47,7 @@ class Facts(Protocol):
     #: the word for it on the command line
     name: str
 
-    def build(self) -> Mapping[str, int]:
+    def build(self, run: Run) -> Mapping[str, int]:
         """Build what lacks, beside a serving registry; return counts of what was done by name.
 
         May be broken off and called again at any time. Raises StorageError.
@@ -38,11 +64,13 @@ class ReachFacts:
         self._tags = tags
         self._reach = reach
 
-    def build(self) -> Mapping[str, int]:
+    def build(self, run: Run) -> Mapping[str, int]:
         repositories = written = dropped = 0
         for repository in walk.repositories(self._storage):
             repositories += 1
             written += self._reach.mend(repository, self._tags.all(repository) or {})
-        for image_id in walk.images(self._storage):
+            run.progress("repositories", repositories, None)
+        for done, image_id in enumerate(walk.images(self._storage), 1):
             dropped += self._reach.drop_stale(image_id)
+            run.progress("images", done, None)
         return {"repositories": repositories, "written": written, "dropped": dropped}

@@ -16,6 +16,7 @@ from v1registry.storage import keys
 _IMAGE_ID = re.compile(r"[a-f0-9]{64}|[a-f0-9]{16}")
 _NAMESPACE = re.compile(r"[a-z0-9._-]{1,255}")
 _REPOSITORY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
+_DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -117,8 +118,30 @@ class Tag(str):
         raise Failure(*errors.TAG_NAME_INVALID)
 
     @classmethod
+    def is_valid(cls, text: str) -> bool:
+        """Whether it may be written, and today's clients can ask for it."""
+        return _TAG.fullmatch(text) is not None
+
+    @classmethod
     def parse_existing(cls, text: str) -> Tag:
         """A tag that an old store may hold, to be read or deleted; raise Failure 404."""
         if text and len(keys.tag_metadata(text)) <= NAME_LIMIT and not _CONTROL.search(text):
             return cls(text)
         raise Failure(*errors.TAG_NOT_FOUND)
+
+
+class Digest(str):
+    """What a blob or a manifest is called over v2: the SHA-256 of its bytes."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Raise Failure 400 for anything else."""
+        if _DIGEST.fullmatch(text):
+            return cls(text)
+        raise Failure(*errors.DIGEST_INVALID)
+
+    @classmethod
+    def is_valid(cls, text: object) -> bool:
+        return isinstance(text, str) and _DIGEST.fullmatch(text) is not None

@@ -30,6 +30,20 @@ class Tags:
                         found[keys.decode(entry.name)[len(_PREFIX) :]] = image_id
         return found if anything else None
 
+    def names(self, repository: RepositoryName) -> set[str] | None:
+        """All tags, without a look at where they point; None if nothing at all is stored there."""
+        found: set[str] = set()
+        anything = False
+        for folder in repository.folders:
+            for entry in self._storage.list(folder):
+                anything = True
+                if not entry.name.startswith(_PREFIX) or entry.is_folder:
+                    continue
+                # the metadata of the tag `_x` lies where the tag `x_json` does
+                if not entry.name.endswith("_json") or self.read(f"{folder}/{entry.name}"):
+                    found.add(keys.decode(entry.name)[len(_PREFIX) :])
+        return found if anything else None
+
     def get(self, repository: RepositoryName, tag: str) -> str | None:
         """The image id of a tag; None if there is no such tag."""
         for folder in repository.folders:

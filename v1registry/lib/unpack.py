@@ -73,16 +73,20 @@ def _lzma_alone() -> _Decoder:
     return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_XZ_MEMORY)
 
 
-_DECODERS: tuple[tuple[bytes, Callable[[], _Decoder]], ...] = (
-    (b"\x1f\x8b", _Gzip),
-    (b"BZh", bz2.BZ2Decompressor),
-    (b"\xfd7zXZ\0", _xz),
-    (b"\x5d\0\0", _lzma_alone),
+_DECODERS: tuple[tuple[str, bytes, Callable[[], _Decoder]], ...] = (
+    ("gzip", b"\x1f\x8b", _Gzip),
+    ("bzip2", b"BZh", bz2.BZ2Decompressor),
+    ("xz", b"\xfd7zXZ\0", _xz),
+    ("lzma", b"\x5d\0\0", _lzma_alone),
 )
 
 
 class Source:
-    """The archive's bytes, decompressed, counted against the limit."""
+    """The archive's bytes, decompressed, counted against the limit.
+
+    `encoding` is `tar` for a plain archive, else gzip, bzip2, xz or lzma. At the
+    end, `pure` tells whether a compressed layer holds nothing beside its members.
+    """
 
     def __init__(self, file: Readable, max_bytes: int | None) -> None:
         self._file = file
@@ -90,7 +94,8 @@ class Source:
         self._total = 0
         self._buffer = b""
         self._at = 0
-        self.compressed = False
+        self.encoding = "tar"
+        self.pure = True
         self._pieces = self._open()
 
     def _charge(self, count: int) -> None:
@@ -105,9 +110,9 @@ class Source:
         block = head[:BLOCK]
         # A tar header first: the first name in a plain archive may look like a magic number.
         if not is_header(block) and block != _ZEROS[: len(block)]:
-            for magic, decoder in _DECODERS:
+            for encoding, magic, decoder in _DECODERS:
                 if head.startswith(magic):
-                    self.compressed = True
+                    self.encoding = encoding
                     return self._decode(head, magic, decoder)
         return self._plain(head)
 
@@ -139,13 +144,17 @@ class Source:
 
     def _next_member(self, data: bytes, magic: bytes) -> bytes:
         """What follows a whole member: another one, or b"" for padding, garbage or the end."""
-        data = data.lstrip(b"\0")
-        while len(data) < len(magic):
-            more = self._file.read(_IN)
-            if not more:
-                return b""
-            data = (data + more).lstrip(b"\0")
-        return data if data.startswith(magic) else b""
+        while True:
+            stripped = data.lstrip(b"\0")
+            self.pure = self.pure and len(stripped) == len(data)
+            data = stripped
+            if len(data) >= len(magic) or not (more := self._file.read(_IN)):
+                break
+            data += more
+        if data.startswith(magic):
+            return data
+        self.pure = self.pure and not data
+        return b""
 
     def _fill(self) -> bool:
         """Put the next piece into the used-up buffer; tell whether there was one."""
@@ -186,5 +195,5 @@ class Source:
 
     def drain(self) -> None:
         """Read a compressed layer to its end, so that its own checksum is held against it."""
-        while self.compressed and self._fill():
+        while self.encoding != "tar" and self._fill():
             pass

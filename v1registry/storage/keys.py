@@ -101,3 +101,18 @@ def pushed_json(image_id: str, digest: str) -> str:
 def pushed_copy(image_id: str, token: str) -> str:
     """What is known of one received copy of the layer."""
     return f"{pushes(image_id)}/copy-{token}"
+
+
+def digests(digest: str) -> tuple[str, str]:
+    """The folder of a digest's entries, and what their names begin with.
+
+    4096 folders: some 250 names in each for a million images.
+    """
+    algorithm, _, value = digest.partition(":")
+    return f"{OURS}/digests/{algorithm}/{value[:3]}", f"{value}."
+
+
+def digest(digest: str, kind: str, image_id: str) -> str:
+    """An image's entry under a digest."""
+    folder, start = digests(digest)
+    return f"{folder}/{start}{kind}-{image_id}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from v1registry.config.options import Option
-from v1registry.config.tables import cache, edge, general, limits, upkeep
+from v1registry.config.tables import cache, edge, general, limits, upkeep, v2
 
 OPTIONS: tuple[Option, ...] = (
     *general.OPTIONS,
     *limits.OPTIONS,
     *cache.OPTIONS,
     *upkeep.OPTIONS,
+    *v2.OPTIONS,
     *edge.OPTIONS,
 )

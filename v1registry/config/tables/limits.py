@@ -32,7 +32,8 @@ OPTIONS: tuple[Option, ...] = (
         "limits.files_bytes",
         "size",
         "How much of a layer is decompressed at most for `files` and `diff`, and for the TarSum"
-        " of engines before 0.10.",
+        " of engines before 0.10; for v2 as well, where a layer may hold more if that is no more"
+        " than 20 times its size.",
         default="8GiB",
         variable="LIMITS_FILES_BYTES",
         at_least=1,

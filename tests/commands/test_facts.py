@@ -1,0 +1,104 @@
+"""`v1registry facts` as users call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from v1registry.config.load import PROJECT
+
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
+MADE_BY_1_5_0 = "deebd557a9a4d8a93c670f23d9c4d46569a625da6ada1eac0fef9e32b5a40f86"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The golden store without the tags that point to images which it lacks."""
+    store = Path(shutil.copytree(GOLDEN / "store-0.9.1", tmp_path / "store"))
+    for path in store.glob("repositories/*/*/tag_v2"):
+        path.unlink()
+    return store
+
+
+def start(store: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    base = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "SETTINGS_FLAVOR": "local"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "v1registry", "facts", *arguments],
+        env=base | {"STORAGE_PATH": str(store)} | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(store: Path, *arguments: str, **environ: str) -> tuple[int, str, str]:
+    process = start(store, *arguments, **environ)
+    out, err = process.communicate(timeout=60)
+    warnings = [line for line in err.splitlines() if "lies in a temporary folder" not in line]
+    return process.returncode, out, "\n".join(warnings)
+
+
+def test_a_report_with_every_tag(store: Path) -> None:
+    status, out, err = run(store, "--json")
+    assert (status, err) == (0, "")
+    report = json.loads(out)
+    assert report["problems"] == []
+    assert report["blobs"]["read"] == report["blobs"]["layers"] == 12
+    golden = json.loads((GOLDEN / "image-ids.json").read_text())
+    assert {(row["repository"], row["image"], row["image_id"]) for row in report["tags"]} == {
+        (row["repository"], row["v1_id"], row["image_id"]) for row in golden
+    }
+    status, out, err = run(store, "--only", "blobs")
+    assert (status, out, err) == (0, "blobs: 12 layers, 4 tags\n", "")
+
+
+def test_problems_are_named_and_have_a_status(store: Path) -> None:
+    (store / "images" / MADE_BY_1_5_0 / "layer").write_bytes(b"gone bad")
+    for _ in range(2):
+        status, out, _ = run(store, "--only", "blobs")
+        assert status == 3
+        assert f"{MADE_BY_1_5_0}: the layer cannot be read: it holds no tar archive\n" in out
+        assert f"libtest/d150:latest ({MADE_BY_1_5_0}): {MADE_BY_1_5_0}: the layer" in out
+
+
+def test_a_read_only_store_is_refused(store: Path) -> None:
+    status, out, err = run(store, READ_ONLY="true")
+    assert (status, out) == (1, "")
+    assert "read_only" in err
+
+
+def test_killed_it_goes_on_where_it_was(tmp_path: Path, store: Path) -> None:
+    for number in range(300):
+        shutil.copytree(store / "images" / MADE_BY_1_5_0, store / "images" / f"{number:064x}")
+    total = 312
+
+    def known() -> int:
+        return len(list(store.glob("images/*/_oci")))
+
+    kills = 0
+    while kills < 5 and known() < total:
+        before = known()
+        process = start(store, "--only", "blobs", "--jobs", "2")
+        ends = time.monotonic() + 30
+        while known() < min(before + 20, total) and process.poll() is None:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        kills += 1
+    before = known()
+    assert kills >= 2
+    status, out, _ = run(store, "--only", "blobs", "--json")
+    report = json.loads(out)
+    assert report["blobs"]["layers"] == total
+    assert report["blobs"]["read"] <= total - before
+    assert status == 0, report["problems"]
+    assert known() == total

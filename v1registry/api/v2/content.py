@@ -1,0 +1,140 @@
+"""Manifests and blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Response, request
+
+from v1registry.api import answers as v1
+from v1registry.api import delivery, ranges
+from v1registry.api.ocierrors import OciFailure
+from v1registry.api.parts import Parts
+from v1registry.api.v2.answers import digested, is_known
+from v1registry.edge.offload import offload
+from v1registry.lib.convert import OCI, SCHEMA2
+from v1registry.lib.lookup import LayerBlob
+from v1registry.lib.names import Digest, RepositoryName, Tag
+from v1registry.lib.unpack import Source
+from v1registry.lib.v2images import Manifest, NotShown
+from v1registry.storage import Blob
+
+_BINARY = "application/octet-stream"
+_PIECE = 1 << 20
+_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
+
+
+def manifest(parts: Parts, repository: RepositoryName, reference: str) -> Response:
+    """By digest as it is, by tag in the form that the client prefers."""
+    by_digest = ":" in reference
+    if by_digest:
+        found = parts.v2.lookup.manifest(repository, Digest.parse(reference))
+    else:
+        found = _tagged(parts, repository, Tag.parse_existing(reference))
+    content: object = found.data
+    headers = [] if by_digest else [("Vary", "Accept")]
+    known = is_known(found.digest)
+    if known:
+        content = ()
+    elif request.method == "HEAD":
+        content = ()  # bytes would set Content-Length anew
+        headers.append(("Content-Length", str(len(found.data))))
+    return digested(
+        content,
+        found.digest,
+        found.media_type,
+        304 if known else 200,
+        headers,
+        by_digest=by_digest,
+        private=parts.door.is_private_answer(),
+    )
+
+
+def _tagged(parts: Parts, repository: RepositoryName, tag: Tag) -> Manifest:
+    wanted = _preferred()
+    try:
+        return parts.v2.lookup.tagged(repository, tag).manifests[wanted]
+    except NotShown as reason:
+        text = f"The image of this tag cannot be shown over v2: {reason}"
+        raise OciFailure(404, "MANIFEST_UNKNOWN", text) from None
+
+
+def _preferred() -> str:
+    """Schema 2 unless the client likes OCI's form better: it is what engines make of a v1 image."""
+    accept = request.accept_mimetypes
+    schema2, oci = accept.quality(SCHEMA2), accept.quality(OCI)
+    if schema2 == oci == 0 and accept and all(type.startswith(_SCHEMA1) for type, _ in accept):
+        text = "Manifests are served as schema 2 or OCI, and the client accepts only schema 1"
+        raise OciFailure(404, "MANIFEST_UNKNOWN", text)
+    return OCI if oci > schema2 else SCHEMA2
+
+
+def blob(parts: Parts, repository: RepositoryName, reference: str) -> Response:
+    """A layer or a configuration, or a range of it."""
+    digest = Digest.parse(reference)
+    found = parts.v2.lookup.blob(repository, digest)
+    style = _style(parts, digest)
+    if is_known(digest):
+        return style.sent((), 304, [])
+    asked = request.headers.get("Range")
+    if request.headers.get("If-Range", f'"{digest}"') != f'"{digest}"':
+        asked = None  # the part that the client has is of something else
+    if isinstance(found, LayerBlob) and found.facts.as_stored:
+        return delivery.layer(parts, found.image, found.facts.size, style, asked)
+    size = found.facts.size if isinstance(found, LayerBlob) else len(found)
+    try:
+        wanted = style.wanted(asked, size)
+    except ranges.Unsatisfiable:
+        return style.past_the_end(size)
+    start, stop = wanted or (0, size)
+    if not isinstance(found, LayerBlob):
+        return delivery.part(style, found[start:stop], wanted, size)
+    if request.method == "HEAD":
+        return delivery.part(style, (), wanted, size)
+    return delivery.part(
+        style, _Unpacked(parts.images.open_layer(found.image), start, stop), wanted, size
+    )
+
+
+def _style(parts: Parts, digest: Digest) -> delivery.Style:
+    private = parts.door.is_private_answer()
+
+    def sent(content: object, status: int, headers: v1.Headers) -> Response:
+        return digested(content, digest, _BINARY, status, headers, private=private)
+
+    def past_the_end(size: int) -> Response:
+        failure = OciFailure(416, "RANGE_INVALID", f"The blob has {size} bytes")
+        failure.headers["Content-Range"] = f"bytes */{size}"
+        raise failure
+
+    def fetched(path: str, url: str) -> Response:
+        return v1.fetched(path, url, _BINARY, private=private)
+
+    def redirect(url: str) -> Response:
+        answer = digested(b"", digest, _BINARY, 307, [("Location", url)])
+        answer.headers["Cache-Control"] = "no-store"  # the URL ends soon
+        return answer
+
+    return delivery.Style(sent, past_the_end, fetched, redirect, suffix=True)
+
+
+class _Unpacked:
+    """A range of a layer that is stored in a way that clients do not read, as a plain archive."""
+
+    def __init__(self, layer: Blob, start: int, stop: int) -> None:
+        self._layer = layer
+        self._start = start
+        self._left = stop - start
+
+    def __iter__(self) -> Iterator[bytes]:
+        source = Source(self._layer, None)  # it was read once, to the end
+        offload(source.skip, self._start)
+        while self._left:
+            piece = offload(source.some, min(_PIECE, self._left))
+            if not piece:
+                return  # the answer is seen to be too short
+            self._left -= len(piece)
+            yield piece
+
+    def close(self) -> None:
+        self._layer.close()

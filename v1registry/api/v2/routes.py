@@ -1,0 +1,60 @@
+"""Below `/v2/`: whom it is shown to, who may pull, and what is asked for."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, g, request
+
+from v1registry.api import answers
+from v1registry.api.door import mark
+from v1registry.api.ocierrors import OciFailure
+from v1registry.api.parts import Parts
+from v1registry.api.v2 import content, lists, paths
+from v1registry.api.v2.answers import json_answer
+from v1registry.api.v2.visible import is_visible
+from v1registry.lib.names import RepositoryName
+from v1registry.lib.rights import Access
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def blueprint(parts: Parts) -> Blueprint:
+    routes = Blueprint("v2", __name__)
+
+    def v2(path: str = "") -> Response:
+        """To whom v2 is not shown, as if nothing had ever been there (protocol-v1.md section 7.4)."""
+        if not is_visible(request.environ, parts.config.v2):
+            return answers.plain("404 page not found", 404)
+        g.is_v2 = True  # so errors have its shape, too
+        if request.method not in ("GET", "HEAD"):
+            raise _read_only()
+        return _answer(parts, path)
+
+    for rule in ("/v2", "/v2/", "/v2/<any_path:path>"):
+        view = mark(v2, "v2: pull, checked once the repository is known")
+        routes.add_url_rule(rule, "v2", view, methods=_METHODS, provide_automatic_options=False)
+    return routes
+
+
+def _answer(parts: Parts, path: str) -> Response:
+    target = paths.parse(path)
+    repository = target.repository
+    _admit(parts, repository)
+    if repository is None:
+        return lists.catalog(parts) if target.action == "catalog" else json_answer({})
+    if target.action == "tags":
+        return lists.tags(parts, repository)
+    if target.action == "manifest":
+        return content.manifest(parts, repository, target.reference)
+    return content.blob(parts, repository, target.reference)
+
+
+def _admit(parts: Parts, repository: RepositoryName | None) -> None:
+    """Let pass who may pull from the repository; None: from any one at all."""
+    if not parts.door.allows(repository, Access.PULL):
+        raise parts.door.rights.refusal(parts.door.asker())
+
+
+def _read_only() -> OciFailure:
+    failure = OciFailure(405, "UNSUPPORTED", "Over v2 this registry is read-only: push over v1")
+    failure.headers["Allow"] = "GET, HEAD"
+    return failure

@@ -1,0 +1,44 @@
+"""The repositories of a store in order, page by page, as v2 clients list them.
+
+Only names that such clients can ask for are listed: v1 allowed more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+from v1registry.storage import Storage, keys
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+
+
+class Catalog:
+    """Lists repositories. `offload` runs the listings, which grow with the store."""
+
+    def __init__(self, storage: Storage, offload: Callable[..., Any]) -> None:
+        self._storage = storage
+        self._offload = offload
+
+    def names(self, after: str = "") -> Iterator[RepositoryName]:
+        """The names, `namespace/name`, that sort behind `after`; read as far as they are taken."""
+        for namespace in self._offload(self._children, keys.REPOSITORIES, keys.decode):
+            prefix = f"{namespace}/"
+            if prefix < after and not after.startswith(prefix):
+                continue
+            folder = f"{keys.REPOSITORIES}/{keys.encode(namespace)}"
+            for name in self._offload(self._children, folder, keys.repository_name):
+                if prefix + name > after and _NAME.fullmatch(prefix + name):
+                    try:
+                        yield RepositoryName.parse(prefix + name)
+                    except Failure:
+                        continue  # its last part is one of v1's own words
+
+    def _children(self, folder: str, decode: Callable[[str], str]) -> list[str]:
+        """Names of the folders below one, each once, in an order that `/` behind them keeps."""
+        names = {decode(entry.name) for entry in self._storage.list(folder) if entry.is_folder}
+        return sorted(names, key=lambda name: f"{name}/")
