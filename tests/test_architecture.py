@@ -20,7 +20,8 @@ ALLOWED = {
     "index": {"lib"},
     "edge": {"lib", "storage", "config"},
     "api": {"lib", "storage", "config", "edge"},
-    "commands": {"lib", "storage", "config", ""},
+    "transfer": {"lib", "storage"},
+    "commands": {"lib", "storage", "config", "api", "transfer", ""},
     "": {"lib", "storage", "config", "cache", "index", "edge", "api", "commands", ""},  # app, cli
 }
 FOREIGN = {
@@ -29,6 +30,7 @@ FOREIGN = {
     "config": {"flask", "werkzeug", "gevent", "gunicorn", "click", "redis", "sqlalchemy"},
     "cache": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "sqlalchemy"},
     "index": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis"},
+    "transfer": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis"},
     "edge": {"redis", "sqlalchemy"},
     "api": {"gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy"},
 }

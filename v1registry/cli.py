@@ -14,7 +14,9 @@ import click
 
 from v1registry import __version__
 from v1registry.commandline import complain, configured, failure, warn
+from v1registry.commands.bundle import export, import_
 from v1registry.commands.facts import facts
+from v1registry.commands.migrate import migrate
 from v1registry.config import Config, ConfigError
 from v1registry.config.load import PROJECT, Document, chosen_flavor, find
 from v1registry.storage.errors import StorageError
@@ -26,7 +28,8 @@ def main() -> None:
     """A Docker Registry v1 protocol server. Its configuration: docs/configuration.md."""
 
 
-main.add_command(facts)
+for command in (facts, migrate, export, import_):
+    main.add_command(command)
 
 
 @main.command("config")

@@ -7,7 +7,8 @@ import io
 import pytest
 
 from v1registry.commands import progress as module
-from v1registry.commands.progress import Progress, duration, human
+from v1registry.commands.progress import Progress
+from v1registry.lib.units import duration, human
 
 
 class Clock:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
+from v1registry.lib.units import duration, human
+
 _OFTEN = 0.2  # seconds between two looks on a terminal
 _SELDOM = 10.0  # and between two lines elsewhere
 _WARM = 2.0  # seconds before speed and time left mean anything
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 class Progress:
@@ -56,20 +57,3 @@ class Progress:
     def _write(self, line: str) -> None:
         self._out.write(f"\r\033[K{line}" if self._moves else f"{line}\n")
         self._out.flush()
-
-
-def human(size: int) -> str:
-    """Bytes for people: 1.2 GB."""
-    number, unit = float(size), 0
-    while number >= 1000 and unit < len(_UNITS) - 1:
-        number, unit = number / 1000, unit + 1
-    return f"{number:.1f} {_UNITS[unit]}" if unit else f"{size} B"
-
-
-def duration(seconds: float) -> str:
-    """A time for people: 1h05m, 3m20s, 7s."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02}m"
-    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

@@ -1,0 +1,18 @@
+"""A real v2 registry for the tests of transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.backends.v2registry import V2Registry
+from tests.needs import require
+
+
+@pytest.fixture(scope="session")
+def go(tmp_path_factory: pytest.TempPathFactory) -> Iterator[V2Registry]:
+    """One for all tests: each uses repositories of its own."""
+    require("v2-registry")
+    with V2Registry(tmp_path_factory.mktemp("go")) as running:
+        yield running

@@ -1,0 +1,229 @@
+"""Accounts at other registries, as docker keeps them; and what registries ask to be shown."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from v1registry.transfer import challenge, credentials
+from v1registry.transfer.challenge import Keyring
+from v1registry.transfer.credentials import Account
+from v1registry.transfer.errors import Rejected, TransferError
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("document", "host", "account"),
+    [
+        ({"auths": {"r.example": {"auth": b64("ann:pw")}}}, "r.example", Account("ann", "pw")),
+        ({"auths": {"r.example": {"auth": b64("ann:p:w")}}}, "r.example", Account("ann", "p:w")),
+        ({"auths": {"r.example": {"auth": b64("ann:pw\0\0")}}}, "r.example", Account("ann", "pw")),
+        (
+            {"auths": {"https://r.example/v2/": {"auth": b64("a:b")}}},
+            "r.example",
+            Account("a", "b"),
+        ),
+        ({"auths": {"https://r.example": {"auth": b64("a:b")}}}, "r.example", Account("a", "b")),
+        ({"auths": {"r.example:5000": {"auth": b64("a:b")}}}, "r.example:5000", Account("a", "b")),
+        ({"auths": {"r.example": {"auth": b64("a:b")}}}, "r.example:5000", None),
+        (
+            {"auths": {"r.example": {"username": "a", "password": "b"}}},
+            "r.example",
+            Account("a", "b"),
+        ),
+        (
+            {"auths": {"https://index.docker.io/v1/": {"auth": b64("a:b")}}},
+            "registry-1.docker.io",
+            Account("a", "b"),
+        ),
+        (
+            {"auths": {"r.example": {"auth": b64("a:"), "identitytoken": "t"}}},
+            "r.example",
+            Account("a", "", "t"),
+        ),
+        ({"auths": {"r.example": {}}}, "r.example", None),
+        ({"auths": []}, "r.example", None),
+        ({}, "r.example", None),
+    ],
+)
+def test_accounts(
+    tmp_path: Path, document: dict[str, Any], host: str, account: Account | None
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(document))
+    assert credentials.find(host, file) == account
+
+
+def test_where_docker_keeps_it() -> None:
+    assert credentials.config_file({"DOCKER_CONFIG": "/a"}) == Path("/a/config.json")
+    assert credentials.config_file({"HOME": "/h"}) == Path("/h/.docker/config.json")
+
+
+def test_no_file_is_no_account(tmp_path: Path) -> None:
+    assert credentials.find("r.example", tmp_path / "config.json") is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"auths": {"r.example": {"auth": "%"}}}'])
+def test_a_broken_file_is_told(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text)
+    with pytest.raises(TransferError, match=r"config\.json"):
+        credentials.find("r.example", file)
+
+
+def helper(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = folder / "docker-credential-test"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    file = folder / "config.json"
+    file.write_text('{"credHelpers": {"r.example": "test"}, "credsStore": "none"}')
+    return file
+
+
+def test_a_helper_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = """read host; echo "{\\"Username\\": \\"$1 $host\\", \\"Secret\\": \\"pw\\"}" """
+    file = helper(tmp_path, script, monkeypatch)
+    assert credentials.find("r.example", file) == Account("get r.example", "pw")
+
+
+def test_a_helper_gives_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = helper(tmp_path, """echo '{"Username": "<token>", "Secret": "t"}'""", monkeypatch)
+    assert credentials.find("r.example", file) == Account("", "", "t")
+
+
+def test_a_helper_knows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "echo credentials not found in native keychain; exit 1"
+    assert credentials.find("r.example", helper(tmp_path, script, monkeypatch)) is None
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [("echo locked; exit 1", "failed: locked"), ("echo hello", "something else than an account")],
+)
+def test_a_helper_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    with pytest.raises(TransferError, match=reason):
+        credentials.find("r.example", helper(tmp_path, script, monkeypatch))
+
+
+def test_a_helper_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"credsStore": "surely-not-there"}')
+    with pytest.raises(TransferError, match="docker-credential-surely-not-there is not installed"):
+        credentials.find("r.example", file)
+    file.write_text('{"credsStore": "../../bin/sh"}')
+    with pytest.raises(TransferError, match="may not be called"):
+        credentials.find("r.example", file)
+
+
+def test_an_option() -> None:
+    assert credentials.parse("ann:p:w") == Account("ann", "p:w")
+    for text in ("ann", ":pw", ""):
+        with pytest.raises(TransferError, match="USER:PASSWORD"):
+            credentials.parse(text)
+
+
+def test_passwords_are_not_shown() -> None:
+    assert "hush" not in repr(Account("ann", "hush", "hush"))
+
+
+# -- challenges ------------------------------------------------------------------------
+
+
+def test_a_challenge_is_parsed() -> None:
+    text = 'Bearer realm="https://a.example/token?x=1,2",service="r",scope="repository:a/b:pull"'
+    parsed = challenge.parse(text)
+    assert parsed is not None
+    assert parsed.scheme == "bearer"
+    assert parsed.parameters == {
+        "realm": "https://a.example/token?x=1,2",
+        "service": "r",
+        "scope": "repository:a/b:pull",
+    }
+    assert challenge.parse("nonsense") is None
+
+
+class Answer:
+    """A fake of requests' answer."""
+
+    def __init__(self, status: int, document: Any) -> None:
+        self.status_code = status
+        self._document = document
+
+    def json(self) -> Any:
+        return self._document
+
+
+CHALLENGE = 'Bearer realm="https://a.example/token",service="r"'
+SCOPES = ("repository:a/b:pull,push",)
+
+
+def test_a_token_is_fetched_once_and_kept() -> None:
+    asked: list[tuple[str, str, dict[str, Any]]] = []
+
+    def fetch(method: str, url: str, **more: Any) -> Answer:
+        asked.append((method, url, more))
+        return Answer(200, {"token": f"t{len(asked)}", "expires_in": 300})
+
+    keys = Keyring(Account("ann", "pw"))
+    assert keys.header(SCOPES) is None
+    assert keys.answer(CHALLENGE, SCOPES, None, fetch) == "Bearer t1"
+    assert keys.header(SCOPES) == "Bearer t1"
+    assert keys.header(("other",)) is None
+    assert keys.answer(CHALLENGE, SCOPES, None, fetch) == "Bearer t1"  # another thread's question
+    assert keys.answer(CHALLENGE, SCOPES, "Bearer t1", fetch) == "Bearer t2"  # refused: a new one
+    method, url, more = asked[0]
+    assert (method, url) == ("GET", "https://a.example/token")
+    assert more["params"] == [("scope", SCOPES[0]), ("service", "r")]
+    assert more["headers"] == {"Authorization": f"Basic {b64('ann:pw')}"}
+
+
+def test_an_identity_token_is_exchanged() -> None:
+    def fetch(method: str, url: str, **more: Any) -> Answer:
+        assert method == "POST"
+        assert ("refresh_token", "long") in more["data"]
+        assert ("scope", SCOPES[0]) in more["data"]
+        return Answer(200, {"access_token": "short"})
+
+    assert Keyring(Account("", "", "long")).answer(CHALLENGE, SCOPES, None, fetch) == "Bearer short"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(401, {}), "answered 401"),
+        (Answer(200, {}), "something else than a token"),
+        (Answer(200, []), "something else than a token"),
+        (Answer(200, {"token": "t", "expires_in": "soon"}), "something else than a token"),
+    ],
+)
+def test_no_token(answer: Answer, reason: str) -> None:
+    with pytest.raises(Rejected, match=reason):
+        Keyring(None).answer(CHALLENGE, SCOPES, None, lambda *_, **__: answer)
+
+
+def test_a_password_does_not_leave_tls() -> None:
+    with pytest.raises(Rejected, match="sends us for a token"):
+        Keyring(Account("ann", "pw")).answer(
+            'Bearer realm="http://a.example/token"', SCOPES, None, lambda *_, **__: None
+        )
+
+
+def test_basic() -> None:
+    keys = Keyring(Account("ann", "pw"))
+    basic = keys.answer('Basic realm="r"', SCOPES, None, lambda *_, **__: None)
+    assert basic == f"Basic {b64('ann:pw')}"
+    assert keys.header(SCOPES) == basic
+    with pytest.raises(Rejected, match="refused our credentials"):
+        keys.answer('Basic realm="r"', SCOPES, basic, lambda *_, **__: None)
+    with pytest.raises(Rejected, match="wants credentials"):
+        Keyring(None).answer('Basic realm="r"', SCOPES, None, lambda *_, **__: None)

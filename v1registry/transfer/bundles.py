@@ -1,0 +1,265 @@
+"""What can be imported: OCI layouts, archives of `docker save` of every age, told apart by content."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from v1registry.lib.convert import Unconvertible, complete, image_config
+from v1registry.lib.images import parent_of
+from v1registry.lib.names import ImageId
+from v1registry.transfer.down import V1Layer, diff_ids_of, v1_chain
+from v1registry.transfer.errors import TransferError
+from v1registry.transfer.layout import FULL_NAME, NAME, LayoutReader
+from v1registry.transfer.tarball import Reader
+
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_DEEPEST = 3  # indexes within indexes
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An image in a bundle: `key` is the bundle's own, `name` is `repository:tag` or None."""
+
+    key: str
+    name: str | None
+
+
+class Bundle(Protocol):
+    """Images in a file or folder."""
+
+    def images(self) -> list[Named]: ...
+
+    def chain(self, key: str) -> list[V1Layer]:
+        """The image as v1 images, the base first. Raise TransferError."""
+
+
+@contextlib.contextmanager
+def opened(path: Path, platform: str) -> Iterator[Bundle]:
+    """What lies at `path`. `platform` (`linux/amd64`) chooses among images for several.
+
+    Raise TransferError for what is none of these.
+    """
+    if path.is_dir():
+        yield Layout(LayoutReader(path), platform)
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise TransferError(f"{path}: {error.strerror}") from None
+    with file:
+        reader = Reader(file)
+        yield _archive(reader, path)
+
+
+def _archive(reader: Reader, path: Path) -> Bundle:
+    """Ids and JSON of the old form count where they are the image's own.
+
+    Engines from 1.10 on, and other tools, make them up from the configuration; then that counts,
+    so that an image has the same ids however it comes.
+    """
+    old = OldArchive(reader) if "repositories" in reader else None
+    new = Archive(reader) if "manifest.json" in reader else None
+    if old is not None and old.is_whole() and (new is None or old.is_origin_of(new)):
+        return old
+    if new is not None:
+        return new
+    raise TransferError(
+        f"{path} is neither an archive of `docker save` nor the folder of an OCI layout"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A layer in an archive."""
+
+    reader: Reader
+    name: str
+
+    def pieces(self) -> Iterator[bytes]:
+        return self.reader.pieces(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    """A layer in a layout."""
+
+    reader: LayoutReader
+    digest: str
+
+    def pieces(self) -> Iterator[bytes]:
+        return self.reader.pieces(self.digest)
+
+
+class OldArchive:
+    """`repositories`, and a folder an image: ids and JSON stay as they are."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._repositories = _names(reader.json("repositories"))
+
+    def is_whole(self) -> bool:
+        """Whether every image that is named is there in this form, with all its ancestors.
+
+        Since Docker 25 the names lead to layers that lie elsewhere.
+        """
+        return bool(self._repositories) and all(
+            self._has(id) for _, id in self._repositories for id in self._ids(id)
+        )
+
+    def is_origin_of(self, new: Archive) -> bool:
+        """Whether the configurations are those that engines compute from the folders here."""
+        ids = dict(self._repositories)
+        try:
+            return all(
+                image.name in ids and self._config(ids[image.name], config) == config
+                for image in new.images()
+                for config in [new.config(image.key)]
+            )
+        except (Unconvertible, TransferError):
+            return False
+
+    def images(self) -> list[Named]:
+        return [Named(id, name) for name, id in self._repositories]
+
+    def chain(self, key: str) -> list[V1Layer]:
+        return [
+            V1Layer(id, self._json(id), _Member(self._reader, f"{id}/layer.tar"), None)
+            for id in reversed(list(self._ids(key)))
+        ]
+
+    def _config(self, id: str, other: bytes) -> bytes:
+        """The configuration of the image, with the layers that another one names."""
+        jsons = [self._json(image) for image in reversed(list(self._ids(id)))]
+        return complete(image_config(jsons, diff_ids_of(other)))
+
+    def _has(self, id: str) -> bool:
+        return f"{id}/json" in self._reader and f"{id}/layer.tar" in self._reader
+
+    def _ids(self, id: str) -> Iterator[str]:
+        """The image and its ancestors, as far as they are there."""
+        seen: set[str] = set()
+        wanted: str | None = id
+        while wanted is not None:
+            if wanted in seen:
+                raise TransferError(f"the ancestors of {id} go round in a circle")
+            seen.add(wanted)
+            yield wanted
+            wanted = parent_of(self._json(wanted)) if f"{wanted}/json" in self._reader else None
+
+    def _json(self, id: str) -> bytes:
+        return self._reader.read(f"{id}/json")
+
+
+class Archive:
+    """`manifest.json`: configurations, and layers by name."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._entries = reader.json("manifest.json")
+        if not isinstance(self._entries, list) or not all(map(_is_entry, self._entries)):
+            raise TransferError("manifest.json in the archive is none of `docker save`")
+
+    def images(self) -> list[Named]:
+        return [
+            Named(str(index), name)
+            for index, entry in enumerate(self._entries)
+            for name in entry.get("RepoTags") or [None]
+        ]
+
+    def config(self, key: str) -> bytes:
+        return self._reader.read(self._entries[int(key)]["Config"])
+
+    def chain(self, key: str) -> list[V1Layer]:
+        names = self._entries[int(key)]["Layers"] or []
+        return v1_chain(self.config(key), [_Member(self._reader, name) for name in names])
+
+
+class Layout:
+    """An OCI layout."""
+
+    def __init__(self, reader: LayoutReader, platform: str) -> None:
+        self._reader = reader
+        self._platform = platform
+
+    def images(self) -> list[Named]:
+        return [
+            Named(str(entry.get("digest")), _annotated(entry)) for entry in self._reader.manifests
+        ]
+
+    def chain(self, key: str) -> list[V1Layer]:
+        manifest = self._manifest(key)
+        try:
+            config = manifest["config"]["digest"]
+            layers = [layer["digest"] for layer in manifest["layers"]]
+        except (KeyError, TypeError):
+            raise TransferError(f"{key} is no manifest of an image") from None
+        _, data = self._reader.json(config)
+        return v1_chain(data, [_Blob(self._reader, str(digest)) for digest in layers])
+
+    def _manifest(self, digest: str) -> dict[str, Any]:
+        for _ in range(_DEEPEST):
+            document, _ = self._reader.json(digest)
+            if not isinstance(document, dict):
+                break
+            if not isinstance(document.get("manifests"), list):
+                return document
+            digest = self._chosen(document["manifests"])
+        raise TransferError(f"{digest} is no manifest of an image")
+
+    def _chosen(self, entries: list[Any]) -> str:
+        """Of an index, the image for our platform."""
+        there = []
+        for entry in entries:
+            platform = entry.get("platform") if isinstance(entry, dict) else None
+            if isinstance(platform, dict):
+                text = f"{platform.get('os')}/{platform.get('architecture')}"
+                there.append(text)
+                if text == self._platform:
+                    return str(entry.get("digest"))
+        raise TransferError(
+            f"no image for {self._platform} (--platform); there are: {', '.join(there) or 'none'}"
+        )
+
+
+def _annotated(entry: dict[str, Any]) -> str | None:
+    """The name in a layout's index: whole where containerd put it, else as it is."""
+    annotations = entry.get("annotations")
+    if not isinstance(annotations, dict):
+        return None
+    name = annotations.get(FULL_NAME) or annotations.get(NAME)
+    return name if isinstance(name, str) else None
+
+
+def _names(document: Any) -> list[tuple[str, str]]:
+    """`repository:tag` and id of each tag in `repositories`."""
+    try:
+        pairs = [
+            (f"{name}:{tag}", id) for name, tags in document.items() for tag, id in tags.items()
+        ]
+    except AttributeError:
+        raise TransferError("repositories in the archive is none of `docker save`") from None
+    if not all(ImageId.is_valid(id) for _, id in pairs):
+        raise TransferError("repositories in the archive names what is no image id")
+    return pairs
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("Config"), str)
+        and isinstance(entry.get("Layers") or [], list)
+        and all(isinstance(name, str) for name in entry.get("Layers") or [])
+        and isinstance(entry.get("RepoTags") or [], list)
+        and all(isinstance(name, str) for name in entry.get("RepoTags") or [])
+    )

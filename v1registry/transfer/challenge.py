@@ -1,0 +1,128 @@
+"""What a registry wants to be shown, and how it is got: Basic, or a Bearer token.
+
+Sources: RFC 9110 section 11 (challenges), the distribution project's "Token
+Authentication Specification" and "OAuth2 Token Authentication".
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from v1registry.transfer.credentials import Account
+from v1registry.transfer.errors import Rejected
+
+_CHALLENGE = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
+_PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_LIFE = 60  # seconds that a token counts for which nothing else is said
+_MARGIN = 10  # seconds before its end from which a token is not used any more
+_CLIENT = "v1registry"
+
+Fetch = Callable[..., Any]  # method, url, keyword arguments of requests; returns its Response
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A parsed `WWW-Authenticate`: `scheme` in lower case."""
+
+    scheme: str
+    parameters: dict[str, str]
+
+
+def parse(header: str) -> Challenge | None:
+    """The challenge; None for what is malformed."""
+    match = _CHALLENGE.fullmatch(header)
+    if match is None:
+        return None
+    parameters = {
+        name.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted or not bare else bare
+        for name, quoted, bare in _PARAMETER.findall(match[2])
+    }
+    return Challenge(match[1].lower(), parameters)
+
+
+class Keyring:
+    """The Authorization headers for one registry, by scope; shared by threads.
+
+    Tokens are fetched when a challenge comes, and kept until they run out.
+    """
+
+    def __init__(self, account: Account | None, *, secure: bool = True) -> None:
+        """`secure`: the registry is reached over TLS, so what it names must be, too."""
+        self._account = account
+        self._schemes = ("https://",) if secure else ("https://", "http://")
+        self._basic = False
+        self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
+        self._lock = threading.Lock()
+
+    def header(self, scopes: tuple[str, ...]) -> str | None:
+        """What to send before anything was asked for: what worked last time."""
+        token = self._tokens.get(scopes)
+        if token is not None and time.monotonic() < token[1] - _MARGIN:
+            return f"Bearer {token[0]}"
+        return self._basic_header() if self._basic else None
+
+    def answer(self, header: str, scopes: tuple[str, ...], sent: str | None, fetch: Fetch) -> str:
+        """The Authorization for a challenge. Raise Rejected if we have nothing to show.
+
+        `sent` is what was refused: the same is not tried twice.
+        """
+        challenge = parse(header)
+        if challenge is not None and challenge.scheme == "bearer":
+            with self._lock:
+                known = self.header(scopes)
+                if known is not None and known != sent:
+                    return known  # another thread was asked the same just now
+                token, life = self._fetch(challenge, scopes, fetch)
+                self._tokens[scopes] = token, time.monotonic() + life
+            return f"Bearer {token}"
+        if challenge is not None and challenge.scheme == "basic":
+            basic = self._basic_header()
+            if basic is not None and basic != sent:
+                self._basic = True
+                return basic
+        reason = "refused our credentials" if self._account else "wants credentials"
+        raise Rejected(f"the registry {reason}", 401)
+
+    def _basic_header(self) -> str | None:
+        account = self._account
+        if account is None or not account.user:
+            return None
+        text = f"{account.user}:{account.password}".encode()
+        return f"Basic {base64.b64encode(text).decode('ascii')}"
+
+    def _fetch(
+        self, challenge: Challenge, scopes: tuple[str, ...], fetch: Fetch
+    ) -> tuple[str, float]:
+        """A new token and how many seconds it lives."""
+        realm = challenge.parameters.get("realm", "")
+        if not realm.startswith(self._schemes):
+            raise Rejected(f"the registry sends us for a token to {realm!r}", 401)
+        fields: list[tuple[str, str]] = [("scope", scope) for scope in scopes]
+        if service := challenge.parameters.get("service"):
+            fields.append(("service", service))
+        account = self._account
+        if account is not None and account.refresh:
+            form = [("grant_type", "refresh_token"), ("refresh_token", account.refresh)]
+            form += [("client_id", _CLIENT), ("service", service or "")]
+            form += [("scope", " ".join(scopes))]
+            response = fetch("POST", realm, data=form)
+        else:
+            basic = self._basic_header()
+            headers = {"Authorization": basic} if basic else {}
+            response = fetch("GET", realm, params=fields, headers=headers)
+        if response.status_code != 200:
+            text = f"no token from {realm}: it answered {response.status_code}"
+            raise Rejected(text, response.status_code)
+        try:
+            document = response.json()
+            token = document.get("token") or document["access_token"]
+            life = float(document.get("expires_in") or _LIFE)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Rejected(f"{realm} answered with something else than a token") from None
+        return str(token), max(life, _LIFE)

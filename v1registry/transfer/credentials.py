@@ -1,0 +1,130 @@
+"""Accounts at other registries: from options, or where `docker login` keeps them.
+
+The file is docker's `config.json`: `auths` with base64 texts or identity tokens,
+`credHelpers` and `credsStore` naming programs `docker-credential-NAME`
+(https://docs.docker.com/reference/cli/docker/login/#credential-stores).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from v1registry.transfer.errors import TransferError
+
+_HUB = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
+_HELPER_SECONDS = 30
+_NOT_FOUND = "credentials not found"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A name with its password, or an identity token (`refresh`) in place of a password."""
+
+    user: str
+    password: str = field(repr=False)
+    refresh: str | None = field(default=None, repr=False)
+
+
+def config_file(environ: Mapping[str, str]) -> Path:
+    """Where docker keeps it: `DOCKER_CONFIG/config.json`, else in the home folder."""
+    folder = environ.get("DOCKER_CONFIG")
+    return Path(folder or Path(environ.get("HOME", "/"), ".docker")) / "config.json"
+
+
+def parse(text: str) -> Account:
+    """`user:password` as an option or a variable gives it. Raise TransferError."""
+    user, colon, password = text.partition(":")
+    if not colon or not user:
+        raise TransferError("credentials must be given as USER:PASSWORD")
+    return Account(user, password)
+
+
+def find(host: str, file: Path) -> Account | None:
+    """The account for a registry, `host` or `host:port`; None if none is known.
+
+    Raise TransferError for a file that cannot be read, or a helper that fails.
+    """
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise TransferError(f"{file} cannot be read: {error}") from None
+    if not isinstance(document, dict):
+        raise TransferError(f"{file} is no docker configuration")
+    names = _names(host)
+    helper = next((h for n in names if (h := _section(document, "credHelpers").get(n))), None)
+    if helper is None and isinstance(document.get("credsStore"), str):
+        helper = document["credsStore"]
+    if helper and (account := _ask(str(helper), names)) is not None:
+        return account
+    auths = _section(document, "auths")
+    for name in names:
+        if isinstance(entry := auths.get(name), dict) and (found := _entry(entry, file, name)):
+            return found
+    return None
+
+
+def _names(host: str) -> list[str]:
+    """The names under which a registry may stand there."""
+    names = [host, f"https://{host}", f"http://{host}"]
+    names += [f"{name}/{tail}" for name in names for tail in ("", "v1/", "v2/")]
+    return [*_HUB, *names] if host in _HUB else names
+
+
+def _section(document: dict[str, Any], name: str) -> dict[str, Any]:
+    section = document.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _entry(entry: dict[str, Any], file: Path, name: str) -> Account | None:
+    user, password = entry.get("username") or "", entry.get("password") or ""
+    if entry.get("auth"):
+        try:
+            text = base64.b64decode(entry["auth"], validate=True).decode("utf-8")
+        except (binascii.Error, ValueError, TypeError):
+            raise TransferError(f"{file}: the entry of {name} cannot be read") from None
+        user, _, password = text.partition(":")
+        password = password.rstrip("\0")  # old engines padded it
+    refresh = entry.get("identitytoken") or None
+    return Account(user, password, refresh) if user or refresh else None
+
+
+def _ask(helper: str, names: list[str]) -> Account | None:
+    """Ask a credential helper under each name, until it knows one."""
+    if os.sep in helper:
+        raise TransferError(f"a credential helper may not be called {helper!r}")
+    program = f"docker-credential-{helper}"
+    for name in names:
+        try:
+            done = subprocess.run(
+                [program, "get"],
+                input=name,
+                capture_output=True,
+                text=True,
+                timeout=_HELPER_SECONDS,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise TransferError(f"the credential helper {program} is not installed") from None
+        except subprocess.TimeoutExpired:
+            raise TransferError(f"{program} did not answer") from None
+        if done.returncode:
+            if _NOT_FOUND in done.stdout + done.stderr:
+                continue
+            raise TransferError(f"{program} failed: {(done.stdout + done.stderr).strip()}")
+        try:
+            answer = json.loads(done.stdout)
+            user, secret = answer["Username"], answer["Secret"]
+        except (ValueError, KeyError, TypeError):
+            raise TransferError(f"{program} answered with something else than an account") from None
+        return Account("", "", secret) if user == "<token>" else Account(user, secret)
+    return None

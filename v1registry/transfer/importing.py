@@ -1,0 +1,228 @@
+"""From an archive or layout into the store: each layer checked first, then pushed as an engine does.
+
+What is written goes the way of every push (`lib.uploads`), beside running
+servers and engines: nothing shows before it is whole. An image that is in the
+store already is left as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from v1registry.lib.errors import Failure
+from v1registry.lib.images import Images
+from v1registry.lib.index import Lists
+from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.repositories import Repositories
+from v1registry.lib.tarheader import LayerTooLarge, LayerUnreadable
+from v1registry.lib.unpack import Source
+from v1registry.lib.uploads import Uploads
+from v1registry.storage.errors import StorageError
+from v1registry.transfer.bundles import Bundle
+from v1registry.transfer.down import Layer, V1Layer
+from v1registry.transfer.errors import TransferError
+from v1registry.transfer.progress import Progress
+from v1registry.transfer.report import Line, Report
+
+AGENT = "v1registry-import"
+_PIECE = 1024 * 1024
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_LEVEL = 6
+_EMPTY = bytes(1024)  # a tar archive without any entry
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An image of a bundle and the tag that it gets here."""
+
+    key: str
+    repository: RepositoryName
+    tag: Tag
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+class Importer:
+    """Writes into one store. `max_bytes` (unpacked) bounds a layer."""
+
+    def __init__(
+        self,
+        images: Images,
+        uploads: Uploads,
+        lists: Lists,
+        repositories: Repositories,
+        progress: Progress,
+        report: Report,
+        *,
+        max_bytes: int,
+    ) -> None:
+        self._images = images
+        self._uploads = uploads
+        self._lists = lists
+        self._repositories = repositories
+        self._progress = progress
+        self._report = report
+        self._max_bytes = max_bytes
+
+    def run(self, bundle: Bundle, wanted: Iterable[Wanted]) -> None:
+        """Import the images; what cannot be is in the report."""
+        for image in wanted:
+            name = str(image.repository)
+            line = Line(name, image.tag, name, "", "failed")
+            try:
+                chain = bundle.chain(image.key)
+                line.v1_id, line.layers = chain[-1].id, len(chain)
+                line.state = "moved" if self._import(image, chain) else "there"
+            except (TransferError, StorageError, Failure) as error:
+                line.reason = str(error)
+            self._report.lines.append(line)
+            words = f"{line.state} {image}"
+            self._progress.image(f"{words}: {line.reason}" if line.reason else words)
+
+    def _import(self, wanted: Wanted, chain: list[V1Layer]) -> bool:
+        """Write what lacks; tell whether anything did."""
+        changed = False
+        for layer in chain:
+            if self._is_there(layer):
+                self._report.present += 1
+            else:
+                self._push(layer)
+                self._report.uploaded += 1
+                changed = True
+            self._progress.layer()
+        top = chain[-1].id
+        entries = [{"id": layer.id} for layer in chain[:-1]]
+        self._lists.update(
+            wanted.repository, json.dumps([*entries, {"id": top, "Tag": wanted.tag}]).encode()
+        )
+        try:
+            if self._repositories.tag(wanted.repository, wanted.tag) == top:
+                return changed
+        except Failure:
+            pass  # a new tag
+        self._repositories.set_tag(wanted.repository, wanted.tag, json.dumps(top).encode(), AGENT)
+        return True
+
+    def _is_there(self, layer: V1Layer) -> bool:
+        image = self._images.find(layer.id)
+        if image is not None and image.json != layer.json:
+            raise TransferError(f"the store has another image with the id {layer.id}")
+        return image is not None
+
+    def _push(self, layer: V1Layer) -> None:
+        source = layer.layer or _Empty()
+        checked = self._check(source, layer)
+        image_id = ImageId.parse(layer.id)
+        self._uploads.put_json(image_id, layer.json)
+        payload = hashlib.sha256(layer.json + b"\n")
+        self._progress.expect(checked.size)
+        self._uploads.put_layer(image_id, self._tapped(checked.stored(source), payload))
+        self._uploads.put_checksum(image_id, f"sha256:{payload.hexdigest()}", None)
+
+    def _tapped(self, pieces: Iterator[bytes], payload: Any) -> Iterator[bytes]:
+        for piece in pieces:
+            payload.update(piece)
+            self._progress.bytes(len(piece))
+            self._report.sent += len(piece)
+            yield piece
+
+    def _check(self, source: Layer, layer: V1Layer) -> _Checked:
+        """Read the layer to its end, before anything is written. Raise TransferError."""
+        sum, size = hashlib.sha256(), 0
+        head = next(source.pieces(), b"")[:4]
+        try:
+            for piece in _unpacked(source, head, self._max_bytes):
+                sum.update(piece)
+                size += len(piece)
+        except (LayerUnreadable, LayerTooLarge) as error:
+            raise TransferError(f"the layer of {layer.id} cannot be read: {error}") from None
+        if layer.diff_id is not None and layer.diff_id != f"sha256:{sum.hexdigest()}":
+            raise TransferError(
+                f"the layer of {layer.id} is not the one that the configuration names:"
+                f" sha256:{sum.hexdigest()}, not {layer.diff_id}"
+            )
+        return _Checked(head, size, self._max_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A layer that was read once: its first bytes, and its size in bytes, unpacked."""
+
+    head: bytes
+    size: int
+    max_bytes: int
+
+    def stored(self, source: Layer) -> Iterator[bytes]:
+        """The bytes to store: gzip, as engines send it; what is gzip stays as it is."""
+        if self.head.startswith(_GZIP):
+            return source.pieces()
+        return _gzipped(_unpacked(source, self.head, self.max_bytes))
+
+
+class _Empty:
+    """The layer of an image that has none."""
+
+    def pieces(self) -> Iterator[bytes]:
+        yield _EMPTY
+
+
+class _File:
+    """Pieces, to be read as a file is."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def read(self, size: int, /) -> bytes:
+        if not self._rest:
+            self._rest = next(self._pieces, b"")
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+
+def _unpacked(source: Layer, head: bytes, max_bytes: int) -> Iterator[bytes]:
+    """The archive itself. Raise LayerUnreadable, LayerTooLarge, TransferError."""
+    if head.startswith(_ZSTD):
+        yield from _from_zstd(source, max_bytes)
+        return
+    unpacked = Source(_File(source.pieces()), max_bytes)
+    while piece := unpacked.some(_PIECE):
+        yield piece
+
+
+def _from_zstd(source: Layer, max_bytes: int) -> Iterator[bytes]:
+    try:
+        zstandard = importlib.import_module("zstandard")
+    except ModuleNotFoundError:
+        raise TransferError(
+            "the layer is compressed with zstd, and zstandard is not installed:"
+            " pip install -r requirements-zstd.txt"
+        ) from None
+    total = 0
+    try:
+        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+            _File(source.pieces()), read_across_frames=True
+        ) as reader:
+            while piece := reader.read(_PIECE):
+                total += len(piece)
+                if total > max_bytes:
+                    raise LayerTooLarge(f"the layer holds more than {max_bytes} bytes")
+                yield piece
+    except zstandard.ZstdError as error:
+        raise LayerUnreadable(f"the compressed layer is damaged: {error}") from None
+
+
+def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same, compressed; without a time or name, so equal layers give equal bytes."""
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
+    for piece in pieces:
+        if packed := packer.compress(piece):
+            yield packed
+    yield packer.flush()

@@ -1,0 +1,59 @@
+"""A layer of the store as a blob: the bytes that v2 clients see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from v1registry.lib.examine import LayerFacts
+from v1registry.lib.images import Images
+from v1registry.lib.names import ImageId
+from v1registry.lib.tarheader import LayerTooLarge, LayerUnreadable
+from v1registry.lib.unpack import Source
+from v1registry.transfer.errors import TransferError
+
+PIECE = 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBlob:
+    """The layer of one image, with its facts."""
+
+    images: Images
+    image_id: ImageId
+    facts: LayerFacts
+
+    @property
+    def digest(self) -> str:
+        return self.facts.digest
+
+    @property
+    def size(self) -> int:
+        return self.facts.size
+
+    def pieces(self, start: int = 0) -> Iterator[bytes]:
+        """The blob's bytes from `start` on: as stored, or unpacked where that is what is served."""
+        if not self.facts.as_stored:
+            yield from _skip(self.unpacked(), start)
+            return
+        with self.images.open_layer(self.images.get(self.image_id)) as layer:
+            yield from layer.pieces(start)
+
+    def unpacked(self) -> Iterator[bytes]:
+        """The archive itself. Raise TransferError if it cannot be read any more."""
+        with self.images.open_layer(self.images.get(self.image_id)) as layer:
+            source = Source(layer, None)  # it was read to its end before, within the limits
+            try:
+                while piece := source.some(PIECE):
+                    yield piece
+            except (LayerUnreadable, LayerTooLarge) as error:
+                raise TransferError(f"the layer of {self.image_id} changed: {error}") from None
+
+
+def _skip(pieces: Iterator[bytes], start: int) -> Iterator[bytes]:
+    for piece in pieces:
+        if start < len(piece):
+            yield piece[start:] if start else piece
+            start = 0
+        else:
+            start -= len(piece)

@@ -1,0 +1,168 @@
+"""An OCI image layout in a folder (image specification, "OCI Image Layout Specification").
+
+Blobs are written aside, hashed on their way and then put in place; `index.json`
+comes last, so a run that was killed leaves a layout that is whole, and the next
+one goes on with the blobs that are there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from v1registry.lib.convert import OCI, digest_of
+from v1registry.transfer.errors import TransferError
+
+NAME = "org.opencontainers.image.ref.name"
+FULL_NAME = "io.containerd.image.name"
+_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_LARGEST = 8 * 1024 * 1024  # bytes of a JSON document
+_PIECE = 1024 * 1024
+
+
+class LayoutWriter:
+    """Adds images to the layout in `folder`, which is made if it is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raise TransferError for a folder that holds something else."""
+        self._folder = folder
+        self._blobs = folder / "blobs" / "sha256"
+        self._lock = threading.Lock()
+        with _told(folder):
+            if folder.exists() and any(folder.iterdir()) and not (folder / "oci-layout").exists():
+                raise TransferError(f"{folder} is not empty, and no OCI layout")
+            self._blobs.mkdir(parents=True, exist_ok=True)
+            self._index = _read_index(folder) if (folder / "index.json").exists() else []
+            self._put(folder / "oci-layout", _VERSION)
+
+    def has(self, digest: str, size: int) -> bool:
+        """Whether the blob is there; each was hashed before it was put there."""
+        try:
+            return self._path(digest).stat().st_size == size
+        except FileNotFoundError:
+            return False
+
+    def put(self, digest: str, pieces: Iterable[bytes]) -> None:
+        """Write a blob. Raise TransferError if the bytes have another digest."""
+        path = self._path(digest)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        sum = hashlib.sha256()
+        try:
+            with _told(path), temporary.open("xb") as out:
+                for piece in pieces:
+                    sum.update(piece)
+                    out.write(piece)
+                out.flush()
+                os.fsync(out.fileno())
+            if f"sha256:{sum.hexdigest()}" != digest:
+                raise TransferError(f"read sha256:{sum.hexdigest()} where {digest} should be")
+            with _told(path):
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def tag(self, name: str, manifest: bytes) -> None:
+        """Put a manifest, and name it `ns/repo:tag`, replacing what had the name."""
+        digest = digest_of(manifest)
+        if not self.has(digest, len(manifest)):
+            self.put(digest, [manifest])
+        entry = {
+            "mediaType": OCI,
+            "digest": digest,
+            "size": len(manifest),
+            "annotations": {NAME: name, FULL_NAME: name},
+        }
+        with self._lock:
+            others = [e for e in self._index if e.get("annotations", {}).get(NAME) != name]
+            self._index = sorted(
+                [*others, entry], key=lambda e: str(e.get("annotations", {}).get(NAME))
+            )
+
+    def close(self) -> None:
+        """Write the index. Before this, nothing that was added is named anywhere."""
+        document = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": self._index}
+        self._put(self._folder / "index.json", json.dumps(document, indent=1).encode())
+
+    def _put(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        with _told(path):
+            with temporary.open("xb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(path)
+
+    def _path(self, digest: str) -> Path:
+        return self._blobs / digest.removeprefix("sha256:")
+
+
+class LayoutReader:
+    """Reads the blobs of a layout; each is held against its digest as it is read."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raise TransferError for what is no layout."""
+        self._folder = folder
+        self.manifests = _read_index(folder)
+
+    def pieces(self, digest: str) -> Iterator[bytes]:
+        """The bytes of a blob. Raise TransferError after the last if they are others."""
+        sum = hashlib.sha256()
+        path = self._path(digest)
+        with _told(path), path.open("rb") as blob:
+            while piece := blob.read(_PIECE):
+                sum.update(piece)
+                yield piece
+        if f"sha256:{sum.hexdigest()}" != digest:
+            raise TransferError(f"{path} is damaged: it is not {digest}")
+
+    def json(self, digest: str) -> tuple[Any, bytes]:
+        """A document, parsed and as bytes."""
+        if self._path(digest).stat().st_size > _LARGEST:
+            raise TransferError(f"{digest} is larger than a document may be")
+        data = b"".join(self.pieces(digest))
+        try:
+            return json.loads(data), data
+        except (ValueError, RecursionError):
+            raise TransferError(f"{digest} is no JSON") from None
+
+    def _path(self, digest: str) -> Path:
+        kind, _, name = digest.partition(":")
+        if kind != "sha256" or len(name) != 64 or not set(name) <= set("0123456789abcdef"):
+            raise TransferError(f"{digest!r} is no digest that we read")
+        path = self._folder / "blobs" / kind / name
+        if not path.is_file():
+            raise TransferError(f"the layout lacks {digest}")
+        return path
+
+
+def _read_index(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "index.json"
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise TransferError(f"{path} is too large")
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise TransferError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise TransferError(f"{path} is no JSON") from None
+    manifests = document.get("manifests") if isinstance(document, dict) else None
+    if not isinstance(manifests, list) or not all(isinstance(m, dict) for m in manifests):
+        raise TransferError(f"{path} is no index of an OCI layout")
+    return manifests
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say of which file an error of the system is."""
+    try:
+        yield
+    except OSError as error:
+        raise TransferError(f"{path}: {error.strerror}") from None

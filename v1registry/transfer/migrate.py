@@ -1,0 +1,247 @@
+"""From the store to a v2 registry: every tag that is meant, each blob once.
+
+A tag is done in this order: layers, configuration, manifest; so a manifest over
+there never names what is not there yet. Layers go in parallel, and a layer that
+several images or repositories share is sent once and mounted where it is wanted
+again. Memory does not grow with layers, and nothing is written to a disk but
+the journal.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from v1registry.lib.convert import digest_of
+from v1registry.lib.errors import Failure
+from v1registry.lib.examine import LayerFacts
+from v1registry.lib.images import Images
+from v1registry.lib.names import ImageId
+from v1registry.lib.v2images import NotShown, V2Image, V2Images
+from v1registry.storage.errors import StorageError
+from v1registry.transfer import selection
+from v1registry.transfer.errors import TransferError
+from v1registry.transfer.http import Interrupted
+from v1registry.transfer.journal import Journal
+from v1registry.transfer.layers import LayerBlob
+from v1registry.transfer.progress import Progress
+from v1registry.transfer.remote import Remote
+from v1registry.transfer.report import Line, Report, State
+from v1registry.transfer.selection import Tagged
+
+
+class Migration:
+    """One run. `jobs` layers at once; `media_type` of the manifests that are put.
+
+    Once `stop` is set, what runs breaks off.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        v2images: V2Images,
+        remote: Remote,
+        journal: Journal,
+        progress: Progress,
+        report: Report,
+        *,
+        media_type: str,
+        jobs: int,
+        stop: threading.Event,
+    ) -> None:
+        self._images = images
+        self._v2images = v2images
+        self._remote = remote
+        self._journal = journal
+        self._progress = progress
+        self._report = report
+        self._media_type = media_type
+        self._jobs = jobs
+        self._stop = stop
+        self._blobs = ThreadPoolExecutor(jobs, "blob")
+        self._lock = threading.Lock()
+        self._sent: dict[tuple[str, str], Future[None]] = {}  # (repository, digest)
+        self._first: dict[str, tuple[str, Future[None]]] = {}  # digest -> where it goes first
+
+    def run(self, tags: Iterable[Tagged]) -> None:
+        """Move the tags; what cannot be moved is in the report. Raise Interrupted if stopped."""
+        begun = time.monotonic()
+        pool = ThreadPoolExecutor(self._jobs, "image")
+        try:
+            running: set[Future[None]] = set()
+            for tagged in tags:
+                running.add(pool.submit(self._move, tagged))
+                if len(running) > 2 * self._jobs:  # the rest waits in `tags`, not in memory
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    _raise_first(done)
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                _raise_first(done)
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self._blobs.shutdown(cancel_futures=True)
+            self._report.seconds = time.monotonic() - begun
+
+    def _move(self, tagged: Tagged) -> None:
+        target = tagged.target
+        line = Line(str(tagged.repository), tagged.tag, target, tagged.image_id, "failed")
+        try:
+            if reason := selection.refused(target, tagged.tag):
+                raise TransferError(reason)
+            image = self._v2images.get(ImageId.parse(tagged.image_id))
+            self._tell(line, image)
+            line.state = self._put(tagged, image)
+        except (TransferError, NotShown, StorageError, Failure) as error:
+            line.reason = str(error)
+        with self._lock:
+            self._report.lines.append(line)
+        words = f"{line.state} {tagged}"
+        self._progress.image(f"{words}: {line.reason}" if line.reason else words)
+
+    def _tell(self, line: Line, image: V2Image) -> None:
+        manifest = image.manifests[self._media_type]
+        line.image_id, line.manifest = image.config_digest, manifest.digest
+        line.media_type, line.layers = self._media_type, len(image.layers)
+        line.notes = image.notes
+
+    def _put(self, tagged: Tagged, image: V2Image) -> State:
+        manifest = image.manifests[self._media_type]
+        known = (str(image.id), manifest.digest)
+        there = self._remote.manifest_digest(tagged.target, tagged.tag, self._media_type)
+        if there == manifest.digest and (
+            self._journal.tag(tagged.target, tagged.tag) == known or self._is_whole(tagged, image)
+        ):
+            return "there"
+        if self._report.dry_run:
+            self._plan(tagged.target, image)
+            return "would move"
+        waiting = [
+            self._blob(tagged.target, LayerBlob(self._images, image_id, facts))
+            for image_id, facts in _unique(image)
+        ]
+        for future in waiting:
+            future.result()
+        if not self._has(tagged.target, image.config_digest, len(image.config)):
+            self._remote.put_blob(tagged.target, image.config, image.config_digest)
+            self._journal.note_blob(tagged.target, image.config_digest)
+        self._remote.put_manifest(tagged.target, tagged.tag, self._media_type, manifest.data)
+        self._verify(tagged, manifest.digest)
+        self._journal.note_tag(tagged.target, tagged.tag, *known)
+        return "moved"
+
+    def _verify(self, tagged: Tagged, digest: str) -> None:
+        """Read the manifest back: the registry itself has held each blob against its digest."""
+        data = self._remote.get_manifest(tagged.target, tagged.tag, self._media_type)
+        if digest_of(data) != digest:
+            raise TransferError(
+                f"{tagged.target}:{tagged.tag} reads back as {digest_of(data)}, not as {digest}"
+            )
+
+    def _is_whole(self, tagged: Tagged, image: V2Image) -> bool:
+        """Whether all that a manifest names is there as well."""
+        blobs = [(facts.digest, facts.size) for _, facts in _unique(image)]
+        blobs.append((image.config_digest, len(image.config)))
+        return all(self._remote.has_blob(tagged.target, *blob) for blob in blobs)
+
+    def _has(self, repository: str, digest: str, size: int) -> bool:
+        there = self._remote.has_blob(repository, digest, size)
+        if there:
+            with self._lock:
+                self._report.present += 1
+        return there
+
+    # -- layers ------------------------------------------------------------------
+
+    def _blob(self, repository: str, blob: LayerBlob) -> Future[None]:
+        """See to it that the layer gets there, once however many ask for it."""
+        with self._lock:
+            place = repository, blob.digest
+            future = self._sent.get(place)
+            if future is None:
+                first = self._first.get(blob.digest)
+                future = self._blobs.submit(self._send, repository, blob, first)
+                self._sent[place] = future
+                if first is None:
+                    self._first[blob.digest] = repository, future
+            return future
+
+    def _send(
+        self, repository: str, blob: LayerBlob, first: tuple[str, Future[None]] | None
+    ) -> None:
+        others = self._journal.repositories_with(blob.digest)
+        if first is not None:
+            # It was handed to the pool before this, so it runs or has run: no deadlock.
+            other, future = first
+            if future.exception() is None:
+                others.insert(0, other)
+        if not self._has(repository, blob.digest, blob.size):
+            self._transfer(repository, blob, [other for other in others if other != repository])
+        self._journal.note_blob(repository, blob.digest)
+        self._progress.layer()
+
+    def _transfer(self, repository: str, blob: LayerBlob, others: Sequence[str]) -> None:
+        location = self._journal.upload(repository, blob.digest)
+        resumed = location is not None
+        if location is None:
+            if others:
+                location = self._remote.mount(repository, blob.digest, others[0])
+                if location is None:
+                    with self._lock:
+                        self._report.mounted += 1
+                    return
+            else:
+                location = self._remote.begin(repository)
+
+        def keep(location: str) -> None:
+            self._journal.note_upload(repository, blob.digest, location)
+
+        keep(location)
+        self._progress.expect(blob.size)
+        self._remote.upload(repository, blob, location, self._told, keep, resumed=resumed)
+        with self._lock:
+            self._report.uploaded += 1
+
+    def _told(self, count: int) -> None:
+        if self._stop.is_set():
+            raise Interrupted
+        self._progress.bytes(count)
+        with self._lock:
+            self._report.sent += count
+
+    # -- a dry run ---------------------------------------------------------------
+
+    def _plan(self, repository: str, image: V2Image) -> None:
+        """Count what would be sent, each blob once."""
+        for _, facts in _unique(image):
+            with self._lock:
+                if (repository, facts.digest) in self._sent:
+                    continue
+                self._sent[repository, facts.digest] = Future()
+            if self._has(repository, facts.digest, facts.size):
+                continue
+            with self._lock:
+                if facts.digest in self._first:
+                    self._report.mounted += 1
+                else:
+                    self._first[facts.digest] = repository, Future()
+                    self._report.uploaded += 1
+                    self._report.sent += facts.size
+
+
+def _unique(image: V2Image) -> list[tuple[ImageId, LayerFacts]]:
+    """The layers, of equal ones the first."""
+    found: dict[str, tuple[ImageId, LayerFacts]] = {}
+    for image_id, facts in image.layers:
+        found.setdefault(facts.digest, (image_id, facts))
+    return list(found.values())
+
+
+def _raise_first(futures: set[Future[None]]) -> None:
+    """Raise what a finished one raised: only being stopped, or a fault of ours."""
+    for future in futures:
+        future.result()

@@ -1,0 +1,61 @@
+"""The names of images in archives and layouts, and what they become here."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName, Tag
+from v1registry.transfer.bundles import Bundle, Named
+from v1registry.transfer.errors import TransferError
+from v1registry.transfer.importing import Wanted
+from v1registry.transfer.selection import Selection
+
+_LATEST = "latest"
+
+
+def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list[Wanted]:
+    """The images of a bundle that are meant, with their tags here.
+
+    `repository` is for images without a whole name. Raise TransferError for what
+    has no name, and for a name that no old engine could pull.
+    """
+    found: dict[str, Wanted] = {}
+    for image in bundle.images():
+        name, tag = _split(image, repository)
+        if not _fits(tag, selection.tags):
+            continue
+        try:
+            parsed = RepositoryName.parse(name)
+            if not selection.wants(parsed):
+                continue
+            here = RepositoryName.parse(selection.target(parsed))
+            item = Wanted(image.key, here, Tag.parse(tag))
+        except Failure as failure:
+            raise TransferError(f"{name}:{tag}: {failure.text}") from None
+        if found.setdefault(str(item), item).key != item.key:
+            raise TransferError(f"two images would both become {item}")
+    return list(found.values())
+
+
+def _split(image: Named, repository: str | None) -> tuple[str, str]:
+    """Repository and tag of an image; the host in front of a name is left out."""
+    name = (image.name or "").partition("@")[0]
+    if name and ":" not in name and "/" not in name and repository is not None:
+        return repository, name  # a layout of one repository names its tags alone
+    head, slash, rest = name.partition("/")
+    if slash and (head == "localhost" or "." in head or ":" in head):
+        name = rest
+    path, colon, tag = name.rpartition(":")
+    if not colon:
+        path, tag = name, _LATEST
+    if repository is not None:
+        return repository, tag or _LATEST
+    if not path:
+        raise TransferError("an image in there has no name: give it one with --repository")
+    return path, tag
+
+
+def _fits(tag: str, globs: Sequence[str]) -> bool:
+    return not globs or any(fnmatch.fnmatchcase(tag, glob) for glob in globs)

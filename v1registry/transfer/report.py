@@ -1,0 +1,102 @@
+"""What became of each image, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from v1registry.lib.units import human
+
+State = Literal["moved", "there", "would move", "failed"]
+
+MOVED, FAILED_SOME = 0, 3  # exit statuses; 1 and 2 are those of every command
+
+
+@dataclass(slots=True)
+class Line:
+    """One tag. `image_id` is what Docker shows, `manifest` a digest; both absent if it failed."""
+
+    repository: str
+    tag: str
+    target: str
+    v1_id: str
+    state: State
+    image_id: str | None = None
+    manifest: str | None = None
+    media_type: str | None = None
+    layers: int = 0
+    notes: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """`sent` in bytes; `uploaded`, `mounted` and `present` count blobs."""
+
+    to: str
+    dry_run: bool = False
+    lines: list[Line] = field(default_factory=list)
+    sent: int = 0
+    uploaded: int = 0
+    mounted: int = 0
+    present: int = 0
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> list[Line]:
+        return [line for line in self.lines if line.state == "failed"]
+
+    @property
+    def exit_status(self) -> int:
+        return FAILED_SOME if self.failed else MOVED
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain data: `images`, and `totals`."""
+        lines = sorted(self.lines, key=lambda line: (line.repository, line.tag))
+        totals = {state: sum(line.state == state for line in lines) for state in _STATES}
+        return {
+            "to": self.to,
+            "dry_run": self.dry_run,
+            "images": [asdict(line) for line in lines],
+            "totals": {
+                **{state.replace(" ", "_"): count for state, count in totals.items()},
+                "bytes_sent": self.sent,
+                "blobs_uploaded": self.uploaded,
+                "blobs_mounted": self.mounted,
+                "blobs_present": self.present,
+                "seconds": round(self.seconds, 1),
+            },
+        }
+
+    def write(self, out: Callable[[str], None]) -> None:
+        """The report as text: what failed last, where it is seen."""
+        done = [line for line in self.lines if line.state != "failed"]
+        for line in sorted(done, key=lambda line: (line.repository, line.tag)):
+            there = f" -> {line.target}:{line.tag}" if line.target != line.repository else ""
+            out(f"{line.state:10}  {line.repository}:{line.tag}{there}")
+            out(f"{'':10}  v1 id {line.v1_id}")
+            if line.image_id:
+                out(f"{'':10}  image id {line.image_id}, manifest {line.manifest}")
+            for note in line.notes:
+                out(f"{'':10}  note: {note}")
+        for line in self.failed:
+            out(f"failed      {line.repository}:{line.tag} ({line.v1_id}): {line.reason}")
+        out(self.summary())
+
+    def summary(self) -> str:
+        counts = [
+            f"{count} {state}"
+            for state in _STATES
+            if (count := sum(line.state == state for line in self.lines))
+        ]
+        blobs = f"{self.uploaded} sent ({human(self.sent)})"
+        if self.dry_run:
+            blobs = f"{self.uploaded} to send ({human(self.sent)})"
+        return (
+            f"images: {', '.join(counts) or 'none'}; blobs: {blobs},"
+            f" {self.mounted} mounted, {self.present} were there; {self.seconds:.1f} s"
+        )
+
+
+_STATES: tuple[State, ...] = ("moved", "there", "would move", "failed")

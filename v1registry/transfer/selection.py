@@ -1,0 +1,107 @@
+"""Which repositories and tags are meant, and what they are called on the other side."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+from v1registry.lib.repositories import Repositories
+from v1registry.transfer.errors import TransferError
+
+# A repository name and a tag as a v2 registry takes them (OCI distribution specification).
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_LONGEST = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A tag of the store, the v1 id that it names, and the name of its repository over there."""
+
+    repository: RepositoryName
+    tag: str
+    image_id: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Globs (`*` also stands for a slash) of `namespace/name` and of tags; none: all.
+
+    `names` are rules `old=new`: of a repository (`team/app=apps/app`), or of all
+    that begin with it (`team/=apps/`). The longest that fits counts.
+    """
+
+    repositories: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    names: Sequence[tuple[str, str]] = ()
+
+    def wants(self, repository: RepositoryName) -> bool:
+        plain = {str(repository), str(repository).removeprefix("library/")}
+        return _fits(plain, self.repositories)
+
+    def wants_tag(self, tag: str) -> bool:
+        return _fits({tag}, self.tags)
+
+    def target(self, repository: RepositoryName) -> str:
+        """What the repository is called over there."""
+        name = str(repository)
+        fitting = [(old, new) for old, new in self.names if name == old or _is_below(name, old)]
+        if not fitting:
+            return name
+        old, new = max(fitting, key=lambda rule: len(rule[0]))
+        return new + name[len(old) :]
+
+    def select(
+        self, names: Sequence[RepositoryName], repositories: Repositories
+    ) -> Iterator[Tagged]:
+        """All tags that are meant, by name. Raise TransferError if two would become one."""
+        targets: dict[str, RepositoryName] = {}
+        for repository in sorted(names):
+            if not self.wants(repository):
+                continue
+            target = self.target(repository)
+            if (other := targets.setdefault(target, repository)) != repository:
+                raise TransferError(f"{other} and {repository} would both become {target}")
+            try:
+                tags = repositories.tags(repository)
+            except Failure:
+                continue  # deleted meanwhile
+            for tag, image_id in sorted(tags.items()):
+                if self.wants_tag(tag):
+                    yield Tagged(repository, tag, image_id, target)
+
+
+def rule(text: str) -> tuple[str, str]:
+    """`old=new`; `library/` may be left out of a name without a slash. Raise TransferError."""
+    old, mark, new = text.partition("=")
+    if not mark or not old or not new or old.endswith("/") != new.endswith("/"):
+        raise TransferError(f"{text!r}: must be OLD=NEW, or OLD/=NEW/ for all that begin with it")
+    if "/" not in old:
+        old = f"library/{old}"
+    return old, new
+
+
+def refused(target: str, tag: str) -> str | None:
+    """Why a v2 registry takes no such repository or tag; None if it does."""
+    if not _NAME.fullmatch(target) or len(target) > _LONGEST:
+        return f"{target} is no name for a repository of a v2 registry: rename it with --map"
+    if not _TAG.fullmatch(tag):
+        return f"{tag!r} is no tag for a v2 registry"
+    return None
+
+
+def _fits(names: set[str], globs: Sequence[str]) -> bool:
+    return not globs or any(fnmatch.fnmatchcase(name, glob) for name in names for glob in globs)
+
+
+def _is_below(name: str, prefix: str) -> bool:
+    return prefix.endswith("/") and name.startswith(prefix)
