@@ -17,7 +17,8 @@ COPY requirements*.txt /build/
 # Byte code is made here: at run time the user may not write beside the code.
 RUN python3 -m venv /opt/v1registry \
     && /opt/v1registry/bin/pip install --no-cache-dir \
-        -r "/build/${REQUIREMENTS}" -r /build/requirements-redis.txt \
+        -r "/build/${REQUIREMENTS}" \
+        -r /build/requirements-redis.txt -r /build/requirements-ldap.txt \
     && /opt/v1registry/bin/pip uninstall -y pip setuptools \
     && rm -rf /opt/v1registry/lib/python3*/site-packages/gevent/tests
 WORKDIR /opt/v1registry/app

@@ -29,13 +29,15 @@ $(DEV): $(wildcard requirements*.txt) scripts/venv.sh
 	@touch $@ $(RUN)
 
 # What the environment names and a plain installation lacks.
-EXTRAS := $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis) \
+EXTRAS := $(if $(LDAP_URL),$(VENV)/.installed-ldap) \
+          $(if $(INDEX_KEYS),$(VENV)/.installed-index) \
+          $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis) \
           $(if $(filter s3 ceph-s3 prod,$(SETTINGS_FLAVOR)),$(VENV)/.installed-s3) \
           $(if $(filter cloudfronts3,$(SETTINGS_FLAVOR)),$(VENV)/.installed-cloudfront) \
           $(if $(filter gcs,$(SETTINGS_FLAVOR)),$(VENV)/.installed-gcs) \
           $(if $(filter swift,$(SETTINGS_FLAVOR)),$(VENV)/.installed-swift)
 
-$(patsubst %,$(VENV)/.installed-%,cloudfront gcs redis s3 swift): $(VENV)/.installed-%: requirements-%.txt $(RUN)
+$(patsubst %,$(VENV)/.installed-%,cloudfront gcs index ldap redis s3 swift): $(VENV)/.installed-%: requirements-%.txt $(RUN)
 	$(PY) -m pip install -q -r requirements-$*.txt
 	@touch $@
 

@@ -12,6 +12,7 @@ tools=(
     redis-server:redis-server  # the cache that nodes share
     redis-cli:redis-tools
     initdb:postgresql  # the index of many nodes
+    slapd:slapd        # a directory with accounts
     node:nodejs        # the npm client that people use
     npm:npm
     openssl:openssl    # certificates for the TLS tests

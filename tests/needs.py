@@ -121,6 +121,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "redis": lambda: (
         _command("redis-server", "redis-server") or _command("redis-cli", "redis-tools")
     ),
+    "slapd": lambda: _command("slapd", "slapd"),
     "skopeo": lambda: _command("skopeo", "skopeo"),
     "podman": lambda: _command("podman", "podman"),
     "v2-registry": lambda: _command("docker-registry", "docker-registry"),

@@ -18,21 +18,25 @@ ALLOWED = {
     "config": {"storage"},  # only to find drivers of other packages
     "cache": {"lib", "config"},
     "index": {"lib"},
+    "access": {"lib", "config"},
     "edge": {"lib", "storage", "config"},
     "api": {"lib", "storage", "config", "edge"},
     "transfer": {"lib", "storage"},
     "commands": {"lib", "storage", "config", "api", "transfer", ""},
-    "": {"lib", "storage", "config", "cache", "index", "edge", "api", "commands", ""},  # app, cli
+    "": {"lib", "storage", "config", "cache", "index", "access", "edge", "api", "commands", ""},
 }
+_FRAMES = ("flask", "werkzeug", "gevent", "gunicorn")
+_CLIENTS = ("ldap3", "urllib3")
 FOREIGN = {
-    "storage": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy"},
-    "lib": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy"},
-    "config": {"flask", "werkzeug", "gevent", "gunicorn", "click", "redis", "sqlalchemy"},
-    "cache": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "sqlalchemy"},
-    "index": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis"},
-    "transfer": {"flask", "werkzeug", "gevent", "gunicorn", "yaml", "click", "redis"},
-    "edge": {"redis", "sqlalchemy"},
-    "api": {"gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy"},
+    "storage": {*_FRAMES, "yaml", "click", "redis", "sqlalchemy", "ldap3"},
+    "lib": {*_FRAMES, "yaml", "click", "redis", "sqlalchemy", *_CLIENTS},
+    "config": {*_FRAMES, "click", "redis", "sqlalchemy"},
+    "cache": {*_FRAMES, "yaml", "click", "sqlalchemy"},
+    "index": {*_FRAMES, "yaml", "click", "redis"},
+    "transfer": {*_FRAMES, "yaml", "click", "redis"},
+    "access": {*_FRAMES, "yaml", "click", "redis", "sqlalchemy"},
+    "edge": {"redis", "sqlalchemy", *_CLIENTS},
+    "api": {"gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy", *_CLIENTS},
 }
 
 

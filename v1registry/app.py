@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask
 
+from v1registry.access.chosen import rights_of
 from v1registry.api import (
     actions,
     answers,
@@ -47,7 +48,6 @@ from v1registry.lib.proofs import Proofs
 from v1registry.lib.pushed import Pushed
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
-from v1registry.lib.rights import Open
 from v1registry.lib.search import Search
 from v1registry.lib.services import Store
 from v1registry.lib.sharedimages import SharedImages
@@ -57,7 +57,9 @@ from v1registry.lib.v2images import V2Images
 from v1registry.storage import Storage
 from v1registry.storage.loading import load
 
-_HEAVY_AT_ONCE = 2  # decompressions a worker: more would keep others' fsync waiting for a thread
+# What a worker computes at once: more would keep others' fsync waiting for a thread.
+_HEAVY_AT_ONCE = 2  # decompressions
+_HASHES_AT_ONCE = 2  # of passwords
 
 
 def create_app(config: Config) -> Flask:
@@ -68,9 +70,12 @@ def create_app(config: Config) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.converters["any_path"] = AnyPath
     answers.handle_errors(app)
-    for module in (ping, images, users, search, v2):
+    for module in (ping, images, search, v2):
         app.register_blueprint(module.blueprint(parts))
-    there = actions.joined(repositories.ACTIONS, indexing.ACTIONS)
+    there = repositories.ACTIONS
+    if config.standalone:
+        app.register_blueprint(users.blueprint(parts))
+        there = actions.joined(there, indexing.ACTIONS)
     app.register_blueprint(actions.blueprint(parts, there))
     if config.read_only:
         app.before_request(answers.refuse_changes)
@@ -103,7 +108,15 @@ def build(config: Config) -> Parts:
     reach = Reach(store, read, tags)
     named = Repositories(store, read, tags, reach)
     proofs = Proofs(store, config.uploads_life)
-    rights = Open()
+    image_lists = ImageLists(store)
+    rights = rights_of(
+        config,
+        named.was_private,
+        image_lists.note_members,
+        level,
+        limited(offload, _HASHES_AT_ONCE),
+        within,
+    )
     cleaner = Cleaner(store, commits)
     view = _v2(config, store, read, tags, named, reach, heavy)
     return Parts(
@@ -115,14 +128,20 @@ def build(config: Config) -> Parts:
             store, read, heavy, max_bytes=max_bytes, max_entries=config.limits.files_entries
         ),
         repositories=named,
-        image_lists=ImageLists(store),
+        image_lists=image_lists,
         search=Search(store, offload),
         services=tuple(filter(None, (level, Store(store, config.read_only)))),
         chores=_chores(config, store, cleaner),
         index=None,
         cleaner=cleaner,
         reach=reach,
-        door=Door(rights, ImageRights(rights, reach, proofs), named.is_private),
+        door=Door(
+            rights,
+            ImageRights(rights, reach, proofs),
+            named.is_private,
+            user_header=config.accounts.user_header,
+            groups_header=config.accounts.groups_header,
+        ),
         facts=(
             ReachFacts(store, tags, reach),
             BlobFacts(store, read, tags, view.blobs, view.images),

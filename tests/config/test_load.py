@@ -32,9 +32,9 @@ TEMPORARY = (
 @pytest.mark.parametrize(
     ("flavor", "path", "level", "search", "warnings"),
     [
-        ("local", "/tmp/registry", "info", False, [INDEX, DATABASE, TEMPORARY]),
-        ("dev", "/tmp/registry", "debug", True, [INDEX, DATABASE, TEMPORARY]),
-        ("test", "./tmp/test", "debug", True, [INDEX, DATABASE]),
+        ("local", "/tmp/registry", "info", False, [DATABASE, INDEX, TEMPORARY]),
+        ("dev", "/tmp/registry", "debug", True, [DATABASE, INDEX, TEMPORARY]),
+        ("test", "./tmp/test", "debug", True, [DATABASE, INDEX]),
     ],
 )
 def test_original_sample_starts(monkeypatch, flavor, path, level, search, warnings):
@@ -247,7 +247,6 @@ def test_environment_of_a_0x_deployment():
     assert (config.loglevel, config.debug, config.search_backend) == ("warn", True, True)
     assert config.redis == Redis("redis", 6379, 0, None)
     assert [text.partition(": ")[0] for text in config.warnings] == [
-        "local.index_endpoint",
         "local.privileged_key",
         "local.sqlalchemy_index_database",
         "local.mirroring",
@@ -255,6 +254,7 @@ def test_environment_of_a_0x_deployment():
         "local.bugsnag",
         "local.cors",
         "variable NEW_RELIC_LICENSE_KEY",
+        "local.index_endpoint",
         "local.disable_token_auth",
         "local.storage_redirect",
     ]
@@ -263,7 +263,6 @@ def test_environment_of_a_0x_deployment():
 def test_bugsnag_new_relic_and_elliptics_start():
     config = load_config(FIXTURES / "everything-on.yml", {}, "prod")
     assert [text.partition(": ")[0].removeprefix("prod.") for text in config.warnings] == [
-        "index_endpoint",
         "privileged_key",
         "sqlalchemy_index_database",
         "mirroring",
@@ -272,6 +271,7 @@ def test_bugsnag_new_relic_and_elliptics_start():
         "cors",
         "newrelic",
         "secret_key",
+        "index_endpoint",
         "disable_token_auth",
         "search_backend",
         "storage_redirect",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from dataclasses import replace
 
 from v1registry.lib.rights import Credentials
 
@@ -31,6 +32,24 @@ def parse(header: str | None) -> Credentials:
     if scheme.lower() == "token":
         return _token(_WORD.sub("", rest.strip(), count=1), header)
     return NOTHING
+
+
+def vouched(shown: Credentials, user: str | None, groups: str | None) -> Credentials:
+    """With the name and the groups (with commas) that a proxy's headers say; none is no user."""
+    name = _header_text(user)
+    if name is None:
+        return shown
+    found = frozenset(word.strip() for word in (_header_text(groups) or "").split(","))
+    return replace(shown, vouched=name, vouched_groups=found - {""})
+
+
+def _header_text(text: str | None) -> str | None:
+    """Headers come as Latin-1, and are UTF-8; None for what is empty, or neither."""
+    try:
+        found = (text or "").strip().encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return None
+    return found if found and found.isprintable() else None
 
 
 def _basic(text: str, header: str) -> Credentials:

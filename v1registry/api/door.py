@@ -18,7 +18,7 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.imagerights import ImageRights
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.proofs import Sender
-from v1registry.lib.rights import NOBODY, Access, Asker, Credentials, Rights
+from v1registry.lib.rights import NOBODY, Access, Asker, Credentials, IsPrivate, Rights
 
 P = ParamSpec("P")
 
@@ -32,11 +32,16 @@ class Door:
         self,
         rights: Rights,
         images: ImageRights,
-        is_private: Callable[[RepositoryName], bool],
+        is_private: IsPrivate,
+        *,
+        user_header: str | None = None,
+        groups_header: str | None = None,
     ) -> None:
         self.rights = rights
         self._images = images
         self._is_private = is_private
+        self._user_header = user_header
+        self._groups_header = groups_header
 
     # -- who asks -----------------------------------------------------------------
 
@@ -51,7 +56,15 @@ class Door:
         return asker
 
     def credentials(self) -> Credentials:
-        return credentials.parse(request.headers.get("Authorization"))
+        """What the request shows, and what a trusted proxy says of it."""
+        shown = credentials.parse(request.headers.get("Authorization"))
+        if self._user_header is None or not request.environ.get("v1registry.trusted"):
+            return shown
+        return credentials.vouched(
+            shown,
+            request.headers.get(self._user_header),
+            request.headers.get(self._groups_header) if self._groups_header else None,
+        )
 
     # -- repositories ---------------------------------------------------------------
 
@@ -85,7 +98,9 @@ class Door:
                 raise self.rights.refusal(asker)
             parsed = ImageId.parse(image_id)
             if not self._images.may_read(asker, parsed):
-                raise self.rights.refusal(asker) if asker.is_nobody else _unknown()
+                if asker.is_nobody and self.rights.knows_users:
+                    raise self.rights.refusal(asker)
+                raise Failure(*errors.IMAGE_NOT_FOUND)
             return view(parsed)
 
         return mark(checked, "image pull")
@@ -103,6 +118,10 @@ class Door:
             return view(ImageId.parse(image_id))
 
         return mark(checked, "image push")
+
+    def may_read(self, image_id: ImageId) -> bool:
+        """Whether the asker may read an image, of whatever repository."""
+        return self._images.may_read(self.asker(), image_id)
 
     def sender(self) -> Sender | None:
         """The asker as one who pushes images; None where nobody is told apart."""
@@ -149,10 +168,6 @@ def rule(view: object) -> str | None:
 def unguarded(app: Flask) -> list[str]:
     """Endpoints that go past the door."""
     return sorted(name for name, view in app.view_functions.items() if rule(view) is None)
-
-
-def _unknown() -> Failure:
-    return Failure(*errors.IMAGE_NOT_FOUND)
 
 
 def _granted(asker: Asker) -> RepositoryName | None:

@@ -59,9 +59,9 @@ def _put_auth(_parts: Common, _target: paths.Target) -> Response:
 
 def _get_access(parts: Common, target: paths.Target) -> Response:
     """Whether an image may be read by who pulls from, or pushes to, this repository."""
-    if parts.index is None:
-        return answers.ordinary({"access": True})
     image_id = ImageId.parse(target.tag)
+    if parts.index is None:
+        return answers.ordinary({"access": parts.door.may_read(image_id)})
     user = parts.door.asker().user
     return answers.ordinary({"access": parts.index.may_read(image_id, target.repository, user)})
 

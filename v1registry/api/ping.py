@@ -13,13 +13,14 @@ from v1registry.api.parts import Common
 
 def blueprint(parts: Common) -> Blueprint:
     routes = Blueprint("ping", __name__)
+    standalone = "True" if parts.config.standalone else "False"
 
     @routes.get("/_ping")
     @routes.get("/v1/_ping")
     @everybody("asked before any login")
     def ping() -> Response:
         """Says that this is a v1 registry, and nothing about us, in debug neither."""
-        return answers.ordinary({}, headers=[("X-Docker-Registry-Standalone", "True")])
+        return answers.ordinary({}, headers=[("X-Docker-Registry-Standalone", standalone)])
 
     @routes.get("/")
     @everybody("a greeting")

@@ -1,4 +1,8 @@
-"""Logins in standalone mode: everybody is welcome (protocol-v1.md sections 2.1 and 7.3)."""
+"""Logins (protocol-v1.md sections 2.1 and 7.3), where no index keeps the accounts.
+
+Engines up to 1.10 first try to create the account; those from 1.11 on only ask whether they may
+come in.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +12,36 @@ from v1registry.api import answers, body
 from v1registry.api.door import everybody
 from v1registry.api.parts import Parts
 from v1registry.lib import documents, errors
+from v1registry.lib.errors import Failure
 
 
 def blueprint(parts: Parts) -> Blueprint:
     routes = Blueprint("users", __name__)
     limit = parts.config.limits.json
+    rights = parts.door.rights
 
     @routes.get("/v1/users")
-    @everybody("a login, and everybody is welcome")
+    @everybody("a login: who shows nothing, or what is wrong, is refused here")
     def login() -> Response:
+        asker = parts.door.asker()
+        if asker.is_nobody and not rights.open and rights.knows_users:
+            raise rights.refusal(asker)
         return answers.ordinary("OK")
 
     @routes.post("/v1/users")
-    @everybody("a login, and everybody is welcome")
+    @everybody("part of a login: nobody is created")
     def create_user() -> Response:
         documents.parse(body.small(limit), errors.INDEX_JSON_INVALID)
-        return answers.ordinary("User Created", 201)
+        if rights.open:
+            return answers.ordinary("User Created", 201)
+        # With just these words, engines go on with the account that there is.
+        return answers.ordinary("Username or email already exists", 400)
 
     @routes.put("/v1/users/<name>")
-    @everybody("a login, and everybody is welcome")
+    @everybody("nothing is changed")
     def update_user(name: str) -> Response:
+        if not rights.open:
+            raise Failure(*errors.ACCOUNTS_ELSEWHERE)
         return answers.ordinary(status=204)
 
     return routes

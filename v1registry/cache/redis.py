@@ -96,6 +96,26 @@ class RedisLevel:
             if self._writes.succeeded(writing):
                 _log.warning("Redis at %s takes values again", self._address)
 
+    def count(self, key: str, by: int, life: int) -> int | None:
+        """Implements `lib.throttle.Counts`."""
+        ticket = self._calls.admit()
+        if ticket is None:
+            return None
+        try:
+            total = self._call("INCRBY", self._prefix + key, by)
+            if total is not None:
+                self._call("EXPIRE", self._prefix + key, life)
+        except redis.ResponseError:
+            self._answered(ticket)
+            return None
+        except Exception as error:
+            self._failed(ticket, error)
+            return None
+        if total is None:
+            return None
+        self._answered(ticket)
+        return int(total)
+
     def check(self) -> str | None:
         """Ask it now, also while it is switched off."""
         try:

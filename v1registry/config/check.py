@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from v1registry.config import legacy, redis
+from v1registry.config import access, legacy, redis
 from v1registry.config.drivers import DRIVERS, STORAGE
 from v1registry.config.drivers.plugins import Available
 from v1registry.config.errors import Problem
@@ -149,12 +149,8 @@ class Checker:
                 self._problem(f"{group}.{name}", f"unknown key{_suggestion(name, known)}")
 
     def _contradictions(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
-        if found["standalone"] is False:
-            reason = (
-                "must be true: checking users against an index is not supported in this version,"
-                " and the store is not served openly instead"
-            )
-            self._problem("standalone", reason)
+        for key, reason in access.contradictions(found):
+            self._problem(key, reason)
         given = {key: found[key] for key in ("tls.certificate", "tls.key") if found[key]}
         for key in ("tls.certificate", "tls.key"):
             if key in given and not os.path.isfile(given[key]):
@@ -181,7 +177,9 @@ class Checker:
                 self.warnings.append(f"variable {variable}: {text}")
 
     def _without_effect(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
-        if self._values.get("disable_token_auth") not in (None, False):
+        for key, text in access.without_effect(found):
+            self._warn(key, text)
+        if found["standalone"] and self._values.get("disable_token_auth") not in (None, False):
             self._warn("disable_token_auth", "has no effect: a standalone registry checks no token")
         if self._values.get("search_backend") not in (None, "", True, False, "sqlalchemy"):
             self._warn("search_backend", "only the built-in search is there, which is used instead")

@@ -34,8 +34,7 @@ _MIRROR = f"{_NO_EFFECT}: mirroring is not supported in this version"
 _NEW_RELIC = f"{_NO_EFFECT}: New Relic's agent is not started in this version; use the access log"
 
 DEAD: tuple[Dead, ...] = (
-    Dead("index_endpoint", f"{_NO_EFFECT}: a standalone registry asks no index"),
-    Dead("privileged_key", f"{_NO_EFFECT}: signed requests are not needed in standalone mode"),
+    Dead("privileged_key", f"{_NO_EFFECT}: a signature that can be sent again proves nothing"),
     Dead(
         "sqlalchemy_index_database",
         f"{_NO_EFFECT}: the built-in search reads the store and needs no database",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from v1registry.config import redis
+from v1registry.config import access, redis
 
 _LARGEST = 2**60
 _UNITS = {
@@ -265,6 +265,11 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "Redis URL": redis_url,
     "prefix": prefix,
     "mapping": mapping,
+    "rules": lambda value, option: access.rules(value),
+    "LDAP URL": lambda value, option: access.ldap_url(value),
+    "header": lambda value, option: access.header(value),
+    "template": lambda value, option: access.template(value),
+    "public keys": lambda value, option: access.public_keys(value),
 }
 
 #: Kinds that take a variable's text as it is where YAML saw a number or a date in it.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from v1registry.config import redis
+from v1registry.config.access import Accounts, Ldap, Rule
 from v1registry.config.redis import Redis, Section
 
 
@@ -62,6 +63,14 @@ class Config:
     issue: str | None
     standalone: bool
     disable_token_auth: bool
+    index_endpoint: str | None
+    index_ca: str | None
+    index_timeout: int
+    index_remember: int
+    index_keys: tuple[str, ...]
+    accounts: Accounts
+    access: tuple[Rule, ...] | None
+    ldap: Ldap
     storage_redirect: bool
     nginx_x_accel_store: str | None
     read_only: bool
@@ -85,6 +94,11 @@ class Config:
     extensions: Mapping[str, Any]
 
     @property
+    def proves_users(self) -> bool:
+        """Whether there is something that tells here who asks."""
+        return bool(self.accounts.htpasswd or self.accounts.user_header or self.ldap.url)
+
+    @property
     def redis(self) -> Redis | None:
         """The Redis that nodes share as a cache, or None."""
         return redis.chosen(self.cache_url, self.cache_ca, self.cache, self.cache_lru)
@@ -93,6 +107,8 @@ class Config:
 #: Groups of options, and the class that holds each.
 GROUPS: Mapping[str, Any] = {
     "limits": Limits,
+    "accounts": Accounts,
+    "ldap": Ldap,
     "v2": V2,
     "cache": Section,
     "cache_lru": Section,

@@ -48,6 +48,8 @@ def _put(shown: dict[str, Any], option: Option, value: Any) -> None:
         shown[name] = _plain(value)  # all but the password is worth seeing
     elif option.secret and value is not None:
         shown[name] = MASK
+    elif option.kind == "rules":
+        shown[name] = None if value is None else [rule.shown() for rule in value]
     elif option.kind == "mapping":
         shown[name] = _masked(value)
     else:

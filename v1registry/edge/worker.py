@@ -280,6 +280,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Set the request's id and its client's address behind trusted proxies in `environ`."""
         address, trusted = client_address(environ, self.cfg)
         environ["v1registry.client"] = address
+        environ["v1registry.trusted"] = trusted
         environ["v1registry.buffers"] = self.buffers
         given = environ.get("HTTP_X_REQUEST_ID") if trusted else None
         identity = given if given and sane_request_id(given) else next(self.request_ids)

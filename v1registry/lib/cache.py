@@ -24,6 +24,9 @@ class Level(Shared[bytes], Protocol):
 
     name: str
 
+    def count(self, key: str, by: int, life: int) -> int | None:
+        """See `lib.throttle.Counts`."""
+
     def check(self) -> str | None:
         """Why it cannot be used now, for everybody to read; None if it can."""
 

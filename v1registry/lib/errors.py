@@ -23,6 +23,10 @@ class Failure(Exception):
 
 UNAUTHORIZED: Text = (401, "Requires authorization")
 FORBIDDEN: Text = (403, "Access denied")
+TOO_MANY_TRIES: Text = (429, "Too many wrong passwords, wait a minute")
+ACCOUNTS_UNAVAILABLE: Text = (503, "The accounts cannot be looked up now, retry later")
+INDEX_SILENT: Text = (503, "The index does not say who may do what now, retry later")
+ACCOUNTS_ELSEWHERE: Text = (403, "Accounts are kept by the operator of this registry")
 
 # Engines match this one, and treat the image as pushed.
 IMAGE_EXISTS: Text = (409, "Image already exists")

@@ -59,6 +59,18 @@ class ImageLists:
         }
         self._rewrite(repository, new, stored, entries)
 
+    def note_members(self, repository: RepositoryName, ids: list[str]) -> None:
+        """Keep the ids that an index lists, as 0.x does (`_images_list`); written when changed."""
+        key = f"{repository.folder}/_images_list"
+        data = json.dumps(ids).encode("ascii")
+        with contextlib.suppress(Refused):  # a store that we may not write
+            try:
+                changed = self._storage.get(key) != data
+            except NotFound:
+                changed = True
+            if changed:
+                self._storage.put(key, data)
+
     def _rewrite(
         self,
         repository: RepositoryName,

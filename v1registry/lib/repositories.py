@@ -8,12 +8,13 @@ import time
 from typing import Any
 
 from v1registry.lib import documents, errors
+from v1registry.lib.asked import Asked
 from v1registry.lib.errors import Failure
 from v1registry.lib.events import NOBODY, Events
 from v1registry.lib.images import Images
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.proofs import Sender
-from v1registry.lib.reach import Reach
+from v1registry.lib.reach import LIFE, Reach
 from v1registry.lib.tags import Tags
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import NotFound
@@ -56,6 +57,7 @@ class Repositories:
         self._tags = tags
         self._reach = reach
         self._events = events
+        self._flags: Asked[bool] = Asked(LIFE)
 
     # -- tags -----------------------------------------------------------------
 
@@ -143,10 +145,16 @@ class Repositories:
             raise Failure(*errors.REPOSITORY_NOT_FOUND)
         for folder in repository.folders:
             self._storage.delete_folder(folder)
+        self._flags.forget(str(repository))
         self._events.deleted(repository)
 
     def is_private(self, repository: RepositoryName) -> bool:
         return any(exists(self._storage, f"{folder}/_private") for folder in repository.folders)
+
+    def was_private(self, repository: RepositoryName) -> bool:
+        """The same, as it was some seconds ago at most: for what is asked again and again."""
+        key = str(repository)
+        return self._flags.get(key, lambda: self.is_private(repository), keep=lambda _: True)
 
     def set_private(self, repository: RepositoryName, private: bool) -> None:
         if private:
@@ -154,6 +162,7 @@ class Repositories:
         else:
             for folder in repository.folders:
                 self._storage.delete(f"{folder}/_private")
+        self._flags.forget(str(repository))
         self._events.flagged(repository, private)
 
 

@@ -94,6 +94,9 @@ class Rights(ABC):
     #: whether there is nothing to check: everybody may do everything
     open = False
 
+    #: whether somebody could show more than nothing
+    knows_users = True
+
     #: the WWW-Authenticate of a refusal
     challenge = 'Basic realm="Docker registry"'
 
@@ -126,7 +129,7 @@ class Rights(ABC):
 
     def refusal(self, asker: Asker) -> Failure:
         """The answer to who may not: 401 to who might show more, 403 to who is known."""
-        if asker.user is None:
+        if asker.user is None and self.knows_users:
             return Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
         return Failure(*errors.FORBIDDEN)
 

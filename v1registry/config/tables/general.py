@@ -38,23 +38,6 @@ OPTIONS: tuple[Option, ...] = (
         default='"docker-registry server"',
     ),
     Option(
-        "standalone",
-        "literal",
-        "Must be `true`: the registry stands alone and asks no index who may do what. `false`, or"
-        " nothing, stops the start: what was meant to be checked is never served openly.",
-        default=True,
-        variable="STANDALONE",
-        required=True,
-    ),
-    Option(
-        "disable_token_auth",
-        "literal",
-        "Do not check tokens though there is an index. No effect in standalone mode; only a"
-        " literal `true` counts.",
-        default=False,
-        variable="DISABLE_TOKEN_AUTH",
-    ),
-    Option(
         "storage_redirect",
         "boolean",
         "Send clients to the store itself for layers, where the driver can make URLs. Local files"

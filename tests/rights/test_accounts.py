@@ -1,0 +1,307 @@
+"""Alone with accounts, over the wire: logins, pushes and pulls, guesses, changed files, proxies."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import raw
+from tests.protocol import engine
+from tests.protocol.engine import image
+from tests.rights.accounts import PASSWORD, Client, basic, environment, hashed, password_file
+from tests.server import Server
+
+RULES = [
+    {"who": "anybody", "repositories": "open/*", "allow": "pull"},
+    {"who": "users", "repositories": "open/*", "allow": ["pull", "push"]},
+    {"who": "users", "repositories": "{user}/*", "allow": ["pull", "push", "delete"]},
+    {"who": "ada", "repositories": "open/deleted", "allow": "delete"},
+]
+CHALLENGE = 'Basic realm="Docker registry"'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("accounts")
+    file = password_file(folder, ["ada", "bob", "cy"])
+    with Server(
+        folder / "store", workers=2, env=environment(file, RULES, LOGLEVEL="debug")
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def ada(server: Server) -> Client:
+    return Client(server, basic("ada"))
+
+
+@pytest.fixture
+def bob(server: Server) -> Client:
+    return Client(server, basic("bob"))
+
+
+@pytest.fixture
+def nobody(server: Server) -> Client:
+    return Client(server, {"Authorization": "Basic Og=="})  # as engines without a login send it
+
+
+def test_login(server: Server, ada: Client, nobody: Client) -> None:
+    body = json.dumps({"username": "ada", "password": PASSWORD, "email": "a@b.c"}).encode()
+    created = raw.request(server, "POST", "/v1/users/", (), body)
+    # just this, quotes included: engines up to 1.10 go on to ask whether they may come in
+    assert (created.status, created.body) == (400, b'"Username or email already exists"')
+    engine.expect(ada.ask("GET", "/v1/users/"))
+    for headers in ({}, nobody.headers, basic("ada", "wrong"), basic("eve"), basic("ada", "")):
+        answer = raw.get(server, "/v1/users/", headers)
+        assert (answer.status, answer.json()) == (401, {"error": "Requires authorization"})
+        assert answer.header("WWW-Authenticate") == CHALLENGE
+    engine.expect(ada.ask("PUT", "/v1/users/ada/", b"{}"), 403)
+
+
+def test_push_and_pull(ada: Client, bob: Client, nobody: Client) -> None:
+    base = image("accounts base")
+    images = [base, image("accounts top", base)]
+    layers = {one.id: one.layer for one in images}
+    assert ada.push("open/app", images) == [one.id for one in images]
+    for client in (ada, bob, nobody):
+        assert client.pull("open/app") == layers
+    assert ada.push("ada/app", images) == []
+    assert ada.pull("ada/app") == layers
+    engine.expect(bob.ask("GET", "/v1/repositories/ada/app/tags"), 404)
+    engine.expect(nobody.ask("GET", "/v1/repositories/ada/app/tags"), 401)
+    engine.expect(bob.ask("PUT", "/v1/repositories/ada/app/", b"[]"), 403)
+    engine.expect(nobody.ask("PUT", "/v1/repositories/open/app/", b"[]"), 401)
+    engine.expect(nobody.ask("PUT", base.path("json"), base.json), 401)
+
+
+def test_answers_are_cached_for_who_got_them(ada: Client, nobody: Client) -> None:
+    one = image("accounts caching")
+    ada.push("open/caching", [one])
+    for client, scope in ((ada, "private"), (nobody, "public")):
+        for part in ("json", "layer", "ancestry", "files", "diff"):
+            for more in ({}, {"If_Modified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"}):
+                answer = client.ask("GET", one.path(part), **more)
+                assert answer.header("Cache-Control") == f"{scope}, max-age=31536000", str(answer)
+
+
+def test_wrong_credentials_never_fall_back_to_nobody(server: Server, ada: Client) -> None:
+    ada.push("open/fallback", [image("accounts fallback")])
+    wrong = Client(server, basic("ada", "wrong"))
+    engine.expect(wrong.ask("GET", "/v1/repositories/open/fallback/tags"), 401)
+    token = {"Authorization": 'Token signature=A,repository="ada/x",access=write'}
+    engine.expect(raw.get(server, "/v1/repositories/ada/x/tags", token), 401)
+    engine.expect(raw.get(server, "/v1/repositories/open/fallback/tags", token))
+
+
+# -- theft ------------------------------------------------------------------------------
+
+
+def test_theft(server: Server, ada: Client, bob: Client) -> None:
+    """List, 409, tag and pull a private image by its id."""
+    base = image("theft base")
+    top = image("theft top", base)
+    ada.push("ada/secret", [base, top])
+    listed = json.dumps([{"id": one.id, "Tag": "latest"} for one in (base, top)]).encode()
+    engine.expect(bob.ask("PUT", "/v1/repositories/bob/loot/", listed))
+    for one in (base, top):
+        for part in ("json", "ancestry", "layer", "files", "diff"):
+            for more in ({}, {"If_Modified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"}):
+                answer = bob.ask("GET", one.path(part), **more)
+                assert (answer.status, answer.json()) == (404, {"error": "Image not found"})
+        bob.tag("bob/loot", one.id, status=404)
+        # a JSON that only knows the id is taken as for an unknown image: no 409
+        guess = json.dumps({"id": one.id}).encode()
+        engine.expect(bob.ask("PUT", one.path("json"), guess))
+        engine.expect(bob.ask("PUT", one.path("layer"), b"guess"))
+        assert bob.finish(one, 400).json() == {"error": "Checksum mismatch"}
+        bob.tag("bob/loot", one.id, status=404)
+    child = image("theft child", top)
+    refused = bob.ask("PUT", child.path("json"), child.json)
+    assert (refused.status, refused.json()) == (
+        400,
+        {"error": "Image depends on a non existing parent"},
+    )
+    engine.expect(bob.ask("PUT", "/v1/repositories/bob/loot/images", b"[]"), 204)
+    assert bob.ask("GET", "/v1/repositories/bob/loot/tags").json() == {}
+    assert ada.pull("ada/secret") == {base.id: base.layer, top.id: top.layer}
+
+
+def test_who_holds_a_base_that_is_hidden_from_him_pushes_it_whole(
+    ada: Client, bob: Client, server: Server
+) -> None:
+    base = image("shared base")
+    ada.push("ada/base", [base])
+    top = image("bob's top", base)
+    assert bob.push("bob/app", [base, top]) == [base.id, top.id]
+    assert bob.pull("bob/app") == {base.id: base.layer, top.id: top.layer}
+    again = image("bob's other", base)
+    assert bob.push("bob/app", [base, again], "other") == [again.id]
+
+
+def refused_soon(client: Client, path: str) -> None:
+    """Both processes believe what they knew for some seconds, and then no more."""
+    end, refused = time.monotonic() + 20, 0
+    while refused < 10:
+        refused = 0 if client.ask("GET", path).status == 200 else refused + 1
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_what_is_deleted_is_read_no_more(ada: Client, bob: Client) -> None:
+    one = image("accounts deleted")
+    ada.push("open/deleted", [one])
+    engine.expect(bob.ask("GET", one.path("json")))
+    engine.expect(ada.ask("DELETE", "/v1/repositories/open/deleted/tags/latest"))
+    refused_soon(bob, one.path("json"))
+    bob.tag("bob/app", one.id, status=404)
+
+
+def test_a_private_repository_is_private_soon(ada: Client, bob: Client, nobody: Client) -> None:
+    one = image("accounts flagged")
+    ada.push("open/flagged", [one])
+    engine.expect(nobody.ask("GET", one.path("layer")))
+    path = "/v1/repositories/open/flagged/properties"
+    engine.expect(ada.ask("PUT", path, b'{"access": "private"}'))
+    assert ada.ask("GET", path).json() == {"access": "private"}
+    for asked in (one.path("layer"), "/v1/repositories/open/flagged/tags"):
+        refused_soon(nobody, asked)
+    engine.expect(bob.ask("GET", one.path("layer")))  # by a rule for who has an account
+
+
+def test_no_password_is_logged(server: Server) -> None:
+    guess = basic("ada", "a hush guess")
+    for path in ("/v1/users/", "/v1/repositories/ada/app/tags?password=hush", "/v1/_ping"):
+        raw.get(server, path, guess)
+    body = json.dumps({"username": "ada", "password": "hush in a body"}).encode()
+    raw.request(server, "POST", "/v1/users/", guess, body)
+    raw.request(server, "POST", "/v1/users/", guess, body[:-1])
+    for secret in (PASSWORD, basic("ada")["Authorization"][6:], guess["Authorization"][6:], "hush"):
+        assert secret not in server.log
+
+
+# -- passwords ------------------------------------------------------------------------------
+
+
+def test_a_changed_file_counts(tmp_path: Path) -> None:
+    file = password_file(tmp_path, ["ada", "bob"])
+    with Server(tmp_path / "store", env=environment(file)) as server:
+
+        def becomes(user: str, password: str, status: int) -> None:
+            end = time.monotonic() + 15
+            while raw.get(server, "/v1/users/", basic(user, password)).status != status:
+                assert time.monotonic() < end, f"{user}: {server.log}"
+                time.sleep(0.1)
+
+        assert raw.get(server, "/v1/users/", basic("ada")).status == 200
+        file.write_text(f"ada:{hashed('another')}\ncy:{hashed('hers')}\n")
+        becomes("ada", "another", 200)
+        becomes("ada", PASSWORD, 401)  # though it was right a moment ago
+        becomes("cy", "hers", 200)
+        becomes("bob", PASSWORD, 401)
+        # what cannot be read changes nothing
+        file.write_text("ada:plain text\n")
+        time.sleep(1.2)
+        becomes("cy", "hers", 200)
+        file.unlink()
+        time.sleep(1.2)
+        becomes("cy", "hers", 200)
+        assert "line 1 holds no bcrypt hash" in server.log
+        assert "No such file" in server.log
+        file.write_text(f"ada:{hashed('third')}\n")
+        os.utime(file, (0, 0))
+        becomes("ada", "third", 200)
+        becomes("cy", "hers", 401)
+        assert "plain text" not in server.log
+
+
+def test_guesses_are_slowed(tmp_path: Path) -> None:
+    file = password_file(tmp_path, ["ada", "bob"])
+    env = environment(file, ACCOUNTS_ATTEMPTS="3", ACCOUNTS_REMEMBER="0")
+    with Server(tmp_path / "store", env=env) as server:
+        assert raw.get(server, "/v1/users/", basic("bob")).status == 200
+        while time.time() % 60 > 50:  # the minute in which tries count must not end in the middle
+            time.sleep(0.5)
+        answers = [raw.get(server, "/v1/users/", basic("ada", f"guess {n}")) for n in range(5)]
+        assert [answer.status for answer in answers] == [401, 401, 401, 429, 429]
+        assert 0 < int(answers[-1].header("Retry-After") or 0) <= 60
+        # the right one too, now; but bob, who has been here before, comes in
+        assert raw.get(server, "/v1/users/", basic("ada")).status == 429
+        assert raw.get(server, "/v1/users/", basic("bob")).status == 200
+        assert raw.get(server, "/v1/_ping").status == 200
+
+
+def test_many_requests_of_one_engine_compute_one_hash(tmp_path: Path) -> None:
+    """The file's hash takes a second; 20 requests at once must not take 20."""
+    import bcrypt
+
+    slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(13)).decode()
+    (tmp_path / "htpasswd").write_text(f"ada:{slow}\n")
+    env = environment(tmp_path / "htpasswd", ACCOUNTS_ATTEMPTS="2")
+    with Server(tmp_path / "store", env=env) as server:
+        found: list[int] = []
+        threads = [
+            threading.Thread(
+                target=lambda: found.append(raw.get(server, "/v1/users/", basic("ada")).status)
+            )
+            for _ in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        pinged = time.monotonic()
+        assert raw.get(server, "/v1/_ping").status == 200
+        pinged = time.monotonic() - pinged
+        for thread in threads:
+            thread.join(60)
+        # a try for each would be too many for the limit of 2
+        assert found == [200] * 20
+
+
+# -- a proxy that knows the users -------------------------------------------------------------
+
+
+def test_a_header_of_a_trusted_proxy(tmp_path: Path) -> None:
+    rules = [
+        {"who": "@ops", "repositories": "*", "allow": ["pull", "push"]},
+        {"who": "m\u00fcller", "repositories": "open/*", "allow": "pull"},
+    ]
+    env = environment(None, rules, ACCOUNTS_USER_HEADER="X-Remote-User",
+                      ACCOUNTS_GROUPS_HEADER="X-Remote-Groups")  # fmt: skip
+    with Server(tmp_path / "store", env=env) as server:
+        ops = Client(server, {"X-Remote-User": "eve", "X-Remote-Groups": "dev, ops"})
+        ops.push("open/app", [image("by header")])
+        name = "m\u00fcller".encode().decode("latin-1")
+        engine.expect(raw.get(server, "/v1/repositories/open/app/tags", {"X-Remote-User": name}))
+        for headers, status in [
+            ({}, 401),
+            ({"X-Remote-User": ""}, 401),
+            ({"X-Remote-User": "\xff"}, 401),
+            ({"X-Remote-User": "eve"}, 404),
+            ({"X-Remote-Groups": "ops"}, 401),
+            (basic("eve"), 401),
+            ({"X-Remote-User": "@ops"}, 404),
+            ({"X_Remote_User": "eve", "X_Remote_Groups": "ops"}, 401),
+        ]:
+            answer = raw.get(server, "/v1/repositories/open/app/tags", headers)
+            assert answer.status == status, headers
+    with Server(tmp_path / "store", env={**env, "TRUSTED_PROXIES": "10.9.8.7"}) as server:
+        answer = raw.get(server, "/v1/repositories/open/app/tags", ops.headers)
+        assert answer.status == 401
+
+
+def test_open_to_read_for_all_and_to_write_for_nobody(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with Server(store) as server:
+        engine.push(server, "open/app", [image("read by all")], ["latest"])
+    rules = [{"who": "anybody", "repositories": "*", "allow": "pull"}]
+    with Server(store, env=environment(None, rules)) as server:
+        client = Client(server, {})
+        assert client.pull("open/app")
+        engine.expect(client.ask("PUT", "/v1/repositories/open/app/", b"[]"), 403)
+        engine.expect(client.ask("GET", f"/v1/images/{'0' * 64}/json"), 404)
+        engine.expect(client.ask("GET", "/v1/users/"))

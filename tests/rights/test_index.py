@@ -1,0 +1,523 @@
+"""A registry that trusts an index (protocol-v1.md section 2.2), over the wire."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import raw
+from tests.protocol import engine, seed
+from tests.protocol.engine import Image, image
+from tests.rights import fakeindex
+from tests.rights.accounts import Client, basic
+from tests.rights.fakeindex import FakeIndex
+from tests.rights.tls import certificate
+from tests.server import Server, free_port
+from v1registry.lib import tokens
+
+DENIED = {"error": "Requires authorization"}
+
+
+@pytest.fixture(scope="module")
+def shared_index() -> Iterator[FakeIndex]:
+    with FakeIndex() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(shared_index: FakeIndex, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("index") / "store", env=env(shared_index)) as running:
+        yield running
+
+
+@pytest.fixture
+def index(shared_index: FakeIndex) -> Iterator[FakeIndex]:
+    shared_index.requests.clear()
+    yield shared_index
+    shared_index.behaviour = None
+
+
+def env(index: FakeIndex | None, **more: str) -> dict[str, str]:
+    found = {"STANDALONE": "false", "INDEX_TIMEOUT": "2s", "LOGLEVEL": "debug"}
+    if index is not None:
+        found["INDEX_ENDPOINT"] = index.url
+    return {**found, **more}
+
+
+def bearer(server: Server, token: str) -> Client:
+    return Client(server, {"Authorization": f"Token {token}"})
+
+
+def push(server: Server, index: FakeIndex, repository: str, images: list[Image]) -> list[str]:
+    """As engines push whom an index gave a token: lookups are refused, 409 is the deduplication."""
+    client = bearer(server, index.token(repository, "write", [one.id for one in images]))
+    uploaded = []
+    for one in images:
+        engine.expect(client.ask("GET", one.path("json")), 401)
+        answer = client.ask("PUT", one.path("json"), one.json)
+        if answer.status == 409:
+            assert answer.json() == {"error": "Image already exists"}
+            continue
+        client.upload(one)
+        uploaded.append(one.id)
+    client.tag(repository, images[-1].id)
+    return uploaded
+
+
+def pull(server: Server, index: FakeIndex, repository: str) -> dict[str, bytes]:
+    client = bearer(server, index.token(repository, "read"))
+    top = engine.expect(client.ask("GET", f"/v1/repositories/{repository}/tags")).json()["latest"]
+    ids = engine.expect(client.ask("GET", f"/v1/images/{top}/ancestry")).json()
+    for one in ids:
+        engine.expect(client.ask("GET", f"/v1/images/{one}/json"))
+    return {one: engine.expect(client.ask("GET", f"/v1/images/{one}/layer")).body for one in ids}
+
+
+def refused(answer: raw.Answer) -> None:
+    assert answer.status == 401, str(answer)
+    if answer.body:
+        assert answer.json() == DENIED
+    assert answer.header("WWW-Authenticate") == "Token"
+
+
+# -- what works ------------------------------------------------------------------------
+
+
+def test_push_and_pull(server: Server, index: FakeIndex) -> None:
+    base = image("index base")
+    images = [base, image("index top", base)]
+    assert push(server, index, "team/app", images) == [one.id for one in images]
+    assert pull(server, index, "team/app") == {one.id: one.layer for one in images}
+    again = image("index again", base)
+    assert push(server, index, "team/app", [base, again]) == [again.id]
+    stored = server.store / "repositories" / "team" / "app" / "_images_list"
+    assert json.loads(stored.read_text()) == [base.id, again.id]
+
+
+def test_what_only_an_index_answers_is_not_here(server: Server, index: FakeIndex) -> None:
+    answer = raw.get(server, "/v1/_ping")
+    assert answer.header("X-Docker-Registry-Standalone") == "False"
+    client = bearer(server, index.token("team/none", "write"))
+    for method, path, status in [
+        ("GET", "/v1/users/", 404),
+        ("POST", "/v1/users/", 404),
+        ("PUT", "/v1/repositories/team/none/", 405),
+        ("GET", "/v1/repositories/team/none/images", 404),
+        ("PUT", "/v1/repositories/team/none/images", 404),
+        ("PUT", "/v1/repositories/team/none/auth", 404),
+    ]:
+        assert client.ask(method, path, b"[]").status == status, (method, path)
+
+
+def test_only_the_authorization_is_forwarded(server: Server, index: FakeIndex) -> None:
+    token = index.token("team/forward", "read")
+    headers = {"Authorization": f"Token Token {token}", "Cookie": "a=b", "X-Docker-Token": "true"}
+    engine.expect(raw.get(server, "/v1/repositories/team/forward/tags", headers), 404)
+    [(path, sent)] = index.requests
+    assert path == "/v1/repositories/team/forward/images"
+    assert sent["Authorization"] == f"Token Token {token}"
+    assert set(sent) == {"Authorization", "Accept", "Accept-Encoding", "User-Agent", "Host"}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        'Token {s},repository="team/forms",access=read',
+        "Token {s},repository=team/forms,access=read",
+        'token Token {s} , repository = "team/forms" ,access= "read"',
+        "TOKEN   token {s},repository=team/forms/,access=read",
+    ],
+)
+def test_forms_of_a_token(server: Server, index: FakeIndex, form: str) -> None:
+    index.behaviour = fakeindex.says(200)
+    headers = {"Authorization": form.format(s="signature=abc==")}
+    path = "/v1/repositories/team/forms/properties"
+    assert raw.get(server, path, headers).json() == {"access": "public"}
+    assert raw.head(server, path, headers).status == 200
+
+
+# -- what is refused -------------------------------------------------------------------
+
+WORTHLESS = [
+    None,
+    "",
+    "Token",
+    "Token ",
+    "Basic dXNlcjpzZWNyZXQ=",
+    "Bearer abc",
+    "Token {s}",
+    "Token {s},repository=team/app",
+    "Token {s},access=read",
+    "Token {s},repository=team/app,access=",
+    "Token {s},repository=team/app,access=admin",
+    "Token {s},repository=team/app,access=READ",
+    "Token {s},repository=team/app,access=read,access=read",
+    "Token {s},repository=team/app,repository=team/app,access=read",
+    "Token {s},repository=../app,access=read",
+    "Token {s},repository=,access=read",
+    "Token {s},repository=team/app,access=read,garbage",
+]
+
+
+@pytest.mark.parametrize("header", WORTHLESS)
+def test_what_is_no_token_is_never_asked_about(
+    server: Server, index: FakeIndex, header: str | None
+) -> None:
+    index.behaviour = fakeindex.says(200)
+    headers = {} if header is None else {"Authorization": header.format(s="signature=abc")}
+    for method, path in [
+        ("GET", "/v1/repositories/team/app/tags"),
+        ("PUT", "/v1/repositories/team/app/tags/x"),
+        ("DELETE", "/v1/repositories/team/app/"),
+        ("GET", f"/v1/images/{'a' * 64}/json"),
+        ("PUT", f"/v1/images/{'a' * 64}/json"),
+        ("GET", "/v1/images/x/json"),
+    ]:
+        refused(raw.request(server, method, path, headers, b"{}"))
+    assert index.requests == []
+
+
+ACCESS = {"GET": "read", "HEAD": "read", "PUT": "write", "DELETE": "delete"}
+ENDPOINTS = [
+    ("GET", "/v1/repositories/{r}/tags"),
+    ("HEAD", "/v1/repositories/{r}/tags"),
+    ("GET", "/v1/repositories/{r}/tags/latest"),
+    ("GET", "/v1/repositories/{r}/tags/latest/json"),
+    ("GET", "/v1/repositories/{r}/json"),
+    ("GET", "/v1/repositories/{r}/properties"),
+    ("PUT", "/v1/repositories/{r}/properties"),
+    ("PUT", "/v1/repositories/{r}/tags/latest"),
+    *(("GET", f"/v1/images/{{i}}/{part}") for part in ("json", "layer", "ancestry", "files", "diff")),
+    ("HEAD", "/v1/images/{i}/layer"),
+    *(("PUT", f"/v1/images/{{i}}/{part}") for part in ("json", "layer", "checksum")),
+    ("DELETE", "/v1/repositories/{r}/tags/latest"),
+    ("DELETE", "/v1/repositories/{r}/tags"),
+    ("DELETE", "/v1/repositories/{r}/"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("access", ["read", "write", "delete"])
+@pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+def test_every_endpoint_with_every_access(
+    server: Server, index: FakeIndex, access: str, private: bool
+) -> None:
+    name = f"table/{access}-{'private' if private else 'public'}"
+    one = image(name)
+    push(server, index, name, [one])
+    if private:
+        flagged = bearer(server, index.token(name, "write"))
+        engine.expect(
+            flagged.ask("PUT", f"/v1/repositories/{name}/properties", b'{"access": "private"}')
+        )
+    own = bearer(server, index.token(name, access, [one.id]))
+    others = bearer(server, index.token("table/other", access))
+    forged = bearer(server, f'signature=forged,repository="{name}",access={access}')
+    for method, path in ENDPOINTS:
+        asked = path.format(r=name, i=one.id)
+        for stranger in (Client(server, {}), forged):
+            refused(stranger.ask(method, asked, b"{}"))
+        # a token for another repository: refused there, and of images it knows none of these
+        answer = others.ask(method, asked, b"{}")
+        if "/images/" in path and ACCESS[method] == access:
+            if method in ("GET", "HEAD"):
+                assert answer.status == 404, (method, asked)
+                assert method == "HEAD" or answer.json() == {"error": "Image not found"}
+            else:
+                assert answer.status in (400, 412), (method, asked)
+        else:
+            refused(answer)
+        answer = own.ask(method, asked, b"{}")
+        if ACCESS[method] != access:
+            refused(answer)
+        else:
+            assert answer.status not in (401, 403), (method, asked)
+            cache = answer.header("Cache-Control") or ""
+            assert "public" not in cache, (method, asked)
+
+
+def test_an_image_that_the_index_does_not_list(server: Server, index: FakeIndex) -> None:
+    one = image("index unlisted")
+    client = bearer(server, index.token("team/unlisted", "write", []))
+    text = {"error": "This image does not belong to the repository"}
+    checksum = {"X_Docker_Checksum_Payload": one.checksum}
+    for part, body, more in (
+        ("json", one.json, {}), ("layer", one.layer, {}), ("checksum", b"", checksum),
+    ):  # fmt: skip
+        answer = client.ask("PUT", one.path(part), body, **more)
+        assert (answer.status, answer.json()) == (400, text)
+    # other faults come first, as in 0.x
+    assert client.ask("PUT", one.path("json"), b"{").json() == {"error": "Invalid JSON"}
+    # what the index learns while a token lasts counts
+    index.images["team/unlisted"] = [{"id": one.id}]
+    end = time.monotonic() + 10
+    while client.ask("PUT", one.path("json"), one.json).status != 200:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    client.upload(one)
+
+
+def test_parents(server: Server, index: FakeIndex) -> None:
+    """Of a repository's own, of others if the index says so, and unknown ones."""
+    parent = image("index parent")
+    child, orphan = image("index child", parent), image("index orphan", image("index missing"))
+    push(server, index, "team/parents", [parent])
+    client = bearer(server, index.token("other/app", "write", [child.id, orphan.id]))
+    text = {"error": "Image depends on an unauthorized parent"}
+    for one in (child, orphan):
+        answer = client.ask("PUT", one.path("json"), one.json)
+        assert (answer.status, answer.json()) == (400, text)
+    asked = [path for path, _ in index.requests if path.endswith("/access")]
+    assert asked[-2:] == [
+        f"/v1/repositories/other/app/layer/{parent.id}/access",
+        f"/v1/repositories/other/app/layer/{orphan.ancestry[1]}/access",
+    ]
+    index.readable |= {parent.id, orphan.ancestry[1]}
+    answer = client.ask("PUT", orphan.path("json"), orphan.json)
+    assert answer.json() == {"error": "Image depends on a non existing parent"}
+    client.upload(child)
+    client.tag("other/app", child.id)
+    assert set(pull(server, index, "other/app")) == {child.id, parent.id}
+
+
+def test_theft_with_a_list_and_a_token(server: Server, index: FakeIndex) -> None:
+    """Whoever can make an index list an id gets a token for it, and nothing by that."""
+    secret = image("index secret")
+    push(server, index, "victim/app", [secret])
+    thief = bearer(server, index.token("thief/app", "write", [secret.id]))
+    reader = bearer(server, index.token("thief/app", "read"))
+    engine.expect(thief.ask("PUT", secret.path("json"), json.dumps({"id": secret.id}).encode()))
+    engine.expect(thief.ask("PUT", secret.path("layer"), b"guess"))
+    thief.finish(secret, 400)
+    thief.tag("thief/app", secret.id, status=404)
+    for part in ("json", "layer", "ancestry", "files", "diff"):
+        engine.expect(reader.ask("GET", secret.path(part)), 404)
+    # who has the image itself gets on with it
+    thief.upload(secret)
+    thief.tag("thief/app", secret.id)
+    assert pull(server, index, "thief/app") == {secret.id: secret.layer}
+
+
+def test_a_store_of_0x(shared_index: FakeIndex, tmp_path: Path) -> None:
+    """Its tags are found though nothing is noted beside its images yet."""
+    base = image("index old base")
+    top = image("index old top", base)
+    for one in (base, top):
+        seed.image(tmp_path, one.json, one.layer, one.ancestry, [one.checksum])
+    seed.tags(tmp_path / "repositories" / "old" / "app", {"latest": top.id})
+    with Server(tmp_path, env=env(shared_index)) as server:
+        wanted = {one.id: one.layer for one in (base, top)}
+        assert pull(server, shared_index, "old/app") == wanted
+        stranger = bearer(server, shared_index.token("old/other", "read"))
+        engine.expect(stranger.ask("GET", base.path("json")), 404)
+        assert not (tmp_path / "repositories" / "old" / "other").exists()
+
+
+# -- how it asks -----------------------------------------------------------------------
+
+
+def test_a_confirmed_token_is_believed_and_connections_are_kept(
+    tmp_path: Path, shared_index: FakeIndex
+) -> None:
+    with FakeIndex() as index, Server(tmp_path, env=env(index, INDEX_REMEMBER="2s")) as server:
+        token = index.token("team/app", "read")
+        path = "/v1/repositories/team/app/properties"
+        for _ in range(5):
+            engine.expect(bearer(server, token).ask("GET", path))
+        assert len(index.requests) == 1
+        time.sleep(2.1)
+        engine.expect(bearer(server, token).ask("GET", path))
+        assert len(index.requests) == 2
+        for _ in range(5):
+            engine.expect(bearer(server, index.token("team/app", "read")).ask("GET", path))
+        assert index.connections == 1
+        # a "no" is asked anew: it may be a "yes" by now
+        for count in (1, 2):
+            refused(bearer(server, token.replace("signature=", "signature=0")).ask("GET", path))
+            assert len(index.requests) == 7 + count
+
+
+def test_equal_questions_are_asked_once(server: Server, index: FakeIndex) -> None:
+    token = index.token("team/equal", "read")
+    plain = index.behaviour
+
+    def slow(handler: fakeindex.Handler) -> None:
+        time.sleep(0.5)
+        handler.answer(200, b"[]")
+
+    index.behaviour = slow
+    found: list[int] = []
+    path = "/v1/repositories/team/equal/properties"
+    threads = [
+        threading.Thread(target=lambda: found.append(bearer(server, token).ask("GET", path).status))
+        for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    index.behaviour = plain
+    assert found == [200] * 20
+    assert len(index.requests) == 1
+
+
+# -- an index that is slow, down, or lies ------------------------------------------------
+
+BROKEN = {
+    "500": fakeindex.says(500),
+    "503": fakeindex.says(503),
+    "429": fakeindex.says(429),
+    "a redirect": fakeindex.says(302, Location="https://elsewhere.example/"),
+    "a redirect for ever": fakeindex.says(308, Location="/v1/repositories/team/app/images"),
+    "201": fakeindex.says(201),
+    "204": fakeindex.says(204, b""),
+    "no JSON": fakeindex.says(200, b"<html>"),
+    "no UTF-8": fakeindex.says(200, b"[\xff]"),
+    "no list": fakeindex.says(200, b'{"id": "a"}'),
+    "a list of no objects": fakeindex.says(200, b'["a"]'),
+    "a list of objects without id": fakeindex.says(200, b'[{"ID": "a"}]'),
+    "an id that is no text": fakeindex.says(200, b'[{"id": 5}]'),
+    "true": fakeindex.says(200, b"true"),
+    "nested too deeply": fakeindex.says(200, b"[" * 100_000),
+    "a long list": fakeindex.says(200, b"[" + b" " * (5 * 1024 * 1024) + b"]"),
+    "a bomb": fakeindex.says(200, b"\x1f\x8b", Content_Encoding="gzip"),
+    "silence": fakeindex.silent,
+    "a drip": fakeindex.dripping,
+    "a list without end": fakeindex.endless,
+    "half an answer": fakeindex.broken_off,
+    "no HTTP": fakeindex.no_http,
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_an_index_that_cannot_say_opens_nothing(
+    server: Server, index: FakeIndex, what: str
+) -> None:
+    client = bearer(server, index.token("team/app", "read"))
+    index.behaviour = BROKEN[what]
+    begun = time.monotonic()
+    answer = client.ask("GET", "/v1/repositories/team/app/properties")
+    assert time.monotonic() - begun < 8
+    assert answer.status == 503, str(answer)
+    assert answer.header("Retry-After") == "5"
+    assert answer.json() == {"error": "The index does not say who may do what now, retry later"}
+    assert len(index.requests) <= 2, "nothing is followed"
+    index.behaviour = None
+    engine.expect(client.ask("GET", "/v1/repositories/team/app/properties"))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_an_index_that_says_no(server: Server, index: FakeIndex, status: int) -> None:
+    index.behaviour = fakeindex.says(status)
+    client = bearer(server, index.token("team/app", "read"))
+    refused(client.ask("GET", "/v1/repositories/team/app/properties"))
+
+
+def test_no_index_at_all(tmp_path: Path) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    with Server(tmp_path, env=env(None, INDEX_ENDPOINT=endpoint)) as server:
+        client = bearer(server, "signature=a,repository=team/app,access=read")
+        answer = client.ask("GET", "/v1/repositories/team/app/tags")
+        assert (answer.status, answer.header("Retry-After")) == (503, "5")
+        assert "Connection refused" in server.log
+        refused(Client(server, {}).ask("GET", "/v1/repositories/team/app/tags"))
+        assert raw.get(server, "/v1/_ping").status == 200
+
+
+def test_an_index_behind_tls(tmp_path: Path) -> None:
+    pair = certificate(tmp_path / "tls")
+    path = "/v1/repositories/team/app/properties"
+    with FakeIndex(pair) as index:
+        token = index.token("team/app", "read")
+        with Server(tmp_path / "s", env=env(index, INDEX_CA=str(pair[0]))) as server:
+            engine.expect(bearer(server, token).ask("GET", path))
+        with Server(tmp_path / "s", env=env(index)) as server:
+            assert bearer(server, token).ask("GET", path).status == 503
+            assert "certificate verify failed" in server.log.lower()
+
+
+# -- tokens that are checked alone --------------------------------------------------------
+
+
+def signed(issuer: tokens.Issuer, access: str, life: int = 60, name: str = "team/app") -> str:
+    token = tokens.Token(name, access, int(time.time()) + life, "ann")
+    return issuer.issue(token)
+
+
+def test_tokens_of_our_own_index_need_no_call(tmp_path: Path) -> None:
+    issuer, stranger = tokens.Issuer(tokens.new_key()), tokens.Issuer(tokens.new_key())
+    one = image("signed")
+    keys = tokens.public_text(issuer.public)
+    with Server(tmp_path, env=env(None, INDEX_KEYS=keys)) as server:
+        write = bearer(server, signed(issuer, "write"))
+        write.upload(one)
+        write.tag("team/app", one.id)
+        read = bearer(server, signed(issuer, "read"))
+        engine.expect(read.ask("GET", one.path("layer")))
+        tags = "/v1/repositories/team/app/tags"
+        engine.expect(read.ask("GET", tags))
+        good = signed(issuer, "read")
+        for bad in (
+            signed(stranger, "read"),
+            signed(issuer, "read", life=-1),
+            signed(issuer, "write"),
+            signed(issuer, "read", name="team/other"),
+            good.replace("access=read", "access=write"),
+            good.replace("team/app", "team/other"),
+            good.replace("ann", "bob"),
+            good[:-20],
+            good.replace("signature=", "signature=A"),
+            good.replace(f"kid={issuer.key_id}", f"kid={stranger.key_id}"),
+            "signature=a,repository=team/app,access=read",
+        ):
+            refused(bearer(server, bad).ask("GET", tags))
+
+
+def test_both_ways_of_checking(tmp_path: Path) -> None:
+    issuer = tokens.Issuer(tokens.new_key())
+    with FakeIndex() as index:
+        keys = tokens.public_text(issuer.public)
+        with Server(tmp_path, env=env(index, INDEX_KEYS=keys)) as server:
+            path = "/v1/repositories/team/app/properties"
+            engine.expect(bearer(server, signed(issuer, "read")).ask("GET", path))
+            assert index.requests == []
+            engine.expect(bearer(server, index.token("team/app", "read")).ask("GET", path))
+            assert len(index.requests) == 1
+            # one that bears our key's name and does not hold is not asked about
+            broken = signed(issuer, "read").replace("ann", "bob")
+            refused(bearer(server, broken).ask("GET", path))
+            assert len(index.requests) == 1
+
+
+# -- what the log must not hold ------------------------------------------------------------
+
+
+def test_no_token_is_logged(server: Server, index: FakeIndex) -> None:
+    token = index.token("team/logged", "read")
+    index.behaviour = fakeindex.says(500)
+    bearer(server, token).ask("GET", "/v1/repositories/team/logged/tags?token=hush")
+    index.behaviour = None
+    bearer(server, token).ask("GET", "/v1/repositories/team/logged/tags")
+    raw.get(server, "/v1/repositories/team/logged/tags", basic("ann", "hush hush"))
+    log = server.log
+    assert "it answered 500" in log
+    for text in index.tokens:
+        assert text.partition(",")[0].partition("=")[2] not in log
+    assert "hush" not in log
+
+
+def test_nothing_is_checked_where_that_is_said(tmp_path: Path) -> None:
+    with Server(tmp_path, env=env(None, DISABLE_TOKEN_AUTH="true")) as server:
+        base = image("unchecked base")
+        for one in (base, image("unchecked", base)):  # 8, 12: a parent was refused there
+            engine.upload(server, one)
+        client = Client(server, {})
+        client.tag("team/app", base.id)
+        engine.expect(client.ask("GET", base.path("layer")))
+        assert raw.put(server, "/v1/repositories/team/app/", b"[]").status == 405
+        assert raw.get(server, "/v1/_ping").header("X-Docker-Registry-Standalone") == "False"
+        assert "whoever reaches the port may do everything" in server.log

@@ -1,0 +1,1 @@
+"""Who may do what: implementations of `lib.rights.Rights`, chosen by the configuration."""

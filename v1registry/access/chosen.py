@@ -1,0 +1,83 @@
+"""Which rights the configuration means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from v1registry.config import Config
+from v1registry.config.access import DEFAULT_RULES
+from v1registry.lib.names import RepositoryName
+from v1registry.lib.rights import IsPrivate, Open, Rights
+from v1registry.lib.throttle import Counts, Throttle
+
+Listed = Callable[[RepositoryName, list[str]], None]
+Within = Callable[[float, Callable[[], Any]], Any]
+
+
+def rights_of(
+    config: Config,
+    is_private: IsPrivate,
+    listed: Listed,
+    counts: Counts | None,
+    offload: Callable[..., Any],
+    within: Within,
+) -> Rights:
+    """The rights that hold. `listed` is told what an index lists; `counts` are shared by nodes;
+    `offload(function, *arguments)` computes where it stops nobody else, `within(seconds, function)`
+    bounds the whole time of a call.
+    """
+    if config.standalone:
+        if config.proves_users or config.access is not None:
+            return _accounts(config, is_private, counts, offload, within)
+        return Open()
+    return Open() if config.disable_token_auth else _index(config, listed, within)
+
+
+def _index(config: Config, listed: Listed, within: Within) -> Rights:
+    from v1registry.access.index import IndexRights
+    from v1registry.access.indexclient import IndexClient
+    from v1registry.lib import tokens
+
+    client = verifier = None
+    if config.index_endpoint is not None:
+        client = IndexClient(
+            config.index_endpoint.rstrip("/"),
+            ca=config.index_ca,
+            timeout=config.index_timeout,
+            limit=config.limits.json,
+            within=within,
+        )
+    if config.index_keys:
+        keys = [tokens.parse_public(text) for text in config.index_keys]
+        verifier = tokens.Verifier({tokens.key_id(key): key for key in keys})
+    return IndexRights(client, verifier, remember=config.index_remember, listed=listed)
+
+
+def _accounts(
+    config: Config,
+    is_private: IsPrivate,
+    counts: Counts | None,
+    offload: Callable[..., Any],
+    within: Within,
+) -> Rights:
+    from v1registry.access.accounts import AccountRights, Prover
+    from v1registry.access.rules import Rules
+
+    provers: list[Prover] = []
+    if config.accounts.htpasswd is not None:
+        from v1registry.access.passwords import PasswordFile
+
+        provers.append(PasswordFile(config.accounts.htpasswd, offload))
+    if config.ldap.url is not None:
+        from v1registry.access.directory import Directory  # an optional extra
+
+        provers.append(Directory(config.ldap, within))
+    rules = DEFAULT_RULES if config.access is None else config.access
+    return AccountRights(
+        provers,
+        Rules(rules, is_private),
+        Throttle(config.accounts.attempts, counts),
+        remember=config.accounts.remember,
+        knows_users=config.proves_users,
+    )

@@ -1,0 +1,168 @@
+"""Accounts in an LDAP directory, proven by binding as them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ldap3
+from ldap3.core.exceptions import LDAPException
+from ldap3.utils.conv import escape_filter_chars
+from ldap3.utils.dn import escape_rdn
+
+from v1registry.config.access import Ldap
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+
+Within = Callable[[float, Callable[[], Any]], Any]
+
+# Results (RFC 4511, appendix A) that say no to this user; all others are about the directory.
+_SUCCESS = 0
+_REFUSED = {
+    16,  # noSuchAttribute
+    19,  # constraintViolation: too many wrong passwords, with some policies
+    32,  # noSuchObject
+    34,  # invalidDNSyntax
+    48,  # inappropriateAuthentication: an entry without a password
+    49,  # invalidCredentials
+    50,  # insufficientAccessRights
+    53,  # unwillingToPerform: a locked account, with some servers
+}
+_MOST_GROUPS = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class Directory:
+    """Proves accounts. `within` bounds the whole time of a look-up."""
+
+    def __init__(self, options: Ldap, within: Within) -> None:
+        self._options = options
+        self._within = within
+
+    def state(self, user: str) -> str:
+        """Nothing tells a change of the password but asking."""
+        return ""
+
+    def groups(self, user: str, password: str, address: str) -> frozenset[str] | None:
+        """The groups of a user with this password, None for any other.
+
+        Raise Failure 503 if the directory does not answer, or cannot.
+        """
+        if not user or not password or "\0" in user + password:
+            return None  # a bind without a password succeeds, and proves nothing
+        try:
+            found: frozenset[str] | None = self._within(
+                self._options.timeout, lambda: self._look_up(user, password)
+            )
+        except (LDAPException, OSError) as error:
+            _log.warning("The directory %s cannot be asked: %s", self._options.url, _reason(error))
+            raise Failure(*errors.ACCOUNTS_UNAVAILABLE, {"Retry-After": "5"}) from None
+        return found
+
+    def _look_up(self, user: str, password: str) -> frozenset[str] | None:
+        options = self._options
+        if options.user_dn is not None:
+            dn: str | None = options.user_dn.replace("{user}", escape_rdn(user))
+        else:
+            dn = self._find(user)
+        if dn is None:
+            return None
+        with self._connection(dn, password) as own:
+            if not self._bind(own):
+                return None
+            if not options.groups_base:
+                return frozenset()
+            if options.bind_dn is None and options.user_dn is not None:
+                return self._groups_of(own, user, dn)
+        with self._connection(options.bind_dn, options.bind_password) as ours:
+            self._must_bind(ours)
+            return self._groups_of(ours, user, dn)
+
+    def _find(self, user: str) -> str | None:
+        """The one entry that the filter finds; None if it finds none, or several."""
+        options = self._options
+        wanted = options.filter.replace("{user}", escape_filter_chars(user))
+        with self._connection(options.bind_dn, options.bind_password) as ours:
+            self._must_bind(ours)
+            found = self._search(ours, options.base or "", wanted, [ldap3.NO_ATTRIBUTES], 2)
+        return str(found[0]["dn"]) if len(found) == 1 else None
+
+    def _groups_of(self, connection: ldap3.Connection, user: str, dn: str) -> frozenset[str]:
+        options = self._options
+        names = {"{user}": escape_filter_chars(user), "{dn}": escape_filter_chars(dn)}
+        wanted = options.groups_filter
+        for word, value in names.items():
+            wanted = wanted.replace(word, value)
+        attribute = options.groups_attribute
+        found = self._search(
+            connection, options.groups_base or "", wanted, [attribute], _MOST_GROUPS
+        )
+        return frozenset(
+            value.decode("utf-8", "replace")
+            for entry in found
+            for name, values in entry["raw_attributes"].items()
+            if name.lower() == attribute.lower()
+            for value in values
+        )
+
+    @contextlib.contextmanager
+    def _connection(self, dn: str | None, password: str | None) -> Iterator[ldap3.Connection]:
+        """A connection that is not bound yet; its own `with` would bind it, and not say why not."""
+        options = self._options
+        # A new one each time: it would remember for ten minutes that a server was away.
+        server = ldap3.Server(
+            options.url,
+            tls=ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=options.ca),
+            get_info=ldap3.NONE,
+            connect_timeout=options.timeout,
+        )
+        connection = ldap3.Connection(
+            server,
+            user=dn,
+            password=password,
+            receive_timeout=options.timeout,
+            auto_referrals=False,
+            return_empty_attributes=False,
+        )
+        try:
+            yield connection
+        finally:
+            with contextlib.suppress(LDAPException, OSError):
+                connection.unbind()
+
+    def _bind(self, connection: ldap3.Connection) -> bool:
+        """Whether the directory takes the connection's name and password."""
+        connection.open()
+        if self._options.start_tls and not connection.start_tls():
+            raise LDAPException("it does not go over to TLS")
+        if connection.bind():
+            return True
+        if connection.result["result"] in _REFUSED:
+            return False
+        raise LDAPException(str(connection.result["description"]))
+
+    def _must_bind(self, connection: ldap3.Connection) -> None:
+        if not self._bind(connection):
+            raise LDAPException("it does not take bind_dn and bind_password")
+
+    def _search(
+        self, connection: ldap3.Connection, base: str, wanted: str, attributes: list[str], most: int
+    ) -> list[dict[str, Any]]:
+        connection.search(base, wanted, attributes=attributes, size_limit=most)
+        result = connection.result["result"]
+        if result not in (_SUCCESS, 4, 32):  # 4: sizeLimitExceeded, what came counts
+            raise LDAPException(str(connection.result["description"]))
+        entries = connection.response or []
+        return [entry for entry in entries if entry["type"] == "searchResEntry"]
+
+
+def _reason(error: BaseException) -> str:
+    """In words that hold no name and no password: ldap3's own texts begin with the class."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    text = str(error) or type(error).__name__
+    return " ".join(text.split())[:200]

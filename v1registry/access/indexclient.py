@@ -1,0 +1,114 @@
+"""Asking an index over HTTP: connections are kept, nothing is followed, everything is bounded."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError, ProtocolError
+
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+
+Within = Callable[[float, Callable[[], Any]], Any]
+
+_CONNECTIONS = 8
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",  # what is bounded is what comes
+    "User-Agent": "v1registry",
+}
+_RETRY_AFTER = {"Retry-After": "5"}
+
+_log = logging.getLogger(__name__)
+
+
+class IndexClient:
+    """`timeout` in seconds bounds a whole answer by `within`, `limit` its bytes.
+
+    `ca` is a PEM file with the authority of the index's certificate; None: the system's.
+    """
+
+    def __init__(
+        self, endpoint: str, *, ca: str | None, timeout: int, limit: int, within: Within
+    ) -> None:
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self._limit = limit
+        self._within = within
+        self._prefix = urllib3.util.parse_url(endpoint).path or ""
+        more = {"cert_reqs": "CERT_REQUIRED", "ca_certs": ca} if endpoint[:6] == "https:" else {}
+        self._pool = urllib3.connection_from_url(
+            endpoint,
+            maxsize=_CONNECTIONS,
+            block=True,
+            retries=False,
+            timeout=urllib3.Timeout(connect=timeout, read=timeout),
+            **more,
+        )
+
+    def ask(self, path: str, authorization: str) -> Any:
+        """The JSON that the index answers to this Authorization; None if it says no (4xx).
+
+        Raise Failure 503 if it does not answer, or nothing that an index says.
+        """
+        try:
+            status, body = self._within(self._timeout, lambda: self._get(path, authorization))
+        except (HTTPError, OSError) as error:
+            raise self.nonsense(path, _reason(error)) from None
+        if status == 200 and len(body) <= self._limit:
+            try:
+                return json.loads(body)
+            except (ValueError, RecursionError):
+                raise self.nonsense(path, "it answered something else than JSON") from None
+        if status == 200:
+            raise self.nonsense(path, f"its answer is larger than {self._limit} bytes")
+        if 400 <= status < 500 and status not in (408, 425, 429):
+            return None
+        raise self.nonsense(path, f"it answered {status}")
+
+    def _get(self, path: str, authorization: str) -> tuple[int, bytes]:
+        try:
+            return self._send(path, authorization)
+        except ProtocolError:
+            # a kept connection that the index has closed meanwhile
+            return self._send(path, authorization)
+
+    def _send(self, path: str, authorization: str) -> tuple[int, bytes]:
+        answer = self._pool.urlopen(
+            "GET",
+            self._prefix + path,
+            headers={**_HEADERS, "Authorization": authorization},
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            pool_timeout=self._timeout,
+        )
+        try:
+            body = answer.read(self._limit + 1, decode_content=False)
+            if len(body) <= self._limit:
+                answer.drain_conn()
+                answer.release_conn()
+            return answer.status, body
+        finally:
+            answer.close()
+
+    def nonsense(self, path: str, reason: str) -> Failure:
+        """The answer to a client for whom the index cannot be asked, or says no sense."""
+        _log.warning("The index %s cannot say who may do what: %s", self._endpoint + path, reason)
+        return Failure(*errors.INDEX_SILENT, _RETRY_AFTER)
+
+
+def _reason(error: BaseException) -> str:
+    """Why, without the address that stands in the error's own text already."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+        return "no answer in time"
+    return type(error).__name__
