@@ -35,9 +35,10 @@ EXTRAS := $(if $(LDAP_URL),$(VENV)/.installed-ldap) \
           $(if $(filter s3 ceph-s3 prod,$(SETTINGS_FLAVOR)),$(VENV)/.installed-s3) \
           $(if $(filter cloudfronts3,$(SETTINGS_FLAVOR)),$(VENV)/.installed-cloudfront) \
           $(if $(filter gcs,$(SETTINGS_FLAVOR)),$(VENV)/.installed-gcs) \
-          $(if $(filter swift,$(SETTINGS_FLAVOR)),$(VENV)/.installed-swift)
+          $(if $(filter swift glance-swift openstack-swift,$(SETTINGS_FLAVOR)),$(VENV)/.installed-swift) \
+          $(if $(filter glance openstack glance-swift openstack-swift,$(SETTINGS_FLAVOR)),$(VENV)/.installed-glance)
 
-$(patsubst %,$(VENV)/.installed-%,cloudfront gcs index ldap redis s3 swift): $(VENV)/.installed-%: requirements-%.txt $(RUN)
+$(patsubst %,$(VENV)/.installed-%,cloudfront gcs glance index ldap redis s3 swift): $(VENV)/.installed-%: requirements-%.txt $(RUN)
 	$(PY) -m pip install -q -r requirements-$*.txt
 	@touch $@
 
@@ -48,6 +49,7 @@ run: $(RUN) $(EXTRAS) ## serve the registry on port 5000, files in ./data (or as
 	@if [ -z "$${DOCKER_REGISTRY_CONFIG:-}" ]; then export SETTINGS_FLAVOR="$${SETTINGS_FLAVOR:-local}"; fi; \
 	case "$${SETTINGS_FLAVOR:-dev}" in \
 	    local|dev|test) export STORAGE_PATH="$${STORAGE_PATH:-$$PWD/data}" ;; \
+	    glance|openstack) export STORAGE_PATH="$${STORAGE_PATH:-$$PWD/data}" ;; \
 	esac; \
 	exec $(PY) -m v1registry serve $(ARGS)
 

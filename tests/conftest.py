@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.backends.fakegcs import FakeGcs
     from tests.backends.fakegcsxml import FakeGcsXml
     from tests.backends.gcs import Emulator
+    from tests.backends.glance import Glance
     from tests.backends.postgres import Postgres
     from tests.backends.swift import Swift
 
@@ -110,4 +111,14 @@ def fake_gcs_xml(ceph: Ceph) -> Iterator[FakeGcsXml]:
     from tests.backends.fakegcsxml import FakeGcsXml
 
     with FakeGcsXml(ceph) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def glance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
+    """An OpenStack Glance, one for all tests: each uses an account of its own."""
+    require("glance")
+    from tests.backends.glance import Glance
+
+    with Glance(tmp_path_factory.mktemp("glance")) as running:
         yield running

@@ -24,6 +24,7 @@ import pytest
 T = TypeVar("T", bound=Callable[..., Any])
 
 NPM_CLIENT = Path(__file__).parent / "clients" / "npm" / "node_modules" / "docker-registry-client"
+GLANCE = Path(__file__).parent.parent / ".venv-servers" / "glance" / "bin" / "gunicorn"
 SWIFT = Path(__file__).parent.parent / ".venv-servers" / "swift" / "bin" / "swift-proxy-server"
 _PATH = ":".join(
     [
@@ -115,6 +116,12 @@ def _postgres() -> str | None:
     return None
 
 
+def _glance() -> str | None:
+    if GLANCE.exists():
+        return None
+    return "Glance (`make servers` installs it into .venv-servers/glance)"
+
+
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "nginx": lambda: _command("nginx", "nginx-light"),
     "openssl": lambda: _command("openssl", "openssl"),
@@ -129,6 +136,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "ceph": _ceph,
     "swift": _swift,
     "postgres": _postgres,
+    "glance": _glance,
     "tmpfs": _tmpfs,
     "xfs": _xfs,
     "root": lambda: None if os.geteuid() == 0 else "root",

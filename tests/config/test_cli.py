@@ -64,7 +64,7 @@ def test_check_all_flavors(run, tmp_path):
     assert (done.returncode, done.stdout) == (1, "a.yml: flavor dev is fine (chosen)\n")
     assert done.stderr == "v1registry: a.yml: prod.storage: must be set, as in `storage: local`\n"
     needed = {"STORAGE_PATH": "/srv/x", "AWS_BUCKET": "b", "OS_AUTH_URL": "https://k/v3"}
-    needed |= {"OS_CONTAINER": "c", "OS_USERNAME": "u", "OS_PASSWORD": "p"}
+    needed |= {"OS_CONTAINER": "c", "OS_USERNAME": "u", "OS_PASSWORD": "p", "OS_TENANT_NAME": "t"}
     assert run("config", "--all", **needed).returncode == 0
 
 

@@ -54,10 +54,6 @@ def test_original_sample_starts(monkeypatch, flavor, path, level, search, warnin
     ("flavor", "driver"),
     [
         ("azureblob", "azureblob"),
-        ("glance", "glance"),
-        ("openstack", "glance"),
-        ("glance-swift", "glance"),
-        ("openstack-swift", "glance"),
         ("elliptics", "elliptics"),
         ("oss", "alioss"),
     ],
@@ -68,6 +64,91 @@ def test_original_sample_names_missing_drivers(flavor, driver):
     [line] = str(caught.value).splitlines()
     assert line.startswith(f"{SAMPLE}:")
     assert line.endswith(f"{flavor}.storage: driver {driver!r} {NO_SUCH_DRIVER}")
+
+
+OPENSTACK = {
+    "OS_AUTH_URL": "http://keystone.example:5000/v2.0/",
+    "OS_USERNAME": "12345",
+    "OS_PASSWORD": "0x1",
+    "OS_TENANT_NAME": "tenant",
+    "OS_REGION_NAME": "one",
+    "OS_CONTAINER": "images",
+}
+
+
+@pytest.mark.parametrize(
+    ("flavor", "alternate", "path"),
+    [
+        ("glance", "file", "/tmp/registry"),
+        ("openstack", "file", "/tmp/registry"),
+        ("glance-swift", "swift", "/registry"),
+        ("openstack-swift", "swift", "/registry"),
+    ],
+)
+def test_original_sample_starts_on_glance(flavor, alternate, path):
+    """0.x's driver read the variables of OpenStack past the file, which does not name them."""
+    environ = {"SETTINGS_FLAVOR": flavor, "OS_GLANCE_URL": "http://glance:9292/v1", **OPENSTACK}
+    config = load_config(SAMPLE, environ)
+    assert config.storage["storage"] == "glance"
+    assert config.storage["storage_alternate"] == alternate
+    assert config.storage["storage_path"] == path
+    found = {key: config.storage[f"glance_{key}"] for key in ("url", "authurl", "user", "password")}
+    assert found == {
+        "url": "http://glance:9292/v1",
+        "authurl": "http://keystone.example:5000/v2.0/",
+        "user": "12345",
+        "password": "0x1",
+    }
+    assert ("swift_container" in config.storage) == (alternate == "swift")
+    warned = [text.partition(":")[0] for text in config.warnings]
+    assert (f"{flavor}.storage_path" in warned) == (alternate == "file")  # a temporary folder
+    # what load_config reads is what our own sample reads
+    assert load_config(environ=environ).storage == config.storage
+    assert "0x1" not in as_yaml(config)
+    assert f"storage_path: {path}" in as_yaml(config)
+
+
+def test_what_a_file_says_goes_before_variables_read_past_it(load):
+    text = """
+    dev: {standalone: true, storage: glance, storage_path: /srv/x, glance_url: http://a}
+    prod: {standalone: true, storage: glance, storage_path: /srv/x, glance_authurl: ~}
+    """
+    environ = {**OPENSTACK, "OS_GLANCE_URL": "http://b"}
+    assert load(text, environ).storage["glance_url"] == "http://a"
+    prod = load(text, {**environ, "SETTINGS_FLAVOR": "prod"}).storage
+    assert (prod["glance_url"], prod["glance_authurl"]) == ("http://b", None)
+
+
+@pytest.mark.parametrize(
+    ("more", "keys"),
+    [
+        ("", ["glance_url"]),
+        ("glance_authurl: http://k", ["glance_user", "glance_password", "glance_tenant_name"]),
+        ("glance_url: http://g, storage_alternate: glance", ["storage_alternate"]),
+        ("glance_url: http://g, storage_alternate: s3", ["boto_bucket"]),
+        ("glance_url: http://g, storage_path: ~", ["storage_path"]),
+        ("glance_url: http://g, glance_visibility: all", ["glance_visibility"]),
+    ],
+)
+def test_what_glance_wants(problems, more, keys):
+    path = "" if "storage_path" in more else "storage_path: /srv/x,"
+    text = f"dev: {{standalone: true, storage: glance, {path} {more}}}"
+    assert [key for key, _, _ in problems(text)] == [f"dev.{key}" for key in keys]
+
+
+def test_a_variable_read_past_the_file_is_named(problems):
+    text = "dev: {standalone: true, storage: glance, storage_path: /srv/x}"
+    [(key, _, reason)] = problems(text, {"OS_GLANCE_URL": "a\nb"})
+    assert key == "dev.glance_url"
+    assert reason.endswith(r"(variable OS_GLANCE_URL), not 'a\nb'")
+
+
+@pytest.mark.parametrize("key", ["storage_redirect", "nginx_x_accel_store"])
+def test_glance_has_no_urls(load, key):
+    value = "true" if key == "storage_redirect" else "/_store"
+    text = "dev: {standalone: true, storage: glance, storage_path: /srv/x, glance_url: http://g"
+    [warning] = load(f"{text}, {key}: {value}}}").warnings
+    assert warning == f"dev.{key}: has no effect: Glance has no URLs for clients"
 
 
 def test_original_sample_starts_on_swift():

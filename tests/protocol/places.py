@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from tests.backends.ceph import Ceph
 from tests.backends.fakegcs import FakeGcs
 from tests.backends.fakegcsxml import FakeGcsXml
+from tests.backends.glance import Glance
 from tests.backends.proxy import Proxy
 from tests.backends.swift import TEMP_URL_KEY, Swift
 from tests.server import Server
@@ -33,6 +34,8 @@ class Place(ABC):
     parts: ClassVar[set[str]] = {"json", "layer", "ancestry", "_checksum", "_commit", "_files"}
     #: whether `storage_redirect` does something here
     redirects: ClassVar[bool] = True
+    #: whether the server takes another upload while one stands still
+    parallel: ClassVar[bool] = True
 
     port: int
 
@@ -48,7 +51,7 @@ class Place(ABC):
 
     @abstractmethod
     def behind(self, proxy: Proxy) -> dict[str, str]:
-        """Further ones: the store is reached by `proxy`, and waited for one second."""
+        """Further ones: the store is reached by `proxy`, and waited for a second or two."""
 
     @abstractmethod
     def put(self, key: str, data: bytes) -> None:
@@ -150,6 +153,93 @@ class S3Place(Place):
             ({"AWS_SECRET": "wrong"}, "SignatureDoesNotMatch"),
             ({"AWS_BUCKET": "none"}, "boto_bucket names a bucket that does not exist"),
         ]
+
+
+class GlancePlace(Place):
+    """An account of Glance, with a folder of local files beside it."""
+
+    backend = "glance"
+    parts = Place.parts | {"_glance"}
+    redirects = False
+    parallel = False  # one thread serves
+
+    def __init__(self, glance: Glance) -> None:
+        super().__init__()
+        self.glance = glance
+        self.port = glance.port
+        self.account = glance.account()
+        self.folder = glance.folder / "rest" / self.root
+        self._old: dict[str, str] = {}  # v1 id -> id in Glance
+
+    def environ(self) -> dict[str, str]:
+        return self.account.environ(self.folder)
+
+    def behind(self, proxy: Proxy) -> dict[str, str]:
+        url = f"http://127.0.0.1:{proxy.port}"
+        return {"OS_GLANCE_URL": url, "GLANCE_READ_TIMEOUT": "2"}  # it is no quick server
+
+    def put(self, key: str, data: bytes) -> None:
+        image_id, part = _of_image(key)
+        if part in ("", "_files"):
+            path = self.folder / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            return
+        if image_id not in self._old:
+            self._old[image_id] = self.account.make_old(image_id)
+        if part == "layer":
+            self.account.send(self._old[image_id], data)
+        else:
+            self.account.change(self._old[image_id], **{f"meta_{part}": data.decode()})
+
+    def remove(self, key: str) -> None:
+        image_id, part = _of_image(key)
+        if part == "layer":
+            for image in self.account.images(docker_image_id=image_id):
+                self.account.call("DELETE", f"/images/{image['id']}")
+        else:
+            (self.folder / key).unlink()
+
+    def names(self, below: str = "") -> list[str]:
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        found = [str(path.relative_to(self.folder)) for path in files]
+        old = {glance: image_id for image_id, glance in self._old.items()}
+        for image in self.account.images():
+            image_id = image.get("docker_image_id") or old.get(image["id"])
+            if image_id and image["status"] == "active":
+                found.append(f"images/{image_id}/layer")
+            if image["id"] in old:
+                parts = [name[5:] for name in image if name.startswith("meta_")]
+                found += [f"images/{image_id}/{part}" for part in parts]
+        return sorted(name for name in found if name.startswith(below))
+
+    def staged(self) -> list[str]:
+        notes = list((self.folder / "_v1registry" / "glance" / "stages").glob("*"))
+        if notes:  # meanwhile Glance may be busy with the upload: one thread serves
+            return [note.read_text() for note in notes]
+        return [image["id"] for image in self.account.images() if "meta_json" not in image]
+
+    def leave_upload(self, key: str) -> None:
+        note = self.folder / "_v1registry" / "glance" / "stages" / self.account.make(b"x")
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(key)
+
+    def limited(self) -> GlancePlace:
+        return GlancePlace(self.glance)
+
+    def fill(self) -> None:
+        self.account.fill()
+
+    def wrong(self) -> list[tuple[Mapping[str, str], str]]:
+        return [
+            ({"OS_PASSWORD": "wrong"}, "wrong password"),
+            ({"OS_GLANCE_URL": f"{self.glance.url}/nowhere"}, "300 Multiple Choices"),
+        ]
+
+
+def _of_image(key: str) -> tuple[str, str]:
+    parts = key.split("/")
+    return (parts[1], parts[2]) if len(parts) == 3 and parts[0] == "images" else ("", "")
 
 
 class SwiftPlace(Place):
@@ -300,4 +390,5 @@ PLACES: Mapping[str, type[Any]] = {
     "swift": SwiftPlace,
     "gcs": GcsPlace,
     "gcs-hmac": GcsHmacPlace,
+    "glance": GlancePlace,
 }

@@ -41,7 +41,9 @@ SERVERS = {
 BEYOND_THE_EMULATOR = {"test_missing_keys"}
 
 
-@pytest.fixture(params=["file", "memory", "example", *SERVERS, *(["given"] if GIVEN else [])])
+@pytest.fixture(
+    params=["file", "memory", "example", "glance", *SERVERS, *(["given"] if GIVEN else [])]
+)
 def storage(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Storage:
@@ -55,6 +57,9 @@ def storage(
         return MemoryStorage()
     if request.param == "file":
         return FileStorage(tmp_path / "store")
+    if request.param == "glance":
+        account = request.getfixturevalue("glance").account()
+        return configured(account.options(tmp_path / "rest"))
     if request.param == "gcs-emulator" and request.node.originalname in BEYOND_THE_EMULATOR:
         pytest.skip("the emulator does not do this")
     server = request.getfixturevalue(SERVERS[request.param])

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from v1registry.config import access, legacy, redis
-from v1registry.config.drivers import DRIVERS, STORAGE
+from v1registry.config.drivers import ALTERNATE, DRIVERS, STORAGE
 from v1registry.config.drivers.plugins import Available
 from v1registry.config.errors import Problem
 from v1registry.config.options import TEXTUAL, Option
@@ -34,6 +34,7 @@ class Checker:
         values: Mapping[str, Any],
         places: Mapping[Path, Place],
         drivers: Drivers,
+        environ: Mapping[str, str],
     ) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
@@ -41,8 +42,9 @@ class Checker:
         self._values = values
         self._places = places
         self._drivers = drivers
+        self._environ = environ
 
-    def config(self, file: str, environ: Mapping[str, str]) -> Config | None:
+    def config(self, file: str) -> Config | None:
         """The checked configuration; None if there are problems."""
         found = self._options(OPTIONS)
         storage = self._storage()
@@ -51,7 +53,7 @@ class Checker:
         else:
             self._unknown_keys()
         self._contradictions(found, storage)
-        self._dead_keys(environ)
+        self._dead_keys()
         self._without_effect(found, storage)
         if self.problems:
             return None
@@ -89,6 +91,9 @@ class Checker:
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
         place = self._places.get((self._flavor, *path))
+        if place is None and option.outside and option.variable:
+            text = self._environ.get(option.variable) or None
+            return text, Place(0, option.variable, text)
         text = place.text if place is not None and option.kind in TEXTUAL else None
         kept = (str, list) if option.kind == "prefix" else (str, list, dict)
         if text is not None and value is not None and not isinstance(value, kept):
@@ -113,7 +118,9 @@ class Checker:
         except Refused as error:
             self._problem(STORAGE.key, str(error))
             return None
-        return {STORAGE.key: driver, **self._options(options)}
+        found = {STORAGE.key: driver, **self._options(options)}
+        alternate = DRIVERS.get(found.get(ALTERNATE) or "", ())
+        return {**found, **self._options(alternate)}
 
     def _unknown_keys(self) -> None:
         ours = [*OPTIONS, STORAGE, *(option for found in DRIVERS.values() for option in found)]
@@ -158,6 +165,7 @@ class Checker:
             elif given and key not in given:
                 self._problem(key, "must be set, for https needs a certificate and its key")
         self._cloudfront(storage)
+        self._glance(storage)
 
     def _cloudfront(self, storage: Mapping[str, Any]) -> None:
         """All of its options, or none: half of them would sign nothing that anybody trusts."""
@@ -168,12 +176,23 @@ class Checker:
             if key.startswith("cloudfront.") and not given.get(key.partition(".")[2]):
                 self._problem(key, "must be set, for CloudFront needs base, keyid and keysecret")
 
-    def _dead_keys(self, environ: Mapping[str, str]) -> None:
+    def _glance(self, storage: Mapping[str, Any]) -> None:
+        wrong = any(problem.key.startswith(f"{self._flavor}.glance_") for problem in self.problems)
+        if storage.get(STORAGE.key) != "glance" or wrong:
+            return
+        if not storage["glance_url"] and not storage["glance_authurl"]:
+            reason = "must be set, or glance_authurl, whose catalog names it"
+            self._problem("glance_url", reason)
+        for key in ("user", "password", "tenant_name"):
+            if storage["glance_authurl"] and not storage[f"glance_{key}"]:
+                self._problem(f"glance_{key}", "must be set, for glance_authurl asks for it")
+
+    def _dead_keys(self) -> None:
         for dead in legacy.DEAD:
             if dead.is_set(self._values.get(dead.key)):
                 self._warn(dead.key, dead.replaced_by)
         for variable, text in legacy.DEAD_VARIABLES.items():
-            if environ.get(variable):
+            if self._environ.get(variable):
                 self.warnings.append(f"variable {variable}: {text}")
 
     def _without_effect(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
@@ -190,6 +209,10 @@ class Checker:
         if driver in ("local", "file") and found["nginx_x_accel_store"]:
             text = "has no effect on local files; nginx_x_accel_redirect is for them"
             self._warn("nginx_x_accel_store", text)
+        if driver == "glance":
+            for key in ("storage_redirect", "nginx_x_accel_store"):
+                if found[key]:
+                    self._warn(key, "has no effect: Glance has no URLs for clients")
         redirects = found["storage_redirect"] or found["nginx_x_accel_store"]
         if storage.get("cloudfront.base") and not redirects:
             self._warn("cloudfront", "has no effect without storage_redirect: true")
@@ -200,7 +223,8 @@ class Checker:
         if driver == "memory":
             text = "`memory`: every process has a store of its own and forgets it at its end"
             self._warn("storage", text)
-        if driver in ("local", "file") and is_temporary(root := storage["storage_path"] or ""):
+        files = storage.get(ALTERNATE, driver)
+        if files in ("local", "file") and is_temporary(root := storage["storage_path"] or ""):
             text = f"{root} lies in a temporary folder: images may vanish at the next restart"
             self._warn("storage_path", text)
 

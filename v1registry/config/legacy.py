@@ -77,4 +77,4 @@ _OTHER_DRIVERS = {
 #: Keys of drivers that this version does not have, and those that its drivers do not need.
 OTHER_DRIVERS = frozenset(
     f"{driver}_{name}" for driver, names in _OTHER_DRIVERS.items() for name in names.split()
-) | {"storage_alternate"}
+)

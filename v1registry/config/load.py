@@ -70,8 +70,8 @@ class Document:
         values = reader.value(self._with_common(flavor, node), (flavor,))
         if not isinstance(values, dict):
             raise ConfigError(self.file, reader.problems)
-        checker = Checker(flavor, values, reader.places, drivers or Available())
-        found = checker.config(str(self.file), environ)
+        checker = Checker(flavor, values, reader.places, drivers or Available(), environ)
+        found = checker.config(str(self.file))
         broken = {problem.key for problem in reader.problems}
         problems = [
             *reader.problems,

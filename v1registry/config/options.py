@@ -31,8 +31,9 @@ class Option:
     """One key of a flavor.
 
     `key` is dotted within the flavor; `default` is written as it would be in the file; `variable`
-    is the environment variable that the shipped config.yml reads. All fields are plain data, so
-    that a storage driver can declare its options without importing anything: `Option(**fields)`.
+    is the environment variable that the shipped config.yml reads. `outside`: 0.x read it past the
+    file, so it counts also where a file does not name the key. All fields are plain data, so that a
+    storage driver can declare its options without importing anything: `Option(**fields)`.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Option:
     required: bool = False
     choices: tuple[str, ...] = ()
     at_least: int = 0
+    outside: bool = False
 
     def check(self, value: Any) -> Any:
         """The value in our type, e.g. a size in bytes. Null becomes the default.

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from v1registry.config.drivers import STORAGE
+from v1registry.config.drivers import ALTERNATE, DRIVERS, STORAGE
 from v1registry.config.drivers.plugins import Available
 from v1registry.config.options import Option
 from v1registry.config.schema import Config
@@ -23,8 +23,9 @@ _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 def effective(config: Config) -> dict[str, Any]:
     """Keys and values that count, nested as in the file; sizes in bytes, times in seconds."""
     own = Available()[config.storage[STORAGE.key]]
+    alternate = DRIVERS.get(config.storage.get(ALTERNATE, ""), ())
     shown: dict[str, Any] = {}
-    for option in (STORAGE, *own):
+    for option in (STORAGE, *own, *alternate):
         _put(shown, option, config.storage[option.key])
     for option in OPTIONS:
         value: Any = config

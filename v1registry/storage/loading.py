@@ -26,6 +26,7 @@ _DRIVERS = {
     "s3": _Driver("v1registry.storage.s3", "s3"),
     "swift": _Driver("v1registry.storage.swift", "swift"),
     "gcs": _Driver("v1registry.storage.gcs", "gcs"),
+    "glance": _Driver("v1registry.storage.glance", "glance"),
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from v1registry.config.drivers import file, gcs, s3, swift
+from v1registry.config.drivers import file, gcs, glance, s3, swift
 from v1registry.config.options import Option
 
 #: Names in `storage`, and the driver's options. `local` and `file` are one driver.
@@ -18,6 +18,7 @@ DRIVERS: Mapping[str, tuple[Option, ...]] = {
     "s3": s3.OPTIONS,
     "swift": swift.OPTIONS,
     "gcs": gcs.OPTIONS,
+    "glance": glance.OPTIONS,
 }
 
 STORAGE = Option(
@@ -25,9 +26,12 @@ STORAGE = Option(
     "text",
     "The driver that keeps the bytes: `local` (or `file`) for a local folder; `s3` for a bucket;"
     " `swift` for a container of OpenStack's;"
-    " `gcs` for one of Google Cloud Storage;"
+    " `gcs` for one of Google Cloud Storage; `glance` for layers in OpenStack Glance;"
     " `memory` forgets everything at its end and is for tests. Or the name of another package's"
     " driver.",
     default="local",
     required=True,
 )
+
+#: Names, in the same flavor, the driver that keeps what the first one does not.
+ALTERNATE = "storage_alternate"

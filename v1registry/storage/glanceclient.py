@@ -1,0 +1,245 @@
+"""How the Glance driver reaches its server: sessions with tokens of Keystone, errors in our words.
+
+keystoneauth1 is an extra: it is imported here alone, and this module by whoever chose `glance`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import re
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import requests
+from keystoneauth1 import exceptions, identity, noauth, plugin
+from keystoneauth1.identity import v2, v3
+from keystoneauth1.session import Session
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
+
+PAUSES = (0.1, 0.5)  # seconds between tries of one request
+_RETRIED = {429, 500, 502, 503, 504}
+_VERSION = re.compile(r"/v\d+(\.\d+)?$")
+
+#: What reading the body of an answer raises when the connection fails.
+BREAKS = (HTTPError, OSError)
+#: What a request raises when something is wrong outside of this program.
+FAILURES = (exceptions.ClientException, requests.RequestException, *BREAKS)
+
+
+def storage_error(error: BaseException, key: str) -> StorageError:
+    """The one place where what the libraries raise becomes an error of ours."""
+    text = f"{key}: {error}"
+    if isinstance(error, exceptions.HttpError):  # Keystone's; for Glance's see `status_error`
+        busy = error.http_status in (408, 429) or error.http_status >= 500
+        return (Unavailable if busy else Refused)(f"{text} (Keystone)")
+    if isinstance(error, exceptions.SSLError | exceptions.CatalogException):
+        return Refused(text)
+    return Unavailable(text)
+
+
+def status_error(status: int, text: str) -> StorageError:
+    """What an HTTP status means."""
+    if status in (404, 410):
+        return NotFound(text)
+    if status in (413, 507):  # 413: a quota, the largest size of an image, or the disk is full
+        return Full(text)
+    if status in (408, 429) or status >= 500:
+        return Unavailable(text)
+    return Refused(text)
+
+
+class Mapped(contextlib.AbstractContextManager["Mapped"]):
+    """Turns what the libraries raise in a `with` block into storage errors about `key`."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
+        if isinstance(error, FAILURES):
+            raise storage_error(error, self.key) from error
+
+
+class Client:
+    """One thread's way to Glance: `/v2/...` with a token, where one is wanted."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options
+        self._timeout = (CONNECT_SECONDS, options["glance_read_timeout"])
+        self._auth = _auth(options)
+        self._session = self._new_session()
+        self._url: str | None = None
+
+    def request(
+        self, method: str, path: str, key: str, *, fine: Iterable[int] = (), **more: Any
+    ) -> requests.Response:
+        """Send a request that may be sent twice; tried again where that may help.
+
+        `fine`: statuses that are answers, beside those below 300.
+        """
+        for pause in (*PAUSES, None):
+            try:
+                with Mapped(key):
+                    answer = self._send(self._session, method, path, **more)
+            except Unavailable as failure:
+                # whoever kept silent once will do so again, and our client waits, too
+                if pause is None or isinstance(failure.__cause__, exceptions.ConnectTimeout):
+                    raise
+            else:
+                if answer.status_code < 300 or answer.status_code in fine:
+                    return answer
+                if pause is None or answer.status_code not in _RETRIED:
+                    raise status_error(answer.status_code, f"{key}: {_reason(answer)}")
+            time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def upload(self, path: str, key: str, pieces: Iterable[Any]) -> None:
+        """PUT a body of unknown length, once: what it is made of cannot be had again.
+
+        So it goes over a connection of its own, since one that was kept may be closed any moment.
+        Raise what `pieces` raises.
+        """
+        body = _Body(pieces)
+        try:
+            session = self._new_session()
+            with Mapped(key), contextlib.closing(session.session):
+                answer = self._send(
+                    session,
+                    "PUT",
+                    path,
+                    data=body.chunks(),
+                    headers={"Content-Type": "application/octet-stream"},
+                    allow_reauth=False,
+                )
+        except (StorageError, _Broken):
+            if body.failure is not None:
+                raise body.failure from None
+            raise
+        if answer.status_code >= 300:
+            raise status_error(answer.status_code, f"{key}: {_reason(answer)}")
+
+    def project(self) -> str | None:
+        """The id of the project that owns what we make; None where no token is asked for."""
+        with Mapped("storage"):
+            found: str | None = self._session.get_project_id()
+        return found
+
+    def _send(self, session: Session, method: str, path: str, **more: Any) -> requests.Response:
+        answer: requests.Response = session.request(
+            self._endpoint() + path,
+            method,
+            raise_exc=False,
+            redirect=False,
+            log=False,
+            timeout=self._timeout,
+            **more,
+        )
+        return answer
+
+    def _endpoint(self) -> str:
+        if self._url is None:
+            found = self._options["glance_url"] or self._session.get_endpoint(
+                service_type="image",
+                interface="public",
+                region_name=self._options["glance_region_name"] or None,
+            )
+            if not found:
+                raise Refused("storage: Keystone's catalog names no Glance: set glance_url")
+            self._url = base(found)
+        return self._url
+
+    def _new_session(self) -> Session:
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        return Session(
+            self._auth,
+            session,
+            verify=self._options["glance_cacert"] or True,
+            timeout=self._options["glance_read_timeout"],
+            app_name="v1registry",
+        )
+
+
+class Clients:
+    """Clients, made as they are wanted.
+
+    Each thread of the operating system has one of its own: under gevent a
+    connection belongs to the event loop of the thread that opened it, and the
+    domain reads some layers in the threads of a pool.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options
+        self._clients: dict[int, Client] = {}
+
+    def get(self) -> Client:
+        """The client for the thread that asks."""
+        thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
+        client = self._clients.get(thread)
+        if client is None:
+            client = self._clients[thread] = Client(self._options)
+        return client
+
+
+class _Broken(Exception):
+    """The body ends in the middle."""
+
+
+class _Body:
+    """The pieces of a body, and the exception that ended them.
+
+    That must not pass through the HTTP library, which takes some for the server's doing.
+    """
+
+    def __init__(self, pieces: Iterable[Any]) -> None:
+        self._pieces = pieces
+        self.failure: BaseException | None = None
+
+    def chunks(self) -> Iterable[Any]:
+        try:
+            yield from self._pieces
+        except GeneratorExit:
+            raise
+        except BaseException as failure:
+            self.failure = failure
+            raise _Broken from failure
+
+
+def base(url: str) -> str:
+    """Glance's address without the version that some write behind it."""
+    return _VERSION.sub("", url.rstrip("/"))
+
+
+def _auth(options: Mapping[str, Any]) -> plugin.BaseAuthPlugin:
+    """How tokens are had. What version a URL does not tell, Keystone is asked for."""
+    url = options["glance_authurl"]
+    if not url:
+        return noauth.NoAuth(endpoint=options["glance_url"])
+    account = {"username": options["glance_user"], "password": options["glance_password"]}
+    if url.rstrip("/").endswith("/v2.0"):
+        return v2.Password(url, tenant_name=options["glance_tenant_name"], **account)
+    account |= {
+        "project_name": options["glance_tenant_name"],
+        "user_domain_name": options["glance_user_domain"],
+        "project_domain_name": options["glance_project_domain"],
+    }
+    if url.rstrip("/").endswith("/v3"):
+        return v3.Password(url, **account)
+    return identity.Password(url, **account)
+
+
+def _reason(answer: requests.Response) -> str:
+    """Status and text of a refusal: Glance answers with a page of HTML."""
+    page = html.unescape(
+        re.sub(r"<head>.*?</head>|<h1>.*?</h1>|<[^>]*>", " ", answer.text, flags=re.S)
+    )
+    return f"{answer.status_code} {answer.reason or ''}: {' '.join(page.split())[:300]}"
