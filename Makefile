@@ -73,6 +73,7 @@ format: $(DEV) ## let the formatter and the linter mend what they can
 
 bench: $(DEV) ## measure, beside the peers that are installed (docker-registry, nginx-light)
 	$(PY) -m bench $(ARGS)
+	$(if $(ARGS),,$(PY) -m bench.moving)
 
 image: ## build the container image with docker or podman
 	$$(command -v docker || command -v podman) build -t $(IMAGE) .
