@@ -105,7 +105,7 @@ class FakeGcs:
     `rounds`: how often a rewrite must be called. `moves`: whether objects.move is known. `quotas`:
     most bytes below a prefix. `kept_of_chunk`: the next chunk of an upload is kept as far as this.
     `stands_still`: none is kept. `spoils`: a byte of it is another. `token_life`: seconds.
-    `conditions`: whether preconditions are looked at.
+    `conditions` and `ranges`: whether they are looked at.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -120,6 +120,7 @@ class FakeGcs:
         self.conditions = True
         self.quotas: dict[str, int] = {}
         self.kept_of_chunk: int | None = None
+        self.ranges = True
         self.spoils = False
         self.stands_still = False
         self.token_life = 3600.0

@@ -62,6 +62,8 @@ class Handler(BaseHTTPRequestHandler):
             fault = self.fake.fault(request)
             if fault is not None and fault.when == "before":
                 more = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+                if fault.status == 302:
+                    more["Location"] = "/elsewhere"
                 if fault.status == 0:
                     raise Dropped
                 answer = _error(Refusal(fault.status, fault.reason), more)
@@ -211,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
         found = self.find(name, query.get("generation"))
         size, more = len(found.data), {"X-Goog-Generation": str(found.generation)}
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("Range") or "")
-        if wanted is None:
+        if wanted is None or not self.fake.ranges:
             return 200, more, found.data
         start, end = int(wanted[1]), min(int(wanted[2] or size - 1), size - 1)
         if start >= size:

@@ -34,6 +34,7 @@ def fake(fake_gcs: FakeGcs) -> Iterator[FakeGcs]:
     fake_gcs.faults.clear()
     fake_gcs.quotas.clear()
     fake_gcs.page, fake_gcs.rounds, fake_gcs.moves, fake_gcs.conditions = 1000, 1, True, True
+    fake_gcs.ranges = True
     fake_gcs.kept_of_chunk, fake_gcs.spoils, fake_gcs.stands_still = None, False, False
 
 
@@ -584,6 +585,28 @@ def test_an_object_replaced_while_it_is_read_is_not_mixed(
         proxy.drop()
         with pytest.raises(Unavailable, match="deleted while it was read"):
             list(read)
+
+
+def test_a_store_that_does_not_go_on_but_begins_again(
+    fake: FakeGcs, root: str, proxied: tuple[GcsStorage, Proxy]
+) -> None:
+    """As where it unpacks what it sends, and then knows no ranges."""
+    storage, proxy = proxied
+    fake.store(f"{root}/{LAYER}", secrets.token_bytes(8 * MIB), {})
+    with storage.open(LAYER) as blob:
+        read = blob.pieces()
+        next(read)
+        fake.ranges = False
+        proxy.drop()
+        with pytest.raises(Unavailable, match="other bytes than were asked for"):
+            list(read)
+
+
+def test_a_redirect_is_no_answer(fake: FakeGcs, storage: GcsStorage) -> None:
+    fake.fail(302, times=99, reason="moved", matches="/storage/")
+    for act in (lambda: storage.get("a"), lambda: storage.stage(LAYER, [bytes(2 * MIB)])):
+        with pytest.raises(Refused):
+            act()
 
 
 def test_a_store_that_is_gone_or_silent_is_unavailable(proxied: tuple[GcsStorage, Proxy]) -> None:

@@ -21,6 +21,7 @@ from botocore.credentials import Credentials
 from tests.backends.ceph import ACCESS, SECRET
 from tests.backends.fakegcs import OPTIONS, FakeGcs
 from tests.backends.fakegcsxml import FakeGcsXml
+from tests.server import ROOT
 from v1registry.storage import gcsclient
 from v1registry.storage.errors import NotFound, Refused, Unavailable
 from v1registry.storage.gcs import make
@@ -157,36 +158,49 @@ def test_a_federated_identity(
     ]
 
 
-def test_the_role_of_the_machine(fake: FakeGcs, tmp_path: Path) -> None:
-    """Its tokens come from the machine's own service; its URLs are signed by Google."""
+def machine(fake: FakeGcs, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A process on a machine that has a role: its tokens come from the machine's own service."""
     code = (
-        "import sys, google.auth.iam\n"
+        "import sys\n"
         "from tests.backends.fakegcs import OPTIONS\n"
+        "from v1registry.storage import gcsclient\n"
+        "from v1registry.storage.errors import Refused\n"
         "from v1registry.storage.gcsjson import GcsStorage\n"
-        "google.auth.iam._IAM_SIGN_ENDPOINT = ("
-        "    sys.argv[1] + '/v1/projects/-/serviceAccounts/{}:signBlob')\n"
+        "gcsclient._SIGN = sys.argv[1] + '/v1/projects/-/serviceAccounts/{1}:signBlob'\n"
         "storage = GcsStorage({**OPTIONS, 'gcs_endpoint': sys.argv[1]})\n"
         "storage.prepare()\n"
         "storage.put('machine', b'1')\n"
-        "print(storage.url('machine'))\n"
+        "try: print(storage.url('machine'))\n"
+        "except Refused as refused: print(refused)\n"
     )
     address = fake.url.removeprefix("http://")
     environ = {name: value for name, value in os.environ.items() if "GOOGLE" not in name}
     environ |= {"GCE_METADATA_HOST": address, "GCE_METADATA_IP": address}
-    environ |= {"CLOUDSDK_CONFIG": str(tmp_path), "PYTHONPATH": ".", "PYTHONWARNINGS": "error"}
-    signed = fake.signed_by_us
+    environ |= {"CLOUDSDK_CONFIG": str(folder), "PYTHONPATH": ".", "PYTHONWARNINGS": "error"}
     done = subprocess.run(
         [sys.executable, "-c", code, fake.url],
+        cwd=ROOT,
         env=environ,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_role_of_the_machine_signs_by_a_call(fake: FakeGcs, tmp_path: Path) -> None:
+    signed = fake.signed_by_us
+    url = machine(fake, tmp_path).stdout.strip()
     assert fake.signed_by_us == signed + 1
-    assert ROLE.replace("@", "%40") in done.stdout
-    with urllib.request.urlopen(done.stdout.strip(), timeout=20) as answer:
+    assert ROLE.replace("@", "%40") in url
+    with urllib.request.urlopen(url, timeout=20) as answer:
         assert answer.read() == b"1"
+
+
+def test_a_role_that_may_not_sign(fake: FakeGcs, tmp_path: Path) -> None:
+    fake.fail(403, times=99, matches="signBlob", reason="forbidden")
+    assert "403 POST" in machine(fake, tmp_path).stdout
 
 
 # -- the way there --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ chose `gcs`.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import logging
@@ -20,7 +21,6 @@ import requests
 import urllib3.exceptions
 from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import GoogleAPICallError, from_http_response
-from google.auth import iam
 from google.auth.credentials import AnonymousCredentials, Signing
 from google.auth.exceptions import (
     DefaultCredentialsError,
@@ -54,6 +54,8 @@ _SCOPES = (
     "https://www.googleapis.com/auth/devstorage.read_write",
     "https://www.googleapis.com/auth/iam",
 )
+
+_SIGN = "https://iamcredentials.{}/v1/projects/-/serviceAccounts/{}:signBlob"
 
 _log = logging.getLogger(__name__)
 
@@ -161,7 +163,7 @@ class Client(NamedTuple):
             allow_redirects=False,
             **more,
         )
-        if answer.status_code >= 400:
+        if answer.status_code >= 400 or answer.is_redirect:
             with answer:
                 raise from_http_response(answer)
         return answer
@@ -183,11 +185,11 @@ class Clients:
     def get(self) -> Client:
         """The client for the thread that asks. Raise Refused if there are no credentials."""
         thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
-        client = self._clients.get(thread)
-        if client is None:
+        if thread not in self._clients:
             with self._lock:
-                client = self._clients[thread] = self._make()
-        return client
+                if thread not in self._clients:
+                    self._clients[thread] = self._make()
+        return self._clients[thread]
 
     @functools.cached_property
     def signer(self) -> Signing | None:
@@ -196,14 +198,14 @@ class Clients:
         credentials = client.session.credentials
         if isinstance(credentials, Signing):
             return credentials
-        request = functools.partial(client.ask, timeout=client.timeout)
         if getattr(credentials, "service_account_email", None) == "default":
-            attempt("storage", lambda: credentials.refresh(request))  # then the name is known
+            ask = functools.partial(client.ask, timeout=client.timeout)
+            attempt("storage", lambda: credentials.refresh(ask))  # then the name is known
         email = getattr(credentials, "service_account_email", None)
         if email is None:
             _log.warning("storage_redirect has no effect: these credentials sign no URLs")
             return None
-        return _SignedByGoogle(request, credentials, email)
+        return _SignedByGoogle(self.get, _SIGN.format(credentials.universe_domain, email), email)
 
     def _make(self) -> Client:
         options = self._options
@@ -248,19 +250,25 @@ def _credentials(file: str | None) -> Any:
 
 
 class _SignedByGoogle(Signing):  # type: ignore[misc]
-    """Signs by a call of signBlob, for an account whose key is not here (a role of the machine)."""
+    """Signs by a call of signBlob, for an account whose key is not here (a role of the machine).
 
-    def __init__(self, request: Any, credentials: Any, email: str) -> None:
-        self._signer = iam.Signer(request, credentials, email)
+    google.auth.iam has the same, with retries and time-outs of its own.
+    """
+
+    def __init__(self, client: Callable[[], Client], address: str, email: str) -> None:
+        self._client = client
+        self._address = address
         self._email = email
 
-    def sign_bytes(self, message: bytes) -> Any:
-        return self._signer.sign(message)
+    def sign_bytes(self, message: bytes) -> bytes:
+        payload = base64.b64encode(message).decode()
+        answer = self._client().send("POST", self._address, json={"payload": payload})
+        return base64.b64decode(answer.json()["signedBlob"])
 
     @property
     def signer_email(self) -> str:
         return self._email
 
     @property
-    def signer(self) -> Any:
-        return self._signer
+    def signer(self) -> None:
+        """A key; there is none here."""

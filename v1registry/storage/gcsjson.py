@@ -19,7 +19,7 @@ from google.api_core.exceptions import PreconditionFailed
 from google.cloud.storage import Blob
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, keys
-from v1registry.storage.errors import NotFound, Refused, StorageError
+from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.gcsclient import FAILURES, Clients, attempt, storage_error
 from v1registry.storage.gcsupload import CHUNK_UNIT, ResumableUpload, send_pieces
 from v1registry.storage.parts import Room
@@ -85,8 +85,11 @@ class GcsStorage(RemoteStorage):
                     "GET", address + more, headers=headers, stream=True
                 ),
             )
-            size = int(answer.headers["Content-Length"])
-            return Answer(size, answer.headers.get("X-Goog-Generation", ""), _Body(answer))
+            size = answer.headers.get("Content-Length")
+            if size is None or (start and answer.status_code != 206):
+                answer.close()
+                raise Unavailable(f"{key}: an answer with other bytes than were asked for")
+            return Answer(int(size), answer.headers.get("X-Goog-Generation", ""), _Body(answer))
 
         return RemoteBlob(key, fetch, FAILURES, storage_error)
 
