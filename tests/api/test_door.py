@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from tests.lib.stores import write_image
 from v1registry import app as module
 from v1registry.api import door, indexing, ping, repositories
 from v1registry.api.actions import joined
@@ -50,3 +51,36 @@ def test_views_of_another_application_are_found() -> None:
     app = Flask("other", static_folder=None)
     app.add_url_rule("/x", "x", lambda: "x")
     assert door.unguarded(app) == ["x"]
+
+
+def test_where_nothing_is_checked_nothing_is_looked_up(tmp_path: Path, monkeypatch) -> None:
+    """A request costs the store what its handler costs; of an image that is known, nothing."""
+    environ = {"SETTINGS_FLAVOR": "test", "STORAGE_PATH": str(tmp_path), "V2_READ_PUSHED": "false"}
+    app = create_app(load_config(environ=environ))
+    parts = app.extensions["v1registry"]
+    one = "a" * 64
+    write_image(parts.storage, one)
+    parts.storage.put("repositories/team/app/tag_latest", one.encode())
+    calls: list[str] = []
+    for name in ("get", "stat", "list", "open", "put", "put_all", "create"):
+        real = getattr(parts.storage, name)
+
+        def counted(*args, _real=real, _name=name, **more):
+            calls.append(_name)
+            return _real(*args, **more)
+
+        monkeypatch.setattr(parts.storage, name, counted)
+    client = app.test_client()
+
+    def cost(path: str) -> list[str]:
+        calls.clear()
+        with client.get(path) as answer:
+            assert answer.status_code == 200
+            answer.get_data()
+        return list(calls)
+
+    cost(f"/v1/images/{one}/json")
+    assert cost(f"/v1/images/{one}/json") == cost(f"/v1/images/{one}/ancestry") == []
+    assert cost(f"/v1/images/{one}/layer") == ["open"]
+    assert cost("/v1/repositories/team/app/tags/latest") == ["get"]
+    assert cost("/v1/repositories/team/app/tags") == ["list", "get"]

@@ -19,6 +19,8 @@ from tests.server import free_port
 from v1registry.cache import redis as module
 from v1registry.cache.redis import RedisLevel
 from v1registry.config.redis import parse
+from v1registry.lib.errors import Failure
+from v1registry.lib.throttle import WINDOW, Throttle
 
 PREFIX = "v1registry:test:"
 
@@ -265,3 +267,32 @@ def test_more_callers_than_connections(redis: Redis, url: str, caplog) -> None:
     assert b"x" in found
     assert after - before <= module._CONNECTIONS + 1
     assert caplog.records == []
+
+
+def test_counters_that_nodes_share(redis: Redis, url: str) -> None:
+    nodes = [Throttle(3, level(url)) for _ in range(2)]
+    while time.time() % WINDOW > WINDOW - 10:  # the minute must not end in the middle
+        time.sleep(0.5)
+
+    def passes(number: int, user: str = "ann") -> bool:
+        try:
+            nodes[number % 2].begin(user, "10.0.0.7")
+        except Failure as failure:
+            return failure.status != 429
+        return True
+
+    assert [passes(number) for number in range(5)] == [True] * 3 + [False] * 2
+    assert passes(0, "bob")
+    nodes[1].succeeded("bob", "10.0.0.7")
+    keys = redis.all_keys()
+    assert keys
+    assert all(0 < int(redis("TTL", key)) <= 2 * WINDOW for key in keys)
+    assert not any(word in key for key in keys for word in ("ann", "bob", "10.0.0.7"))
+
+
+def test_each_node_counts_alone_without_redis() -> None:
+    throttle = Throttle(2, level(f"redis://127.0.0.1:{free_port()}"))
+    throttle.begin("ann", "10.0.0.7")
+    throttle.begin("ann", "10.0.0.7")
+    with pytest.raises(Failure):
+        throttle.begin("ann", "10.0.0.7")

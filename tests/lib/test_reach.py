@@ -8,7 +8,7 @@ import pytest
 
 from tests.lib.stores import Domain, image_id, write_image
 from v1registry.lib import reach as module
-from v1registry.lib.facts import ReachFacts, Run
+from v1registry.lib.facts import ReachFacts, Run, lacks_reach
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.storage import exists, keys
 from v1registry.storage.errors import Refused
@@ -168,3 +168,10 @@ def test_nothing_that_0x_looks_at(domain: Domain) -> None:
         *("json", "ancestry", "layer", "_checksum", "_repositories"),
     }
     assert exists(domain.storage, f"images/{BASE}/_repositories/ns%2Fone")
+
+
+def test_a_store_of_0x_is_seen(domain: Domain) -> None:
+    assert not lacks_reach(MemoryStorage())
+    assert lacks_reach(domain.storage)
+    facts(domain)
+    assert not lacks_reach(domain.storage)

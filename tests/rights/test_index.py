@@ -18,6 +18,7 @@ from tests.rights.accounts import Client, basic
 from tests.rights.fakeindex import FakeIndex
 from tests.rights.tls import certificate
 from tests.server import Server, free_port
+from tests.test_upgrade import command
 from v1registry.lib import tokens
 
 DENIED = {"error": "Requires authorization"}
@@ -315,6 +316,11 @@ def test_a_store_of_0x(shared_index: FakeIndex, tmp_path: Path) -> None:
         stranger = bearer(server, shared_index.token("old/other", "read"))
         engine.expect(stranger.ask("GET", base.path("json")), 404)
         assert not (tmp_path / "repositories" / "old" / "other").exists()
+        assert "before `v1registry facts` has run" in server.log
+    done = command("facts", "--only", "reach", SETTINGS_FLAVOR="local", STORAGE_PATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    with Server(tmp_path, env=env(shared_index)) as server:
+        assert "v1registry facts" not in server.log
 
 
 # -- how it asks -----------------------------------------------------------------------

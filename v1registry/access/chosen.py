@@ -27,11 +27,11 @@ def rights_of(
     `offload(function, *arguments)` computes where it stops nobody else, `within(seconds, function)`
     bounds the whole time of a call.
     """
-    if config.standalone:
-        if config.proves_users or config.access is not None:
-            return _accounts(config, is_private, counts, offload, within)
+    if not config.tells_users_apart:
         return Open()
-    return Open() if config.disable_token_auth else _index(config, listed, within)
+    if config.standalone:
+        return _accounts(config, is_private, counts, offload, within)
+    return _index(config, listed, within)
 
 
 def _index(config: Config, listed: Listed, within: Within) -> Rights:

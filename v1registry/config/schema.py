@@ -99,6 +99,13 @@ class Config:
         return bool(self.accounts.htpasswd or self.accounts.user_header or self.ldap.url)
 
     @property
+    def tells_users_apart(self) -> bool:
+        """Whether there is anything that is not allowed to everybody."""
+        if self.standalone:
+            return self.proves_users or self.access is not None
+        return not self.disable_token_auth
+
+    @property
     def redis(self) -> Redis | None:
         """The Redis that nodes share as a cache, or None."""
         return redis.chosen(self.cache_url, self.cache_ca, self.cache, self.cache_lru)

@@ -6,6 +6,7 @@ large, and is listed in `create_app`'s parts.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,7 +14,10 @@ from typing import Any, Protocol
 from v1registry.lib import walk
 from v1registry.lib.reach import Reach
 from v1registry.lib.tags import Tags
-from v1registry.storage import Storage
+from v1registry.storage import Storage, exists, keys
+
+_REACH = f"{keys.OURS}/facts/reach"  # lies there once reach was built for the whole store
+_LOOKED_AT = 20  # images of a store, to see who wrote it
 
 
 class Progress(Protocol):
@@ -73,4 +77,16 @@ class ReachFacts:
         for done, image_id in enumerate(walk.images(self._storage), 1):
             dropped += self._reach.drop_stale(image_id)
             run.progress("images", done, None)
+        self._storage.put(_REACH, b"true")
         return {"repositories": repositories, "written": written, "dropped": dropped}
+
+
+def lacks_reach(storage: Storage) -> bool:
+    """Whether the store seems to be one of 0.x for which reach was never built."""
+    if exists(storage, _REACH):
+        return False
+    return any(
+        exists(storage, keys.image(image_id, "json"))
+        and not exists(storage, keys.image(image_id, "_commit"))
+        for image_id in itertools.islice(walk.images(storage), _LOOKED_AT)
+    )
