@@ -3,6 +3,7 @@
     python -m bench                 all rows, under ten minutes
     python -m bench --quick         most rows, once or a few times each, one to two minutes
     python -m bench --only push-50  one row; may be given several times
+    python -m bench --only v2-pull-1 --facts   and what `v1registry facts` reads in a second
 
 The servers run in the configuration that their users get, all on the loopback and on one disk.
 The runs of a row are interleaved (ours, peer, ours, peer ...) and the medians are compared. Exit
@@ -22,10 +23,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import floor, report, servers
+from bench import floor, layerfacts, report, servers
 from bench.material import Material
 from bench.rows import NGINX_ONE, ONE, ROWS, Row
-from bench.runs import SIZES, Load, Loads, measure
+from bench.runs import SIZES, VIEW, Load, Loads, measure
 from bench.servers import Server, Unavailable
 
 _MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
@@ -55,10 +56,13 @@ def main() -> int:
                 loads.seed(server)
             else:
                 loads.check(server)  # it serves the store of ours
+        facts = [layerfacts.measure(Path(name))] if options.facts or not options.only else []
         floors = [floor.measure(material.file(SIZES[0]))]
         results = {row.name: _rounds(row, loads, running, options.quick) for row in chosen}
         floors.append(floor.measure(material.file(SIZES[0])))
     _print(chosen, results, skipped)
+    for line in facts:
+        print(line)
     print("A bare loop that receives, hashes and writes a layer used", end=" ")
     print(f"{floors[0]:.2f} CPU s/GB before and {floors[1]:.2f} after this.")
     print(f"\n{time.monotonic() - began:.0f} s in all, load after {os.getloadavg()[0]:.1f}")
@@ -91,6 +95,7 @@ def _start(
             skipped.append(f"{name}: {reason}")
         else:
             stack.callback(running[name].stop)
+    running[VIEW] = servers.other_name(running["ours"], VIEW)
     return running
 
 
@@ -168,6 +173,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", metavar="ROW", choices=names, help=", ".join(names)
     )
+    parser.add_argument("--facts", action="store_true", help="with --only: facts of layers, too")
     parser.add_argument("--folder", help="where the data goes (default: the temporary folder)")
     return parser.parse_args()
 

@@ -1,7 +1,8 @@
 """What is pushed and pulled: the same random bytes for all servers, framed once beforehand.
 
-A layer of n bytes is n - 32 bytes from a file, with the chunked framing already in it so that
-sendfile can send it, and a last chunk of 32 bytes that makes each layer another one.
+A layer of n bytes is a tar archive of one file, as v2 wants it: n - 32 bytes from a file, with the
+chunked framing already in it so that sendfile can send it, and a last chunk of 32 bytes that makes
+each layer another one. It is random, thus as large as if it were packed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,7 +89,10 @@ class Material:
         return Path((self._commons.get(size) or self._make(size)).file)
 
     def _make(self, size: int) -> _Common:
-        content = os.urandom(size - _TAIL)
+        entry = tarfile.TarInfo("file")
+        entry.size = size - tarfile.BLOCKSIZE
+        header = entry.tobuf(tarfile.USTAR_FORMAT)
+        content = header + os.urandom(size - len(header) - _TAIL)
         path = self._folder / f"layer-{size}"
         with path.open("wb") as out:
             for start in range(0, len(content), CHUNK):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.material import MIB
-from bench.runs import Load, Loads
+from bench.runs import VIEW, Load, Loads
 from bench.servers import Server
 
 ONE = "ours-1"
@@ -55,6 +55,26 @@ def _small(what: str, title: str, *, keep: bool, faster: float | None = None) ->
     name = f"{what}-{'keep' if keep else 'new'}"
     how = "keep-alive" if keep else "new connections"
     return Row(name, f"{title}, {how}", load, ("go",), 3, 3, faster=faster, unit="request")
+
+
+def _view_small(what: str, title: str, *, keep: bool) -> Row:
+    def load(loads: Loads, server: Server) -> Load:
+        return loads.small(server, what, keep=keep)
+
+    name = f"v2-{what}-{'keep' if keep else 'new'}"
+    how = "keep-alive" if keep else "new connections"
+    peers, faster = ("ours", "go"), 1.0 if what == "json" else None
+    title = f"over v2: {title}, {how}"
+    return Row(name, title, load, peers, 3, 3, own=VIEW, faster=faster, unit="request")
+
+
+def _view_pull(clients: int, size: int, rounds: int) -> Row:
+    def load(loads: Loads, server: Server) -> Load:
+        return loads.pull(server, size * MIB, clients)
+
+    title = f"over v2: pull {clients:,} x {size} MiB"
+    name, peers = f"v2-pull-{clients}", ("ours", "go")
+    return Row(name, title, load, peers, rounds, 2, own=VIEW, faster=1.0)
 
 
 _JSON = "image json (Go: manifest)"
@@ -106,6 +126,11 @@ ROWS = (
     _small("tags", _TAGS, keep=False),
     _small("ping", _PING, keep=True),
     _small("ping", _PING, keep=False),
+    _view_pull(1, 200, 9),
+    _view_pull(50, 20, 5),
+    _view_small("json", "manifest (v1: image json)", keep=True),
+    _view_small("json", "manifest (v1: image json)", keep=False),
+    _view_small("tags", _TAGS, keep=True),
 )
 
 MOST_MEMORY = 100.0

@@ -12,10 +12,13 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.clients import MANIFEST
 from bench.material import MIB, Layer, Material, v1_push, v2_push
 from bench.servers import ROOT, Server
 from bench.usage import Peak, cpu
 
+VIEW = "ours-v2"
+"""Our server, asked over v2."""
 _SPARE = 30.0  # seconds that the generator's process gets beyond its own limit
 SIZES = (200 * MIB, 20 * MIB, 5 * MIB, 2 * MIB)
 """Bytes of the layers that are there to be pulled."""
@@ -150,10 +153,8 @@ class Loads:
         layers = self._seeds[SIZES[-1]]
         name = f"bench/seed{SIZES[-1]}"
         accept = "*/*"
-        if server.name == "go":
-            paths = {"json": "manifests/latest", "tags": "tags/list"}
-            path = f"/v2/{name}/{paths[what]}" if what in paths else "/v2/"
-            accept = "application/vnd.docker.distribution.manifest.v2+json"
+        if server.name in ("go", VIEW):
+            path, accept = _v2_path(name, what), MANIFEST
         elif what == "json":
             path = f"/v1/images/{layers[0].id}/json"
         else:
@@ -173,8 +174,13 @@ class Loads:
 
     def _path(self, server: Server, size: int) -> str:
         layer = self._seeds[size][0]
-        if server.name == "go":
+        if server.name in ("go", VIEW):
             return f"/v2/bench/seed{size}/blobs/{layer.digest}"
         if server.name.startswith("nginx"):
             return f"/images/{layer.id}/layer"
         return f"/v1/images/{layer.id}/layer"
+
+
+def _v2_path(name: str, what: str) -> str:
+    paths = {"json": "manifests/latest", "tags": "tags/list"}
+    return f"/v2/{name}/{paths[what]}" if what in paths else "/v2/"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import shutil
 import signal
@@ -123,6 +124,13 @@ class Server:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 self._process.wait(_STOP)
+
+
+def other_name(server: Server, name: str) -> Server:
+    """The same running server, to be asked for the same in another way."""
+    other = copy.copy(server)
+    other.name = name
+    return other
 
 
 def ours(folder: Path, name: str = "ours", workers: int | None = None) -> Server:

@@ -172,8 +172,8 @@ def _v2(
     )
     shown = V2Images(images, blobs, digests, **limits)
     lookup = Lookup(named, reach, images, blobs, shown, digests)
-    reads_pushed = config.v2.enabled and config.v2.read_pushed and not config.read_only
-    pushed = Pushed() if reads_pushed else None
+    reads = config.v2.enabled and not config.read_only
+    pushed = Pushed(config.v2.read_pushed) if reads and config.v2.read_pushed else None
     return V2Parts(blobs, shown, lookup, Catalog(store, offload), tags, pushed)
 
 

@@ -35,7 +35,7 @@ def test_pushed_layers_are_read(store: Path) -> None:
     """Soon after the push; those that hold no archive are told about, and stop nothing."""
     good, bad = engine.image("good"), engine.image("bad", layer=b"no archive" * 1000)
     last = engine.image("last", good)
-    with Server(store) as server:
+    with Server(store, env={"V2_READ_PUSHED": "1"}) as server:
         engine.push(server, "a/b", [good], ["1"])
         engine.push(server, "a/b", [bad], ["2"])
         engine.push(server, "a/b", [good, last], ["3"])
@@ -52,7 +52,7 @@ def test_pushed_layers_are_read(store: Path) -> None:
 
 def test_they_are_not_if_nobody_wants_it(store: Path) -> None:
     image = engine.image("pushed")
-    with Server(store, env={"V2_READ_PUSHED": "false"}) as server:
+    with Server(store, env={"V2_READ_PUSHED": "0"}) as server:
         engine.push(server, "a/b", [image], ["1"])
-        time.sleep(0.3)
+        time.sleep(0.5)
         assert not (store / "images" / image.id / "_oci").exists()

@@ -256,3 +256,18 @@ def test_other_bytes_than_were_pushed_are_damage() -> None:
     setup.storage.put(keys.image(ID, "_checksum"), sums)
     with pytest.raises(Damaged, match="not those that were pushed"):
         setup.blobs().get(setup.image())
+
+
+def test_a_pushed_layer_is_not_checked_twice() -> None:
+    """Its checksum was held against these bytes when they came in; but an archive it must be."""
+    setup = Setup()
+    setup.storage.put(keys.image(ID, "_checksum"), b'["sha256:of something else"]')
+    blobs = setup.blobs()
+    for _ in range(2):
+        blobs.look_at_pushed(setup.image(), lambda function, *more: function(*more))
+    assert isinstance(blobs.known(setup.image()), LayerFacts)
+    assert setup.reads == 0
+    setup = Setup(layer=b"no archive")
+    blobs = setup.blobs()
+    blobs.look_at_pushed(setup.image(), lambda function, *more: function(*more))
+    assert isinstance(blobs.known(setup.image()), Damaged)

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.lookup import LayerBlob
 from v1registry.lib.names import Digest, RepositoryName, Tag
 from v1registry.lib.v2images import NotShown, V2Image
-from v1registry.storage import keys
+from v1registry.storage import Entry, keys
 from v1registry.storage.file import FileStorage
 from v1registry.storage.memory import MemoryStorage
 
@@ -232,3 +233,26 @@ def test_an_image_written_anew_is_not_found_by_its_old_digests() -> None:
     with pytest.raises(Failure):
         node.lookup.blob(REPOSITORY, Digest(blobs[-1]))
     assert isinstance(node.lookup.blob(REPOSITORY, Digest(blobs[1])), LayerBlob)
+
+
+def test_a_blob_is_found_without_a_walk() -> None:
+    """One folder of names is listed, whatever the store holds: nothing of images, nothing of tags."""
+
+    class Counting(MemoryStorage):
+        listed: list[str]
+
+        def list(self, folder: str) -> Iterator[Entry]:
+            self.listed.append(folder)
+            return super().list(folder)
+
+    storage = Counting()
+    storage.listed = []
+    storage._objects |= chain_store()._objects
+    shown = Node(storage).get(C)
+    Node(storage).domain.reach.note(REPOSITORY, "1", Node(storage).domain.images.get(C))
+    for digest in (shown.config_digest, *(facts.digest for _, facts in shown.layers)):
+        node = Node(storage)
+        storage.listed.clear()
+        node.lookup.blob(REPOSITORY, Digest(digest))
+        hex = digest.removeprefix("sha256:")
+        assert storage.listed == [f"_v1registry/digests/sha256/{hex[:3]}"]

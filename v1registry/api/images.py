@@ -74,13 +74,13 @@ def blueprint(parts: Parts) -> Blueprint:
     @routes.put("/checksum")
     @door.pushes
     def put_checksum(image_id: ImageId) -> Response:
-        parts.uploads.put_checksum(
+        is_new = parts.uploads.put_checksum(
             image_id,
             request.headers.get("X-Docker-Checksum-Payload"),
             request.headers.get("X-Docker-Checksum"),
             door.sender(),
         )
-        if parts.v2.pushed is not None:
+        if is_new and parts.v2.pushed is not None:
             parts.v2.pushed.add(image_id)
         return answers.ordinary()
 

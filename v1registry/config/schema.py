@@ -42,7 +42,7 @@ class V2:
     hidden_from: tuple[str, ...]
     hosts: tuple[str, ...]
     port: int
-    read_pushed: bool
+    read_pushed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import gevent
 from v1registry.edge.offload import Quiet
 from v1registry.lib.chores import Chore
 from v1registry.lib.errors import Failure
-from v1registry.lib.examine import Damaged
 from v1registry.storage.errors import StorageError
 
 
@@ -63,9 +62,7 @@ def _read_pushed(images: Any, view: Any, log: Any) -> None:
         try:
             image = images.find(image_id)
             if image is not None:
-                view.blobs.get(image, quiet)
-        except Damaged:
-            pass
+                view.blobs.look_at_pushed(image, quiet)
         except (StorageError, Failure) as error:
             log.warning("Reading the layer of %s failed: %r", image_id, error)
         except Exception:

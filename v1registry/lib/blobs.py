@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -62,12 +62,12 @@ class Blobs:
         self._cache: Cache[LayerFacts | Damaged] = Cache(cache_limit, cache_life, lambda _: _SIZE)
         self._running: Asked[LayerFacts | Damaged] = Asked(0)
 
-    def get(self, image: Image, offload: Callable[..., Any] | None = None) -> LayerFacts:
-        """The facts, computed (by `offload`, if given) if they are not known. Raises Damaged."""
+    def get(self, image: Image) -> LayerFacts:
+        """The facts, computed if they are not known. Raises Damaged."""
         known = self.known(image)
         if known is None:
             # who else wants it now waits for the one that reads it
-            known = self._running.get(image.id, lambda: self.compute(image, offload), _no)
+            known = self._running.get(image.id, lambda: self.compute(image), _no)
         if isinstance(known, Damaged):
             raise Damaged(str(known))
         return known
@@ -81,13 +81,21 @@ class Blobs:
                 self._cache.put(image.id, known)
         return known
 
-    def compute(
-        self, image: Image, offload: Callable[..., Any] | None = None
-    ) -> LayerFacts | Damaged:
+    def compute(self, image: Image) -> LayerFacts | Damaged:
         """Read the layer, and keep what was found."""
+        return self._compute(image, self._offload, image.checksums)
+
+    def look_at_pushed(self, image: Image, offload: Callable[..., Any]) -> None:
+        """Read the layer of an image whose checksum was held against its bytes just now."""
+        if self.known(image) is None:
+            self._running.get(image.id, lambda: self._compute(image, offload, None), _no)
+
+    def _compute(
+        self, image: Image, offload: Callable[..., Any], checksums: Sequence[str] | None
+    ) -> LayerFacts | Damaged:
         found: LayerFacts | Damaged
         try:
-            found = (offload or self._offload)(self._examine, image)
+            found = offload(self._examine, image, checksums)
         except Damaged as error:
             _log.error("Image %s: %s", image.id, error)
             found = error
@@ -108,11 +116,12 @@ class Blobs:
             return  # thousands of images have this one, and one will do
         self._digests.note(facts.digest, "layer", image.id)
 
-    def _examine(self, image: Image) -> LayerFacts:
+    def _examine(self, image: Image, checksums: Sequence[str] | None) -> LayerFacts:
+        """Read the layer once, and hold it against `checksums`, unless somebody did (None)."""
         try:
             with self._images.open_layer(image) as layer:
-                facts = examine(layer, image.json, image.checksums, self._limit(image))
-            if not is_checked(facts, image.checksums):
+                facts = examine(layer, image.json, checksums or (), self._limit(image))
+            if checksums is not None and not is_checked(facts, checksums):
                 with self._images.open_layer(image) as layer:
                     walk(layer)
         except Failure:

@@ -26,19 +26,19 @@ class Catalog:
 
     def names(self, after: str = "") -> Iterator[RepositoryName]:
         """The names, `namespace/name`, that sort behind `after`; read as far as they are taken."""
-        for namespace in self._offload(self._children, keys.REPOSITORIES, keys.decode):
+        namespaces = self._offload(self._children, keys.REPOSITORIES, keys.decode)
+        for namespace in sorted(namespaces, key=lambda name: f"{name}/"):
             prefix = f"{namespace}/"
             if prefix < after and not after.startswith(prefix):
                 continue
             folder = f"{keys.REPOSITORIES}/{keys.encode(namespace)}"
-            for name in self._offload(self._children, folder, keys.repository_name):
+            for name in sorted(self._offload(self._children, folder, keys.repository_name)):
                 if prefix + name > after and _NAME.fullmatch(prefix + name):
                     try:
                         yield RepositoryName.parse(prefix + name)
                     except Failure:
                         continue  # its last part is one of v1's own words
 
-    def _children(self, folder: str, decode: Callable[[str], str]) -> list[str]:
-        """Names of the folders below one, each once, in an order that `/` behind them keeps."""
-        names = {decode(entry.name) for entry in self._storage.list(folder) if entry.is_folder}
-        return sorted(names, key=lambda name: f"{name}/")
+    def _children(self, folder: str, decode: Callable[[str], str]) -> set[str]:
+        """What the names of the folders below one stand for."""
+        return {decode(entry.name) for entry in self._storage.list(folder) if entry.is_folder}

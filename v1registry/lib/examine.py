@@ -67,7 +67,8 @@ def examine(
     it. Where nothing could be held against a plain archive, `walk` it, too.
     `max_bytes` counts unpacked bytes. Raises Damaged.
     """
-    tap = _Tap(layer, document)
+    simple = {sum for sum in checksums if sum.startswith(_SIMPLE)}
+    tap = _Tap(layer, document if simple else None)
     source = Source(tap, max_bytes)
     unpacked, size = hashlib.sha256(), 0
     try:
@@ -82,7 +83,6 @@ def examine(
     except (LayerUnreadable, LayerTooLarge) as error:
         raise Damaged(f"the layer cannot be read: {error}") from None
     tap.drain()
-    simple = [sum for sum in checksums if sum.startswith(_SIMPLE)]
     if simple and f"{_SIMPLE}{tap.payload.hexdigest()}" not in simple:
         raise Damaged("the stored bytes are not those that were pushed: the checksum differs")
     stored = f"{_SIMPLE}{tap.own.hexdigest()}"
@@ -110,18 +110,19 @@ def walk(layer: Readable) -> None:
 
 
 class _Tap:
-    """Hashes what is read through it, as the blob's digest and as the v1 checksum want it."""
+    """Hashes what is read through it: for the blob's digest, and with `document` for the checksum."""
 
-    def __init__(self, layer: Readable, document: bytes) -> None:
+    def __init__(self, layer: Readable, document: bytes | None) -> None:
         self._layer = layer
         self.own: Any = hashlib.sha256()
-        self.payload: Any = hashlib.sha256(document + b"\n")
+        self.payload: Any = hashlib.sha256((document or b"") + b"\n")
+        self._hashes = [self.own] if document is None else [self.own, self.payload]
         self.size = 0
 
     def read(self, size: int, /) -> bytes:
         piece = self._layer.read(size)
-        self.own.update(piece)
-        self.payload.update(piece)
+        for hash in self._hashes:
+            hash.update(piece)
         self.size += len(piece)
         return piece
 

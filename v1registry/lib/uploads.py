@@ -107,9 +107,10 @@ class Uploads:
         payload: str | None,
         tarsum: str | None,
         sender: Sender | None = None,
-    ) -> None:
+    ) -> bool:
         """Check a received copy, and finish the image with it unless it is finished.
 
+        Tell whether this finished it: then its bytes were checked just now.
         `payload` and `tarsum` are the two request headers, None if absent.
         Raise Failure 412, 400, 404 or 409 as protocol-v1.md section 3 says.
         """
@@ -126,11 +127,13 @@ class Uploads:
         if match is None:
             raise self._mismatch(image_id, known, copies, sender)
         copy, digest, checksums = match
+        is_new = image is None and copy.handle is not None
         if image is None:
             image = self._finish(image_id, copy, digest, checksums, sender)
         if sender is not None and known is None:
             self._prove(image, copy, digest, sender)
         self._copies.forget_staged(copies, copy, image)
+        return is_new
 
     def _prove(self, image: Image, copy: Copy, digest: str, sender: Sender) -> None:
         """Note that the sender has sent the image that is there now; raise Failure 400 if not.

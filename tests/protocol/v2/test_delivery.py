@@ -80,7 +80,7 @@ def test_read_only(tmp_path: Path, workers: int) -> None:
 
 def test_a_pushed_image_at_once(tmp_path: Path) -> None:
     base, top = engine.image("base"), engine.image("top", engine.image("base"))
-    with Server(tmp_path / "store", workers=2, env={"V2_READ_PUSHED": "false"}) as server:
+    with Server(tmp_path / "store", workers=2, env={"V2_READ_PUSHED": "0"}) as server:
         engine.push(server, "new/app", [base, top], ["1"])
         found = everything(server, "new/app", "1")
         assert base.layer in found.values()

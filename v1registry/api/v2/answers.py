@@ -46,4 +46,6 @@ def digested(
 
 def is_known(digest: str) -> bool:
     """Whether the client says that it has this already (If-None-Match)."""
+    if "HTTP_IF_NONE_MATCH" not in request.environ:  # as nearly always
+        return False
     return request.if_none_match.contains_weak(digest)

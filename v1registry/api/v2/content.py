@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from flask import Response, request
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from v1registry.api import answers as v1
 from v1registry.api import delivery, ranges
@@ -21,6 +24,7 @@ from v1registry.storage import Blob
 
 _BINARY = "application/octet-stream"
 _PIECE = 1 << 20
+_LONGEST = 2000  # characters of an Accept header that are looked at
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
 
 
@@ -51,7 +55,7 @@ def manifest(parts: Parts, repository: RepositoryName, reference: str) -> Respon
 
 
 def _tagged(parts: Parts, repository: RepositoryName, tag: Tag) -> Manifest:
-    wanted = _preferred()
+    wanted = _preferred(request.headers.get("Accept", "")[:_LONGEST])
     try:
         return parts.v2.lookup.tagged(repository, tag).manifests[wanted]
     except NotShown as reason:
@@ -59,9 +63,10 @@ def _tagged(parts: Parts, repository: RepositoryName, tag: Tag) -> Manifest:
         raise OciFailure(404, "MANIFEST_UNKNOWN", text) from None
 
 
-def _preferred() -> str:
+@lru_cache(maxsize=128)
+def _preferred(header: str) -> str:
     """Schema 2 unless the client likes OCI's form better: it is what engines make of a v1 image."""
-    accept = request.accept_mimetypes
+    accept = parse_accept_header(header, MIMEAccept)
     schema2, oci = accept.quality(SCHEMA2), accept.quality(OCI)
     if schema2 == oci == 0 and accept and all(type.startswith(_SCHEMA1) for type, _ in accept):
         text = "Manifests are served as schema 2 or OCI, and the client accepts only schema 1"

@@ -10,7 +10,7 @@ from v1registry.api.ocierrors import OciFailure
 from v1registry.api.parts import Parts
 from v1registry.api.v2 import content, lists, paths
 from v1registry.api.v2.answers import json_answer
-from v1registry.api.v2.visible import is_visible
+from v1registry.api.v2.visible import Visibility
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import Access
 
@@ -19,10 +19,11 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 def blueprint(parts: Parts) -> Blueprint:
     routes = Blueprint("v2", __name__)
+    visibility = Visibility(parts.config.v2)
 
     def v2(path: str = "") -> Response:
         """To whom v2 is not shown, as if nothing had ever been there (protocol-v1.md section 7.4)."""
-        if not is_visible(request.environ, parts.config.v2):
+        if not visibility.shows(request.environ):
             return answers.plain("404 page not found", 404)
         g.is_v2 = True  # so errors have its shape, too
         if request.method not in ("GET", "HEAD"):

@@ -14,21 +14,28 @@ from v1registry.config import V2
 _NONE = "none"  # in the list of those who do not see it: who sends no User-Agent
 
 
-def is_visible(environ: Mapping[str, Any], v2: V2) -> bool:
-    """Whether the sender of a request, by its WSGI environment, is shown v2."""
-    if not v2.enabled:
-        return False
-    if v2.hosts or v2.port:
-        return _is_own_place(environ, v2)
-    agent = str(environ.get("HTTP_USER_AGENT", "")).strip()
-    if not agent:
-        return _NONE not in v2.hidden_from
-    return not agent.startswith(tuple(word for word in v2.hidden_from if word != _NONE))
+class Visibility:
+    """Tells of a request, by its WSGI environment, whether its sender is shown v2."""
 
+    def __init__(self, v2: V2) -> None:
+        self._enabled = v2.enabled
+        self._has_own_place = bool(v2.hosts or v2.port)
+        self._hosts = frozenset(host.lower() for host in v2.hosts)
+        self._port = str(v2.port) if v2.port else None
+        self._hidden = tuple(word for word in v2.hidden_from if word != _NONE)
+        self._to_nameless = _NONE not in v2.hidden_from
 
-def _is_own_place(environ: Mapping[str, Any], v2: V2) -> bool:
-    if v2.port and str(environ.get("SERVER_PORT")) == str(v2.port):
-        return True
-    host = str(environ.get("HTTP_HOST", "")).lower()
-    name = host.rpartition(":")[0] if not host.endswith("]") else host
-    return any(own.lower() in (host, name) for own in v2.hosts)
+    def shows(self, environ: Mapping[str, Any]) -> bool:
+        if not self._enabled:
+            return False
+        if self._has_own_place:
+            return self._is_own_place(environ)
+        agent = str(environ.get("HTTP_USER_AGENT", "")).strip()
+        return not agent.startswith(self._hidden) if agent else self._to_nameless
+
+    def _is_own_place(self, environ: Mapping[str, Any]) -> bool:
+        if self._port is not None and str(environ.get("SERVER_PORT")) == self._port:
+            return True
+        host = str(environ.get("HTTP_HOST", "")).lower()
+        name = host.rpartition(":")[0] if not host.endswith("]") else host
+        return host in self._hosts or name in self._hosts

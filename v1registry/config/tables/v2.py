@@ -39,10 +39,10 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "v2.read_pushed",
-        "boolean",
-        "Read each layer soon after its push, at low priority, for what v2 clients must know of it;"
-        " else when the first of them asks, or by `v1registry facts`.",
-        default=True,
+        "duration",
+        "Read each pushed layer, at low priority, when no push has ended for so long, for what v2"
+        " clients must know of it. 0: not before the first of them asks, or `v1registry facts` runs.",
+        default="5s",
         variable="V2_READ_PUSHED",
     ),
 )
