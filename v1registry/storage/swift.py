@@ -117,6 +117,12 @@ class SwiftStorage(RemoteStorage):
     def prepare(self) -> None:
         """Look whether the container is ours to use, and the store makes one object of segments."""
         super().prepare()
+        known = self._account.url_keys() if self._url_key else None
+        if known is not None and self._url_key not in known:
+            raise Refused(
+                "swift_temp_url_key is none of the keys of the account and the container: set it"
+                f" there, as by `swift post -m Temp-URL-Key:... {self.place}`"
+            )
         handle = self.stage(f"{keys.OURS}/check-{secrets.token_hex(8)}", [b"true"])
         try:
             with self.open_staged(handle) as blob:

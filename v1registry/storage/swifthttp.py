@@ -21,7 +21,7 @@ from keystoneauth1.session import Session
 from requests.adapters import HTTPAdapter
 from swiftclient import authv1
 from swiftclient.utils import generate_temp_url
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
@@ -84,40 +84,56 @@ class Account:
 
     def temporary_url(self, name: str, key: str, digest: str, seconds: int) -> str:
         """A URL that gives the object to whoever has it."""
-        account = urlsplit(self._endpoint("public"))
+        account = urlsplit(self._public())
         path = f"{account.path.rstrip('/')}/{self.container}/{name}"
         signed = str(generate_temp_url(path, seconds, key, "GET", digest=digest))
         return f"{account.scheme}://{account.netloc}{quote(path)}{signed[len(path) :]}"
 
     def public_url(self, name: str) -> str:
         """Where the object is for everybody, if everybody may read it."""
-        return _join(self._endpoint("public"), self.container, name)
+        return _join(self._public(), self.container, name)
+
+    def url_keys(self) -> set[str] | None:
+        """The keys that temporary URLs may be signed with; None if we may not know them."""
+        account = self.request("HEAD", None, of_account=True, ok=(401, 403, 404))
+        if not account.ok:
+            return None
+        both = (account.headers, self.request("HEAD", None).headers)
+        names = [
+            f"X-{of}-Meta-Temp-URL-Key{no}" for of in ("Account", "Container") for no in ("", "-2")
+        ]
+        return {one[name] for one in both for name in names if name in one}
 
     def is_public(self) -> bool:
         """Whether everybody may read the container's objects."""
         readers = self.request("HEAD", None).headers.get("X-Container-Read", "")
         return ".r:*" in readers.replace(" ", "").split(",")
 
-    def _send(self, method: str, name: str | None, **more: Any) -> requests.Response:
-        url = _join(self._endpoint(self._options["swift_endpoint_type"]), self.container, name)
+    def _send(
+        self, method: str, name: str | None, *, of_account: bool = False, **more: Any
+    ) -> requests.Response:
+        account = self._endpoint(self._options["swift_endpoint_type"])
+        url = account if of_account else _join(account, self.container, name)
         answer = self._session().request(url, method, raise_exc=False, log=False, **more)
         assert isinstance(answer, requests.Response)
         return answer
 
-    def _endpoint(self, interface: str) -> str:
-        session = self._session()
+    def _public(self) -> str:
         try:
-            found = session.get_endpoint(
-                service_type="object-store",
-                interface=interface,
-                region_name=self._region,
-                skip_discovery=True,
-            )
+            return self._endpoint("public")
         except FAILURES as error:
             raise storage_error(error, "authentication") from error
+
+    def _endpoint(self, interface: str) -> str:
+        """The account's address. The first time, and when it is time, a token is got."""
+        found = self._session().get_endpoint(
+            service_type="object-store",
+            interface=interface,
+            region_name=self._region,
+            skip_discovery=True,
+        )
         if not found:
-            region = f" in the region {self._region} (swift_region_name)" if self._region else ""
-            raise Refused(f"the catalog has no {interface} object-store{region}")
+            raise exceptions.EndpointNotFound(f"no {interface} endpoint")
         return str(found)
 
     def _session(self) -> Session:
@@ -165,6 +181,8 @@ def storage_error(error: BaseException, key: str) -> StorageError:
     text = f"{key}: {error}"
     if isinstance(error, exceptions.Unauthorized):
         return Refused(f"{text} (swift_user or swift_password is wrong)")
+    if isinstance(error, exceptions.EndpointNotFound):
+        return Refused(f"{text} (swift_region_name, swift_endpoint_type)")
     if isinstance(error, exceptions.HttpError) and not _is_busy(error.http_status):
         return Refused(f"{text} (from swift_authurl)")
     if isinstance(error, exceptions.ConnectionError | exceptions.HttpError):
@@ -198,11 +216,13 @@ def _is_busy(status: int) -> bool:
 
 def _may_pass(error: BaseException) -> bool:
     """Whether trying again makes sense: not after waiting in vain, since our client waits, too."""
-    if isinstance(error, exceptions.SSLError | exceptions.HttpError):
+    if not isinstance(error, exceptions.ConnectionError) or isinstance(error, exceptions.SSLError):
         return False
-    if isinstance(error.__context__, requests.exceptions.ReadTimeout):
-        return False
-    return isinstance(error, exceptions.ConnectionError)
+    cause = error.__context__  # requests' own; where the body stops, it wraps urllib3's once more
+    waited = requests.exceptions.ReadTimeout | ReadTimeoutError
+    return not isinstance(cause, waited) and not any(
+        isinstance(one, waited) for one in getattr(cause, "args", ())
+    )
 
 
 def _join(endpoint: str, container: str, name: str | None) -> str:
