@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-from tests.lib.worlds import Ask, Asked, Op, Remote, Worlds, changes, shown
+from tests.lib.worlds import Ask, Asked, Op, Remote, Still, Worlds, changes, shown
 from v1registry.storage.memory import MemoryStorage
 
 Program = Callable[[Any], Any]
@@ -147,6 +147,8 @@ class Explorer:
     With `power`, it also goes out at every point, and the disk may hold any of what it was not
     forced to: `finish` must hold then, too. `power(ends)` tells whether somebody was promised the
     image before; if so, it must be as it was.
+
+    `worlds` are the store and the remote of another kind of store.
     """
 
     def __init__(
@@ -159,8 +161,9 @@ class Explorer:
         kills: int = 0,
         constant: str = "-",
         power: Callable[[list[End]], bool] | None = None,
+        worlds: tuple[type[Still], type[Remote]] = (Still, Remote),
     ) -> None:
-        self.worlds = Worlds(prepare, constant, power is not None)
+        self.worlds = Worlds(prepare, constant, power is not None, *worlds)
         self.clients = [
             Client(program, self.worlds.remote(number)) for number, program in enumerate(programs)
         ]

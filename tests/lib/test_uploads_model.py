@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.lib.explore import End, Explorer
+from tests.lib.loose import LooseRemote, LooseStore
 from tests.lib.worlds import Still
 from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.commits import Commits
@@ -123,8 +124,8 @@ def finish(store: Still, ends: list[End]) -> None:
     assert push(image_json("later"), b"later-layer")(store) in ("pushed", "exists")
     assert is_finished(store)
     Cleaner(store, Commits(store)).clean(1.0)
-    objects, staged, _ = store.contents()
-    assert not staged
+    objects = store.contents()[0]
+    assert not list(store.stages())
     assert not [key for key, _ in objects if key.startswith(keys.OURS)]
     assert is_finished(store)
 
@@ -212,6 +213,56 @@ def test_power_heavy(name: str) -> None:
 @pytest.mark.parametrize("name", HEAVY)
 def test_model_heavy(name: str) -> None:
     _explore(HEAVY[name])
+
+
+LOOSE: dict[str, tuple[list[Callable[..., Any]], Callable[[Any], None], int]] = {
+    "one client, killed anywhere": ([push(ONE, b"1st")], prepare, 1),
+    "two gzip forms, one killed": ([push(ONE, b"1st"), push(ONE, b"2nd")], prepare, 1),
+}
+
+HEAVY_LOOSE: dict[str, tuple[list[Callable[..., Any]], Callable[[Any], None], int]] = {
+    "two JSONs, one killed": ([push(ONE, b"1st"), push(OTHER, b"2nd")], prepare, 1),
+    "two gzip forms and a reader": ([push(ONE, b"1st"), push(ONE, b"2nd"), read], prepare, 0),
+}
+
+
+def finish_loosely(store: LooseStore, ends: list[End]) -> None:
+    """What is different: parts of two pushes may stay together where one was killed, until ..."""
+    if any(end.dead for end in ends):
+        Cleaner(store, Commits(store)).clean(1.0)
+    finish(store, ends)
+
+
+def _explore_loosely(scenario: tuple[list[Callable[..., Any]], Callable[[Any], None], int]) -> None:
+    """Creating is looking, then writing: two records may follow each other. A finished image may
+    then change, until all have read back what the other wrote; what holds at the end is the same.
+    """
+    programs, prepared, kills = scenario
+    explorer = Explorer(
+        prepared,
+        programs,
+        lambda store: False,
+        parts,
+        finish_loosely,
+        kills,
+        f"images/{PARENT}",
+        (LooseStore, LooseRemote),
+    )
+    explorer.explore()
+    assert explorer.ends > 1
+    print(f"{explorer.states} states, {explorer.ends} ends")  # noqa: T201 - shown with -s
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_model_of_a_store_that_creates_loosely(name: str) -> None:
+    _explore_loosely(LOOSE[name])
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", HEAVY_LOOSE)
+def test_model_of_a_store_that_creates_loosely_heavy(name: str) -> None:
+    _explore_loosely(HEAVY_LOOSE[name])
 
 
 def test_wrong_bytes_are_never_told_success() -> None:

@@ -240,12 +240,21 @@ def _torn(data: bytes) -> bytes:
 
 
 class Worlds:
-    """All contents of the store that were seen, and what calls made of them, each by a number."""
+    """All contents of the store that were seen, and what calls made of them, each by a number.
+
+    `kind` is the store, `remote_kind` what a client has of it.
+    """
 
     def __init__(
-        self, prepare: Callable[[MemoryStorage], None], constant: str, power: bool
+        self,
+        prepare: Callable[[MemoryStorage], None],
+        constant: str,
+        power: bool,
+        kind: type[Still] = Still,
+        remote_kind: type[Remote] = Remote,
     ) -> None:
-        start = Still(power)
+        self._kind, self._remote_kind = kind, remote_kind
+        start = kind(power)
         prepare(start)
         self._power = power
         self._constant = constant
@@ -270,7 +279,7 @@ class Worlds:
 
     def store(self, world: int) -> Still:
         """A store with what lies in that world."""
-        return Still.of(self._contents[world], self._power)
+        return self._kind.of(self._contents[world], self._power)
 
     def cuts(self, world: int) -> Iterator[int]:
         """The worlds that a power cut may make of it."""
@@ -286,7 +295,7 @@ class Worlds:
             def asking(op: Op) -> Any:
                 return self._start.do(op) if op[1:] and self._is_constant(op[1]) else ask(op)
 
-            return Remote(asking, number, self._power)
+            return self._remote_kind(asking, number, self._power)
 
         return make
 

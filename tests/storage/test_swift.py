@@ -165,7 +165,8 @@ def test_too_many_segments_are_refused(
     storage: SwiftStorage, names: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(swiftlarge, "_MOST_SEGMENTS", 2)
-    storage.abandon(storage.stage(LAYER, pieces(bytes(2 * MIB))))
+    storage.commit(storage.stage(LAYER, pieces(bytes(2 * MIB))))
+    storage.delete(LAYER)
     with pytest.raises(Refused, match="set swift_segment_size higher"):
         storage.stage(LAYER, pieces(bytes(2 * MIB + 1)))
     assert names("") == []
@@ -203,6 +204,19 @@ def test_segments_that_were_replaced(
     folders = {name.split("/")[0] for name in names(f"_v1registry/segments/{LAYER}/")}
     assert folders == {third.split()[0]}
     assert storage.clean(time.time() + 60) == 0
+
+
+def test_segments_that_were_abandoned(
+    storage: SwiftStorage, names: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Likewise: a node that comes late may still put them in place, if only for a moment."""
+    storage.abandon(storage.stage(LAYER, [b"layer"]))
+    assert [name.rpartition("/")[2] for name in names("")] == ["00000000"]
+    assert storage.clean(time.time() + 60) == 1
+    assert names("") == []
+    monkeypatch.setattr(swiftlarge, "_SETTLED", -60.0)
+    storage.abandon(storage.stage(LAYER, [b"layer"]))
+    assert names("") == []
 
 
 def test_deleting_a_layer_deletes_its_segments(

@@ -67,6 +67,9 @@ class Cleaner:
         times = {name: self._modified(f"{folder}/{name}") for name in self._names(folder)}
         if max([*times.values(), *(stage.modified for stage in stages)], default=0.0) >= before:
             return
+        if not self._storage.creates_atomically:
+            # two records, and a node that ended while it carried out the earlier one
+            self._commits.settle(image_id)
         self._abandon(stages, report)
         self._unmark(image_id)
         for name, modified in times.items():

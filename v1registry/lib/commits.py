@@ -13,6 +13,12 @@ is on the disk before any part gets its name, and goes when all of them are.
 
 The record stays when all is done. A push that looked before the image was
 finished, and comes to its own `create` much later, must lose then too.
+
+Where the store does not create atomically, two pushes in the same instant may
+both write a record. The later one counts: whoever has carried one out reads it
+back, and goes on until what is in place is what is written there. So nothing
+that a record names may be gone as long as others may have to do it once more:
+such a store's `commit` puts a staged layer in place again and again.
 """
 
 from __future__ import annotations
@@ -113,7 +119,10 @@ class Commits:
         self._storage.flush(keys.image(image_id, part) for part in ("layer", "_commit", *_PARTS))
         # Should a power cut bring these back, the next reader does this once more.
         self._storage.delete(keys.image(image_id, "_inprogress"), durable=False)
-        self._storage.delete(keys.pushed_json(image_id, record.json), durable=False)
+        if self._storage.creates_atomically:
+            # else another record may have gone before, and whoever still carries that one out must
+            # find this JSON when it comes to this record; the cleaner removes it later
+            self._storage.delete(keys.pushed_json(image_id, record.json), durable=False)
 
     def _place_layer(self, image_id: ImageId, record: Record) -> None:
         try:

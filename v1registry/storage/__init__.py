@@ -186,6 +186,8 @@ class Storage(ABC):
 
         Durable after `flush`; a power cut before that may leave neither key nor handle.
         Raises `NotFound` if the handle is gone: committed before, or abandoned.
+        Without `creates_atomically`: committed before, and still in place. Two
+        records may follow each other, and this one's layer must come back then.
         """
 
     @abstractmethod

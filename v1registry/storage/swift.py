@@ -123,13 +123,15 @@ class SwiftStorage(RemoteStorage):
                 "swift_temp_url_key is none of the keys of the account and the container: set it"
                 f" there, as by `swift post -m Temp-URL-Key:... {self.place}`"
             )
-        handle = self.stage(f"{keys.OURS}/check-{secrets.token_hex(8)}", [b"true"])
-        try:
-            with self.open_staged(handle) as blob:
-                if blob.read() != b"true":
-                    raise Refused(f"{self.place}: the store knows no static large objects (slo)")
-        finally:
+        key = f"{keys.OURS}/check-{secrets.token_hex(8)}/layer"
+        handle = self.stage(key, [b"true"])
+        with self.open_staged(handle) as blob:
+            whole = blob.read() == b"true"
+        if not whole:
             self.abandon(handle)
+            raise Refused(f"{self.place}: the store knows no static large objects (slo)")
+        self.commit(handle)
+        self.delete(key)
 
     def clean(self, before: float) -> int:
         return super().clean(before) + self._large.clean(before)

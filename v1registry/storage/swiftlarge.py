@@ -9,9 +9,10 @@ Who reads by a plain GET, as 0.x does, sees one object. Below `_v1registry`:
     uploads/UPLOAD/KEY              there while the upload is neither committed nor abandoned
 
 What lies under the final name tells whose segments it is made of, so a commit can be repeated at
-any time. Segments that were replaced stay for an hour at least: where `create` is not atomic, two
-records may follow each other, and a node that still carries out the first must be able to put the
-second one's layer in place again (see lib/commits.py).
+any time. Where `create` is not atomic, two records may follow each other, and nodes carry out the
+one and the other at the same time (see lib/commits.py). So segments that were replaced or abandoned
+stay for an hour at least: a node that comes late may put them in place once more, reads back the
+record, and then puts in place what that one says.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from v1registry.storage import Buffer, Stage, keys
+from v1registry.storage import Buffer, Stage, Stat, keys
 from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.remote import RemoteBlob, filled
 from v1registry.storage.swiftobjects import Objects
@@ -31,7 +32,7 @@ from v1registry.storage.swiftobjects import Objects
 _SEGMENTS = f"{keys.OURS}/segments"
 _UPLOADS = f"{keys.OURS}/uploads"
 _MOST_SEGMENTS = 1000  # of one manifest, unless a server's administrator says otherwise
-_SETTLED = 3600.0  # seconds after which nobody carries out a record any more that was replaced
+_SETTLED = 3600.0  # seconds
 _PATIENCE = (0.3, 1.0)  # seconds between tries while servers learn of segments just written
 
 _Manifest = list[dict[str, Any]]
@@ -46,16 +47,16 @@ class LargeObjects:
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         upload = secrets.token_hex(8)
-        handle = f"{upload} {key}"
         self._objects.put(_mark(key, upload), b"")
         try:
             segments = self._send(_folder(key, upload), pieces)
             self._put_manifest(_manifest(key, upload), segments)
         except BaseException:
             with contextlib.suppress(StorageError):
-                self.abandon(handle)
+                self._remove_segments(key, upload)
+                self._objects.remove(_mark(key, upload))
             raise
-        return handle
+        return f"{upload} {key}"
 
     def _send(self, folder: str, pieces: Iterable[Buffer]) -> _Manifest:
         segments: _Manifest = []
@@ -93,7 +94,7 @@ class LargeObjects:
             return
         self._put_manifest(key, self._segments(key, upload), upload)
         self._objects.remove(_mark(key, upload))
-        if found and found.upload and found.stat.modified < time.time() - _SETTLED:
+        if found and found.upload and _is_settled(found.stat):
             self._remove_segments(key, found.upload)
 
     def _segments(self, key: str, upload: str) -> _Manifest:
@@ -106,11 +107,13 @@ class LargeObjects:
 
     def abandon(self, handle: str) -> None:
         key, upload = _split(handle)
-        if not self.is_staged(handle):
+        mark = self._objects.find(_mark(key, upload))
+        if mark is None:
             return  # committed: the segments are in use, or may yet be
         if not self._is_in_place(key, upload):
-            self._objects.remove(_manifest(key, upload))  # first: nobody commits it any more
-            self._remove_segments(key, upload)
+            self._objects.remove(_manifest(key, upload))  # nobody commits it any more
+            if _is_settled(mark.stat):
+                self._remove_segments(key, upload)
         self._objects.remove(_mark(key, upload))
 
     def open_staged(self, handle: str) -> RemoteBlob:
@@ -160,6 +163,11 @@ class LargeObjects:
     def _remove_segments(self, key: str, upload: str) -> None:
         for item in list(self._objects.items(f"{_folder(key, upload)}/")):
             self._objects.remove(item.key)
+
+
+def _is_settled(stat: Stat) -> bool:
+    """Whether it is so long ago that nobody can be carrying out a record from then."""
+    return stat.modified < time.time() - _SETTLED
 
 
 def _folder(key: str, upload: str) -> str:
