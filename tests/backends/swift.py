@@ -47,7 +47,8 @@ OPTIONS = {  # of the driver, as the configuration gives them; tests replace som
     "swift_cacert": None,
     "swift_temp_url_key": None,
     "swift_temp_url_digest": "sha256",
-    "swift_segment_size": 16 * 1024 * 1024,
+    "swift_segment_size": 8 * 1024 * 1024,
+    "swift_upload_memory": 64 * 1024 * 1024,
     "swift_conditional_writes": False,
     "swift_read_timeout": 30,
 }

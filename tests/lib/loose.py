@@ -6,10 +6,10 @@ it is. A mark tells what is neither committed nor abandoned. See v1registry/stor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from tests.lib.worlds import Remote, Still
-from v1registry.storage import Stage, Stat, Storage, exists
+from v1registry.storage import Aside, Stage, Stat, Storage, exists
 from v1registry.storage.errors import NotFound
 from v1registry.storage.memory import MemoryBlob
 
@@ -61,6 +61,9 @@ class Loose(Storage):
 class LooseRemote(Loose, Remote):
     """The store as a client has it."""
 
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
+        return Aside(self, values)
+
     def is_in_place(self, handle: str) -> bool:
         return bool(self._step("is_in_place", handle))
 
@@ -94,7 +97,7 @@ class LooseStore(Loose, Still):
         self.put(f"manifest {handle}", b"")
         return super()._stage(key, data, handle)
 
-    def stage(self, key: str, pieces) -> str:
+    def stage(self, key: str, pieces: Iterable[bytes]) -> str:
         return self._stage(key, b"".join(pieces), f"later-{len(self._staged)}")
 
     def open_staged(self, handle: str) -> MemoryBlob:

@@ -246,7 +246,7 @@ def _explore_loosely(scenario: tuple[list[Callable[..., Any]], Callable[[Any], N
         finish_loosely,
         kills,
         f"images/{PARENT}",
-        (LooseStore, LooseRemote),
+        worlds=(LooseStore, LooseRemote),
     )
     explorer.explore()
     assert explorer.ends > 1

@@ -283,7 +283,7 @@ class SwiftPlace(Place):
 
     def leave_upload(self, key: str) -> None:
         self.put(f"_v1registry/uploads/0123/{key}", b"")
-        self.put(f"_v1registry/segments/{key}/0123/00000000", b"x")
+        self.put(f"_v1registry/segments/{key}/0123/00000001", b"x")
 
     def limited(self) -> SwiftPlace:
         other = SwiftPlace(self.swift)

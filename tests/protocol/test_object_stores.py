@@ -105,10 +105,8 @@ def test_pushed_through_one_and_pulled_through_the_other(nodes: list[Server], sh
     assert (row[0].lstrip("/"), row[3]) == ("file-2", 1000)
     [name] = raw.get(other, f"/v1/images/{base.id}/diff").json()["created"]
     assert name.lstrip("/") == "file-1"
-    assert {key.rpartition("/")[2] for key in shared.names(f"images/{top.id}/")} == {
-        *shared.parts,
-        "team%2Fapp",
-    }
+    parts = {key.rpartition("/")[2] for key in shared.names(f"images/{top.id}/")}
+    assert parts - {"_oci"} == {*shared.parts, "team%2Fapp"}  # facts come soon after a push
     assert raw.get(one, "/v1/_status").status == 200
     Engine(one, "team/app").expect(200, "DELETE", "/v1/repositories/team/app/")
     assert shared.names("repositories/team/app") == []
@@ -195,7 +193,10 @@ def test_many_pushes_take_bounded_memory(place: Place, tmp_path: Path):
         pytest.skip("the server of these tests takes one upload at a time")
     size, pushes = 6 * MIB, 20
     sizes = {"UPLOAD_MEMORY": "16MiB", "PART_SIZE": "5MiB", "CHUNK_SIZE": "5MiB"}
-    own = {f"{kind}_{name}": size for name, size in sizes.items() for kind in ("AWS", "GCS")}
+    sizes["SEGMENT_SIZE"] = "5MiB"
+    own = {
+        f"{kind}_{name}": size for name, size in sizes.items() for kind in ("AWS", "GCS", "SWIFT")
+    }
     with place.server(tmp_path, **own) as server:
         images = [make_image(f"memory {n}", os.urandom(size)) for n in range(pushes)]
         engine = Engine(server, "x/memory")

@@ -20,6 +20,7 @@ from swiftclient.exceptions import ClientException
 
 from tests.backends.proxy import Proxy
 from tests.backends.swift import TEMP_URL_KEY, Swift
+from tests.faults.engine import wait_for
 from tests.lib.stores import Domain, image_id, image_json, payload
 from tests.needs import needs
 from v1registry.lib.names import ImageId
@@ -148,7 +149,7 @@ def test_layers_are_segments_that_0x_reads(
     [stage] = storage.stages()
     assert abs(stage.modified - time.time()) < 60
     segments = names(f"_v1registry/segments/{LAYER}/{handle.split()[0]}/")
-    assert segments == [*(f"{number:08}" for number in range(-(-size // MIB))), "manifest"]
+    assert segments == [*(f"{number:08}" for number in range(1, 1 - -size // MIB)), "manifest"]
     with storage.open_staged(handle) as blob:
         assert (blob.size, blob.read()) == (size, data)
     assert not exists(storage, LAYER)
@@ -161,14 +162,23 @@ def test_layers_are_segments_that_0x_reads(
     assert names("_v1registry/uploads/") == []
 
 
-def test_too_many_segments_are_refused(
-    storage: SwiftStorage, names: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("count", [3, 4, 9])
+def test_more_segments_than_a_list_may_have(
+    storage: SwiftStorage,
+    names: Callable[[str], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
 ) -> None:
-    monkeypatch.setattr(swiftlarge, "_MOST_SEGMENTS", 2)
-    storage.commit(storage.stage(LAYER, pieces(bytes(2 * MIB))))
+    monkeypatch.setattr(swiftlarge, "_MOST_SEGMENTS", 3)
+    data = secrets.token_bytes(count * MIB)
+    handle = storage.stage(LAYER, pieces(data))
+    lists = [name for name in names("_v1registry/segments/") if "/list-" in name]
+    assert len(lists) == (0 if count == 3 else -(-count // 3))
+    storage.commit(handle)
+    with storage.open(LAYER) as blob:
+        assert (blob.size, blob.read()) == (len(data), data)
+        assert b"".join(blob.pieces(MIB - 1, 3 * MIB + 1)) == data[MIB - 1 : 3 * MIB + 1]
     storage.delete(LAYER)
-    with pytest.raises(Refused, match="set swift_segment_size higher"):
-        storage.stage(LAYER, pieces(bytes(2 * MIB + 1)))
     assert names("") == []
 
 
@@ -178,7 +188,7 @@ def test_a_client_that_goes_leaves_no_segment(
     def leaving() -> Iterator[bytes]:
         yield bytes(2 * MIB + 5)
         [stage] = storage.stages()
-        assert len(names(f"_v1registry/segments/{stage.key}/")) == 2
+        wait_for(lambda: len(names(f"_v1registry/segments/{stage.key}/")) == 2)
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
@@ -211,7 +221,7 @@ def test_segments_that_were_abandoned(
 ) -> None:
     """Likewise: a node that comes late may still put them in place, if only for a moment."""
     storage.abandon(storage.stage(LAYER, [b"layer"]))
-    assert [name.rpartition("/")[2] for name in names("")] == ["00000000"]
+    assert [name.rpartition("/")[2] for name in names("")] == ["00000001"]
     assert storage.clean(time.time() + 60) == 1
     assert names("") == []
     monkeypatch.setattr(swiftlarge, "_SETTLED", -60.0)
@@ -483,7 +493,7 @@ def test_a_segment_that_is_lost_ends_the_download(
     """Swift itself ends the answer early then: never short with a good end."""
     storage.commit(storage.stage(LAYER, pieces(secrets.token_bytes(4 * MIB))))
     folder = f"_v1registry/segments/{LAYER}/"
-    [lost] = [name for name in names(folder) if name.endswith("00000003")]
+    [lost] = [name for name in names(folder) if name.endswith("00000004")]
     swift.client().delete_object("registry", f"{root}/{folder}{lost}")
     with storage.open(LAYER) as blob, pytest.raises(Unavailable):
         list(blob.pieces())

@@ -86,7 +86,7 @@ class Commits:
             if aside.create(name):
                 with contextlib.suppress(Lost):
                     self._carry_out(image_id, record, aside)
-                    if self._storage.creates_atomically:
+                    if self._storage.creates_atomically or self.find(image_id) == record:
                         return
         if not self.settle(image_id):
             raise Failure(*errors.IMAGE_LOST)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import quote
 
-from v1registry.storage import Buffer, Storage, keys
+from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
 
 PIECE = 256 * 1024  # bytes read at once
@@ -209,24 +209,6 @@ def prefix(storage_path: str | None) -> str:
 def tags_first(names: Iterable[str]) -> list[str]:
     """In the order of deletion: who reads meanwhile finds no tag that leads to nothing."""
     return sorted(names, key=lambda name: not posixpath.basename(name).startswith("tag_"))
-
-
-def filled(pieces: Iterable[Buffer], size: int) -> Iterator[bytearray]:
-    """The bytes in parts of `size`, the last one shorter; one buffer, used again and again."""
-    buffer, filled = bytearray(), 0
-    for piece in pieces:
-        view = memoryview(piece)
-        while view:
-            taken = view[: size - filled]
-            buffer[filled : filled + len(taken)] = taken
-            filled += len(taken)
-            view = view[len(taken) :]
-            if filled == size:
-                yield buffer
-                filled = 0
-    if filled:
-        del buffer[filled:]
-        yield buffer
 
 
 def proxies(options: Mapping[str, Any]) -> dict[str, str] | None:

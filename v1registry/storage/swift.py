@@ -13,6 +13,7 @@ from typing import Any
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, exists, keys
 from v1registry.storage.errors import Refused
+from v1registry.storage.parts import Room
 from v1registry.storage.remote import URL_SECONDS, RemoteBlob, RemoteStorage, tags_first
 from v1registry.storage.swifthttp import Account
 from v1registry.storage.swiftlarge import LargeObjects
@@ -28,7 +29,8 @@ class SwiftStorage(RemoteStorage):
         self._account = Account(options)
         self._prefix = prefix(options["storage_path"])
         self._objects = Objects(self._account, self._prefix)
-        self._large = LargeObjects(self._objects, options["swift_segment_size"])
+        room = Room(options["swift_upload_memory"], options["swift_segment_size"])
+        self._large = LargeObjects(self._objects, room)
         self._url_key = options["swift_temp_url_key"]
         self._url_digest = options["swift_temp_url_digest"]
         self._is_public: bool | None = None  # not asked yet

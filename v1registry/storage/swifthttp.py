@@ -1,7 +1,7 @@
 """How the Swift driver reaches its servers: tokens, requests tried again, errors in our words.
 
-keystoneauth1 and swiftclient are an extra: they are imported here alone, and this module by
-whoever chose `swift`.
+keystoneauth1 and swiftclient are an extra: this module and its neighbours are imported by whoever
+chose `swift`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Account:
         """One request about an object, or about the container if `name` is None; tried again.
 
         Return an answer of 2xx or with a status in `ok`; raise a storage error for all others.
-        `more` is what requests takes.
+        `more` is what requests takes, and `session`, if it must not be the thread's own.
         """
         key = self.container if name is None else name
         for attempt in range(1, ATTEMPTS + 1):
@@ -110,23 +110,30 @@ class Account:
         return ".r:*" in readers.replace(" ", "").split(",")
 
     def _send(
-        self, method: str, name: str | None, *, of_account: bool = False, **more: Any
+        self,
+        method: str,
+        name: str | None,
+        *,
+        of_account: bool = False,
+        session: Session | None = None,
+        **more: Any,
     ) -> requests.Response:
-        account = self._endpoint(self._options["swift_endpoint_type"])
+        session = session or self.session()
+        account = self._endpoint(session, self._options["swift_endpoint_type"])
         url = account if of_account else _join(account, self.container, name)
-        answer = self._session().request(url, method, raise_exc=False, log=False, **more)
+        answer = session.request(url, method, raise_exc=False, log=False, **more)
         assert isinstance(answer, requests.Response)
         return answer
 
     def _public(self) -> str:
         try:
-            return self._endpoint("public")
+            return self._endpoint(self.session(), "public")
         except FAILURES as error:
             raise storage_error(error, "authentication") from error
 
-    def _endpoint(self, interface: str) -> str:
+    def _endpoint(self, session: Session, interface: str) -> str:
         """The account's address. The first time, and when it is time, a token is got."""
-        found = self._session().get_endpoint(
+        found = session.get_endpoint(
             service_type="object-store",
             interface=interface,
             region_name=self._region,
@@ -136,7 +143,7 @@ class Account:
             raise exceptions.EndpointNotFound(f"no {interface} endpoint")
         return str(found)
 
-    def _session(self) -> Session:
+    def session(self) -> Session:
         thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
         session = self._sessions.get(thread)
         if session is None:

@@ -4,8 +4,9 @@ An upload's segments never move. Its manifest (Swift's "static large object") is
 when all are there, and once more under the final name: that is the commit, and nothing is copied.
 Who reads by a plain GET, as 0.x does, sees one object. Below `_v1registry`:
 
-    segments/KEY/UPLOAD/00000000    the bytes
-    segments/KEY/UPLOAD/manifest    the list of them; read as one object
+    segments/KEY/UPLOAD/00000001    the bytes
+    segments/KEY/UPLOAD/list-0000   lists of 1000 segments each, where there are more than that
+    segments/KEY/UPLOAD/manifest    the list of all; read as one object
     uploads/UPLOAD/KEY              there while the upload is neither committed nor abandoned
 
 What lies under the final name tells whose segments it is made of, so a commit can be repeated at
@@ -24,9 +25,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from requests import Response
+
 from v1registry.storage import Buffer, Stage, Stat, keys
-from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
-from v1registry.storage.remote import RemoteBlob, filled
+from v1registry.storage.errors import NotFound, StorageError, Unavailable
+from v1registry.storage.parts import Room, send_parts
+from v1registry.storage.remote import RemoteBlob
 from v1registry.storage.swiftobjects import Objects
 
 _SEGMENTS = f"{keys.OURS}/segments"
@@ -41,9 +45,9 @@ _Manifest = list[dict[str, Any]]
 class LargeObjects:
     """The half of the driver that stages and commits; `objects` is the other one."""
 
-    def __init__(self, objects: Objects, segment_size: int) -> None:
+    def __init__(self, objects: Objects, room: Room) -> None:
         self._objects = objects
-        self._segment_size = segment_size
+        self._room = room
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         upload = secrets.token_hex(8)
@@ -59,30 +63,48 @@ class LargeObjects:
         return f"{upload} {key}"
 
     def _send(self, folder: str, pieces: Iterable[Buffer]) -> _Manifest:
-        segments: _Manifest = []
-        for number, data in enumerate(filled(pieces, self._segment_size)):
-            if number == _MOST_SEGMENTS:
-                raise Refused(
-                    f"{folder}: more than {_MOST_SEGMENTS} segments: set swift_segment_size higher"
-                )
-            name = f"{folder}/{number:08}"
-            etag = self._objects.put(name, data).headers["ETag"].strip('"')
-            path = self._objects.path(name)
-            segments.append({"path": path, "etag": etag, "size_bytes": len(data)})
-        return segments
+        segments: dict[int, dict[str, Any]] = {}
+        session = self._objects.session()  # one for all the threads that send segments
 
-    def _put_manifest(self, key: str, segments: _Manifest, upload: str = "") -> None:
+        def send(number: int, data: bytearray) -> None:
+            if data:
+                name = f"{folder}/{number:08}"
+                answer = self._objects.put(name, data, session=session)
+                segments[number] = self._entry(name, answer.headers["ETag"], len(data))
+
+        send_parts(pieces, self._room, send)
+        return self._short([entry for _, entry in sorted(segments.items())], folder)
+
+    def _short(self, segments: _Manifest, folder: str) -> _Manifest:
+        """So many entries as a manifest may have: lists of lists, where there are more."""
+        if len(segments) <= _MOST_SEGMENTS:
+            return segments
+        lists = []
+        for at in range(0, len(segments), _MOST_SEGMENTS):
+            name, part = (
+                f"{folder}/list-{at // _MOST_SEGMENTS:04}",
+                segments[at : at + _MOST_SEGMENTS],
+            )
+            answer = self._put_manifest(name, part)
+            size = sum(entry["size_bytes"] for entry in part)
+            lists.append(self._entry(name, answer.headers["ETag"], size))
+        return lists
+
+    def _entry(self, name: str, etag: str, size: int) -> dict[str, Any]:
+        return {"path": self._objects.path(name), "etag": etag.strip('"'), "size_bytes": size}
+
+    def _put_manifest(self, key: str, segments: _Manifest, upload: str = "") -> Response:
         if not segments:  # an empty manifest is refused
-            self._objects.put(key, b"", upload=upload)
-            return
+            return self._objects.put(key, b"", upload=upload)
         data, query = json.dumps(segments).encode(), {"multipart-manifest": "put"}
         for pause in (*_PATIENCE, None):
             answer = self._objects.put(key, data, upload=upload, params=query, ok=(400,))
             if answer.ok:
-                return
+                break
             if pause is None:
                 raise Unavailable(f"{key}: segments are missing: {answer.text[:300]}")
             time.sleep(pause)
+        return answer
 
     def commit(self, handle: str) -> None:
         key, upload = _split(handle)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import requests
+from keystoneauth1.session import Session
 
 from v1registry.storage import Stat
 from v1registry.storage.errors import NotFound, Refused
@@ -45,6 +46,10 @@ class Objects:
     def path(self, key: str) -> str:
         """Container and name, as manifests give them."""
         return f"/{self._account.container}/{self._prefix}{key}"
+
+    def session(self) -> Session:
+        """For `session` of further calls, from whatever thread."""
+        return self._account.session()
 
     def call(self, method: str, key: str, **more: Any) -> requests.Response:
         return self._account.request(method, self._prefix + key, **more)

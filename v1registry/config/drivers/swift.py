@@ -113,11 +113,19 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "swift_segment_size",
         "size",
-        "Layers are sent in segments of this size, at most 1000 of them; an upload takes so much"
-        " memory.",
-        default="16MiB",
+        "Layers are sent in segments of this size.",
+        default="8MiB",
         variable="SWIFT_SEGMENT_SIZE",
         at_least=1024 * 1024,
+    ),
+    Option(
+        "swift_upload_memory",
+        "size",
+        "What a process keeps in memory of all layers that come in. Segments for which there is no room"
+        " lie in temporary files (`TMPDIR`), one an upload.",
+        default="64MiB",
+        variable="SWIFT_UPLOAD_MEMORY",
+        at_least=2 * 1024 * 1024,
     ),
     Option(
         "swift_conditional_writes",
