@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import Flask
+from flask import Flask, request
 
 from v1registry.access.chosen import rights_of
 from v1registry.api import (
@@ -79,10 +79,26 @@ def create_app(config: Config) -> Flask:
     app.register_blueprint(actions.blueprint(parts, there))
     if config.read_only:
         app.before_request(answers.refuse_changes)
+    if parts.storage.heeds:
+        _hand_on_headers(app, parts.storage)
     app.extensions["v1registry"] = parts
     if forgotten := unguarded(app):
         raise RuntimeError(f"endpoints without a rule of who may use them: {forgotten}")
     return app
+
+
+def _hand_on_headers(app: Flask, store: Storage) -> None:
+    """Tell the driver, as long as a request lasts, what it says in the headers that it heeds."""
+
+    def begin() -> None:
+        said = {name: request.headers.get(name) for name in store.heeds}
+        store.hear({name: value for name, value in said.items() if value})
+
+    def end(_error: BaseException | None) -> None:
+        store.hear({})
+
+    app.before_request(begin)
+    app.teardown_request(end)
 
 
 def build(config: Config) -> Parts:

@@ -43,6 +43,8 @@ OPTIONS: dict[str, Any] = {  # of the driver, as the configuration gives them; t
     "glance_cacert": None,
     "glance_visibility": "public",
     "glance_read_timeout": 30,
+    "glance_request_headers": False,
+    "glance_endpoints": None,
 }
 
 QUOTA = 10**12  # bytes, of each project
@@ -126,6 +128,11 @@ class Glance:
         with contextlib.closing(sqlite3.connect(self.folder / "glance.sqlite", 30)) as base:
             base.execute(statement, values)
             base.commit()
+
+    def open_images(self) -> list[dict[str, Any]]:
+        """All images, as everybody sees them at `open_url`."""
+        answer = requests.get(f"{self.open_url}/v2/images?limit=1000", timeout=_WAIT)
+        return list(answer.json()["images"])
 
     # -- its life ---------------------------------------------------------------
 

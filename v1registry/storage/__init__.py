@@ -106,6 +106,15 @@ class Storage(ABC):
     #: whether `open_staged` works: S3 shows nothing of an upload before it is completed
     reads_stages = True
 
+    #: headers of requests that the driver heeds, by name; a driver that wraps another hands them on
+    heeds: tuple[str, ...] = ()
+
+    def hear(self, headers: Mapping[str, str]) -> None:  # noqa: B027 - few drivers do
+        """What this greenlet does next is for a request with these headers, of those heeded.
+
+        With none it is our own business. An object stays what it was opened as.
+        """
+
     @abstractmethod
     def get(self, key: str) -> bytes:
         """Return the whole value; for small objects."""

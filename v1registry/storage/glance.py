@@ -20,6 +20,7 @@ from typing import Any
 
 from v1registry.storage import Blob, Buffer, Entry, Stage, Stat, Storage, exists, keys
 from v1registry.storage.errors import NotFound, Refused
+from v1registry.storage.glanceasker import ENDPOINT, IMAGE, TOKEN, Askers
 from v1registry.storage.glanceclient import Clients
 from v1registry.storage.glanceimages import GlanceImages, Record
 from v1registry.storage.glancelayers import HANDLE, Layers
@@ -42,11 +43,19 @@ class GlanceStorage(Storage):
     def __init__(self, options: Mapping[str, Any], rest: Storage) -> None:
         clients = Clients(options)
         self._rest = rest
+        self._clients = clients
+        self._askers = Askers(options, clients)
         self._images = GlanceImages(clients)
         self._old = OldImages(self._images, clients)
-        self._layers = Layers(self._images, self._old, rest, options["glance_visibility"])
+        visibility = options["glance_visibility"]
+        self._layers = Layers(clients, self._images, self._old, rest, visibility)
         self._names = Names(self._images)
         self.creates_atomically = rest.creates_atomically
+        if options["glance_request_headers"]:
+            self.heeds = (TOKEN, ENDPOINT, IMAGE)
+
+    def hear(self, headers: Mapping[str, str]) -> None:
+        self._clients.asked_by(self._askers.of(headers))
 
     # -- reading ---------------------------------------------------------------
 

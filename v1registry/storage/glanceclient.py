@@ -6,15 +6,18 @@ keystoneauth1 is an extra: it is imported here alone, and this module by whoever
 from __future__ import annotations
 
 import contextlib
+import copy
 import html
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from keystoneauth1 import exceptions, identity, noauth, plugin
+from keystoneauth1 import exceptions, identity, noauth, plugin, token_endpoint
 from keystoneauth1.identity import v2, v3
 from keystoneauth1.session import Session
 from requests.adapters import HTTPAdapter
@@ -24,6 +27,9 @@ from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Una
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 
 PAUSES = (0.1, 0.5)  # seconds between tries of one request
+#: the form of an id in Glance
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 _RETRIED = {429, 500, 502, 503, 504}
 _VERSION = re.compile(r"/v\d+(\.\d+)?$")
 
@@ -68,8 +74,19 @@ class Mapped(contextlib.AbstractContextManager["Mapped"]):
             raise storage_error(error, self.key) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks us, where requests may say so: a token, where it counts, an image to be filled."""
+
+    token: str = field(repr=False)
+    url: str | None = None
+    image: str | None = None
+
+
 class Client:
     """One thread's way to Glance: `/v2/...` with a token, where one is wanted."""
+
+    _theirs: plugin.BaseAuthPlugin | None = None  # the token of who asks
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
@@ -77,6 +94,13 @@ class Client:
         self._auth = _auth(options)
         self._session = self._new_session()
         self._url: str | None = None
+
+    def on_behalf(self, asker: Asker) -> Client:
+        """The same connections, with another's token."""
+        other = copy.copy(self)
+        other._url = asker.url or self.endpoint()
+        other._theirs = token_endpoint.Token(other._url, asker.token)
+        return other
 
     def request(
         self, method: str, path: str, key: str, *, fine: Iterable[int] = (), **more: Any
@@ -134,8 +158,9 @@ class Client:
 
     def _send(self, session: Session, method: str, path: str, **more: Any) -> requests.Response:
         answer: requests.Response = session.request(
-            self._endpoint() + path,
+            self.endpoint() + path,
             method,
+            auth=self._theirs,
             raise_exc=False,
             redirect=False,
             log=False,
@@ -144,7 +169,8 @@ class Client:
         )
         return answer
 
-    def _endpoint(self) -> str:
+    def endpoint(self) -> str:
+        """Glance's address."""
         if self._url is None:
             found = self._options["glance_url"] or self._session.get_endpoint(
                 service_type="image",
@@ -180,9 +206,34 @@ class Clients:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
         self._clients: dict[int, Client] = {}
+        self._asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
+
+    @property
+    def asker(self) -> Asker | None:
+        """Whose token counts here and now; None: our own account."""
+        return self._asker.get()
+
+    def asked_by(self, asker: Asker | None) -> None:
+        """Let this one's token count from now on, in this greenlet."""
+        self._asker.set(asker)
+
+    @contextlib.contextmanager
+    def asking(self, asker: Asker | None) -> Iterator[None]:
+        """Let this one's token count within."""
+        before = self._asker.set(asker)
+        try:
+            yield
+        finally:
+            self._asker.reset(before)
 
     def get(self) -> Client:
-        """The client for the thread that asks."""
+        """The client for the thread, and the token, that count here and now."""
+        asker = self._asker.get()
+        own = self.own()
+        return own if asker is None else own.on_behalf(asker)
+
+    def own(self) -> Client:
+        """The client for the thread, and our own account."""
         thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
         client = self._clients.get(thread)
         if client is None:

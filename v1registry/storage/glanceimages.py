@@ -13,7 +13,7 @@ import requests
 
 from v1registry.storage import Buffer
 from v1registry.storage.errors import NotFound, Unavailable
-from v1registry.storage.glanceclient import Client, Clients, storage_error
+from v1registry.storage.glanceclient import Clients, storage_error
 from v1registry.storage.remote import PIECE, Answer, Body
 
 OWN_ID = "docker_image_id"  # the v1 id, since v2 can't write 0.x's property `id`
@@ -26,7 +26,7 @@ _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What Glance knows of an image. `size` is None before its data has come."""
+    """What Glance knows of an image. `size` is None before its data has come; `waits` is for them."""
 
     id: str
     size: int | None
@@ -34,6 +34,7 @@ class Record:
     name: str | None
     owner: str | None
     public: bool
+    waits: bool
     properties: Mapping[str, Any]
 
     @property
@@ -101,13 +102,12 @@ class GlanceImages:
         """Delete an image; one that is not there is no error."""
         self._clients.get().request("DELETE", _path(uuid), key, fine=(404,))
 
-    def open(self, uuid: str, key: str, start: int, client: Client | None = None) -> Answer:
+    def open(self, uuid: str, key: str, start: int) -> Answer:
         """Its data from a byte on. Raise NotFound if there is none."""
         more = {"Range": f"bytes={start}-"} if start else {}
         headers = {"Accept-Encoding": "identity", **more}
         path = f"{_path(uuid)}/file"
-        client = client or self._clients.get()
-        answer = client.request("GET", path, key, headers=headers, stream=True)
+        answer = self._clients.get().request("GET", path, key, headers=headers, stream=True)
         if answer.status_code == 204:
             answer.close()
             raise NotFound(f"{key}: {uuid} has no data")
@@ -174,5 +174,6 @@ def _record(image: Mapping[str, Any]) -> Record:
         name=image.get("name"),
         owner=image.get("owner"),
         public=image.get("visibility") == "public",
+        waits=image.get("status") == "queued",
         properties=image,
     )

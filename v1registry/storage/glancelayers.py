@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 
 from v1registry.storage import Buffer, Stage, Stat, Storage, exists, keys
 from v1registry.storage.errors import NotFound, Refused, StorageError
-from v1registry.storage.glanceclient import FAILURES, storage_error
+from v1registry.storage.glanceclient import FAILURES, UUID, Clients, storage_error
 from v1registry.storage.glanceimages import OWN_ID, GlanceImages, Record
 from v1registry.storage.glanceold import OldImages
 from v1registry.storage.remote import Answer, RemoteBlob
@@ -32,8 +31,8 @@ STAGES = f"{keys.OURS}/glance/stages"
 REPLACED = f"{keys.OURS}/glance/replaced"
 
 _POINTER = "_glance"
+_THEIRS = "theirs"  # in a stage's note: the image was not made by us
 _SIGN_OF_LIFE = 600  # seconds after which an upload that goes on says so to the cleaner
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _log = logging.getLogger(__name__)
 
 
@@ -41,8 +40,14 @@ class Layers:
     """`rest` is the alternate store; `visibility` is that of committed layers in Glance."""
 
     def __init__(
-        self, images: GlanceImages, old: OldImages, rest: Storage, visibility: str
+        self,
+        clients: Clients,
+        images: GlanceImages,
+        old: OldImages,
+        rest: Storage,
+        visibility: str,
     ) -> None:
+        self._clients = clients
         self._images = images
         self._old = old
         self._rest = rest
@@ -57,7 +62,7 @@ class Layers:
             where = self._rest.get(keys.image(image_id, _POINTER)).decode("ascii", "replace")
         except NotFound:
             return None
-        return where if _UUID.fullmatch(where) else None
+        return where if UUID.fullmatch(where) else None
 
     def find(self, image_id: str) -> str | None:
         """The image in Glance that is a layer, one of 0.x included; or None."""
@@ -69,7 +74,7 @@ class Layers:
 
     def stat(self, key: str, image_id: str) -> Stat:
         """Raise NotFound if there is no such layer."""
-        record = self._images.find(self._found(key, image_id), key)
+        record = self._record(self._found(key, image_id), key)
         if record is None or record.size is None:
             raise NotFound(key)
         return Stat(record.size, record.created)
@@ -80,41 +85,64 @@ class Layers:
             raise NotFound(key)
         return where
 
+    def _record(self, where: str, key: str) -> Record | None:
+        """What Glance knows; None if it is gone. Raise Refused if who asks may not see it."""
+        record = self._images.find(where, key)
+        if record is None and self._clients.asker is not None:
+            with self._clients.asking(None):
+                hidden = self._images.find(where, key) is not None
+            if hidden:
+                raise Refused(f"{key}: who asks does not see {where}")
+        return record
+
     def _blob(self, key: str, where: str) -> RemoteBlob:
+        asker = self._clients.asker  # the layer may be read in another thread
+
         def fetch(start: int, _version: str | None) -> Answer:
-            return self._images.open(where, key, start)  # the data of an image never changes
+            with self._clients.asking(asker):
+                return self._images.open(where, key, start)  # the data of an image never changes
 
         return RemoteBlob(key, fetch, FAILURES, storage_error)
 
     # -- staging ---------------------------------------------------------------
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
-        where = str(uuid.uuid4())
-        note = f"{STAGES}/{where}"
+        waiting = self._waiting(key)
+        where = waiting or str(uuid.uuid4())
+        note, said = f"{STAGES}/{where}", f"{key} {_THEIRS}" if waiting else key
         handle = f"{HANDLE}{where} {key}"
-        self._rest.put(note, key.encode())
+        self._rest.put(note, said.encode())
         try:
-            self._images.create(where, key)
-            self._images.upload(where, key, self._alive(note, key, pieces))
-            self._rest.put(note, key.encode())  # its time is that of the last byte
+            if not waiting:
+                self._images.create(where, key)
+            self._images.upload(where, key, self._alive(note, said, pieces))
+            self._rest.put(note, said.encode())  # its time is that of the last byte
         except BaseException:
             with contextlib.suppress(StorageError):
                 self.abandon(handle)
             raise
         return handle
 
-    def _alive(self, note: str, key: str, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
+    def _waiting(self, key: str) -> str | None:
+        """The image that who asks wants to become of this layer, if it still waits for data."""
+        asker = self._clients.asker
+        if asker is None or asker.image is None:
+            return None
+        record = self._images.find(asker.image, key)
+        return record.id if record is not None and record.waits else None
+
+    def _alive(self, note: str, said: str, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
         """Pass the pieces on, and touch the note, lest the cleaner takes it for abandoned."""
-        said = time.monotonic()
+        last = time.monotonic()
         for piece in pieces:
             yield piece
-            if time.monotonic() > said + _SIGN_OF_LIFE:
-                said = time.monotonic()
-                self._rest.put(note, key.encode(), durable=False)
+            if time.monotonic() > last + _SIGN_OF_LIFE:
+                last = time.monotonic()
+                self._rest.put(note, said.encode(), durable=False)
 
     def commit(self, handle: str) -> None:
         where, key, image_id = _parsed(handle)
-        record = self._images.find(where, key)
+        record = self._record(where, key)
         current = self.find(image_id)
         if record is None or record.size is None or not self._may_be(record, image_id, current):
             raise NotFound(f"{handle}: committed before, or abandoned")
@@ -150,9 +178,12 @@ class Layers:
     def abandon(self, handle: str) -> None:
         where, key, image_id = _parsed(handle)
         note = f"{STAGES}/{where}"
-        if not exists(self._rest, note):
+        try:
+            theirs = self._rest.get(note).endswith(b" " + _THEIRS.encode())
+        except NotFound:
             return
-        if self.pointer(image_id) != where:  # else the commit ended before it removed the note
+        # the commit may have ended before it removed the note
+        if not theirs and self.pointer(image_id) != where:
             self._images.delete(where, key)
         self._rest.delete(note)
 
@@ -166,14 +197,14 @@ class Layers:
         where, key, _ = _parsed(handle)
         if not exists(self._rest, f"{STAGES}/{where}"):
             return False
-        record = self._images.find(where, key)
+        record = self._record(where, key)
         return record is not None and record.size is not None
 
     def stages(self) -> Iterator[Stage]:
         for entry in self._rest.list(STAGES):
             note = f"{STAGES}/{entry.name}"
             with contextlib.suppress(NotFound):
-                key = self._rest.get(note).decode()
+                key = self._rest.get(note).decode().partition(" ")[0]
                 modified = self._rest.stat(note).modified
                 yield Stage(f"{HANDLE}{entry.name} {key}", key, modified)
 
@@ -216,6 +247,6 @@ def _parsed(handle: str) -> tuple[str, str, str]:
     """The image in Glance, the key, and the v1 id."""
     where, _, key = handle.removeprefix(HANDLE).partition(" ")
     parts = key.split("/")
-    if not _UUID.fullmatch(where) or len(parts) != 3:
+    if not UUID.fullmatch(where) or len(parts) != 3:
         raise NotFound(f"{handle}: not a handle")
     return where, key, parts[1]

@@ -38,11 +38,12 @@ class OldImages:
         if self._found is None:
             with self._lock:
                 if self._found is None:
-                    self._found = self._read()
+                    with self._clients.asking(None):  # what one may see is not for all
+                        self._found = self._read()
         return self._found
 
     def _read(self) -> dict[str, str]:
-        project = self._clients.get().project()
+        project = self._clients.own().project()
         found: dict[str, Record] = {}
         for record in self._images.list("images"):
             image_id = _v1_id(record)

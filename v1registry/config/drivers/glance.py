@@ -97,4 +97,20 @@ OPTIONS: tuple[Option, ...] = (
         variable="GLANCE_READ_TIMEOUT",
         at_least=1,
     ),
+    Option(
+        "glance_request_headers",
+        "boolean",
+        "`true`: a request that has `X-Meta-Auth-Token` is carried out in Glance with that token,"
+        " as in 0.x, which nova-docker used; `X-Meta-Glance-Image-Id` names the image that its"
+        " layer becomes.",
+        default=False,
+        variable="GLANCE_REQUEST_HEADERS",
+    ),
+    Option(
+        "glance_endpoints",
+        "endpoints",
+        "Addresses of Glance that such a request may name in `X-Meta-Glance-Endpoint`, beside the"
+        " one above: a list, or a text with commas.",
+        variable="GLANCE_ENDPOINTS",
+    ),
 )
