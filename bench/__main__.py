@@ -1,9 +1,11 @@
 """`python -m bench`: measure this registry beside the peers that are installed.
 
-    python -m bench                 all rows, under ten minutes
-    python -m bench --quick         most rows, once or a few times each, one to two minutes
-    python -m bench --only push-50  one row; may be given several times
-    python -m bench --only v2-pull-1 --facts   and what `v1registry facts` reads in a second
+    python -m bench                  all rows: half an hour
+    python -m bench --quick          most rows, once or a few times each, some minutes
+    python -m bench --only push-50   one row; may be given several times
+    python -m bench --only 's3-*'    rows by a pattern
+    python -m bench --without 's3-*' --without 'swift-*'    those on local files, ten minutes
+    python -m bench --only v2-pull-1 --facts    and what `v1registry facts` reads in a second
 
 The servers run in the configuration that their users get, all on the loopback and on one disk.
 The runs of a row are interleaved (ours, peer, ours, peer ...) and the medians are compared. Exit
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fnmatch
 import os
 import signal
 import subprocess
@@ -23,11 +26,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import floor, layerfacts, report, servers
+from bench import floor, layerfacts, remote, report, servers
 from bench.material import Material
-from bench.rows import NGINX_ONE, ONE, ROWS, Row
+from bench.rows import NGINX_ONE, ONE, ROWS, STORED, Row
 from bench.runs import SIZES, VIEW, Load, Loads, measure
-from bench.servers import Server, Unavailable
+from bench.servers import Site, Unavailable
+from bench.stores import Files
 
 _MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
 
@@ -35,11 +39,13 @@ _MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
 def main() -> int:
     """Run what the command line asks for and print the report."""
     options = _arguments()
-    chosen = [row for row in ROWS if not options.only or row.name in options.only]
+    chosen = [row for row in (*ROWS, *STORED) if _is_chosen(row.name, options)]
     skipped: list[str] = []
     if options.quick:
         skipped += [f"{row.title}: not with --quick" for row in chosen if not row.quick]
         chosen = [row for row in chosen if row.quick]
+    if not chosen:
+        sys.exit("bench: no row has such a name")
     print(f"{report.machine()}\n", flush=True)
     # Told to end, we still end the servers and remove the data.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by SIGTERM"))
@@ -52,12 +58,16 @@ def main() -> int:
         material = Material(Path(name))
         loads = Loads(material, 0.4 if options.quick else 2.0)
         for server in running.values():
-            if server.name in ("ours", "go"):
+            if server.speaks in ("v1", "v2"):
                 loads.seed(server)
-            else:
+        for server in running.values():
+            if server.speaks not in ("v1", "v2"):
                 loads.check(server)  # it serves the store of ours
         facts = [layerfacts.measure(Path(name))] if options.facts or not options.only else []
         floors = [floor.measure(material.file(SIZES[0]))]
+        for row in [row for row in chosen if row.own not in running]:
+            skipped.append(f"{row.title}: {row.own} is not there")
+            chosen.remove(row)
         results = {row.name: _rounds(row, loads, running, options.quick) for row in chosen}
         floors.append(floor.measure(material.file(SIZES[0])))
     _print(chosen, results, skipped)
@@ -71,36 +81,49 @@ def main() -> int:
     return 1 if report.failures(results) else 0
 
 
+def _is_chosen(name: str, options: argparse.Namespace) -> bool:
+    def among(patterns: list[str]) -> bool:
+        return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+    return (not options.only or among(options.only)) and not among(options.without or [])
+
+
 def _start(
     stack: contextlib.ExitStack, folder: Path, chosen: list[Row], skipped: list[str]
-) -> dict[str, Server]:
+) -> dict[str, Site]:
     """The servers that the rows need, by name; of peers, those that are there."""
-    makers: dict[str, Callable[[], Server]] = {
-        "ours": lambda: servers.ours(folder),
-        ONE: lambda: servers.ours(folder, ONE, workers=1),
+    backends = remote.Backends(stack, folder)
+    files = Files(folder / "store")
+    makers: dict[str, Callable[[], Site]] = {
+        "ours": lambda: servers.ours(files),
+        ONE: lambda: servers.ours(files, ONE, workers=1),
         "go": lambda: servers.go(folder),
-        "nginx": lambda: servers.nginx(folder),
-        NGINX_ONE: lambda: servers.nginx(folder, NGINX_ONE, workers=1),
+        "nginx": lambda: servers.nginx(files),
+        NGINX_ONE: lambda: servers.nginx(files, NGINX_ONE, workers=1),
+        **remote.makers(backends),
     }
-    needed = {"ours", *(name for row in chosen for name in (row.own, *row.peers))}
-    running: dict[str, Server] = {}
+    needed = {name for row in chosen for name in (row.own, *row.peers)}
+    if needed & {"nginx", NGINX_ONE, VIEW}:
+        needed.add("ours")  # it fills their folder, or is asked
+    running: dict[str, Site] = {}
     for name, make in makers.items():
         if name not in needed:
             continue
         try:
             running[name] = make()
         except Unavailable as reason:
-            if name.startswith("ours"):
+            if name in ("ours", ONE):
                 raise
             skipped.append(f"{name}: {reason}")
         else:
             stack.callback(running[name].stop)
-    running[VIEW] = servers.other_name(running["ours"], VIEW)
+    if VIEW in needed:
+        running[VIEW] = servers.asked_by_v2(running["ours"], VIEW)
     return running
 
 
 def _rounds(
-    row: Row, loads: Loads, running: dict[str, Server], quick: bool
+    row: Row, loads: Loads, running: dict[str, Site], quick: bool
 ) -> dict[str, list[report.Figures]]:
     """All runs of one row, interleaved."""
     taking_part = [running[name] for name in (row.own, *row.peers) if name in running]
@@ -169,10 +192,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
-    names = [row.name for row in ROWS]
-    parser.add_argument(
-        "--only", action="append", metavar="ROW", choices=names, help=", ".join(names)
-    )
+    names = ", ".join(row.name for row in (*ROWS, *STORED))
+    parser.add_argument("--only", action="append", metavar="ROW", help=names)
+    parser.add_argument("--without", action="append", metavar="ROW", help="rows to leave out")
     parser.add_argument("--facts", action="store_true", help="with --only: facts of layers, too")
     parser.add_argument("--folder", help="where the data goes (default: the temporary folder)")
     return parser.parse_args()

@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import closing
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench.loop import READ, Outcome, Waits, Wrong, exchange, opened
 
@@ -21,8 +22,17 @@ _BINARY = "Content-Type: application/octet-stream"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
-def pull(address: Address, tally: Outcome, *, path: str, length: int) -> Waits:
-    """GET a layer on a connection of its own."""
+def pull(
+    address: Address, tally: Outcome, *, path: str, length: int, redirected: bool = False
+) -> Waits:
+    """GET a layer on a connection of its own; `redirected`, from where the first answer says."""
+    if redirected:
+        connection = yield from opened(address)
+        with closing(connection):
+            asked = request("GET", path, address, "Connection: close")
+            answer = yield from exchange(connection, asked, (302, 307))
+        url = urlsplit(answer.headers["location"])
+        address, path = (str(url.hostname), int(url.port or 80)), f"{url.path}?{url.query}"
     connection = yield from opened(address)
     with closing(connection):
         yield from exchange(connection, request("GET", path, address), 200, length=length)

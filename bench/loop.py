@@ -137,7 +137,7 @@ def discard(connection: Connection, length: int) -> Waits:
 def exchange(
     connection: Connection,
     request: bytes,
-    status: int,
+    status: int | tuple[int, ...],
     *,
     length: int | None = None,
     file: tuple[int, int] | None = None,
@@ -146,7 +146,7 @@ def exchange(
 ) -> Waits:
     """One request and its whole answer. Return its head; raise Wrong if it is not as expected.
 
-    `file` is a descriptor and how many of its bytes follow the request's head, `tail` what follows
+    `status` is the expected one, or all of those. `file` is a descriptor and how many of its bytes follow the request's head, `tail` what follows
     that. `length` is the length that the body must have; `bodiless` says that it was a HEAD.
     """
     yield from send(connection, request)
@@ -156,7 +156,7 @@ def exchange(
         yield from send(connection, tail)
     answer: Answer = yield from head(connection)
     what = request.split(b" ", 1)[0].decode()
-    if answer.status != status:
+    if answer.status not in (status if isinstance(status, tuple) else (status,)):
         raise Wrong(f"{what}: {answer.status} instead of {status}")
     if bodiless or status == 204:
         return answer

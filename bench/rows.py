@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.material import MIB
 from bench.runs import VIEW, Load, Loads
-from bench.servers import Server
+from bench.servers import Site
 
 ONE = "ours-1"
 NGINX_ONE = "nginx-1"
@@ -23,7 +23,7 @@ class Row:
 
     name: str
     title: str
-    load: Callable[[Loads, Server], Load]
+    load: Callable[[Loads, Site], Load]
     peers: tuple[str, ...]
     rounds: int = 3
     quick: int = 1
@@ -34,14 +34,14 @@ class Row:
 
 
 def _pull(name: str, clients: int, size: int, rounds: int, quick: int = 1) -> Row:
-    def load(loads: Loads, server: Server) -> Load:
+    def load(loads: Loads, server: Site) -> Load:
         return loads.pull(server, size * MIB, clients)
 
     return Row(name, f"pull {clients:,} x {size} MiB", load, ("go", "nginx"), rounds, quick)
 
 
 def _pull_one(name: str, clients: int, size: int, rounds: int) -> Row:
-    def load(loads: Loads, server: Server) -> Load:
+    def load(loads: Loads, server: Site) -> Load:
         return loads.pull(server, size * MIB, clients)
 
     title = f"pull {clients:,} x {size} MiB, one worker"
@@ -49,7 +49,7 @@ def _pull_one(name: str, clients: int, size: int, rounds: int) -> Row:
 
 
 def _small(what: str, title: str, *, keep: bool, faster: float | None = None) -> Row:
-    def load(loads: Loads, server: Server) -> Load:
+    def load(loads: Loads, server: Site) -> Load:
         return loads.small(server, what, keep=keep)
 
     name = f"{what}-{'keep' if keep else 'new'}"
@@ -58,7 +58,7 @@ def _small(what: str, title: str, *, keep: bool, faster: float | None = None) ->
 
 
 def _view_small(what: str, title: str, *, keep: bool) -> Row:
-    def load(loads: Loads, server: Server) -> Load:
+    def load(loads: Loads, server: Site) -> Load:
         return loads.small(server, what, keep=keep)
 
     name = f"v2-{what}-{'keep' if keep else 'new'}"
@@ -69,7 +69,7 @@ def _view_small(what: str, title: str, *, keep: bool) -> Row:
 
 
 def _view_pull(clients: int, size: int, rounds: int) -> Row:
-    def load(loads: Loads, server: Server) -> Load:
+    def load(loads: Loads, server: Site) -> Load:
         return loads.pull(server, size * MIB, clients)
 
     title = f"over v2: pull {clients:,} x {size} MiB"
@@ -133,5 +133,82 @@ ROWS = (
     _view_small("tags", _TAGS, keep=True),
 )
 
+
+def _stored(store: str, clients: int, size: int) -> tuple[Row, ...]:
+    """Pushes, pulls and redirected pulls by so many clients through an object store."""
+    ours, direct = f"ours-{store}", ("ceph",) if store == "s3" else ()
+    what = f"{clients} x {size} MiB"
+
+    def push(loads: Loads, server: Site) -> Load:
+        return loads.push(server, size * MIB, clients=clients)
+
+    def pull(loads: Loads, server: Site) -> Load:
+        return loads.pull(server, size * MIB, clients)
+
+    def redirected(loads: Loads, server: Site) -> Load:
+        return loads.pull(server, size * MIB, clients, redirected=True)
+
+    first = {"rounds": 2, "quick": int(clients == 10), "faster": 1.0}
+    return (
+        Row(
+            f"{store}-push-{clients}", f"{store}: push {what}", push, ("go-s3",), own=ours, **first
+        ),
+        Row(
+            f"{store}-pull-{clients}", f"{store}: pull {what}", pull, ("go-s3",), own=ours, **first
+        ),
+        Row(
+            f"{store}-redirect-{clients}",
+            f"{store}: pull {what}, redirected",
+            redirected,
+            ("go-s3-redirect", *direct),
+            own=f"{ours}-redirect",
+            **first,
+        ),
+    )
+
+
+def _nodes(name: str, title: str, load: Callable[[Loads, Site], Load], unit: str = "GB") -> Row:
+    """Three nodes behind nginx against one, a process each."""
+    own, peers = "ours-s3-three", ("ours-s3-one",)
+    return Row(f"s3-nodes-{name}", f"s3: {title}, 3 nodes", load, peers, 2, 1, own, unit=unit)
+
+
+STORED = (
+    *_stored("s3", 10, 20),
+    *_stored("s3", 50, 20),
+    *_stored("s3", 200, 5),
+    Row(
+        "s3-json",
+        f"s3: {_JSON}",
+        lambda loads, server: loads.small(server, "json", keep=True),
+        ("go-s3",),
+        own="ours-s3",
+        unit="request",
+    ),
+    Row(
+        "s3-json-redis",
+        "s3: image json by Redis, no cache in the process",
+        lambda loads, server: loads.small(server, "json", keep=True),
+        ("ours-s3-cold",),
+        own="ours-s3-redis",
+        unit="request",
+    ),
+    Row(
+        "s3-tags",
+        f"s3: {_TAGS}",
+        lambda loads, server: loads.small(server, "tags", keep=True),
+        ("go-s3",),
+        own="ours-s3",
+        unit="request",
+    ),
+    _nodes("push", "push 50 x 5 MiB", lambda at, server: at.push(server, 5 * MIB, clients=50)),
+    _nodes("pull", "pull 50 x 20 MiB", lambda at, server: at.pull(server, 20 * MIB, 50)),
+    _nodes("json", _JSON, lambda at, server: at.small(server, "json", keep=True), "request"),
+    *_stored("swift", 10, 20),
+    *_stored("swift", 50, 20),
+    *_stored("swift", 200, 5),
+)
+"""The rows of object stores: each server on the same Ceph, or ours on Swift."""
+
 MOST_MEMORY = 100.0
-"""MB (PSS) that two workers and their master may use at most, whatever the load."""
+"""MB (PSS) that two workers and their master may use at most on files, whatever the load."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench.clients import MANIFEST
 from bench.material import MIB, Layer, Material, v1_push, v2_push
-from bench.servers import ROOT, Server
-from bench.usage import Peak, cpu
+from bench.servers import ROOT, Site
+from bench.usage import Peak
 
 VIEW = "ours-v2"
 """Our server, asked over v2."""
+_LIMIT = 120.0  # seconds for a run
 _SPARE = 30.0  # seconds that the generator's process gets beyond its own limit
 SIZES = (200 * MIB, 20 * MIB, 5 * MIB, 2 * MIB)
 """Bytes of the layers that are there to be pulled."""
@@ -44,15 +45,15 @@ class Load:
     """Clients for one run: what `bench.load` takes, the limit in seconds, and what to remove."""
 
     clients: list[dict[str, Any]]
-    limit: float = 60.0
+    limit: float = _LIMIT
     pushed: list[tuple[str, list[Layer]]] = field(default_factory=list)
 
 
-def measure(server: Server, load: Load) -> Figures:
+def measure(server: Site, load: Load) -> Figures:
     """Run `load` against `server`; the data that it pushed is removed afterwards."""
     job = {"address": server.address, "limit": load.limit, "clients": load.clients}
-    used = cpu(server.pid)
-    with Peak(server.pid) as peak:
+    used = server.cpu()
+    with Peak(server.pids) as peak:
         done = subprocess.run(
             [sys.executable, "-m", "bench.load"],
             input=json.dumps(job).encode(),
@@ -61,7 +62,7 @@ def measure(server: Server, load: Load) -> Figures:
             timeout=load.limit + _SPARE,
             check=True,
         )
-    used = cpu(server.pid) - used
+    used = server.cpu() - used
     found = json.loads(done.stdout)
     figures = Figures(
         found["seconds"],
@@ -75,24 +76,12 @@ def measure(server: Server, load: Load) -> Figures:
         found["last"],
     )
     if load.pushed:
-        _remove(server, load.pushed)
+        for name, layers in load.pushed:
+            server.store.remove(name, layers)
+        server.store.settle()
         # What one server left for the disk to write must not be written in another's time.
         os.sync()
     return figures
-
-
-def _remove(server: Server, pushed: list[tuple[str, list[Layer]]]) -> None:
-    for name, layers in pushed:
-        if server.name == "go":
-            root = server.store / "docker/registry/v2"
-            doomed = [root / "repositories" / name]
-            digests = [layer.digest.removeprefix("sha256:") for layer in layers]
-            doomed += [root / "blobs/sha256" / digest[:2] / digest for digest in digests]
-        else:
-            doomed = [server.store / "repositories" / name]
-            doomed += [server.store / "images" / layer.id for layer in layers]
-        for folder in doomed:
-            shutil.rmtree(folder)
 
 
 class Loads:
@@ -107,16 +96,17 @@ class Loads:
         self._count = 0
         self._seeds = {size: material.layers(size) for size in SIZES}
 
-    def seed(self, server: Server) -> None:
-        """Push what will be pulled, and see that it comes back whole."""
-        for size, layers in self._seeds.items():
+    def seed(self, server: Site) -> None:
+        """See that the store holds what will be pulled, and that the server gives it whole."""
+        for size, layers in self._seeds.items() if not server.store.seeded else ():
             push = self._push(server, f"bench/seed{size}", layers)
             figures = measure(server, Load([push]))
             if figures.errors:
                 raise RuntimeError(f"{server.name}: {figures.messages}\n{server.log()}")
+        server.store.seeded = True
         self.check(server)
 
-    def check(self, server: Server) -> None:
+    def check(self, server: Site) -> None:
         """Pull each layer once and hash it; it is in the page cache afterwards."""
         for size, layers in self._seeds.items():
             url = f"http://{server.address[0]}:{server.address[1]}{self._path(server, size)}"
@@ -127,9 +117,9 @@ class Loads:
             if f"sha256:{sum.hexdigest()}" != layers[0].digest:
                 raise RuntimeError(f"{server.name}: {url} has other bytes than were pushed")
 
-    def push(self, server: Server, size: int, layers: int = 1, clients: int = 1) -> Load:
+    def push(self, server: Site, size: int, layers: int = 1, clients: int = 1) -> Load:
         """`clients` at once push an image each, of so many layers of `size` bytes."""
-        load = Load([])
+        load = Load([], limit=_LIMIT)
         for _ in range(clients):
             self._count += 1
             name, made = f"bench/push{self._count}", self._material.layers(size, layers)
@@ -137,23 +127,27 @@ class Loads:
             load.pushed.append((name, made))
         return load
 
-    def pull(self, server: Server, size: int, clients: int = 1) -> Load:
-        """`clients` at once pull the layer of `size` bytes, each on its own connection."""
-        what = {"path": self._path(server, size), "length": size}
-        return Load([{"kind": "pull", "count": clients, "what": what}])
+    def pull(self, server: Site, size: int, clients: int = 1, *, redirected: bool = False) -> Load:
+        """`clients` at once pull the layer of `size` bytes, each on its own connection.
 
-    def both(self, server: Server, size: int, pulls: int, pushed: int, pushes: int) -> Load:
+        `redirected`: the server only says where the bytes are, and the client goes there.
+        """
+        redirected = redirected and server.speaks != "store"
+        what = {"path": self._path(server, size), "length": size, "redirected": redirected}
+        return Load([{"kind": "pull", "count": clients, "what": what}], limit=_LIMIT)
+
+    def both(self, server: Site, size: int, pulls: int, pushed: int, pushes: int) -> Load:
         """`pulls` clients pull `size` bytes while `pushes` push an image of `pushed` bytes."""
         load = self.push(server, pushed, 1, pushes)
         load.clients += self.pull(server, size, pulls).clients
         return load
 
-    def small(self, server: Server, what: str, *, keep: bool) -> Load:
+    def small(self, server: Site, what: str, *, keep: bool) -> Load:
         """50 clients ask for something small: `json`, `tags` or `ping`."""
         layers = self._seeds[SIZES[-1]]
         name = f"bench/seed{SIZES[-1]}"
         accept = "*/*"
-        if server.name in ("go", VIEW):
+        if server.speaks == "v2":
             path, accept = _v2_path(name, what), MANIFEST
         elif what == "json":
             path = f"/v1/images/{layers[0].id}/json"
@@ -167,17 +161,20 @@ class Loads:
         arguments |= {"seconds": self._seconds, "keep": keep}
         return Load([{"kind": "small", "count": 50, "what": arguments}], limit=self._seconds + 15)
 
-    def _push(self, server: Server, name: str, layers: list[Layer]) -> dict[str, Any]:
-        if server.name == "go":
+    def _push(self, server: Site, name: str, layers: list[Layer]) -> dict[str, Any]:
+        if server.speaks == "v2":
             return {"kind": "push_v2", "what": v2_push(name, layers)}
         return {"kind": "push_v1", "what": v1_push(name, layers)}
 
-    def _path(self, server: Server, size: int) -> str:
+    def _path(self, server: Site, size: int) -> str:
         layer = self._seeds[size][0]
-        if server.name in ("go", VIEW):
+        if server.speaks == "v2":
             return f"/v2/bench/seed{size}/blobs/{layer.digest}"
-        if server.name.startswith("nginx"):
+        if server.speaks == "files":
             return f"/images/{layer.id}/layer"
+        if server.speaks == "store":
+            url = urlsplit(server.sign(f"images/{layer.id}/layer") or "")
+            return f"{url.path}?{url.query}"
         return f"/v1/images/{layer.id}/layer"
 
 

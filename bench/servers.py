@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.usage import tree
+from bench.stores import Files, GoFiles, Store
+from bench.usage import cpu, tree
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -65,22 +67,61 @@ class Unavailable(Exception):
     """This peer is not installed, or did not start; the text says which."""
 
 
-class Server:
-    """A running server: `name`, `address`, `pid` of the first process, `workers`, its `store`."""
+class Site:
+    """Where requests go: `name`, `address`, the processes `pids` that are charged, its `store`.
+
+    `speaks` tells the protocol: `v1`, `v2`, `files` (plain files of a v1 store), or `store` (an
+    object store, by URLs that `sign` makes of keys).
+    """
 
     def __init__(
-        self, name: str, command: list[str], env: dict[str, str], port: int, store: Path, log: Path
+        self,
+        name: str,
+        address: tuple[str, int],
+        pids: list[int],
+        store: Store,
+        speaks: str = "v1",
     ) -> None:
         self.name = name
-        self.address = (HOST, port)
+        self.address = address
+        self.pids = pids
         self.store = store
+        self.speaks = speaks
+        self.sign: Callable[[str], str | None] = lambda key: None
+
+    def cpu(self) -> float:
+        """CPU seconds of all its processes until now."""
+        return sum(cpu(pid) for pid in self.pids)
+
+    def log(self) -> str:
+        """The last lines that it wrote."""
+        return ""
+
+    def stop(self) -> None:
+        """End what this object has started."""
+
+
+class Server(Site):
+    """A server that is started here; `pid` is that of its first process."""
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        env: dict[str, str],
+        port: int,
+        store: Store,
+        log: Path,
+        speaks: str = "v1",
+    ) -> None:
+        super().__init__(name, (HOST, port), [], store, speaks)
         self._log = log
         inherited = {key: os.environ[key] for key in _KEPT if key in os.environ}
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 command,
                 env={**inherited, **env},
-                cwd=store.parent,
+                cwd=log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -88,6 +129,7 @@ class Server:
                 start_new_session=True,
             )
         self.pid = self._process.pid
+        self.pids = [self.pid]
         try:
             self._await()
         except BaseException:
@@ -126,53 +168,53 @@ class Server:
                 self._process.wait(_STOP)
 
 
-def other_name(server: Server, name: str) -> Server:
-    """The same running server, to be asked for the same in another way."""
+def asked_by_v2(server: Site, name: str) -> Site:
+    """The same running server, to be asked for the same over v2."""
     other = copy.copy(server)
-    other.name = name
+    other.name, other.speaks = name, "v2"
     return other
 
 
-def ours(folder: Path, name: str = "ours", workers: int | None = None) -> Server:
-    """This checkout's registry with the settings that users get, on `folder`/store."""
+def ours(store: Files, name: str = "ours", workers: int | None = None) -> Server:
+    """This checkout's registry with the settings that users get, on local files."""
     port = free_port()
-    store = folder / "store"
-    store.mkdir(exist_ok=True)
+    store.root.mkdir(exist_ok=True)
     env = {
         "PYTHONPATH": str(ROOT),
         "SETTINGS_FLAVOR": "local",
-        "STORAGE_PATH": str(store),
+        "STORAGE_PATH": str(store.root),
         "REGISTRY_HOST": HOST,
         "REGISTRY_PORT": str(port),
     }
     if workers is not None:
         env["GUNICORN_WORKERS"] = str(workers)
     command = [sys.executable, "-m", "v1registry", "serve"]
-    return Server(name, command, env, port, store, folder / f"{name}.log")
+    return Server(name, command, env, port, store, store.root.parent / f"{name}.log")
 
 
 def go(folder: Path) -> Server:
     """Debian's docker-registry, the v2 registry in Go."""
-    binary = _find("docker-registry")
+    binary = find("docker-registry")
     port = free_port()
     store = folder / "go"
     store.mkdir()
     config = folder / "go.yml"
     config.write_text(_GO.format(store=store, host=HOST, port=port))
-    return Server("go", [binary, "serve", str(config)], {}, port, store, folder / "go.log")
+    command = [binary, "serve", str(config)]
+    return Server("go", command, {}, port, GoFiles(store), folder / "go.log", speaks="v2")
 
 
-def nginx(folder: Path, name: str = "nginx", workers: int | None = None) -> Server:
+def nginx(store: Files, name: str = "nginx", workers: int | None = None) -> Server:
     """nginx sending the very files of our store."""
-    binary = _find("nginx")
+    binary = find("nginx")
     port = free_port()
-    own = folder / name
+    own = store.root.parent / name
     own.mkdir()
     config = own / "conf"
     config.write_text(
         _NGINX.format(
             folder=own,
-            store=folder / "store",
+            store=store.root,
             host=HOST,
             port=port,
             workers=workers or "auto",
@@ -181,10 +223,11 @@ def nginx(folder: Path, name: str = "nginx", workers: int | None = None) -> Serv
         )
     )
     command = [binary, "-p", str(own), "-e", str(own / "error.log"), "-c", str(config)]
-    return Server(name, command, {}, port, folder / "store", own / "log")
+    return Server(name, command, {}, port, store, own / "log", speaks="files")
 
 
-def _find(program: str) -> str:
+def find(program: str) -> str:
+    """Where a program lies. Raise Unavailable if it is not installed."""
     # Debian keeps nginx where only root's PATH looks.
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
     found = shutil.which(program, path=path)

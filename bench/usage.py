@@ -56,11 +56,11 @@ def _stat(pid: int) -> list[str]:
 
 
 class Peak:
-    """Samples the memory of a process tree while the `with` block runs; `mb` is the highest."""
+    """Samples the memory of process trees while the `with` block runs; `mb` is the highest."""
 
-    def __init__(self, root: int, every: float = 0.2) -> None:
+    def __init__(self, roots: list[int], every: float = 0.2) -> None:
         self.mb = 0.0
-        self._pids = tree(root)
+        self._pids = [pid for root in roots for pid in tree(root)]
         self._every = every
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

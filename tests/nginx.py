@@ -68,6 +68,10 @@ class Nginx:
         )
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 

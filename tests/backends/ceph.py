@@ -126,6 +126,11 @@ class Ceph:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pids(self) -> list[int]:
+        """Of monitor, object daemon and gateway."""
+        return [process.pid for process in self._processes]
+
     def options(self, **more: object) -> dict[str, object]:
         """Options of the driver that reach this server."""
         return {**OPTIONS, "boto_port": self.port, **more}
