@@ -51,6 +51,8 @@ class S3Storage(RemoteStorage):
             **({"StorageClass": storage_class} if storage_class else {}),
         }
         self.creates_atomically = options["s3_conditional_writes"]
+        # gateways that know the older signature alone know the older listing alone, too
+        self._listing = "list_objects_v2" if options["s3_use_sigv4"] else "list_objects"
         front = [options[f"cloudfront.{name}"] for name in ("base", "keyid", "keysecret")]
         self._cloudfront = CloudFront(*front) if all(front) else None
 
@@ -88,7 +90,7 @@ class S3Storage(RemoteStorage):
 
     def list(self, folder: str) -> Iterator[Entry]:
         start = f"{self._prefix}{folder}/"
-        for page in self._pages("list_objects_v2", folder, Prefix=start, Delimiter="/"):
+        for page in self._pages(self._listing, folder, Prefix=start, Delimiter="/"):
             for item in page.get("CommonPrefixes", ()):
                 yield Entry(item["Prefix"][len(start) : -1], True)
             for item in page.get("Contents", ()):
@@ -145,7 +147,7 @@ class S3Storage(RemoteStorage):
 
     def delete_folder(self, folder: str) -> None:
         start = f"{self._prefix}{folder}/"
-        pages = self._pages("list_objects_v2", folder, Prefix=start)
+        pages = self._pages(self._listing, folder, Prefix=start)
         names = tags_first([item["Key"] for page in pages for item in page.get("Contents", ())])
         for at in range(0, len(names), _BATCH):
             self._delete_all(folder, names[at : at + _BATCH])

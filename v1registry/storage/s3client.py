@@ -9,6 +9,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import boto3
 import botocore.session
@@ -25,6 +26,7 @@ from urllib3.exceptions import HTTPError
 
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
+from v1registry.storage.s3wire import Wire
 
 ATTEMPTS = 3  # of one request, the first among them; boto3 waits up to 1, then up to 2 s between
 
@@ -99,7 +101,8 @@ class Clients:
     def __init__(self, options: Mapping[str, Any], made: Callable[[Any], None]) -> None:
         self._options = options
         self._made = made
-        self._session = boto3.Session(botocore_session=botocore.session.Session())
+        self._core = botocore.session.Session()
+        self._session = boto3.Session(botocore_session=self._core)
         self._clients: dict[int, Any] = {}
         self._lock = threading.Lock()
 
@@ -126,7 +129,6 @@ class Clients:
             aws_access_key_id=options["s3_access_key"] or None,
             aws_secret_access_key=options["s3_secret_key"] or None,
             config=Config(
-                user_agent="v1registry",  # botocore's own is put together anew for every request
                 # AWS takes nothing older for new buckets; some old gateways nothing newer
                 signature_version="s3v4" if options["s3_use_sigv4"] or not address else "s3",
                 s3={"addressing_style": addressing(options)},
@@ -142,13 +144,23 @@ class Clients:
         )
         client.meta.events.register_first("needs-retry.s3", _wait_once)
         self._made(client)
-        return client
+        if not options["s3_use_sigv4"]:
+            client.meta.events.register("before-sign.s3", _as_signed)
+            return client
+        return Wire(client, self._core, options, ATTEMPTS)
 
 
 def _wait_once(caught_exception: BaseException | None = None, **_: Any) -> None:
     """Let no request be tried again whose answer was waited for in vain: our client waits, too."""
     if isinstance(caught_exception, ReadTimeoutError):
         raise caught_exception
+
+
+def _as_signed(request: Any, **_: Any) -> None:
+    """Send the bucket's path with the slash with which botocore signs it in the older way."""
+    parts = urlsplit(request.url)
+    if parts.path.strip("/") and parts.path.count("/") == 1:
+        request.url = urlunsplit(parts._replace(path=f"{parts.path}/"))
 
 
 _ANYWHERE = "us-east-1"  # what SigV4 is signed with where regions mean nothing; AWS redirects

@@ -1,0 +1,116 @@
+"""The S3 driver's short way beside boto3's client, and what is left to that; on a real Ceph."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.backends.ceph import ACCESS, SECRET, Ceph
+from v1registry.storage import Entry
+from v1registry.storage.errors import Full, NotFound, Refused
+from v1registry.storage.s3 import S3Storage
+
+LAYER = "images/" + "a" * 64 + "/layer"
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def root() -> str:
+    return secrets.token_hex(8)
+
+
+@pytest.fixture
+def storage(ceph: Ceph, root: str) -> S3Storage:
+    return S3Storage(ceph.options(storage_path=f"/{root}"))
+
+
+class Answered:
+    """An answer that the store did not give."""
+
+    def __init__(self, status: int, code: str = "", **headers: str) -> None:
+        self.status_code, self.headers = status, headers
+        self.content = f"<Error><Code>{code}</Code></Error>".encode() if code else b""
+
+
+def answer_once(storage: S3Storage, answer: Answered) -> None:
+    """Let the next request not reach the store."""
+    client = storage._clients.get()
+    own, answers = client._http.send, [answer]
+    client._http.send = lambda request: answers.pop() if answers else own(request)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answered(301, "PermanentRedirect"),
+        Answered(307, "TemporaryRedirect"),
+        Answered(400, "AuthorizationHeaderMalformed"),
+        Answered(503, "SlowDown"),
+        Answered(500, "InternalError"),
+        Answered(400, "RequestTimeout"),
+        Answered(502),
+    ],
+    ids=lambda answer: str(answer.status_code),
+)
+def test_what_is_not_that_simple(storage: S3Storage, answer: Answered) -> None:
+    """A bucket in another region is boto3's business; what passes is asked again."""
+    acts = {
+        "put": lambda: storage.put("f/a", b"1"),
+        "get": lambda: storage.get("f/a"),
+        "stat": lambda: storage.stat("f/a").size,
+        "list": lambda: list(storage.list("f")),
+        "stage": lambda: storage.commit(storage.stage(LAYER, [b"layer"])),
+        "delete": lambda: storage.delete("f/a"),
+    }
+    found = {}
+    for name, act in acts.items():
+        answer_once(storage, answer)
+        found[name] = act()
+    assert (found["get"], found["stat"], found["list"]) == (b"1", 1, [Entry("a", False)])
+    assert storage.get(LAYER) == b"layer"
+    assert list(storage.list("f")) == []
+
+
+def test_what_stays_is_raised(storage: S3Storage) -> None:
+    for status, code, kind in (
+        (507, "", Full),
+        (403, "AccessDenied", Refused),
+        (404, "", NotFound),
+    ):
+        answer_once(storage, Answered(status, code))
+        with pytest.raises(kind):
+            storage.get("f/a")
+
+
+def test_without_credentials(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    storage = S3Storage(ceph.options(s3_access_key=None, s3_secret_key=None))
+    for act in (lambda: storage.get("a"), lambda: storage.put("a", b"")):
+        with pytest.raises(Refused, match="credentials"):
+            act()
+    # what boto3 finds by itself: here in a file, elsewhere the role of the machine
+    file = tmp_path / "credentials"
+    file.write_text(f"[default]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    S3Storage(ceph.options(s3_access_key=None, s3_secret_key=None)).prepare()
+
+
+def test_the_older_signature(ceph: Ceph, root: str) -> None:
+    """By boto3 alone."""
+    storage = S3Storage(ceph.options(storage_path=root, s3_use_sigv4=False))
+    storage.prepare()
+    storage.put("a", b"1")
+    storage.put("f/b/c", b"1")
+    assert storage.get("a") == b"1"
+    assert list(storage.list("f")) == [Entry("b", True)]
+    assert list(storage.list("f/b")) == [Entry("c", False)]
+    storage.delete_folder("f")
+    assert list(storage.list("f")) == []
+    storage.commit(storage.stage(LAYER, [bytes(9 * MIB)]))
+    assert storage.stat(LAYER).size == 9 * MIB
