@@ -55,7 +55,7 @@ def test_views_of_another_application_are_found() -> None:
 
 def test_where_nothing_is_checked_nothing_is_looked_up(tmp_path: Path, monkeypatch) -> None:
     """A request costs the store what its handler costs; of an image that is known, nothing."""
-    environ = {"SETTINGS_FLAVOR": "test", "STORAGE_PATH": str(tmp_path), "V2_READ_PUSHED": "false"}
+    environ = {"SETTINGS_FLAVOR": "test", "STORAGE_PATH": str(tmp_path), "V2_READ_PUSHED": "0"}
     app = create_app(load_config(environ=environ))
     parts = app.extensions["v1registry"]
     one = "a" * 64

@@ -19,7 +19,9 @@ from tests.rights.fakeindex import FakeIndex
 from tests.rights.tls import certificate
 from tests.server import Server, free_port
 from tests.test_upgrade import command
+from v1registry.access.indexclient import IndexClient
 from v1registry.lib import tokens
+from v1registry.lib.errors import Failure
 
 DENIED = {"error": "Requires authorization"}
 
@@ -44,7 +46,7 @@ def index(shared_index: FakeIndex) -> Iterator[FakeIndex]:
 
 
 def env(index: FakeIndex | None, **more: str) -> dict[str, str]:
-    found = {"STANDALONE": "false", "INDEX_TIMEOUT": "2s", "LOGLEVEL": "debug"}
+    found = {"STANDALONE": "false", "INDEX_TIMEOUT": "1s", "LOGLEVEL": "debug"}
     if index is not None:
         found["INDEX_ENDPOINT"] = index.url
     return {**found, **more}
@@ -435,15 +437,21 @@ def test_no_index_at_all(tmp_path: Path) -> None:
 
 
 def test_an_index_behind_tls(tmp_path: Path) -> None:
-    pair = certificate(tmp_path / "tls")
-    path = "/v1/repositories/team/app/properties"
+    pair = certificate(tmp_path)
+    bound = {"timeout": 5, "limit": 1000, "within": lambda _, call: call()}
     with FakeIndex(pair) as index:
-        token = index.token("team/app", "read")
-        with Server(tmp_path / "s", env=env(index, INDEX_CA=str(pair[0]))) as server:
-            engine.expect(bearer(server, token).ask("GET", path))
-        with Server(tmp_path / "s", env=env(index)) as server:
-            assert bearer(server, token).ask("GET", path).status == 503
-            assert "certificate verify failed" in server.log.lower()
+        header = f"Token {index.token('team/app', 'read')}"
+        path = "/v1/repositories/team/app/images"
+        assert IndexClient(index.url, ca=str(pair[0]), **bound).ask(path, header) == []
+        for url, ca in [
+            (index.url, None),
+            (index.url.replace("127.0.0.1", "localhost"), str(pair[0])),
+            (index.url.replace("https", "http"), None),
+        ]:
+            with pytest.raises(Failure) as caught:
+                IndexClient(url, ca=ca, **bound).ask(path, header)
+            assert caught.value.status == 503
+    assert len(index.requests) == 1
 
 
 # -- tokens that are checked alone --------------------------------------------------------

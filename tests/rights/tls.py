@@ -15,7 +15,7 @@ def certificate(folder: Path, name: str = "127.0.0.1") -> tuple[Path, Path]:
     key, file = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", f"subjectAltName=IP:{name}", "-keyout", str(key), "-out",
+         "/CN=a test", "-addext", f"subjectAltName=IP:{name}", "-keyout", str(key), "-out",
          str(file)],
         check=True, capture_output=True, timeout=60,
     )  # fmt: skip

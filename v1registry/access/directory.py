@@ -36,6 +36,18 @@ _MOST_GROUPS = 1000
 _log = logging.getLogger(__name__)
 
 
+class _Tls(ldap3.Tls):  # type: ignore[misc]
+    """TLS as Python does it today; ldap3's own checks the name in a way that Python has dropped."""
+
+    def wrap_socket(self, connection: ldap3.Connection, do_handshake: bool = False) -> None:
+        context = ssl.create_default_context(cafile=self.ca_certs_file)
+        connection.socket = context.wrap_socket(
+            connection.socket,
+            server_hostname=connection.server.host,
+            do_handshake_on_connect=do_handshake,
+        )
+
+
 class Directory:
     """Proves accounts. `within` bounds the whole time of a look-up."""
 
@@ -52,8 +64,10 @@ class Directory:
 
         Raise Failure 503 if the directory does not answer, or cannot.
         """
-        if not user or not password or "\0" in user + password:
+        if not user or not password:
             return None  # a bind without a password succeeds, and proves nothing
+        if not (user + password).isprintable():
+            return None
         try:
             found: frozenset[str] | None = self._within(
                 self._options.timeout, lambda: self._look_up(user, password)
@@ -116,7 +130,7 @@ class Directory:
         # A new one each time: it would remember for ten minutes that a server was away.
         server = ldap3.Server(
             options.url,
-            tls=ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=options.ca),
+            tls=_Tls(ca_certs_file=options.ca),
             get_info=ldap3.NONE,
             connect_timeout=options.timeout,
         )
@@ -131,8 +145,11 @@ class Directory:
         try:
             yield connection
         finally:
+            socket = connection.socket  # unbinding forgets it, closed or not
             with contextlib.suppress(LDAPException, OSError):
                 connection.unbind()
+            if socket is not None:
+                socket.close()
 
     def _bind(self, connection: ldap3.Connection) -> bool:
         """Whether the directory takes the connection's name and password."""

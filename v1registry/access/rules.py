@@ -10,6 +10,8 @@ from v1registry.config.access import ANYBODY, USERS, Rule
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import Access, Asker, IsPrivate
 
+Patterns = tuple[re.Pattern[str], ...]
+
 _USER = "{user}"
 _NAMESPACE = re.compile(r"[a-z0-9._-]+")
 
@@ -20,48 +22,53 @@ class Rules:
     def __init__(self, rules: Sequence[Rule], is_private: IsPrivate) -> None:
         self._rules = [(rule, frozenset(map(Access, rule.allow))) for rule in rules]
         self._is_private = is_private
+        # A list of many repositories asks for each of them in the name of one asker.
+        self._of = lru_cache(maxsize=256)(self._patterns_of)
 
     def allow(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
         """Whether a rule allows that; `repository` None: for any repository at all.
 
         What is allowed to `anybody` does not hold for a repository that is flagged private.
         """
-        openly = False
+        own, anybody = self._of(asker.user, asker.groups, access)
+        if repository is None:
+            return bool(own or anybody)
+        name = str(repository)
+        if any(pattern.fullmatch(name) for pattern in own):
+            return True
+        openly = any(pattern.fullmatch(name) for pattern in anybody)
+        return openly and not self._is_private(repository)
+
+    def _patterns_of(
+        self, user: str | None, groups: frozenset[str], access: Access
+    ) -> tuple[Patterns, Patterns]:
+        """Of the rules that mean an asker by name or group, and of those that mean anybody."""
+        own: list[re.Pattern[str]] = []
+        anybody: list[re.Pattern[str]] = []
         for rule, allowed in self._rules:
-            if access not in allowed or not _is_meant(rule, asker):
+            if access not in allowed:
                 continue
-            if repository is None:
-                return True
-            if not any(_matches(p, asker.user, str(repository)) for p in rule.repositories):
-                continue
-            if _is_named(rule, asker):
-                return True
-            openly = True
-        return openly and repository is not None and not self._is_private(repository)
+            named = not _names(user, groups).isdisjoint(rule.who)
+            if named or ANYBODY in rule.who:
+                patterns = [_pattern(text, user) for text in rule.repositories]
+                (own if named else anybody).extend(p for p in patterns if p is not None)
+        return tuple(own), tuple(anybody)
 
 
-def _is_named(rule: Rule, asker: Asker) -> bool:
-    """Whether the rule means the asker as somebody who has an account."""
-    if asker.user is None:
-        return False
-    names = {USERS, *(f"@{group}" for group in asker.groups)}
-    if asker.user not in (ANYBODY, USERS) and not asker.user.startswith("@"):
-        names.add(asker.user)
-    return not names.isdisjoint(rule.who)
+def _names(user: str | None, groups: frozenset[str]) -> set[str]:
+    """What an asker is called in rules as somebody who has an account."""
+    if user is None:
+        return set()
+    names = {USERS, *(f"@{group}" for group in groups)}
+    if user not in (ANYBODY, USERS) and not user.startswith("@"):
+        names.add(user)
+    return names
 
 
-def _is_meant(rule: Rule, asker: Asker) -> bool:
-    return ANYBODY in rule.who or _is_named(rule, asker)
-
-
-def _matches(pattern: str, user: str | None, name: str) -> bool:
-    if _USER in pattern:
+def _pattern(text: str, user: str | None) -> re.Pattern[str] | None:
+    """The pattern for this user; None if it can match nothing."""
+    if _USER in text:
         if user is None or not _NAMESPACE.fullmatch(user):
-            return False  # `a/b` is no namespace of its own, and `*` is not everybody's
-        pattern = pattern.replace(_USER, user)
-    return _compiled(pattern).fullmatch(name) is not None
-
-
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile("".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern))
+            return None  # `a/b` is no namespace of its own, and `*` is not everybody's
+        text = text.replace(_USER, user)
+    return re.compile("".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in text))
