@@ -59,6 +59,7 @@ servers:
 test: $(DEV) servers ## the tests, with the real servers that they need (ARGS="-k ..." to choose)
 	$(PY) -m pytest $(ARGS)
 
+test-heavy: export HEAVY := 1
 test-heavy: $(DEV) servers ## the slow and machine-bound checks, once before a release: under 30 minutes
 	$(PY) -m pytest -m heavy -rP --durations=0 --timeout 900 $(ARGS)
 

@@ -2,6 +2,7 @@
 # Installs the servers and tools that the tests use, by package name, when we are root on Debian.
 # Elsewhere it names what is missing; the tests that need it then skip, by name (tests/needs.py).
 # With CI=true a missing one fails: here if it can't be installed, and again in the tests.
+# HEAVY=1: also what the heavy tests use.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
@@ -27,6 +28,12 @@ tools=(
     docker-registry:docker-registry  # and a registry of today, in Go
     memcached:memcached  # keeps the tokens of the Swift below
 )
+
+if [ "${HEAVY:-}" = 1 ]; then # of `make test-heavy` alone
+    for part in proxy account container object; do
+        tools+=("swift-$part-server:swift-$part") # an older Swift
+    done
+fi
 
 packages=()
 for tool in "${tools[@]}"; do

@@ -105,6 +105,12 @@ def _swift() -> str | None:
     return absent or (_xfs() if _tmpfs() else None)
 
 
+def _swift_debian() -> str | None:
+    parts = ("proxy", "account", "container", "object")
+    absent = [text for part in parts if (text := _command(f"swift-{part}-server", f"swift-{part}"))]
+    return ", ".join(absent) or _swift()
+
+
 def _postgres() -> str | None:
     absent = _command("initdb", "postgresql") or _command("psql", "postgresql")
     if absent or os.geteuid() != 0:
@@ -135,6 +141,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "npm-client": _npm_client,
     "ceph": _ceph,
     "swift": _swift,
+    "swift-debian": _swift_debian,
     "postgres": _postgres,
     "glance": _glance,
     "tmpfs": _tmpfs,

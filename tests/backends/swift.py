@@ -28,8 +28,9 @@ from tests.server import ROOT, free_port
 
 USER, PASSWORD = "test:tester", "testing"
 TEMP_URL_KEY = "a-key-for-temporary-urls"
-BIN = ROOT / ".venv-servers" / "swift" / "bin"  # scripts/servers.sh makes it
+OURS = ROOT / ".venv-servers" / "swift" / "bin"  # scripts/servers.sh makes it
 DEBIAN = Path("/usr/bin")  # the packages swift-proxy, swift-account, swift-container, swift-object
+BIN = DEBIAN if os.environ.get("TEST_SWIFT") == "debian" else OURS
 
 OPTIONS = {  # of the driver, as the configuration gives them; tests replace some
     "storage": "swift",

@@ -32,14 +32,14 @@ class Loose(Storage):
             if not self.unmark(handle):
                 raise NotFound(handle)
             return
-        self.get(f"manifest {handle}")
+        self.get(f"list {handle}")
         self.place(handle)
         self.unmark(handle)
 
     def abandon(self, handle: str) -> None:
         if self.is_staged(handle):
             if not self.is_in_place(handle):
-                self.delete(f"manifest {handle}")
+                self.delete(f"list {handle}")
             self.unmark(handle)
 
     def is_staged(self, handle: str) -> bool:
@@ -94,7 +94,7 @@ class LooseStore(Loose, Still):
 
     def _stage(self, key: str, data: bytes, handle: str) -> str:
         self.put(f"mark {handle}", b"")
-        self.put(f"manifest {handle}", b"")
+        self.put(f"list {handle}", b"")
         return super()._stage(key, data, handle)
 
     def stage(self, key: str, pieces: Iterable[bytes]) -> str:
@@ -124,5 +124,5 @@ class LooseStore(Loose, Still):
         for handle in list(self._staged):
             if not self.is_staged(handle) and not self.is_in_place(handle):
                 del self._staged[handle]
-                self.delete(f"manifest {handle}")
+                self.delete(f"list {handle}")
         return 0

@@ -149,7 +149,7 @@ def test_layers_are_segments_that_0x_reads(
     [stage] = storage.stages()
     assert abs(stage.modified - time.time()) < 60
     segments = names(f"_v1registry/segments/{LAYER}/{handle.split()[0]}/")
-    assert segments == [*(f"{number:08}" for number in range(1, 1 - -size // MIB)), "manifest"]
+    assert segments == [*(f"{number:08}" for number in range(1, 1 - -size // MIB)), "list"]
     with storage.open_staged(handle) as blob:
         assert (blob.size, blob.read()) == (size, data)
     assert not exists(storage, LAYER)
@@ -172,8 +172,8 @@ def test_more_segments_than_a_list_may_have(
     monkeypatch.setattr(swiftlarge, "_MOST_SEGMENTS", 3)
     data = secrets.token_bytes(count * MIB)
     handle = storage.stage(LAYER, pieces(data))
-    lists = [name for name in names("_v1registry/segments/") if "/list-" in name]
-    assert len(lists) == (0 if count == 3 else -(-count // 3))
+    parts = [name for name in names("_v1registry/segments/") if "/part-" in name]
+    assert len(parts) == (0 if count == 3 else -(-count // 3))
     storage.commit(handle)
     with storage.open(LAYER) as blob:
         assert (blob.size, blob.read()) == (len(data), data)

@@ -126,14 +126,11 @@ class SwiftStorage(RemoteStorage):
                 f" there, as by `swift post -m Temp-URL-Key:... {self.place}`"
             )
         key = f"{keys.OURS}/check-{secrets.token_hex(8)}/layer"
-        handle = self.stage(key, [b"true"])
-        with self.open_staged(handle) as blob:
-            whole = blob.read() == b"true"
-        if not whole:
-            self.abandon(handle)
-            raise Refused(f"{self.place}: the store knows no static large objects (slo)")
-        self.commit(handle)
+        self.commit(self.stage(key, [b"true"]))
+        whole = self.get(key) == b"true"
         self.delete(key)
+        if not whole:
+            raise Refused(f"{self.place}: the store knows no static large objects (slo)")
 
     def clean(self, before: float) -> int:
         return super().clean(before) + self._large.clean(before)

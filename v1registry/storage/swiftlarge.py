@@ -1,12 +1,14 @@
 """Large objects in Swift: segments that lie aside, and a manifest that makes one object of them.
 
-An upload's segments never move. Its manifest (Swift's "static large object") is written beside them
-when all are there, and once more under the final name: that is the commit, and nothing is copied.
-Who reads by a plain GET, as 0.x does, sees one object. Below `_v1registry`:
+An upload's segments never move. The list of them is written beside them when all are there; put
+under the final name as a manifest (Swift's "static large object"), it makes one object of them:
+that is the commit, and nothing is copied. Who reads by a plain GET, as 0.x does, sees that object.
+Below `_v1registry`:
 
     segments/KEY/UPLOAD/00000001    the bytes
-    segments/KEY/UPLOAD/list-0000   lists of 1000 segments each, where there are more than that
-    segments/KEY/UPLOAD/manifest    the list of all; read as one object
+    segments/KEY/UPLOAD/part-0000   manifests of 1000 segments each, where there are more than that
+    segments/KEY/UPLOAD/list        the list of all, as JSON
+    segments/KEY/UPLOAD/whole       the same as a manifest, where the upload was read while staged
     uploads/UPLOAD/KEY              there while the upload is neither committed nor abandoned
 
 What lies under the final name tells whose segments it is made of, so a commit can be repeated at
@@ -54,7 +56,7 @@ class LargeObjects:
         self._objects.put(_mark(key, upload), b"")
         try:
             segments = self._send(_folder(key, upload), pieces)
-            self._put_manifest(_manifest(key, upload), segments)
+            self._objects.put(_list(key, upload), json.dumps(segments).encode())
         except BaseException:
             with contextlib.suppress(StorageError):
                 self._remove_segments(key, upload)
@@ -76,19 +78,19 @@ class LargeObjects:
         return self._short([entry for _, entry in sorted(segments.items())], folder)
 
     def _short(self, segments: _Manifest, folder: str) -> _Manifest:
-        """So many entries as a manifest may have: lists of lists, where there are more."""
+        """So many entries as a manifest may have: manifests of manifests, where there are more."""
         if len(segments) <= _MOST_SEGMENTS:
             return segments
-        lists = []
+        parts = []
         for at in range(0, len(segments), _MOST_SEGMENTS):
             name, part = (
-                f"{folder}/list-{at // _MOST_SEGMENTS:04}",
+                f"{folder}/part-{at // _MOST_SEGMENTS:04}",
                 segments[at : at + _MOST_SEGMENTS],
             )
             answer = self._put_manifest(name, part)
             size = sum(entry["size_bytes"] for entry in part)
-            lists.append(self._entry(name, answer.headers["ETag"], size))
-        return lists
+            parts.append(self._entry(name, answer.headers["ETag"], size))
+        return parts
 
     def _entry(self, name: str, etag: str, size: int) -> dict[str, Any]:
         return {"path": self._objects.path(name), "etag": etag.strip('"'), "size_bytes": size}
@@ -120,12 +122,10 @@ class LargeObjects:
             self._remove_segments(key, found.upload)
 
     def _segments(self, key: str, upload: str) -> _Manifest:
-        """What an upload's manifest says. Raise NotFound if there is none."""
-        data = self._objects.content(_manifest(key, upload), **{"multipart-manifest": "get"})
-        return [
-            {"path": item["name"], "etag": item["hash"], "size_bytes": item["bytes"]}
-            for item in (json.loads(data) if data else ())
-        ]
+        """What an upload's list says. Raise NotFound if there is none."""
+        with self._objects.open(_list(key, upload)) as blob:
+            segments: _Manifest = json.loads(blob.read())
+        return segments
 
     def abandon(self, handle: str) -> None:
         key, upload = _split(handle)
@@ -133,7 +133,7 @@ class LargeObjects:
         if mark is None:
             return  # committed: the segments are in use, or may yet be
         if not self._is_in_place(key, upload):
-            self._objects.remove(_manifest(key, upload))  # nobody commits it any more
+            self._objects.remove(_list(key, upload))  # nobody commits it any more
             if _is_settled(mark.stat):
                 self._remove_segments(key, upload)
         self._objects.remove(_mark(key, upload))
@@ -142,7 +142,10 @@ class LargeObjects:
         key, upload = _split(handle)
         if not self.is_staged(handle):
             raise NotFound(f"{handle}: committed or abandoned")
-        return self._objects.open(_manifest(key, upload))
+        whole = f"{_folder(key, upload)}/whole"
+        if self._objects.find(whole) is None:
+            self._put_manifest(whole, self._segments(key, upload))
+        return self._objects.open(whole)
 
     def is_staged(self, handle: str) -> bool:
         key, upload = _split(handle)
@@ -196,8 +199,8 @@ def _folder(key: str, upload: str) -> str:
     return f"{_SEGMENTS}/{key}/{upload}"
 
 
-def _manifest(key: str, upload: str) -> str:
-    return f"{_folder(key, upload)}/manifest"
+def _list(key: str, upload: str) -> str:
+    return f"{_folder(key, upload)}/list"
 
 
 def _mark(key: str, upload: str) -> str:

@@ -67,12 +67,6 @@ class Objects:
             raise Refused(f"{key}: it is another object now, {found}")
         return Answer(int(answer.headers["Content-Length"]), found, answer.raw)
 
-    def content(self, key: str, **query: str) -> bytes:
-        """All of a small object, in the form that the query asks for."""
-        data = self.call("GET", key, headers=_NEWEST, params=query).content
-        assert isinstance(data, bytes)
-        return data
-
     def head(self, key: str) -> Found:
         headers = self.call("HEAD", key, headers=_NEWEST).headers
         stat = Stat(int(headers["Content-Length"]), float(headers["X-Timestamp"]))
