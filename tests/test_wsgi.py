@@ -1,11 +1,20 @@
-"""Starting on a store or a configuration that cannot be used: one clear line, and no new try."""
+"""Starting on a store or a configuration that cannot be used: one clear line, and no new try.
+
+But a server that serves already goes on, and starts anew when it can.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+from tests import raw
+from tests.server import Server
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,3 +47,28 @@ def test_a_store_that_cannot_be(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("v1registry: ")
+
+
+def test_a_reload_while_the_store_refuses(tmp_path: Path) -> None:
+    store, away = tmp_path / "store", tmp_path / "away"
+    with Server(store) as server:
+        old = server.worker_pids()
+        store.rename(away)
+        store.write_text("in the way")
+        os.kill(server.pid, signal.SIGHUP)
+        wait(lambda: "A worker cannot start" in server.log, server)
+        reason = next(line for line in server.log.splitlines() if line.startswith("v1registry: "))
+        assert str(store) in reason
+        assert raw.get(server, "/v1/_ping").status == 200
+        assert set(old) <= set(server.worker_pids())
+        store.unlink()
+        away.rename(store)
+        wait(lambda: not set(old) & set(server.worker_pids()), server)
+        assert raw.get(server, "/v1/_ping").status == 200
+
+
+def wait(condition: Callable[[], bool], server: Server) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, server.log
+        time.sleep(0.05)

@@ -62,11 +62,13 @@ class Serving:
             )
         )
         self.conf = conf
+        self.obstacle = folder / "obstacle"  # "exit" or "raise": no process can start
         self.tls = tls[0] is not None
         self.environ = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "EDGE_FILE": str(file),
+            "EDGE_OBSTACLE": str(folder / "obstacle"),
             "REGISTRY_HOST": "127.0.0.1",
             "REGISTRY_PORT": "0",
             "GUNICORN_WORKERS": str(workers),

@@ -165,6 +165,18 @@ def test_master_lives_on_while_old_transfers_finish(tmp_path, big_file):
         assert edge.process.wait(15) == 0
 
 
+def both_pids(edge):
+    """The processes of two workers, both serving."""
+    pids = set()
+
+    def answered():
+        pids.add(told(edge.get("/facts"))["pid"])
+        return len(pids) == 2
+
+    wait_for(answered)
+    return pids
+
+
 def other_pid(edge, *known):
     """The process that answers, if it is none of `known`."""
     try:
@@ -188,6 +200,56 @@ def test_reload_with_a_broken_configuration_changes_nothing(tmp_path):
         edge.conf.write_text(good)
         edge.process.send_signal(signal.SIGHUP)
         wait_for(lambda: other_pid(edge, pid))
+
+
+@pytest.mark.parametrize("way", ["exit", "raise"])
+def test_reload_to_workers_that_cannot_start_stops_nothing(tmp_path, way):
+    with Serving(tmp_path, workers=2) as edge:
+        pids = both_pids(edge)
+        edge.obstacle.write_text(way)
+        edge.process.send_signal(signal.SIGHUP)
+        # Tried more than once, and all the while the old ones answer.
+        wait_for(lambda: edge.log.count("A worker cannot start") >= 2)
+        for _ in range(20):
+            assert edge.get("/facts")[0] == 200
+        assert "2 others serve on, next try in 1 s" in edge.log
+        edge.obstacle.unlink()
+        # What a second HUP would do at once happens by itself, too: the new ones take over.
+        wait_for(lambda: all(f"Worker exiting (pid: {pid})" in edge.log for pid in pids))
+        assert other_pid(edge, *pids)
+
+
+def test_a_crashed_worker_that_cannot_start_again_stops_no_other(tmp_path):
+    with Serving(tmp_path, workers=2) as edge:
+        pid = both_pids(edge).pop()
+        edge.obstacle.write_text("exit")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: "1 others serve on" in edge.log)
+        assert other_pid(edge, pid)
+        started = edge.log.count("Booting worker")
+        edge.obstacle.unlink()
+        wait_for(lambda: edge.log.count("Booting worker") > started)
+        edge.process.send_signal(signal.SIGTERM)
+        assert edge.process.wait(15) == 0
+
+
+@pytest.mark.parametrize("way", ["exit", "raise"])
+def test_the_first_start_is_not_tried_again(tmp_path, way):
+    edge = Serving(tmp_path)
+    edge.obstacle.write_text(way)
+    with pytest.raises(AssertionError, match="gunicorn ended"), edge:
+        pass
+    assert edge.process.returncode == {"exit": 4, "raise": 3}[way]
+
+
+def test_a_reload_keeps_the_addresses(tmp_path):
+    with Serving(tmp_path) as edge:
+        pid = told(edge.get("/facts"))["pid"]
+        edge.conf.write_text(edge.conf.read_text() + "bind = '127.0.0.1:1'\n")
+        edge.process.send_signal(signal.SIGHUP)
+        # The old process is the only one that could listen there; the new one must be able to.
+        wait_for(lambda: other_pid(edge, pid))
+        assert "Addresses change with a restart only" in edge.log
 
 
 def test_reloads_faster_than_workers_start(tmp_path):

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import sys
 import time
+from pathlib import Path
 from urllib.parse import parse_qs
 
 from v1registry.edge.offload import offload
@@ -12,6 +14,13 @@ from v1registry.edge.send import FileRange
 from v1registry.lib.errors import Failure
 
 FILE = os.environ.get("EDGE_FILE", "")
+
+# What stands in the way of a start, if a test put anything there.
+OBSTACLE = Path(os.environ.get("EDGE_OBSTACLE", "/none"))
+if OBSTACLE.exists():
+    if OBSTACLE.read_text() == "exit":
+        sys.exit(4)
+    raise RuntimeError("cannot start")
 
 
 def application(environ, start_response):
