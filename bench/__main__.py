@@ -5,7 +5,6 @@
     python -m bench --only push-50   one row; may be given several times
     python -m bench --only 's3-*'    rows by a pattern
     python -m bench --without 's3-*' --without 'swift-*'    those on local files, ten minutes
-    python -m bench --only v2-pull-1 --facts    and what `v1registry facts` reads in a second
 
 The servers run in the configuration that their users get, all on the loopback and on one disk.
 The runs of a row are interleaved (ours, peer, ours, peer ...) and the medians are compared. Exit
@@ -26,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import floor, layerfacts, remote, report, servers
+from bench import floor, remote, report, servers
 from bench.material import Material
 from bench.rows import NGINX_ONE, ONE, ROWS, STORED, Row
 from bench.runs import SIZES, VIEW, Load, Loads, measure
@@ -63,7 +62,6 @@ def main() -> int:
         for server in running.values():
             if server.speaks not in ("v1", "v2"):
                 loads.check(server)  # it serves the store of ours
-        facts = [layerfacts.measure(Path(name))] if options.facts or not options.only else []
         floors = [floor.measure(material.file(SIZES[0]))]
         for row in [row for row in chosen if row.own not in running]:
             skipped.append(f"{row.title}: {row.own} is not there")
@@ -71,8 +69,6 @@ def main() -> int:
         results = {row.name: _rounds(row, loads, running, options.quick) for row in chosen}
         floors.append(floor.measure(material.file(SIZES[0])))
     _print(chosen, results, skipped)
-    for line in facts:
-        print(line)
     print("A bare loop that receives, hashes and writes a layer used", end=" ")
     print(f"{floors[0]:.2f} CPU s/GB before and {floors[1]:.2f} after this.")
     print(f"\n{time.monotonic() - began:.0f} s in all, load after {os.getloadavg()[0]:.1f}")
@@ -195,7 +191,6 @@ def _arguments() -> argparse.Namespace:
     names = ", ".join(row.name for row in (*ROWS, *STORED))
     parser.add_argument("--only", action="append", metavar="ROW", help=names)
     parser.add_argument("--without", action="append", metavar="ROW", help="rows to leave out")
-    parser.add_argument("--facts", action="store_true", help="with --only: facts of layers, too")
     parser.add_argument("--folder", help="where the data goes (default: the temporary folder)")
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
 """`python -m bench.moving`: what `facts` and `migrate` cost, beside `skopeo sync` from our v2 view.
 
 A store of 2 GB (`--gigabytes`) is made: bases that images share, and a layer of each image's own.
-`v1registry facts` reads it once. Then it is moved to a new Go registry in turns, by `v1registry
+`v1registry facts` reads it once, and another one of many small layers. Then it is moved to a new Go registry in turns, by `v1registry
 migrate` and by `skopeo sync`, which reads the v2 view of a running server of ours.
 """
 
@@ -33,6 +33,7 @@ from bench.usage import cpu as used
 
 _MIB = 1024 * 1024
 _BASE, _OWN = 50, 10  # MiB of a shared layer, and of an image's own
+_SMALL = 3000  # layers with next to nothing in them
 _PER_BASE = 5  # images on each base
 
 
@@ -52,7 +53,7 @@ def main() -> int:
         store = folder / "ours" / "store"
         tags, size = _make(store, int(options.gigabytes * 1e9))
         print(f"{len(tags)} images, {size / 1e9:.2f} GB, {os.cpu_count()} cores", flush=True)
-        _facts(store, size)
+        _facts(folder, store)
         view = servers.ours(folder / "ours")
         stack.callback(view.stop)
         names = ["migrate"]
@@ -115,17 +116,24 @@ def _layer(dice: random.Random, mib: int) -> bytes:
     return packer.compress(out.getvalue()) + packer.flush()
 
 
-def _facts(store: Path, size: int) -> None:
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run([sys.executable, "-m", "v1registry", "facts"], cwd=servers.ROOT,
-                   env=_environ(store), check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)  # fmt: skip
-    seconds = time.monotonic() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    layers = len(list((store / "images").iterdir()))
-    print(f"facts: {layers / seconds:.1f} layers/s, {size / seconds / 1e6:.0f} MB/s of stored"
-          f" bytes, {cpu / (size / 1e9):.2f} CPU s/GB", flush=True)  # fmt: skip
+def _facts(folder: Path, store: Path) -> None:
+    small = folder / "small"
+    dice = random.Random(2)
+    for _ in range(_SMALL):
+        _image(small, dice, None, 0)
+    for what, place in (("small layers", small), ("large layers", store)):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        done = subprocess.run([sys.executable, "-m", "v1registry", "facts", "--only", "blobs", "--json"],
+                              cwd=servers.ROOT, env=_environ(place), check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
+        seconds = time.monotonic() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        blobs = json.loads(done.stdout)["blobs"]
+        each = 1000 * cpu / blobs["layers"]
+        print(f"facts, {what}: {blobs['layers'] / seconds:.1f} layers/s,"
+              f" {blobs['bytes'] / seconds / 1e6:.1f} MB/s of stored bytes,"
+              f" {each:.1f} ms of CPU a layer", flush=True)  # fmt: skip
 
 
 def _move(name: str, folder: Path, store: Path, view: Server, tags: dict[str, str]) -> Run:

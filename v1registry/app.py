@@ -30,6 +30,7 @@ from v1registry.config import Config
 from v1registry.edge.deadline import within
 from v1registry.edge.offload import offload
 from v1registry.lib import lease, sharedimages
+from v1registry.lib.bearer import Bearer
 from v1registry.lib.blobfacts import BlobFacts
 from v1registry.lib.blobs import Blobs
 from v1registry.lib.cache import Level
@@ -190,7 +191,8 @@ def _v2(
     lookup = Lookup(named, reach, images, blobs, shown, digests)
     reads = config.v2.enabled and not config.read_only
     pushed = Pushed(config.v2.read_pushed) if reads and config.v2.read_pushed else None
-    return V2Parts(blobs, shown, lookup, Catalog(store, offload), tags, pushed)
+    bearer = Bearer(store, read_only=config.read_only)
+    return V2Parts(blobs, shown, lookup, Catalog(store, offload), tags, bearer, pushed)
 
 
 def _chores(config: Config, store: Storage, cleaner: Cleaner) -> tuple[Chore, ...]:

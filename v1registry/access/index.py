@@ -61,6 +61,7 @@ class IndexRights(Rights):
         self._secret = secrets.token_bytes(32)
         self._confirmed: Asked[Confirmed] = Asked(remember)
         self._vouched: Asked[bool] = Asked(remember)
+        self._believed: Asked[bool] = Asked(remember)
 
     def identify(self, credentials: Credentials, address: str) -> Asker:
         if credentials.token is None:
@@ -72,6 +73,28 @@ class IndexRights(Rights):
             raise self.refusal(NOBODY)
         self._confirm(self._client, credentials, grant)
         return Asker(grant=grant, credentials=credentials)
+
+    def of_v2(
+        self, credentials: Credentials, address: str, repository: RepositoryName | None
+    ) -> Asker:
+        """Its v2 clients have passwords at the index, and no tokens: the index is asked with them.
+
+        Without a repository it is asked whether it knows the account.
+        """
+        client = self._client
+        if credentials.token is not None or client is None:
+            return self.identify(credentials, address)
+        path = "/v1/users/" if repository is None else f"/v1/repositories/{repository}/images"
+        if repository is None and credentials.user is None:
+            return NOBODY
+
+        def ask() -> bool:
+            return client.ask(path, credentials.header or "") is not None
+
+        if not self._believed.get(f"{self._digest(credentials)} {path}", ask):
+            raise self.refusal(NOBODY)
+        grant = None if repository is None else Grant(repository, Access.PULL)
+        return Asker(credentials.user, grant=grant)
 
     def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
         grant = asker.grant

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from v1registry.api.door import Door
 from v1registry.config import Config
+from v1registry.lib.bearer import Bearer
 from v1registry.lib.blobs import Blobs
 from v1registry.lib.cache import Level
 from v1registry.lib.catalog import Catalog
@@ -36,6 +37,7 @@ class V2Parts:
     lookup: Lookup
     catalog: Catalog
     tags: Tags
+    bearer: Bearer
     pushed: Pushed | None
 
 

@@ -111,6 +111,16 @@ class Rights(ABC):
         for `address` or an account that tries too much, 503 if who should know cannot be asked.
         """
 
+    def of_v2(
+        self, credentials: Credentials, address: str, repository: RepositoryName | None
+    ) -> Asker:
+        """Who this is to a v2 client that wants to pull from the repository, if it names one.
+
+        Where tokens of v1 count alone, whoever gives them is asked with the password. Raises what
+        `identify` raises.
+        """
+        return self.identify(credentials, address)
+
     @abstractmethod
     def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
         """Whether the asker may do that with the repository; None: with any one at all."""

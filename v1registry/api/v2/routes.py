@@ -8,11 +8,9 @@ from v1registry.api import answers
 from v1registry.api.door import mark
 from v1registry.api.ocierrors import OciFailure
 from v1registry.api.parts import Parts
-from v1registry.api.v2 import content, lists, paths
+from v1registry.api.v2 import content, lists, login, paths
 from v1registry.api.v2.answers import json_answer
 from v1registry.api.v2.visible import Visibility
-from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import Access
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -37,9 +35,11 @@ def blueprint(parts: Parts) -> Blueprint:
 
 
 def _answer(parts: Parts, path: str) -> Response:
+    if path == login.TOKEN_PATH:
+        return login.token(parts)
     target = paths.parse(path)
     repository = target.repository
-    _admit(parts, repository)
+    login.admit(parts, repository)
     if repository is None:
         return lists.catalog(parts) if target.action == "catalog" else json_answer({})
     if target.action == "tags":
@@ -47,12 +47,6 @@ def _answer(parts: Parts, path: str) -> Response:
     if target.action == "manifest":
         return content.manifest(parts, repository, target.reference)
     return content.blob(parts, repository, target.reference)
-
-
-def _admit(parts: Parts, repository: RepositoryName | None) -> None:
-    """Let pass who may pull from the repository; None: from any one at all."""
-    if not parts.door.allows(repository, Access.PULL):
-        raise parts.door.rights.refusal(parts.door.asker())
 
 
 def _read_only() -> OciFailure:

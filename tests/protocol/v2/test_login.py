@@ -1,0 +1,285 @@
+"""Logging in over v2: challenges, tokens, and what they open; with real clients, too."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from tests import raw
+from tests.needs import needs, tool
+from tests.protocol.v2 import world
+from tests.protocol.v2.world import error, get
+from tests.rights.accounts import PASSWORD, basic, environment, password_file
+from tests.rights.fakeindex import FakeIndex, Handler
+from tests.server import Server
+
+RULES = [
+    {"who": "anybody", "repositories": "team/app", "allow": "pull"},
+    {"who": "alice", "repositories": ["team/*", "libtest/*"], "allow": ["pull", "push"]},
+    {"who": "users", "repositories": "library/*", "allow": "pull"},
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("login")
+    world.make(folder / "store")
+    password_file(folder, ["alice", "bob"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(files: Path) -> Iterator[Server]:
+    env = environment(files / "htpasswd", RULES)
+    with Server(files / "store", workers=2, env=env) as running:
+        yield running
+
+
+def token(server: Server, user: str | None = None, scope: str = "", **headers: str) -> str:
+    query = urlencode({"service": server.host, **({"scope": scope} if scope else {})})
+    answer = get(server, f"_token?{query}", **(headers or basic(user)))
+    assert answer.status == 200, str(answer)
+    assert answer.header("Cache-Control") == "no-store"
+    value = answer.json()
+    assert value["token"] == value["access_token"]
+    assert value["expires_in"] == 300
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value["issued_at"])
+    return str(value["token"])
+
+
+def bearer(server: Server, user: str | None = None, scope: str = "") -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(server, user, scope)}"}
+
+
+def challenge(answer: raw.Answer) -> dict[str, str]:
+    error(answer, 401, "UNAUTHORIZED")
+    text = str(answer.header("WWW-Authenticate"))
+    assert text.startswith("Bearer "), text
+    return dict(re.findall(r'(\w+)="([^"]*)"', text))
+
+
+def test_the_base_tells_where_tokens_are(server: Server) -> None:
+    for method in ("GET", "HEAD"):
+        answer = get(server, "", method)
+        assert answer.status == 401
+        assert answer.header("Docker-Distribution-Api-Version") == "registry/2.0"
+    assert challenge(get(server, "")) == {
+        "realm": f"http://{server.host}/v2/_token",
+        "service": server.host,
+    }
+    for headers in (basic("alice"), bearer(server), bearer(server, "bob")):
+        assert get(server, "", **headers).status == 200
+
+
+def test_v1_clients_are_told_nothing(server: Server) -> None:
+    for path in ("/v2/", "/v2/_token", "/v2/team/app/manifests/1.0"):
+        answer = raw.get(server, path, {"User-Agent": "docker/1.12.6", **basic("alice")})
+        assert (answer.status, answer.header("WWW-Authenticate")) == (404, None)
+
+
+@pytest.mark.parametrize(
+    ("user", "repository", "tag", "status"),
+    [
+        (None, "team/app", "1.0", 200),
+        (None, "team/other", "latest", 401),
+        (None, "busybox", "latest", 401),
+        (None, "no/where", "latest", 401),
+        ("alice", "team/app", "1.0", 200),
+        ("alice", "team/other", "latest", 200),
+        ("alice", "team/private", "latest", 200),
+        ("alice", "busybox", "latest", 200),
+        ("bob", "team/app", "1.0", 200),
+        ("bob", "busybox", "latest", 200),
+        ("bob", "team/other", "latest", 403),
+        ("bob", "no/where", "latest", 403),
+    ],
+)
+@pytest.mark.parametrize("way", ["basic", "bearer"])
+def test_who_may_pull_what(
+    server: Server, user: str | None, repository: str, tag: str, status: int, way: str
+) -> None:
+    headers = basic(user) if way == "basic" else bearer(server, user)
+    for path in (f"manifests/{tag}", "tags/list", "blobs/sha256:" + "0" * 64):
+        answer = get(server, f"{repository}/{path}", **headers)
+        if status == 401:
+            assert challenge(answer)["scope"].endswith(f"{repository}:pull")
+        elif status == 403:
+            error(answer, 403, "DENIED")
+        else:
+            assert answer.status == (404 if "blobs" in path else 200), str(answer)
+
+
+def test_a_blob_of_another_repository_needs_its_rights(server: Server) -> None:
+    """Who may pull team/app finds nothing of team/other there."""
+    secret = get(server, "team/other/manifests/latest", **basic("alice")).json()
+    name = secret["layers"][0]["digest"]
+    assert get(server, f"team/other/blobs/{name}", **basic("alice")).status == 200
+    error(get(server, f"team/app/blobs/{name}"), 404, "BLOB_UNKNOWN")
+    assert get(server, f"team/other/blobs/{name}").status == 401
+
+
+def test_answers_to_somebody_are_not_for_shared_caches(server: Server) -> None:
+    for headers, scope in ((bearer(server, "alice"), "private"), ({}, "public")):
+        answer = get(server, "team/app/manifests/1.0", **headers)
+        assert str(answer.header("Cache-Control")).startswith(scope)
+        layer = answer.json()["layers"][0]["digest"]
+        answer = get(server, f"team/app/blobs/{layer}", **headers)
+        assert answer.header("Cache-Control") == f"{scope}, max-age=31536000"
+
+
+def test_the_catalog_shows_what_one_may_pull(server: Server) -> None:
+    def names(**headers: str) -> list[str]:
+        return list(get(server, "_catalog", **headers).json()["repositories"])
+
+    assert names(**bearer(server)) == ["team/app"]
+    assert names(**bearer(server, "bob")) == ["library/busybox", "team/app"]
+    assert "team/private" in names(**bearer(server, "alice"))
+    assert get(server, "_catalog").status == 401
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_what_is_no_token(server: Server, scheme: str) -> None:
+    good = token(server, "alice")
+    assert get(server, "", Authorization=f"{scheme} {good}").status == 200
+    for text in ("x", "", good[:-1], good + "A", f"{good} {good}"):
+        for path in ("", "team/app/manifests/1.0"):
+            answer = get(server, path, Authorization=f"{scheme} {text}")
+            assert challenge(answer)["error"] == "invalid_token"
+
+
+def test_a_wrong_password(server: Server) -> None:
+    for path in ("_token", "", "team/app/manifests/1.0"):
+        answer = get(server, path, **basic("alice", "wrong"))
+        error(answer, 401, "UNAUTHORIZED")
+        assert answer.header("WWW-Authenticate")
+
+
+def test_tokens_are_asked_for_by_get(server: Server) -> None:
+    """Clients that try POST first go on with GET after a 405."""
+    answer = get(server, "_token", "POST")
+    error(answer, 405, "UNSUPPORTED")
+
+
+@pytest.mark.parametrize("scope", ["", "repository:a/b:pull", "x", "repository::pull", "a b c"])
+def test_scopes_change_nothing_where_accounts_count(server: Server, scope: str) -> None:
+    """A token says who; what he may do is looked up each time."""
+    headers = bearer(server, "alice", scope)
+    assert get(server, "team/other/manifests/latest", **headers).status == 200
+
+
+def test_behind_a_proxy_with_tls(server: Server) -> None:
+    answer = get(server, "", X_Forwarded_Proto="https", Host="registry.example.org")
+    assert challenge(answer)["realm"] == "https://registry.example.org/v2/_token"
+
+
+def test_an_open_registry_gives_no_tokens(files: Path) -> None:
+    with Server(files / "store") as server:
+        assert get(server, "").status == 200
+        error(get(server, "_token"), 404, "UNSUPPORTED")
+        assert get(server, "team/app/manifests/1.0", **basic("x", "y")).status == 200
+
+
+def test_a_read_only_store_without_a_secret_takes_basic(tmp_path: Path) -> None:
+    world.make(tmp_path / "store")
+    env = environment(password_file(tmp_path, ["alice"]), RULES, READ_ONLY="true")
+    with Server(tmp_path / "store", env=env) as server:
+        answer = get(server, "")
+        error(answer, 401, "UNAUTHORIZED")
+        assert str(answer.header("WWW-Authenticate")).startswith("Basic realm=")
+        assert get(server, "team/other/manifests/latest", **basic("alice")).status == 200
+
+
+def skopeo(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [tool("skopeo"), "inspect", "--tls-verify=false", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
+    )
+    return done.stdout if done.returncode == 0 else done.stderr
+
+
+@needs("skopeo")
+def test_skopeo_logs_in(server: Server, tmp_path: Path) -> None:
+    url = f"docker://{server.host}"
+    assert "RepoTags" in skopeo(tmp_path, "--no-creds", f"{url}/team/app:1.0")
+    assert "RepoTags" in skopeo(tmp_path, f"--creds=alice:{PASSWORD}", f"{url}/team/other")
+    assert "RepoTags" in skopeo(tmp_path, f"--creds=bob:{PASSWORD}", f"{url}/library/busybox")
+    assert "unauthorized" in skopeo(tmp_path, "--no-creds", f"{url}/team/other").lower()
+    assert "unauthorized" in skopeo(tmp_path, "--creds=alice:no", f"{url}/team/other").lower()
+    assert "denied" in skopeo(tmp_path, f"--creds=bob:{PASSWORD}", f"{url}/team/other").lower()
+
+
+# -- a registry that trusts an index -----------------------------------------------------------
+
+
+def password_index(handler: Handler) -> None:
+    """A fake of an index with passwords: alice reads team/other, everybody team/app."""
+    authorization = handler.headers.get("Authorization", "")
+    alice = authorization == basic("alice")["Authorization"]
+    if handler.path == "/v1/users/":
+        handler.answer(200 if alice else 401, b'"OK"' if alice else b"{}")
+    elif handler.path == "/v1/repositories/team/other/images":
+        handler.answer(200 if alice else 401, b"[]" if alice else b"{}")
+    elif handler.path == "/v1/repositories/team/app/images":
+        known = alice or not authorization
+        handler.answer(200 if known else 401, b"[]" if known else b"{}")
+    else:
+        handler.answer(404, b"{}")
+
+
+@pytest.fixture(scope="module")
+def trusting(files: Path) -> Iterator[Server]:
+    with FakeIndex() as index:
+        index.behaviour = password_index
+        env = {"STANDALONE": "false", "INDEX_ENDPOINT": index.url, "INDEX_TIMEOUT": "2s"}
+        with Server(files / "store", env=env) as running:
+            yield running
+
+
+@pytest.mark.parametrize("way", ["basic", "bearer"])
+def test_the_index_is_asked_with_the_password(trusting: Server, way: str) -> None:
+    def status(user: str | None, repository: str, tag: str) -> int:
+        scope = f"repository:{repository}:pull"
+        shown = get(trusting, f"_token?{urlencode({'scope': scope})}", **basic(user))
+        if way == "basic":
+            headers = basic(user)
+        elif shown.status != 200:
+            return shown.status
+        else:
+            headers = {"Authorization": f"Bearer {shown.json()['token']}"}
+        return get(trusting, f"{repository}/manifests/{tag}", **headers).status
+
+    assert status("alice", "team/other", "latest") == 200
+    assert status("alice", "team/app", "1.0") == 200
+    assert status(None, "team/app", "1.0") == 200
+    assert status(None, "team/other", "latest") == 401
+    assert status("mallory", "team/other", "latest") == 401
+    assert status("alice", "library/busybox", "latest") == 401
+
+
+def test_a_token_of_one_repository_opens_no_other(trusting: Server) -> None:
+    headers = bearer(trusting, "alice", "repository:team/app:pull")
+    assert get(trusting, "team/app/manifests/1.0", **headers).status == 200
+    answer = get(trusting, "team/other/manifests/latest", **headers)
+    assert answer.status in (401, 403)
+    assert get(trusting, "", **headers).status == 200
+
+
+def test_a_login_without_a_repository(trusting: Server) -> None:
+    assert get(trusting, "", **bearer(trusting, "alice")).status == 200
+    assert get(trusting, "_token", **basic("mallory")).status == 401
+
+
+@needs("skopeo")
+def test_skopeo_and_the_index(trusting: Server, tmp_path: Path) -> None:
+    url = f"docker://{trusting.host}"
+    assert "RepoTags" in skopeo(tmp_path, f"--creds=alice:{PASSWORD}", f"{url}/team/other")
+    assert "RepoTags" in skopeo(tmp_path, "--no-creds", f"{url}/team/app:1.0")
+    assert "unauthorized" in skopeo(tmp_path, "--no-creds", f"{url}/team/other").lower()

@@ -1,0 +1,107 @@
+"""Bearer tokens of v2: who asks, found out once and believed for some minutes.
+
+Today's clients ask `/v2/` what is wanted of them, fetch a token with or without a password, and show
+it from then on; one that was let in without is not told that it could show more. A token says who its
+bearer is, and what a v1 token would grant him; what he may do is looked up for every request.
+
+It is signed with a secret that lies in the store, so every node takes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+from typing import Any
+
+from v1registry.lib import documents
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+from v1registry.lib.rights import Access, Asker, Grant
+from v1registry.storage import Storage, keys
+from v1registry.storage.errors import NotFound, Refused
+
+LIFE = 300  # seconds; clients take 60 where none are named
+
+_SECRET = f"{keys.OURS}/v2-secret"
+_FORM = b"v1registry bearer 1\n"  # another form of the token gets another number
+_LARGEST = 4096  # characters
+_SIGNATURE = hashlib.sha256().digest_size
+
+
+class Bearer:
+    """Issues and reads tokens. The secret is looked for when it is needed first."""
+
+    def __init__(self, storage: Storage, *, read_only: bool) -> None:
+        self._storage = storage
+        self._read_only = read_only
+        self._secret: bytes | None = None
+
+    def is_possible(self) -> bool:
+        """Whether there is a secret: not in a store that has none and may not be written."""
+        return self._found() is not None
+
+    def issue(self, asker: Asker, now: float) -> str:
+        """A token for who was identified. Only if `is_possible`."""
+        secret = self._found()
+        assert secret is not None
+        value: dict[str, Any] = {"exp": int(now) + LIFE, "groups": sorted(asker.groups)}
+        value["user"] = asker.user
+        if asker.grant is not None:
+            value["grant"] = [str(asker.grant.repository), asker.grant.access.value]
+        data = documents.dump(value)
+        return base64.urlsafe_b64encode(_signature(data, secret) + data).decode("ascii")
+
+    def read(self, text: str, now: float) -> Asker | None:
+        """Who shows this token; None if it is none of ours, or too old."""
+        secret = self._found()
+        if secret is None or len(text) > _LARGEST:
+            return None
+        try:
+            whole = base64.b64decode(text, altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        signature, data = whole[:_SIGNATURE], whole[_SIGNATURE:]
+        if not hmac.compare_digest(signature, _signature(data, secret)):
+            return None
+        value = json.loads(data)
+        return _asker(value) if value["exp"] > now else None
+
+    def _found(self) -> bytes | None:
+        if self._secret is None:
+            self._secret = self._stored() or self._made()
+        return self._secret
+
+    def _stored(self) -> bytes | None:
+        try:
+            return self._storage.get(_SECRET) or None
+        except NotFound:
+            return None
+
+    def _made(self) -> bytes | None:
+        if self._read_only:
+            return None
+        try:
+            # where a store lets two create it, one of them takes the other's at its next start
+            self._storage.create(_SECRET, secrets.token_hex(32).encode("ascii"))
+        except Refused:
+            return None
+        return self._stored()
+
+
+def _asker(value: Any) -> Asker | None:
+    grant = None
+    if "grant" in value:
+        name, access = value["grant"]
+        try:
+            grant = Grant(RepositoryName.parse(name), Access(access))
+        except Failure:
+            return None  # another version's name
+    return Asker(value["user"], frozenset(value["groups"]), grant)
+
+
+def _signature(data: bytes, secret: bytes) -> bytes:
+    return hmac.digest(secret, _FORM + data, "sha256")
