@@ -22,7 +22,7 @@ from tests.server import Server
 
 FILES = [
     name
-    for name in recordings.names("*-authtls-*.txt")
+    for name in recordings.names("*-auth*.txt")
     if name != "1.0.1-authtls-search.txt"  # this engine could not search there: no request in it
 ]
 
