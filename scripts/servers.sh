@@ -17,6 +17,7 @@ tools=(
     node:nodejs        # the npm client that people use
     npm:npm
     openssl:openssl    # certificates for the TLS tests
+    systemd-analyze:systemd  # checks the example of a unit; nothing of it runs
     mkfs.xfs:xfsprogs  # power loss: `xfs_io -x -c shutdown` on a loop xfs
     mount:mount        # small file systems that fill up
     ceph-mon:ceph-mon  # an S3 server: Ceph with its gateway, in memory

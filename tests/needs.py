@@ -135,6 +135,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
         _command("redis-server", "redis-server") or _command("redis-cli", "redis-tools")
     ),
     "slapd": lambda: _command("slapd", "slapd"),
+    "systemd-analyze": lambda: _command("systemd-analyze", "systemd"),
     "skopeo": lambda: _command("skopeo", "skopeo"),
     "podman": lambda: _command("podman", "podman"),
     "v2-registry": lambda: _command("docker-registry", "docker-registry"),

@@ -1,4 +1,4 @@
-"""docs/examples/nginx.conf in front of a real server: what docs/deploy.md promises of it."""
+"""docs/examples: nginx.conf in front of a real server, as docs/deploy.md promises; systemd's unit."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import http.client
 import json
 import secrets
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import requests
 
-from tests.needs import require
+from tests.needs import needs, require, tool
 from tests.nginx import Nginx
 from tests.server import Server
 
+ROOT = Path(__file__).parent.parent
 LAYER = secrets.token_bytes(3 * 1024 * 1024 + 17)  # more than nginx's default body limit
 
 
@@ -111,3 +115,21 @@ def test_a_tls_probe_on_the_plain_port_is_answered_at_once(site: Site) -> None:
         connection.sendall(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + bytes(32))
         # An answer, while the connection is still open on our side: nobody waits for more.
         assert connection.recv(1024).startswith(b"HTTP/1.1 400 ")
+
+
+def checked(unit: str, folder: Path) -> str:
+    """What systemd says against this unit, its program installed in the place of the example's."""
+    file = folder / "v1registry.service"
+    unit = unit.replace("/opt/v1registry/.venv/bin/python", sys.executable)
+    file.write_text(unit.replace("/opt/v1registry", str(ROOT)))
+    command = [tool("systemd-analyze"), "verify", "--man=no", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60).stderr
+
+
+@needs("systemd-analyze")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    unit = (ROOT / "docs" / "examples" / "v1registry.service").read_text()
+    assert checked(unit, tmp_path) == ""
+    # It would tell.
+    assert "KilMode" in checked(unit.replace("KillMode", "KilMode"), tmp_path)
+    assert "serve" in checked(unit.replace("[Service]\n", "[Service]\nExecStop=serve\n"), tmp_path)

@@ -16,8 +16,8 @@ OPTIONS: tuple[Option, ...] = (
         "v2.hidden_from",
         "words",
         "Beginnings of the `User-Agent` of clients for which there is no v2 here, since they shall"
-        " speak v1; `none` means those that send no such header. Add `docker/17.` and `docker/18.`"
-        " where engines 17.03 to 18.09 push.",
+        " speak v1; `none` means those that send no such header. Add `docker/17.` where engines"
+        " 17.03 to 17.11 push.",
         default=["none", "docker/0.", "docker/1.", "Go-http-client/", "Go 1.1 package http"],
         variable="V2_HIDDEN_FROM",
     ),

@@ -1,4 +1,4 @@
-"""The image configuration that engines 1.10 to 18.09 compute when they pull an image over v1.
+"""The image configuration that engines 1.10 to 17.11 compute when they pull an image over v1.
 
 Its SHA-256 is the image id that those engines show, so it is theirs to the last
 byte, with one exception that `complete` makes.

@@ -1,4 +1,4 @@
-"""The JSON of a v1 image as engines 1.12 to 18.09 know it; 1.10 and 1.11 know less.
+"""The JSON of a v1 image as engines 1.12 to 17.11 know it; 1.10 and 1.11 know less.
 
 Order, names and what is left out when empty are those of their structures: where
 an engine writes an image's JSON anew, this decides about every byte.
