@@ -41,6 +41,7 @@ OPTIONS = {  # of the driver, as the configuration gives them; tests replace som
     "swift_user": USER,
     "swift_password": PASSWORD,
     "swift_tenant_name": None,
+    "swift_project_name": None,
     "swift_region_name": None,
     "swift_user_domain": "Default",
     "swift_project_domain": "Default",

@@ -57,6 +57,11 @@ def test_version_3(keystone: Keystone, url: str) -> None:
     assert keystone.issued == 1
 
 
+def test_the_project_by_the_name_of_today(keystone: Keystone) -> None:
+    options = keystone.options(swift_tenant_name=None, swift_project_name="images")
+    assert works(SwiftStorage(options))
+
+
 @pytest.mark.parametrize("url", ["/v2.0", "/v2.0/"])
 def test_version_2(keystone: Keystone, url: str) -> None:
     storage = SwiftStorage(keystone.options(swift_authurl=keystone.url + url))
@@ -185,13 +190,16 @@ class Answering:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+            def do_HEAD(self) -> None:
                 outer.asked += 1
                 status = statuses.pop(0) if statuses else 200
                 self.send_response(status)
                 self.send_header("Content-Length", "4")
                 self.send_header("ETag", "e")
                 self.end_headers()
+
+            def do_GET(self) -> None:
+                self.do_HEAD()
                 self.wfile.write(b"data")
 
             def log_message(self, *_: object) -> None:
@@ -244,6 +252,17 @@ def test_what_is_tried_again(
                 storage.get("key")
             assert type(caught.value) is raised
         assert fake.asked == asked
+
+
+def test_what_is_no_swift(swift: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something on the way that answers 200 to everything, a portal for instance."""
+    with Answering([]) as fake:
+        storage = SwiftStorage(swift.options())
+        monkeypatch.setattr(Account, "_endpoint", lambda *_: fake.url)
+        with pytest.raises(Refused, match="not Swift's"):
+            list(storage.list("images"))
+        with pytest.raises(Refused, match="not Swift's"):
+            storage.stat("key")
 
 
 # -- options ----------------------------------------------------------------------------------------

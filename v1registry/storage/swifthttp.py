@@ -251,7 +251,7 @@ def _plugin(options: Mapping[str, Any]) -> BaseAuthPlugin:
     """What gets tokens, and new ones when they expire."""
     version, url = auth_version(options), str(options["swift_authurl"])
     user, password = options["swift_user"], options["swift_password"]
-    tenant = options["swift_tenant_name"] or None
+    tenant = options["swift_tenant_name"] or options["swift_project_name"] or None
     if urlsplit(url).scheme not in ("http", "https"):
         raise Refused("swift_authurl: must be a URL that begins with http:// or https://")
     if version == 1:

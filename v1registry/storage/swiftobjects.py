@@ -69,7 +69,10 @@ class Objects:
 
     def head(self, key: str) -> Found:
         headers = self.call("HEAD", key, headers=_NEWEST).headers
-        stat = Stat(int(headers["Content-Length"]), float(headers["X-Timestamp"]))
+        try:
+            stat = Stat(int(headers["Content-Length"]), float(headers["X-Timestamp"]))
+        except (KeyError, ValueError) as error:
+            raise Refused(f"{key}: the answer is not Swift's: {error!r}") from error
         return Found(stat, headers.get(_UPLOAD, ""))
 
     def find(self, key: str) -> Found | None:
@@ -103,15 +106,25 @@ class Objects:
         begin = self._prefix + start
         query = {"format": "json", "prefix": begin, "limit": str(_PAGE), **more}
         while True:
-            page = self._account.request("GET", None, params=query).json()
-            for line in page:
-                if "subdir" in line:
-                    yield Item(line["subdir"][len(self._prefix) : -1], True, 0.0)
-                elif line["name"] != begin and line.get("content_type") != _FOLDER:
-                    yield Item(line["name"][len(self._prefix) :], False, _time(line))
+            answer = self._account.request("GET", None, params=query)
+            try:
+                page = answer.json() if answer.content else []
+                items = self._page(page, begin)
+            except (KeyError, TypeError, ValueError) as error:
+                raise Refused(f"{start}: the listing is not Swift's: {error!r}") from error
+            yield from items
             if len(page) < _PAGE:
                 return
             query["marker"] = page[-1].get("subdir") or page[-1]["name"]
+
+    def _page(self, page: list[dict[str, Any]], begin: str) -> list[Item]:
+        items = []
+        for line in page:
+            if "subdir" in line:
+                items.append(Item(line["subdir"][len(self._prefix) : -1], True, 0.0))
+            elif line["name"] != begin and line.get("content_type") != _FOLDER:
+                items.append(Item(line["name"][len(self._prefix) :], False, _time(line)))
+        return items
 
 
 _FOLDER = "application/directory"

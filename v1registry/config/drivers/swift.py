@@ -60,6 +60,12 @@ OPTIONS: tuple[Option, ...] = (
         variable="OS_TENANT_NAME",
     ),
     Option(
+        "swift_project_name",
+        "text",
+        "The same by the name of today, for which `openrc` files have a variable.",
+        variable="OS_PROJECT_NAME",
+    ),
+    Option(
         "swift_user_domain",
         "text",
         "The domain of the user, by name; version 3 alone.",
@@ -85,7 +91,7 @@ OPTIONS: tuple[Option, ...] = (
         "Which of the catalog's addresses the server itself uses; clients are redirected to the"
         " public one.",
         default="public",
-        variable="OS_ENDPOINT_TYPE",
+        variable="OS_INTERFACE",
         choices=("public", "internal", "admin"),
     ),
     Option(
