@@ -13,9 +13,8 @@ import os
 import posix
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
-from v1registry.storage import Buffer
+from v1registry.storage import Buffer, errors
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 
 # Under gevent, os.close looks for who waits for a socket of that number: two more system calls for
@@ -41,17 +40,13 @@ def storage_error(error: OSError, key: str) -> StorageError:
     return Unavailable(text)
 
 
-class Mapped(contextlib.AbstractContextManager["Mapped"]):
-    """Turns the OSErrors of a `with` block into storage errors about `key`."""
+class Mapped(errors.Mapped):
+    """For OSErrors."""
 
-    __slots__ = ("key",)
+    __slots__ = ()
 
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
-        if isinstance(error, OSError):
-            raise storage_error(error, self.key) from error
+    failures = (OSError,)
+    error_of = staticmethod(storage_error)
 
 
 def read_all(path: str) -> bytes:

@@ -1,5 +1,10 @@
 """What can go wrong in a store, seen from above: a driver raises nothing else."""
 
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
 
 class StorageError(Exception):
     """Base of every failure that a driver raises; the text names the key and the cause."""
@@ -19,3 +24,26 @@ class Full(Refused):
 
 class Unavailable(StorageError):
     """The store did not answer, or answered that it cannot now: try again later."""
+
+
+class Mapped(AbstractContextManager["Mapped"]):
+    """Turns what a driver's libraries raise in a `with` block into storage errors about `key`.
+
+    Each driver says what they raise when something is wrong outside of this program, `failures`,
+    and what it means, `error_of`.
+    """
+
+    __slots__ = ("key",)
+
+    failures: ClassVar[tuple[type[BaseException], ...]]
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    @staticmethod
+    def error_of(error: Any, key: str) -> StorageError:
+        raise NotImplementedError
+
+    def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
+        if error is not None and isinstance(error, self.failures):
+            raise self.error_of(error, self.key) from error

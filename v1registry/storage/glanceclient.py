@@ -23,6 +23,7 @@ from keystoneauth1.session import Session
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from v1registry.storage import errors
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 
@@ -61,17 +62,13 @@ def status_error(status: int, text: str) -> StorageError:
     return Refused(text)
 
 
-class Mapped(contextlib.AbstractContextManager["Mapped"]):
-    """Turns what the libraries raise in a `with` block into storage errors about `key`."""
+class Mapped(errors.Mapped):
+    """For what keystoneauth1 and requests raise."""
 
-    __slots__ = ("key",)
+    __slots__ = ()
 
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
-        if isinstance(error, FAILURES):
-            raise storage_error(error, self.key) from error
+    failures = FAILURES
+    error_of = staticmethod(storage_error)
 
 
 @dataclass(frozen=True, slots=True)

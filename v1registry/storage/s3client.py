@@ -5,7 +5,6 @@ boto3 is an extra: it is imported here alone, and this module by whoever chose `
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +23,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
+from v1registry.storage import errors
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
 from v1registry.storage.s3wire import Wire
@@ -77,17 +77,13 @@ def storage_error(error: BaseException, key: str) -> StorageError:
     return Refused(text)
 
 
-class Mapped(contextlib.AbstractContextManager["Mapped"]):
-    """Turns what boto3 raises in a `with` block into storage errors about `key`."""
+class Mapped(errors.Mapped):
+    """For what boto3 raises."""
 
-    __slots__ = ("key",)
+    __slots__ = ()
 
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
-        if isinstance(error, FAILURES):
-            raise storage_error(error, self.key) from error
+    failures = FAILURES
+    error_of = staticmethod(storage_error)
 
 
 class Clients:
