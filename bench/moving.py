@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from bench import servers
 from bench.servers import HOST, Server
+from bench.stores import Files
 from bench.usage import Peak
 from bench.usage import cpu as used
 
@@ -54,7 +55,7 @@ def main() -> int:
         tags, size = _make(store, int(options.gigabytes * 1e9))
         print(f"{len(tags)} images, {size / 1e9:.2f} GB, {os.cpu_count()} cores", flush=True)
         _facts(folder, store)
-        view = servers.ours(folder / "ours")
+        view = servers.ours(Files(store))
         stack.callback(view.stop)
         names = ["migrate"]
         if shutil.which("skopeo"):
@@ -155,7 +156,7 @@ def _move(name: str, folder: Path, store: Path, view: Server, tags: dict[str, st
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=servers.ROOT, env=_environ(store),
                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # fmt: skip
-            with Peak(process.pid) as peak:
+            with Peak([process.pid]) as peak:
                 _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
         if status:
