@@ -34,6 +34,7 @@ if [ "${HEAVY:-}" = 1 ]; then # of `make test-heavy` alone
     for part in proxy account container object; do
         tools+=("swift-$part-server:swift-$part") # an older Swift
     done
+    tools+=(glance-api:glance-api) # and an older Glance
 fi
 
 packages=()

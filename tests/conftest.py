@@ -122,3 +122,13 @@ def glance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
 
     with Glance(tmp_path_factory.mktemp("glance")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def old_glance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
+    """An older one; likewise."""
+    require("glance-25")
+    from tests.backends.glance import OldGlance
+
+    with OldGlance(tmp_path_factory.mktemp("old-glance")) as running:
+        yield running

@@ -145,6 +145,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "swift-debian": _swift_debian,
     "postgres": _postgres,
     "glance": _glance,
+    "glance-25": lambda: _command("glance-api", "glance-api"),
     "tmpfs": _tmpfs,
     "xfs": _xfs,
     "root": lambda: None if os.geteuid() == 0 else "root",

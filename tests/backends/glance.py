@@ -25,7 +25,7 @@ from typing import Any
 import requests
 
 from tests.backends.glancekeystone import FakeKeystone
-from tests.needs import GLANCE
+from tests.needs import GLANCE, tool
 from tests.server import free_port
 
 OPTIONS: dict[str, Any] = {  # of the driver, as the configuration gives them; tests replace some
@@ -54,6 +54,9 @@ _PR_SET_PDEATHSIG = 1
 _WAIT = 80.0  # seconds for each step; a busy machine takes half of it
 _CONFIG = """\
 [DEFAULT]
+bind_host = 127.0.0.1
+bind_port = {port}
+workers = 0
 enabled_backends = fs:file
 node_staging_uri = file://{folder}/staging
 use_stderr = true
@@ -90,18 +93,38 @@ enforce_new_defaults = false
 policy_file = {folder}/policy.yaml
 """
 _PASTE = """\
-
 [composite:glance-api-keystone]
 paste.composite_factory = glance.api:root_app_factory
-/: api
-/open/v2: open-api
-[pipeline:open-api]
-pipeline = unauthenticated-context apiv2app
+/: closed
+/open/v2: open
+[pipeline:closed]
+pipeline = versionnegotiation authtoken context root
+[pipeline:open]
+pipeline = unauthenticated-context v2
+[composite:root]
+paste.composite_factory = glance.api:root_app_factory
+/: versions
+/v2: v2
+[app:versions]
+paste.app_factory = glance.api.versions:create_resource
+[app:v2]
+paste.app_factory = glance.api.v2.router:API.factory
+[filter:versionnegotiation]
+paste.filter_factory = glance.api.middleware.version_negotiation:VersionNegotiationFilter.factory
+[filter:context]
+paste.filter_factory = glance.api.middleware.context:ContextMiddleware.factory
+[filter:unauthenticated-context]
+paste.filter_factory = glance.api.middleware.context:UnauthenticatedContextMiddleware.factory
+[filter:authtoken]
+paste.filter_factory = keystonemiddleware.auth_token:filter_factory
+delay_auth_decision = true
 """
 
 
 class Glance:
     """The running server."""
+
+    _manage = str(GLANCE.parent / "glance-manage")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -154,7 +177,8 @@ class Glance:
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)  # nothing of it is to be kept
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # nothing of it is to be kept
             self._process.wait(_WAIT)
             self._process = None
         self.keystone.__exit__(None, None, None)
@@ -162,25 +186,18 @@ class Glance:
     def _start(self) -> None:
         for name in ("images", "staging", "tasks", "lock"):
             (self.folder / name).mkdir(parents=True)
-        paste = GLANCE.parent.parent / "etc" / "glance" / "glance-api-paste.ini"
-        original = paste.read_text().replace(
-            "[composite:glance-api-keystone]", "[composite:unused]"
-        )
-        (self.folder / "paste.ini").write_text(original + _PASTE)
+        (self.folder / "paste.ini").write_text(_PASTE)
         (self.folder / "policy.yaml").write_text('"publicize_image": "role:admin"\n')
         config = self.folder / "glance-api.conf"
         config.write_text(
-            _CONFIG.format(folder=self.folder, keystone=self.keystone.url, quota=QUOTA)
+            _CONFIG.format(
+                folder=self.folder, port=self.port, keystone=self.keystone.url, quota=QUOTA
+            )
         )
-        manage = GLANCE.parent / "glance-manage"
-        self._run(str(manage), "--config-file", str(config), "db_sync")
+        self._run(self._manage, "--config-file", str(config), "db_sync")
         with (self.folder / "out").open("ab") as out:
             self._process = subprocess.Popen(
-                [
-                    *(str(GLANCE), "-b", f"127.0.0.1:{self.port}", "-w", "1", "-k", "gthread"),
-                    *("--threads", "1", "--no-control-socket", "--timeout", "300"),
-                    "glance.wsgi.api:application",
-                ],
+                self._command(config),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -190,6 +207,13 @@ class Glance:
                 preexec_fn=_die_with_the_tests,
             )
         self._until_it_answers()
+
+    def _command(self, _config: Path) -> list[str]:
+        return [
+            *(str(GLANCE), "-b", f"127.0.0.1:{self.port}", "-w", "1", "-k", "gthread"),
+            *("--threads", "1", "--no-control-socket", "--timeout", "300"),
+            "glance.wsgi.api:application",
+        ]
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_WAIT)
@@ -207,6 +231,15 @@ class Glance:
                     return
             time.sleep(0.1)
         raise RuntimeError(f"Glance did not start: {(self.folder / 'out').read_text()[-3000:]}")
+
+
+class OldGlance(Glance):
+    """Debian's, of 2022: a server of its own, which takes many requests at once."""
+
+    _manage = "glance-manage"
+
+    def _command(self, config: Path) -> list[str]:
+        return [tool("glance-api"), "--config-file", str(config)]
 
 
 class Account:

@@ -225,7 +225,7 @@ class GlancePlace(Place):
         note.write_text(key)
 
     def limited(self) -> GlancePlace:
-        return GlancePlace(self.glance)
+        return type(self)(self.glance)
 
     def fill(self) -> None:
         self.account.fill()
@@ -235,6 +235,14 @@ class GlancePlace(Place):
             ({"OS_PASSWORD": "wrong"}, "wrong password"),
             ({"OS_GLANCE_URL": f"{self.glance.url}/nowhere"}, "300 Multiple Choices"),
         ]
+
+
+class OldGlancePlace(GlancePlace):
+    """The same, in an older one."""
+
+    backend = "old_glance"
+    heavy = True
+    parallel = True
 
 
 def _of_image(key: str) -> tuple[str, str]:
@@ -391,4 +399,5 @@ PLACES: Mapping[str, type[Any]] = {
     "gcs": GcsPlace,
     "gcs-hmac": GcsHmacPlace,
     "glance": GlancePlace,
+    "glance-25": OldGlancePlace,
 }

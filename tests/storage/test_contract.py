@@ -41,8 +41,16 @@ SERVERS = {
 BEYOND_THE_EMULATOR = {"test_missing_keys"}
 
 
+#: the same, for what keeps its layers in one and all else in a folder
+GLANCES = {"glance": "glance", "glance-25": "old_glance"}
+
+
 @pytest.fixture(
-    params=["file", "memory", "example", "glance", *SERVERS, *(["given"] if GIVEN else [])]
+    params=[
+        *("file", "memory", "example", *SERVERS, "glance"),
+        pytest.param("glance-25", marks=pytest.mark.heavy),
+        *(["given"] if GIVEN else []),
+    ]
 )
 def storage(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -57,8 +65,8 @@ def storage(
         return MemoryStorage()
     if request.param == "file":
         return FileStorage(tmp_path / "store")
-    if request.param == "glance":
-        account = request.getfixturevalue("glance").account()
+    if request.param in GLANCES:
+        account = request.getfixturevalue(GLANCES[request.param]).account()
         return configured(account.options(tmp_path / "rest"))
     if request.param == "gcs-emulator" and request.node.originalname in BEYOND_THE_EMULATOR:
         pytest.skip("the emulator does not do this")
