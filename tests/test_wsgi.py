@@ -72,3 +72,34 @@ def wait(condition: Callable[[], bool], server: Server) -> None:
     while not condition():
         assert time.monotonic() < end, server.log
         time.sleep(0.05)
+
+
+def test_what_is_not_configured_is_not_loaded(tmp_path: Path) -> None:
+    """Two processes shall stay far below 100 MB: no driver, client or database for nothing."""
+    optional = [
+        "boto3",
+        "google",
+        "keystoneauth1",
+        "swiftclient",
+        "redis",
+        "sqlalchemy",
+        "psycopg",
+        "ldap3",
+        "bcrypt",
+        "cryptography",
+        "requests",
+        "urllib3",
+        "tqdm",
+        "zstandard",
+    ]
+    code = f"import sys, wsgi; print(*(name for name in {optional} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "SETTINGS_FLAVOR": "local", "STORAGE_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == []

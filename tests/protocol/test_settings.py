@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests import raw
+from tests.protocol import engine, seed
+from tests.protocol.engine import tar
 from tests.server import Server
 
 GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden" / "store-0.9.1"
@@ -60,6 +63,22 @@ def test_limits(tmp_path: Path) -> None:
         assert answer.status == 400
         assert "more than" in answer.json()["error"]
         assert raw.put(server, "/v1/repositories/a/b/", body=b"[]").status == 200
+
+
+@pytest.mark.parametrize("part", ["files", "diff"])
+def test_a_gzip_bomb_is_a_clear_error(tmp_path: Path, part: str) -> None:
+    bomb = gzip.compress(tar({"zeros": bytes(64 * 1024 * 1024)}), mtime=0)
+    below = engine.image("a bomb", layer=bomb)
+    # Also where the bomb is what a layer is compared with.
+    above = engine.image("on a bomb", below, gzip.compress(tar({"zeros": b"0"}), mtime=0))
+    for made in (below, above):
+        seed.image(tmp_path / "store", made.json, made.layer, made.ancestry, [made.checksum])
+    with Server(tmp_path / "store", env={"LIMITS_FILES_BYTES": "1MiB"}) as server:
+        asked = below if part == "files" else above
+        answer = raw.get(server, asked.path(part))
+        assert (answer.status, set(answer.json())) == (400, {"error"})
+        assert "more than" in answer.json()["error"]
+        assert raw.get(server, below.path("layer")).body == bomb
 
 
 def test_every_answer_names_the_version_and_no_more(golden: Path) -> None:
