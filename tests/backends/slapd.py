@@ -117,6 +117,10 @@ class Slapd:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
         try:
+            end = time.monotonic() + 20
+            while not _is_stopped(self._process.pid):  # a busy machine takes its time
+                assert time.monotonic() < end
+                time.sleep(0.01)
             yield
         finally:
             os.kill(self._process.pid, signal.SIGCONT)
@@ -150,3 +154,9 @@ class Slapd:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether none of the process's threads runs any more."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
