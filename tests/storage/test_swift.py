@@ -254,6 +254,35 @@ def test_what_0x_left_behind_is_cleaned_up(
     assert storage.get(LAYER) == b"of 0.x"
 
 
+def test_a_layer_that_was_given_other_metadata_keeps_its_segments(
+    swift: Swift, storage: SwiftStorage, root: str
+) -> None:
+    """That takes away what tells whose segments it is made of."""
+    handle = storage.stage(LAYER, [b"layer"])
+    storage.commit(handle)
+    swift.client().post_object("registry", f"{root}/{LAYER}", {"X-Object-Meta-Project": "x"})
+    assert storage.clean(time.time() + 60) == 0
+    assert storage.get(LAYER) == b"layer"
+    storage.commit(handle)  # a node that carries out the record again
+    assert storage.clean(time.time() + 60) == 0
+    assert storage.get(LAYER) == b"layer"
+
+
+def test_a_staged_layer_whose_segments_are_gone(
+    swift: Swift, storage: SwiftStorage, root: str, names: Callable[[str], list[str]]
+) -> None:
+    """It is not there any more, and not only for the moment: the image can be pushed again."""
+    handle = storage.stage(LAYER, pieces(bytes(2 * MIB)))
+    [lost] = [name for name in names("") if name.endswith("00000002")]
+    swift.client().delete_object("registry", f"{root}/{lost}")
+    with pytest.raises(NotFound):
+        storage.commit(handle)
+    with pytest.raises(NotFound):
+        storage.open_staged(handle)
+    storage.abandon(handle)
+    assert not storage.is_staged(handle)
+
+
 def test_a_commit_can_be_repeated(storage: SwiftStorage) -> None:
     """A node that carries out a record again puts its layer in place again: see lib/commits.py."""
     one, other = storage.stage(LAYER, [b"one"]), storage.stage(LAYER, [b"other"])

@@ -83,10 +83,8 @@ class LargeObjects:
             return segments
         parts = []
         for at in range(0, len(segments), _MOST_SEGMENTS):
-            name, part = (
-                f"{folder}/part-{at // _MOST_SEGMENTS:04}",
-                segments[at : at + _MOST_SEGMENTS],
-            )
+            part = segments[at : at + _MOST_SEGMENTS]
+            name = f"{folder}/part-{at // _MOST_SEGMENTS:04}"
             answer = self._put_manifest(name, part)
             size = sum(entry["size_bytes"] for entry in part)
             parts.append(self._entry(name, answer.headers["ETag"], size))
@@ -96,6 +94,7 @@ class LargeObjects:
         return {"path": self._objects.path(name), "etag": etag.strip('"'), "size_bytes": size}
 
     def _put_manifest(self, key: str, segments: _Manifest, upload: str = "") -> Response:
+        """Raise NotFound if the segments are gone."""
         if not segments:  # an empty manifest is refused
             return self._objects.put(key, b"", upload=upload)
         data, query = json.dumps(segments).encode(), {"multipart-manifest": "put"}
@@ -104,7 +103,8 @@ class LargeObjects:
             if answer.ok:
                 break
             if pause is None:
-                raise Unavailable(f"{key}: segments are missing: {answer.text[:300]}")
+                kind = NotFound if "404" in answer.text else Unavailable
+                raise kind(f"{key}: no manifest: {answer.text[:300]}")
             time.sleep(pause)
         return answer
 
@@ -129,12 +129,12 @@ class LargeObjects:
 
     def abandon(self, handle: str) -> None:
         key, upload = _split(handle)
-        mark = self._objects.find(_mark(key, upload))
-        if mark is None:
+        if not self.is_staged(handle):
             return  # committed: the segments are in use, or may yet be
-        if not self._is_in_place(key, upload):
+        if not self._may_be_in_place(key, upload):
+            received = self._objects.find(_list(key, upload))
             self._objects.remove(_list(key, upload))  # nobody commits it any more
-            if _is_settled(mark.stat):
+            if received is None or _is_settled(received.stat):
                 self._remove_segments(key, upload)
         self._objects.remove(_mark(key, upload))
 
@@ -176,18 +176,20 @@ class LargeObjects:
             key, _, upload = folder.removeprefix(f"{_SEGMENTS}/").rpartition("/")
             if modified >= before or self.is_staged(f"{upload} {key}"):
                 continue
-            if not self._is_in_place(key, upload):
+            if not self._may_be_in_place(key, upload):
                 self._remove_segments(key, upload)
                 removed += 1
         return removed
 
-    def _is_in_place(self, key: str, upload: str) -> bool:
+    def _may_be_in_place(self, key: str, upload: str) -> bool:
         found = self._objects.find(key)
-        return found is not None and found.upload == upload
+        return found is not None and found.may_be_of(upload)
 
     def _remove_segments(self, key: str, upload: str) -> None:
-        for item in list(self._objects.items(f"{_folder(key, upload)}/")):
-            self._objects.remove(item.key)
+        """Remove the list first, so that nobody finds one of segments that are gone."""
+        names = [item.key for item in self._objects.items(f"{_folder(key, upload)}/")]
+        for name in sorted(names, key=lambda name: not name.endswith("/list")):
+            self._objects.remove(name)
 
 
 def _is_settled(stat: Stat) -> bool:

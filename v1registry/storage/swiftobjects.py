@@ -30,10 +30,18 @@ class Item(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What HEAD tells; `upload` is empty for what no upload of ours put there."""
+    """What HEAD tells; `upload` is empty for what no upload of ours put there.
+
+    It is also lost when somebody gives the object other metadata.
+    """
 
     stat: Stat
     upload: str
+    is_large: bool  # made of segments
+
+    def may_be_of(self, upload: str) -> bool:
+        """Whether it is made of this upload's segments, for all that we can know."""
+        return self.upload == upload or (self.is_large and not self.upload)
 
 
 class Objects:
@@ -73,7 +81,8 @@ class Objects:
             stat = Stat(int(headers["Content-Length"]), float(headers["X-Timestamp"]))
         except (KeyError, ValueError) as error:
             raise Refused(f"{key}: the answer is not Swift's: {error!r}") from error
-        return Found(stat, headers.get(_UPLOAD, ""))
+        is_large = headers.get("X-Static-Large-Object", "").lower() == "true"
+        return Found(stat, headers.get(_UPLOAD, ""), is_large)
 
     def find(self, key: str) -> Found | None:
         try:
