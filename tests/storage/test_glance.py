@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import secrets
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 
 from tests.backends.glance import Account, Glance
 from tests.backends.proxy import Proxy
+from v1registry.lib.commits import Commits, Record
+from v1registry.lib.names import ImageId
 from v1registry.storage import Entry, Storage, exists, keys
 from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
 from v1registry.storage.glance import GlanceStorage
@@ -81,9 +84,13 @@ def document(image_id: str) -> bytes:
 
 def finish(storage: Storage, image_id: str, layer: bytes = b"layer") -> None:
     """As the domain does when a push was decided."""
-    storage.commit(storage.stage(keys.image(image_id, "layer"), [layer]))
     parts = {"json": document(image_id), "ancestry": b"[]", "_checksum": b'["sha256:0"]'}
-    storage.put_all({keys.image(image_id, part): data for part, data in parts.items()})
+    values = {keys.image(image_id, part): data for part, data in parts.items()}
+    with storage.aside(values) as aside:
+        storage.commit(storage.stage(keys.image(image_id, "layer"), [layer]))
+        for key in values:
+            aside.put(key)
+    storage.flush([*values, keys.image(image_id, "layer")])
 
 
 def tag(storage: Storage, name: str, image_id: str) -> None:
@@ -710,6 +717,44 @@ def test_read_in_another_thread_than_opened(storage: GlanceStorage) -> None:
     assert first + got[0] == data
 
 
+# -- what is written aside -------------------------------------------------------------------------
+
+
+def test_what_is_written_aside_is_described_at_once(
+    account: Account, storage: GlanceStorage, requests: list[str]
+) -> None:
+    storage.put(LAYER, b"x")
+    requests.clear()
+    values = {keys.image(ID, part): b"[]" for part in ("_commit", "json", "ancestry", "_checksum")}
+    with storage.aside(values) as aside:
+        assert aside.create(keys.image(ID, "_commit"))
+        assert not exists(storage, keys.image(ID, "json"))
+        for part in ("json", "ancestry", "_checksum"):
+            aside.put(keys.image(ID, part))
+    assert [request.partition(" ")[0] for request in requests] == ["PATCH"]
+    [image] = account.images()
+    assert {name for name in image if name.startswith("meta_")} == {
+        *("meta_json", "meta_ancestry", "meta__checksum"),
+    }
+    with storage.aside(values) as aside:
+        assert not aside.create(keys.image(ID, "_commit"))
+    assert list(storage.list("_v1registry/uploads")) == []
+
+
+def test_what_0x_left_is_not_created_aside(account: Account, storage: GlanceStorage) -> None:
+    account.make_old(ID, b"x", json=document(ID))
+    key = keys.image(ID, "json")
+    with storage.aside({key: b"other"}) as aside:
+        assert not aside.create(key)
+    assert storage.get(key) == document(ID)
+
+
+def test_a_layer_written_aside(storage: GlanceStorage) -> None:
+    with storage.aside({LAYER: b"data"}) as aside:
+        aside.put(LAYER)
+    assert storage.get(LAYER) == b"data"
+
+
 # -- other stores beside it -------------------------------------------------------------------------
 
 
@@ -736,3 +781,75 @@ def test_beside_a_bucket(glance: Glance, request: pytest.FixtureRequest) -> None
     assert found["Body"].read().decode() == image["id"]
     storage.delete_folder("images")
     assert account.images() == []
+
+
+@pytest.fixture
+def loose(glance: Glance, request: pytest.FixtureRequest) -> tuple[Account, list[GlanceStorage]]:
+    """Nodes whose other store, a Swift, does not create atomically."""
+    swift, account = request.getfixturevalue("swift"), glance.account()
+    beside = swift.options(storage_path=f"/{secrets.token_hex(4)}")
+    options = {**beside, **account.options(Path("unused")), "storage_alternate": "swift"}
+    return account, [make({**options, "storage_path": beside["storage_path"]}) for _ in range(2)]
+
+
+def test_beside_a_container(loose: tuple[Account, list[GlanceStorage]]) -> None:
+    account, [storage, other] = loose
+    storage.prepare()
+    assert not storage.creates_atomically
+    finish(storage, ID, b"layer")
+    tag(storage, "team/app:1", ID)
+    assert other.get(LAYER) == b"layer"
+    assert [image["name"] for image in account.images()] == ["team/app:1"]
+    storage.delete_folder("images")
+    assert account.images() == []
+
+
+def test_two_records_at_once_leave_one_image(
+    loose: tuple[Account, list[GlanceStorage]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever record stayed, the layer in place is its own, and both nodes say so."""
+    account, stores = loose
+    barrier = threading.Barrier(2)
+    create = type(stores[0]._rest).create
+
+    def at_once(self, key, data):
+        barrier.wait(20)
+        self.put(key, data)  # as where both have looked before either has written
+        barrier.wait(20)
+        return True
+
+    for number in range(4):
+        image_id = ImageId(f"{number:064x}")
+        key = keys.image(image_id, "layer")
+        records, failures = [], []
+        for store, layer in zip(stores, (b"one", b"other"), strict=True):
+            handle = store.stage(key, [layer])
+            digest = hashlib.sha256(document(image_id)).hexdigest()
+            records.append(Record(digest, handle, len(layer), [layer.decode()], [image_id]))
+
+        def decide(store: Storage, record: Record, image_id=image_id, failures=failures) -> None:
+            try:
+                Commits(store).decide(image_id, record, document(image_id))
+            except BaseException as failure:
+                failures.append(failure)
+
+        monkeypatch.setattr(type(stores[0]._rest), "create", at_once)
+        threads = [
+            threading.Thread(target=decide, args=pair) for pair in zip(stores, records, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        monkeypatch.setattr(type(stores[0]._rest), "create", create)
+        assert failures == []
+        stayed = Commits(stores[0]).find(image_id)
+        assert stayed in records
+        for store in stores:
+            assert store.get(key).decode() == stayed.checksums[0]
+            assert json.loads(store.get(keys.image(image_id, "_checksum"))) == stayed.checksums
+        for record in records:
+            stores[0].abandon(record.handle)
+        assert stores[0].clean(time.time() + 60) == 0  # not within the hour
+        assert stores[1].get(key).decode() == stayed.checksums[0]
+    assert len(account.images()) == 8

@@ -12,13 +12,12 @@ holds neither every text nor a long one.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
-from v1registry.storage import Blob, Buffer, Entry, Stage, Stat, Storage, exists, keys
+from v1registry.storage import Aside, Blob, Buffer, Entry, Stage, Stat, Storage, exists, keys
 from v1registry.storage.errors import NotFound, Refused
 from v1registry.storage.glanceasker import ENDPOINT, IMAGE, TOKEN, Askers
 from v1registry.storage.glanceclient import Clients
@@ -26,13 +25,9 @@ from v1registry.storage.glanceimages import GlanceImages, Record
 from v1registry.storage.glancelayers import HANDLE, Layers
 from v1registry.storage.glancenames import Names, name_of, tags_below
 from v1registry.storage.glanceold import OldImages
+from v1registry.storage.glanceproperties import DESCRIBED, LAYER, META, described, image_of, split
 from v1registry.storage.loading import load
 from v1registry.storage.memory import MemoryBlob
-
-_LAYER = "layer"
-_META = "meta_"  # begins the properties that 0.x made of the files of an image
-_DESCRIBED = ("json", "ancestry", "_checksum")  # files that become properties still
-_LARGEST = 60_000  # bytes of one; the column in Glance takes 65535
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +59,8 @@ class GlanceStorage(Storage):
             return blob.read()
 
     def open(self, key: str) -> Blob:
-        image_id, part = _split(key)
-        if part == _LAYER:
+        image_id, part = split(key)
+        if part == LAYER:
             return self._layers.open(key, image_id)
         try:
             return self._rest.open(key)
@@ -73,8 +68,8 @@ class GlanceStorage(Storage):
             return MemoryBlob(self._left(key)[0])
 
     def stat(self, key: str) -> Stat:
-        image_id, part = _split(key)
-        if part == _LAYER:
+        image_id, part = split(key)
+        if part == LAYER:
             return self._layers.stat(key, image_id)
         try:
             return self._rest.stat(key)
@@ -89,7 +84,7 @@ class GlanceStorage(Storage):
             yield entry
         if folder == keys.IMAGES:
             yield from (Entry(name, True) for name in self._old.ids() if name not in seen)
-        elif image_id := _image_of(folder):
+        elif image_id := image_of(folder):
             inside = self._inside(folder, image_id)
             yield from (Entry(name, False) for name in inside if name not in seen)
 
@@ -100,17 +95,17 @@ class GlanceStorage(Storage):
         if record is None:
             return
         if record.size is not None:
-            yield _LAYER
+            yield LAYER
         if where == self._old.find(image_id):
-            yield from (name[len(_META) :] for name in record.properties if name.startswith(_META))
+            yield from (name[len(META) :] for name in record.properties if name.startswith(META))
 
     def _left(self, key: str) -> tuple[bytes, Record]:
         """What 0.x left in a property of an image that was not pushed again. Raise NotFound."""
-        image_id, part = _split(key)
+        image_id, part = split(key)
         where = self._old.find(image_id) if part else None
         if where is not None and self._layers.pointer(image_id) is None:
             record = self._images.find(where, key)
-            value = record.properties.get(f"{_META}{part}") if record else None
+            value = record.properties.get(f"{META}{part}") if record else None
             if record is not None and isinstance(value, str):
                 return value.encode("utf-8", "surrogatepass"), record
         raise NotFound(key)
@@ -118,43 +113,52 @@ class GlanceStorage(Storage):
     # -- writing small values ----------------------------------------------------
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        if _split(key)[1] == _LAYER:
+        if split(key)[1] == LAYER:
             self.commit(self.stage(key, [data]))
             return
-        self._describe({key: data})
+        self.describe({key: data})
         self._rest.put(key, data, durable=durable)
-        self._name({key: data})
+        self.name({key: data})
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
-        if any(_split(key)[1] == _LAYER for key in values):
+        if any(split(key)[1] == LAYER for key in values):
             super().put_all(values)
             return
-        self._describe(values)
+        self.describe(values)
         self._rest.put_all(values)
-        self._name(values)
+        self.name(values)
 
     def create(self, key: str, data: bytes) -> bool:
-        image_id, part = _split(key)
-        if (part == _LAYER or (part and self._old.find(image_id))) and exists(self, key):
+        if split(key)[1] != LAYER:
+            return not self.has_left(key) and self._rest.create(key, data)
+        if exists(self, key):
             return False
-        if part == _LAYER:
-            self.put(key, data)
-            return True
-        return self._rest.create(key, data)
+        self.put(key, data)
+        return True
 
-    def _describe(self, values: Mapping[str, bytes]) -> None:
-        """Write what belongs there to the properties of the image in Glance.
+    def has_left(self, key: str) -> bool:
+        """Whether 0.x left a property there, which counts for a small value."""
+        try:
+            self._left(key)
+        except NotFound:
+            return False
+        return True
+
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
+        if any(split(key)[1] == LAYER for key in values):
+            return super().aside(values, after)
+        return _Aside(self, values, self._rest.aside(values, after))
+
+    def flush(self, keys: Iterable[str]) -> None:
+        self._rest.flush(keys)  # beside a layer's key lies what points to it
+
+    def describe(self, values: Mapping[str, bytes]) -> None:
+        """Write what belongs there of small values to the properties of images in Glance.
 
         Before the values themselves: if Glance fails now, the whole is done again.
         """
-        for image_id, of_image in itertools.groupby(values, lambda key: _split(key)[0]):
-            described = {key: _split(key)[1] for key in of_image if _split(key)[1] in _DESCRIBED}
-            fitting = {
-                f"{_META}{part}": text
-                for key, part in described.items()
-                if (text := _as_property(values[key])) is not None
-            }
-            where = self._layers.pointer(image_id) if fitting else None
+        for image_id, fitting in described(values):
+            where = self._layers.pointer(image_id)
             if where is None:
                 continue
             try:
@@ -162,8 +166,8 @@ class GlanceStorage(Storage):
             except (NotFound, Refused) as error:
                 _log.warning("Glance does not take the description of an image: %s", error)
 
-    def _name(self, values: Mapping[str, bytes]) -> None:
-        """Name the images in Glance that tags point to now."""
+    def name(self, values: Mapping[str, bytes]) -> None:
+        """Name the images in Glance that these tags point to now."""
         for key, data in values.items():
             name = name_of(key)
             if name is not None:
@@ -172,14 +176,14 @@ class GlanceStorage(Storage):
     # -- deleting ------------------------------------------------------------------
 
     def delete(self, key: str, *, durable: bool = True) -> None:
-        image_id, part = _split(key)
-        if part == _LAYER:
+        image_id, part = split(key)
+        if part == LAYER:
             self._keep_the_rest(image_id)
             self._layers.delete(image_id)
             return
         self._rest.delete(key, durable=durable)
         with contextlib.suppress(NotFound):
-            self._images.drop(self._left(key)[1].id, key, f"{_META}{part}")
+            self._images.drop(self._left(key)[1].id, key, f"{META}{part}")
         name = name_of(key)
         if name is not None:
             self._names.give(name, None)
@@ -191,14 +195,14 @@ class GlanceStorage(Storage):
             return
         for name in list(self._inside(folder, image_id)):
             key = f"{folder}/{name}"
-            if name != _LAYER and not exists(self._rest, key):
+            if name != LAYER and not exists(self._rest, key):
                 self._rest.put(key, self._left(key)[0])
 
     def delete_folder(self, folder: str) -> None:
         if folder == keys.IMAGES:
             for entry in list(self.list(folder)):
                 self.delete_folder(f"{folder}/{entry.name}")
-        elif image_id := _image_of(folder):
+        elif image_id := image_of(folder):
             self._rest.delete(keys.image(image_id, "json"))  # first: without it there is no image
             self._layers.delete(image_id)
         tags = list(tags_below(self._rest, folder)) if folder.startswith(keys.REPOSITORIES) else []
@@ -209,7 +213,7 @@ class GlanceStorage(Storage):
     # -- writing large objects -------------------------------------------------------
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
-        if _split(key)[1] == _LAYER:
+        if split(key)[1] == LAYER:
             return self._layers.stage(key, pieces)
         return self._rest.stage(key, pieces)
 
@@ -250,26 +254,31 @@ class GlanceStorage(Storage):
         return self._rest.clean(before) + self._layers.clean(before)
 
 
-def _split(key: str) -> tuple[str, str]:
-    """The id and the file of `images/ID/FILE`; nothing of other keys."""
-    parts = key.split("/")
-    return (parts[1], parts[2]) if len(parts) == 3 and parts[0] == keys.IMAGES else ("", "")
+class _Aside(Aside):
+    """Values that are safe in the alternate store; images are described and named as they show."""
 
+    def __init__(self, store: GlanceStorage, values: Mapping[str, bytes], rest: Aside) -> None:
+        super().__init__(store, values)
+        self._store = store
+        self._rest = rest
+        self._told = False  # what the values say of images
 
-def _image_of(folder: str) -> str:
-    """The id of the folder of one image; nothing of other folders."""
-    return _split(f"{folder}/{_LAYER}")[0]
+    def put(self, key: str) -> None:
+        if not self._told and split(key)[1] in DESCRIBED:
+            self._told = True  # all of them at once: the parts of an image show together
+            self._store.describe(self._values)
+        self._rest.put(key)
+        self._store.name({key: self._values[key]})
 
+    def create(self, key: str) -> bool:
+        return not self._store.has_left(key) and self._rest.create(key)
 
-def _as_property(data: bytes) -> str | None:
-    """The value as a property, or None: Glance takes no long ones, and not every character."""
-    if len(data) > _LARGEST:
-        return None
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return None if any(sign == "\0" or sign > "\uffff" for sign in text) else text
+    def __enter__(self) -> Self:
+        self._rest.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._rest.__exit__(*error)
 
 
 def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> GlanceStorage:

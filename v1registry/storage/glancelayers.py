@@ -32,6 +32,7 @@ REPLACED = f"{keys.OURS}/glance/replaced"
 
 _POINTER = "_glance"
 _THEIRS = "theirs"  # in a stage's note: the image was not made by us
+_SETTLED = 3600.0  # seconds after which nobody carries out a record that another one replaced
 _SIGN_OF_LIFE = 600  # seconds after which an upload that goes on says so to the cleaner
 _log = logging.getLogger(__name__)
 
@@ -119,7 +120,9 @@ class Layers:
             self._rest.put(note, said.encode())  # its time is that of the last byte
         except BaseException:
             with contextlib.suppress(StorageError):
-                self.abandon(handle)
+                if not waiting:
+                    self._images.delete(where, key)
+                self._rest.delete(note)
             raise
         return handle
 
@@ -184,8 +187,15 @@ class Layers:
             return
         # the commit may have ended before it removed the note
         if not theirs and self.pointer(image_id) != where:
-            self._images.delete(where, key)
+            self._discard(where, key, image_id)
         self._rest.delete(note)
+
+    def _discard(self, where: str, key: str, image_id: str) -> None:
+        """Delete an upload; later, if a record that we did not see may just be naming it."""
+        if self._rest.creates_atomically:
+            self._images.delete(where, key)
+        else:
+            self._rest.put(f"{REPLACED}/{where}", image_id.encode())
 
     def open_staged(self, handle: str) -> RemoteBlob:
         where, key, _ = _parsed(handle)
@@ -223,6 +233,8 @@ class Layers:
 
     def clean(self, before: float) -> int:
         """Delete images that were replaced before, return how many."""
+        if not self._rest.creates_atomically:
+            before = min(before, time.time() - _SETTLED)
         removed = 0
         for entry in self._rest.list(REPLACED):
             note = f"{REPLACED}/{entry.name}"
