@@ -16,8 +16,9 @@ from tests.backends.fakegcs import FakeGcs
 from tests.backends.fakegcsxml import FakeGcsXml
 from tests.backends.glance import Glance
 from tests.backends.proxy import Proxy
-from tests.backends.swift import TEMP_URL_KEY, Swift
+from tests.backends.swift import PASSWORD, TEMP_URL_KEY, USER, Swift
 from tests.server import Server
+from v1registry.storage.loading import load
 
 
 class Place(ABC):
@@ -393,8 +394,52 @@ class GcsPlace(Place):
         ]
 
 
+class SwiftS3Place(SwiftPlace):
+    """A part of a container of Swift's, by its S3 API: a second S3 server, which creates loosely."""
+
+    heavy = True
+
+    def environ(self) -> dict[str, str]:
+        return {
+            "SETTINGS_FLAVOR": "ceph-s3",
+            "STORAGE_PATH": f"/{self.root}",
+            "AWS_BUCKET": self.container,
+            "AWS_HOST": "127.0.0.1",
+            "AWS_PORT": str(self.port),
+            "AWS_KEY": USER,
+            "AWS_SECRET": PASSWORD,
+            "AWS_CONDITIONAL_WRITES": "false",
+        }
+
+    def behind(self, proxy: Proxy) -> dict[str, str]:
+        return {"AWS_PORT": str(proxy.port), "AWS_READ_TIMEOUT": "1"}
+
+    def staged(self) -> list[str]:
+        # What was committed lies there as well, so our driver tells; and what is coming in.
+        root = {"storage_path": f"/{self.root}", "boto_bucket": self.container}
+        storage = load(self.swift.s3_options(**root), None)
+        running = (upload.key for upload in storage._uploads("_v1registry/uploads"))
+        return [stage.key for stage in storage.stages()] + [key.split("/", 3)[3] for key in running]
+
+    def leave_upload(self, key: str) -> None:
+        self.put(f"_v1registry/uploads/0123/{key}", b"x")
+
+    def limited(self) -> SwiftS3Place:
+        other = SwiftS3Place(self.swift)
+        other.container = other.root
+        self.client.put_container(other.container)
+        return other
+
+    def wrong(self) -> list[tuple[Mapping[str, str], str]]:
+        return [
+            ({"AWS_SECRET": "wrong"}, "SignatureDoesNotMatch"),
+            ({"AWS_BUCKET": "none"}, "boto_bucket names a bucket that does not exist"),
+        ]
+
+
 PLACES: Mapping[str, type[Any]] = {
     "s3": S3Place,
+    "s3-of-swift": SwiftS3Place,
     "swift": SwiftPlace,
     "gcs": GcsPlace,
     "gcs-hmac": GcsHmacPlace,

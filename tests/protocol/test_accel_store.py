@@ -21,7 +21,11 @@ from tests.protocol.places import PLACES, Place
 from tests.server import Server
 
 MIB = 1024 * 1024
-STORES = [name for name, place in PLACES.items() if place.redirects]
+STORES = [
+    pytest.param(name, marks=[pytest.mark.heavy] if place.heavy else [])
+    for name, place in PLACES.items()
+    if place.redirects
+]
 REDIRECTED = "X-Accel-Redirect"
 
 

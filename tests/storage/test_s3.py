@@ -20,7 +20,7 @@ from v1registry.storage import Entry, Storage
 from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
 from v1registry.storage.loading import load
 from v1registry.storage.remote import prefix, proxies
-from v1registry.storage.s3 import S3Storage
+from v1registry.storage.s3 import S3Storage, make
 from v1registry.storage.s3client import addressing, endpoint
 
 LAYER = "images/" + "a" * 64 + "/layer"
@@ -187,11 +187,61 @@ def test_many_complete_one_upload(ceph: Ceph, root: str) -> None:
 
 
 def test_a_store_without_conditional_writes(ceph: Ceph, root: str) -> None:
-    storage = S3Storage(ceph.options(storage_path=root, s3_conditional_writes=False))
+    storage = make(ceph.options(storage_path=root, s3_conditional_writes=False), None)
     assert not storage.creates_atomically
     storage.prepare()
     assert (storage.create("a", b"1"), storage.create("a", b"2")) == (True, False)
     assert storage.get("a") == b"1"
+    # staged under a name of its own, copied by the store
+    data = secrets.token_bytes(9 * MIB)
+    handle = storage.stage(LAYER, pieces(data))
+    with storage.open_staged(handle) as blob:
+        assert blob.read() == data
+    storage.commit(handle)
+    storage.abandon(handle)
+    assert storage.get(LAYER) == data
+    assert not storage.is_staged(handle)
+    broken = storage.stage(LAYER, [b"x"])
+    assert [stage.handle for stage in storage.stages()] == [broken]
+    assert storage.clean(time.time() - 60) == 0
+    assert storage.clean(time.time() + 60) == 1  # what was committed; the other is not its business
+    assert storage.get(LAYER) == data
+    storage.abandon(broken)
+    assert list(storage.list("_v1registry")) == []
+
+
+def test_copies_in_parts(ceph: Ceph, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of layers larger than S3 copies at once; nothing is left where that fails."""
+    monkeypatch.setattr("v1registry.storage.s3loose._MOST_COPIED", 5 * MIB)
+    storage = make(ceph.options(storage_path=root, s3_conditional_writes=False), None)
+    data = secrets.token_bytes(12 * MIB)
+    handle = storage.stage(LAYER, pieces(data))
+    storage.commit(handle)
+    assert storage.get(LAYER) == data
+    storage.commit(handle)  # it is known to be in place
+    storage.delete(LAYER)
+    call = storage._call
+
+    def failing(operation: str, key: str, **parameters: object) -> object:
+        if parameters.get("PartNumber") == 2:
+            raise ConnectionResetError
+        return call(operation, key, **parameters)
+
+    monkeypatch.setattr(storage, "_call", failing)
+    with pytest.raises(Unavailable):
+        storage.commit(handle)
+    assert "Uploads" not in ceph.client().list_multipart_uploads(Bucket="registry", Prefix=root)
+
+
+def test_the_cleaner_ends_uploads_that_nobody_finished(ceph: Ceph, root: str) -> None:
+    storage = make(ceph.options(storage_path=root, s3_conditional_writes=False), None)
+    key = f"{root}/_v1registry/uploads/0123/{LAYER}"
+    client = ceph.client()
+    upload = client.create_multipart_upload(Bucket="registry", Key=key)["UploadId"]
+    client.upload_part(Bucket="registry", Key=key, UploadId=upload, PartNumber=1, Body=b"x")
+    assert storage.clean(time.time() - 60) == 0
+    assert storage.clean(time.time() + 60) == 1
+    assert "Uploads" not in client.list_multipart_uploads(Bucket="registry", Prefix=root)
 
 
 # -- URLs and TLS ---------------------------------------------------------------------------------

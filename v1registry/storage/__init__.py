@@ -194,7 +194,8 @@ class Storage(ABC):
         """Make a staged object visible under its key, replacing what is there.
 
         Durable after `flush`; a power cut before that may leave neither key nor handle.
-        Raises `NotFound` if the handle is gone: committed before, or abandoned.
+        Raises `NotFound` if the handle is gone: committed before, or abandoned. Where the store
+        still knows that just these bytes are in place, it may return instead.
         Without `creates_atomically`: committed before, and still in place. Two
         records may follow each other, and this one's layer must come back then.
         """

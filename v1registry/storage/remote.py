@@ -171,8 +171,8 @@ class RemoteStorage(Storage):
 
     def prepare(self) -> None:
         """Look whether the place is ours to use, and keeps what `create` rests on."""
+        next(self.stages(), None)  # first: what is wrong with the keys, a listing says in words
         self.check()
-        next(self.stages(), None)
 
     def check(self) -> None:
         """Write, read back and remove a small object; a second `create` must be refused."""

@@ -68,7 +68,7 @@ def storage_error(error: BaseException, key: str) -> StorageError:
         return Unavailable(text)
     if code(error) == "NoSuchBucket":
         return Refused(f"{text} (boto_bucket names a bucket that does not exist)")
-    if code(error) in _FULL or status(error) == 507:
+    if code(error) in _FULL or status(error) == 507 or "exceeds quota" in text:  # Swift's gateway
         return Full(text)
     if code(error) in _NOT_FOUND:
         return NotFound(text)

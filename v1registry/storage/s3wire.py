@@ -38,6 +38,7 @@ _ELSEWHERE = {301, 302, 307, 308}  # the bucket lies in another region: boto3 kn
 _SLOW = {"RequestTimeout"}  # 400
 _ODD = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}  # the same
 _LARGE = 1024 * 1024  # from here on it pays to ask before a body is sent
+_META = "x-amz-meta-"
 _HEADERS = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "StorageClass": "x-amz-storage-class",
@@ -92,6 +93,11 @@ class Wire:
         return {
             "ContentLength": int(answer.headers["Content-Length"]),
             "LastModified": parsedate_to_datetime(answer.headers["Last-Modified"]),
+            "Metadata": {
+                name.lower().removeprefix(_META): value
+                for name, value in answer.headers.items()
+                if name.lower().startswith(_META)
+            },
         }
 
     def put_object(self, **named: Any) -> dict[str, Any]:

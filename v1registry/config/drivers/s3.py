@@ -81,7 +81,8 @@ OPTIONS: tuple[Option, ...] = (
         "s3_conditional_writes",
         "boolean",
         "Whether the store keeps to `If-None-Match: *`, as AWS and Ceph do; checked at start."
-        " `false`: two first pushes of one image in the same instant are settled by reading back.",
+        " `false`: two first pushes of one image in the same instant are settled by reading back, and"
+        " layers are copied by the store.",
         default=True,
         variable="AWS_CONDITIONAL_WRITES",
     ),
