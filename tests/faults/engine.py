@@ -292,7 +292,9 @@ class StoreView:
         return found
 
 
-_IMAGE_FILES = {"json", "layer", "ancestry", "_checksum", "_inprogress", "_commit", "_repositories"}
+_IMAGE_FILES = {
+    "json", "layer", "ancestry", "_checksum", "_inprogress", "_commit", "_repositories", "_oci",
+}  # fmt: skip
 _REPOSITORY_FILES = {"_index_images", "_index_entries", "json", "_private"}
 
 

@@ -128,7 +128,9 @@ def test_devices():
 # ---- what has no TarSum
 
 
-@pytest.mark.parametrize("layer", [b"no tar", b"x" * 1000, gzip.compress(b"no tar", mtime=0), b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "layer", [b"no tar", b"x" * 1000, gzip.compress(b"no tar", mtime=0), b"\x1f\x8b"]
+)
 def test_what_is_no_tar_has_no_sum(layer):
     with pytest.raises(LayerUnreadable):
         read(layer)
