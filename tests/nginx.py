@@ -27,7 +27,7 @@ class Nginx:
     """The documented server block, with only the marked lines changed.
 
     `nodes` are ports of the registries, `store` the folder that `/_layers/` stands for, `changes`
-    further lines to replace. `url`, `host` and `port` are where it listens.
+    further lines to replace, `beside` further blocks. `url`, `host` and `port` are where it listens.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Nginx:
         *,
         store: Path | None = None,
         changes: Mapping[str, str] | None = None,
+        beside: str = "",
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -47,6 +48,7 @@ class Nginx:
             "alias /var/lib/v1registry/;": f"alias {store or folder}/;",
             **(changes or {}),
         }
+        self._beside = beside
         folder.mkdir(parents=True, exist_ok=True)
         self._config = folder / "nginx.conf"
         self._log = folder / "error.log"
@@ -64,7 +66,7 @@ class Nginx:
         user = "user root;" if os.geteuid() == 0 else ""
         self._config.write_text(
             f"daemon off; {user} pid {self.folder}/pid; error_log {self._log}; worker_processes 1;\n"
-            f"events {{}}\nhttp {{ access_log off; {temporary}\n{example}\n}}\n"
+            f"events {{}}\nhttp {{ access_log off; {temporary}\n{example}\n{self._beside}\n}}\n"
         )
 
     @property
