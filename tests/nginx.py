@@ -45,6 +45,7 @@ class Nginx:
         self.url = f"http://{self.host}"
         self._changes = {
             "listen 80;": f"listen {self.host};",
+            "/var/cache/nginx-v1registry": str(folder / "cache"),
             "alias /var/lib/v1registry/;": f"alias {store or folder}/;",
             **(changes or {}),
         }
@@ -78,8 +79,9 @@ class Nginx:
         return self._log.read_text() if self._log.exists() else ""
 
     def temporary_files(self) -> list[Path]:
-        """What it has written to its disk."""
-        return [path for path in self.folder.glob("*/**/*") if path.is_file()]
+        """What it has written to its disk, beside its cache."""
+        found = (path for path in self.folder.glob("*/**/*") if path.is_file())
+        return [path for path in found if path.parts[len(self.folder.parts)] != "cache"]
 
     def reload(self) -> None:
         self._process.send_signal(signal.SIGHUP)

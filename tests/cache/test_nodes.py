@@ -70,8 +70,9 @@ def test_a_node_dies_and_redis_with_it(site: Site, redis: Redis) -> None:
     victim.kill()
     redis.kill()
     try:
-        for _ in range(12):
-            answer = requests.get(f"{site.url}/v1/images/{pushed.id}/json", timeout=30)
+        for number in range(12):
+            # Another URL each time: nginx keeps the answer to one, and shall ask the nodes.
+            answer = requests.get(f"{site.url}/v1/images/{pushed.id}/json?{number}", timeout=30)
             assert (answer.status_code, answer.content) == (200, pushed.json)
         push(site.url, image("nodes after"), "after")
         tags = requests.get(f"{site.url}/v1/repositories/team/nodes/tags", timeout=30).json()
