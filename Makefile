@@ -31,7 +31,7 @@ $(DEV): $(wildcard requirements*.txt) scripts/venv.sh
 
 # What the environment names and a plain installation lacks.
 EXTRAS := $(if $(LDAP_URL),$(VENV)/.installed-ldap) \
-          $(if $(INDEX_KEYS),$(VENV)/.installed-index) \
+          $(if $(INDEX_KEYS)$(INDEX_DATABASE),$(VENV)/.installed-index) \
           $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis) \
           $(if $(filter s3 ceph-s3 prod,$(SETTINGS_FLAVOR)),$(VENV)/.installed-s3) \
           $(if $(filter cloudfronts3,$(SETTINGS_FLAVOR)),$(VENV)/.installed-cloudfront) \

@@ -45,7 +45,7 @@ class Server:
     """One running registry on the loopback.
 
     `store` is the folder of its images; `env` goes over the variables set here; `config` is the
-    text of a config.yml; `tls` the files (certificate, key). Attributes: `url`, `port`, `pid` (the
+    text of a config.yml; `tls` the files (certificate, key); `port` one that others were told of. Attributes: `url`, `port`, `pid` (the
     master).
     """
 
@@ -56,8 +56,10 @@ class Server:
         env: Mapping[str, str] | None = None,
         config: str | None = None,
         tls: tuple[Path, Path] | None = None,
+        port: int | None = None,
     ) -> None:
         self.store = Path(store)
+        self._given = port
         self.workers = workers
         self._tls = tls
         self._config = config
@@ -166,7 +168,7 @@ class Server:
 
     def _start(self) -> None:
         for attempt in range(1, _PORTS + 1):
-            self.port = free_port()
+            self.port = self._given or free_port()
             self._spawn()
             try:
                 self._wait()

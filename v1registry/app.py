@@ -6,15 +6,17 @@ import functools
 import os.path
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from flask import Flask, request
+from flask import Blueprint, Flask, request
 
 from v1registry.access.chosen import rights_of
 from v1registry.api import (
+    accounts,
     actions,
     answers,
+    catalog,
     images,
     indexing,
     ping,
@@ -24,8 +26,9 @@ from v1registry.api import (
     v2,
 )
 from v1registry.api.door import Door, unguarded
-from v1registry.api.parts import Parts, V2Parts
+from v1registry.api.parts import Common, IndexParts, Parts, V2Parts
 from v1registry.api.paths import AnyPath
+from v1registry.attached import Attached
 from v1registry.config import Config
 from v1registry.edge.deadline import within
 from v1registry.edge.offload import offload
@@ -49,7 +52,7 @@ from v1registry.lib.proofs import Proofs
 from v1registry.lib.pushed import Pushed
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
-from v1registry.lib.search import Search
+from v1registry.lib.search import StoreSearch
 from v1registry.lib.services import Store
 from v1registry.lib.sharedimages import SharedImages
 from v1registry.lib.tags import Tags
@@ -65,22 +68,18 @@ _HASHES_AT_ONCE = 2  # of passwords
 
 def create_app(config: Config) -> Flask:
     """The WSGI application. Raises what `build` raises."""
-    parts = build(config)
+    parts = _index_alone(config) if config.index.alone else build(config)
     app = Flask("v1registry", static_folder=None)
     app.url_map.strict_slashes = False  # a redirect would end an old engine's push
     app.url_map.merge_slashes = False
     app.url_map.converters["any_path"] = AnyPath
     answers.handle_errors(app)
-    for module in (ping, images, search, v2):
-        app.register_blueprint(module.blueprint(parts))
-    there = repositories.ACTIONS
-    if config.standalone:
-        app.register_blueprint(users.blueprint(parts))
-        there = actions.joined(there, indexing.ACTIONS)
-    app.register_blueprint(actions.blueprint(parts, there))
+    parts.prepare()
+    for blueprint in _blueprints(parts):
+        app.register_blueprint(blueprint)
     if config.read_only:
         app.before_request(answers.refuse_changes)
-    if parts.storage.heeds:
+    if isinstance(parts, Parts) and parts.storage.heeds:
         _hand_on_headers(app, parts.storage)
     app.extensions["v1registry"] = parts
     if forgotten := unguarded(app):
@@ -100,6 +99,23 @@ def _hand_on_headers(app: Flask, store: Storage) -> None:
 
     app.before_request(begin)
     app.teardown_request(end)
+
+
+def _blueprints(parts: Common) -> Iterator[Blueprint]:
+    """The endpoints: of the registry, of the index, or of both."""
+    yield from (ping.blueprint(parts), search.blueprint(parts))
+    there: actions.Actions = {}
+    if isinstance(parts, Parts):
+        yield from (images.blueprint(parts), v2.blueprint(parts))
+        there = repositories.ACTIONS
+    if parts.index is not None:
+        yield accounts.blueprint(parts, parts.index)
+        yield catalog.blueprint(parts, parts.index)
+    elif parts.config.standalone:
+        yield users.blueprint(parts)
+    if parts.index is not None or parts.config.standalone:
+        there = actions.joined(there, indexing.ACTIONS)
+    yield actions.blueprint(parts, there)
 
 
 def build(config: Config) -> Parts:
@@ -123,16 +139,13 @@ def build(config: Config) -> Parts:
     )
     tags = Tags(store)
     reach = Reach(store, read, tags)
-    named = Repositories(store, read, tags, reach)
+    hashing = limited(offload, _HASHES_AT_ONCE)
+    own = _attached(config, store, reach, level, hashing)
+    named = Repositories(store, read, tags, reach, own.events)
     proofs = Proofs(store, config.uploads_life)
     image_lists = ImageLists(store)
-    rights = rights_of(
-        config,
-        named.was_private,
-        image_lists.note_members,
-        level,
-        limited(offload, _HASHES_AT_ONCE),
-        within,
+    rights = own.rights or rights_of(
+        config, named.was_private, image_lists.note_members, level, hashing, within
     )
     cleaner = Cleaner(store, commits)
     view = _v2(config, store, read, tags, named, reach, heavy)
@@ -146,10 +159,11 @@ def build(config: Config) -> Parts:
         ),
         repositories=named,
         image_lists=image_lists,
-        search=Search(store, offload),
-        services=tuple(filter(None, (level, Store(store, config.read_only)))),
-        chores=_chores(config, store, cleaner),
-        index=None,
+        search=own.search(rights) or StoreSearch(store, tags, rights, offload),
+        services=tuple(filter(None, (level, Store(store, config.read_only), own.service))),
+        chores=(*_chores(config, store, cleaner), *own.chores),
+        index=own.index,
+        prepare=own.prepare,
         cleaner=cleaner,
         reach=reach,
         door=Door(
@@ -166,6 +180,23 @@ def build(config: Config) -> Parts:
         v2=view,
         shared_cache=level,
     )
+
+
+def _attached(
+    config: Config, store: Storage, reach: Reach, level: Level | None, hashing: Callable[..., Any]
+) -> Attached:
+    """What a database adds to a registry, if there is one."""
+    if config.database is None:
+        return Attached()
+    from v1registry import ownindex  # SQLAlchemy is large
+
+    return ownindex.attached(config, store, reach, level, offload, hashing, within)
+
+
+def _index_alone(config: Config) -> IndexParts:
+    from v1registry import ownindex
+
+    return ownindex.alone(config, offload, limited(offload, _HASHES_AT_ONCE), within)
 
 
 def _v2(

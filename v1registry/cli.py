@@ -16,8 +16,10 @@ from v1registry import __version__
 from v1registry.commandline import complain, configured, failure, warn
 from v1registry.commands.bundle import export, import_
 from v1registry.commands.facts import facts
+from v1registry.commands.index import index
 from v1registry.commands.migrate import migrate
 from v1registry.config import Config, ConfigError
+from v1registry.config.index import is_file
 from v1registry.config.load import PROJECT, Document, chosen_flavor, find
 from v1registry.storage.errors import StorageError
 
@@ -28,7 +30,7 @@ def main() -> None:
     """A Docker Registry v1 protocol server. Its configuration: docs/configuration.md."""
 
 
-for command in (facts, migrate, export, import_):
+for command in (facts, migrate, export, import_, index):
     main.add_command(command)
 
 
@@ -91,7 +93,10 @@ def serve(gunicorn_options: tuple[str, ...]) -> None:
     config = configured()
     options = [*_gunicorn_options(config), *gunicorn_options]
     warn(config.warnings)
-    _check_store(config)
+    if not config.index.alone:
+        _check_store(config)
+    if config.database is not None:
+        _check_database(config)
     settings_file = PROJECT / "gunicorn.conf.py"
     arguments = ["-m", "gunicorn", "-c", str(settings_file), *options, "wsgi:application"]
     sys.stdout.flush()
@@ -165,6 +170,23 @@ def _check_store(config: Config) -> None:
             warn(["images that 0.x wrote are shown to nobody before `v1registry facts` has run"])
     except StorageError as error:
         raise failure(error) from None
+
+
+def _check_database(config: Config) -> None:
+    """Likewise for the database. One on another machine may come later than we do."""
+    from v1registry import ownindex
+
+    if os.geteuid() == 0 and os.environ.get("GUNICORN_USER"):
+        return  # its file would be root's
+    try:
+        reason = ownindex.lacks(config)
+    except ConfigError as error:
+        raise failure(error) from None
+    if reason is None:
+        return
+    if is_file(config.database or ""):
+        raise failure(click.ClickException(f"the index's database cannot be used: {reason}"))
+    warn([f"the index's database does not answer, and is asked again: {reason}"])
 
 
 def _check_all(file: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,3 +34,11 @@ def complain(error: Exception) -> None:
 def warn(warnings: Iterable[str]) -> None:
     for text in warnings:
         click.echo(f"v1registry: warning: {text}", err=True)
+
+
+def reason(error: Exception) -> str:
+    """What an error says, and what is behind it, in one line, for operators alone."""
+    cause: Any = error.__cause__
+    if cause is None:
+        return str(error)
+    return f"{error}: {' '.join(str(getattr(cause, 'orig', None) or cause).split())}"

@@ -20,10 +20,6 @@ SAMPLE = FIXTURES / "original-sample.yml"
 # -- the files of 0.x ---------------------------------------------------------------------------
 
 INDEX = "index_endpoint: has no effect: a standalone registry asks no index"
-DATABASE = (
-    "sqlalchemy_index_database: has no effect: the built-in search reads the store and needs no"
-    " database"
-)
 TEMPORARY = (
     "storage_path: /tmp/registry lies in a temporary folder: images may vanish at the next restart"
 )
@@ -32,9 +28,9 @@ TEMPORARY = (
 @pytest.mark.parametrize(
     ("flavor", "path", "level", "search", "warnings"),
     [
-        ("local", "/tmp/registry", "info", False, [DATABASE, INDEX, TEMPORARY]),
-        ("dev", "/tmp/registry", "debug", True, [DATABASE, INDEX, TEMPORARY]),
-        ("test", "./tmp/test", "debug", True, [DATABASE, INDEX]),
+        ("local", "/tmp/registry", "info", False, [INDEX, TEMPORARY]),
+        ("dev", "/tmp/registry", "debug", True, [INDEX, TEMPORARY]),
+        ("test", "./tmp/test", "debug", True, [INDEX]),
     ],
 )
 def test_original_sample_starts(monkeypatch, flavor, path, level, search, warnings):
@@ -329,7 +325,6 @@ def test_environment_of_a_0x_deployment():
     assert config.redis == Redis("redis", 6379, 0, None)
     assert [text.partition(": ")[0] for text in config.warnings] == [
         "local.privileged_key",
-        "local.sqlalchemy_index_database",
         "local.mirroring",
         "local.email_exceptions",
         "local.bugsnag",
@@ -345,7 +340,6 @@ def test_bugsnag_new_relic_and_elliptics_start():
     config = load_config(FIXTURES / "everything-on.yml", {}, "prod")
     assert [text.partition(": ")[0].removeprefix("prod.") for text in config.warnings] == [
         "privileged_key",
-        "sqlalchemy_index_database",
         "mirroring",
         "email_exceptions",
         "bugsnag",

@@ -19,6 +19,7 @@ from v1registry.config.access import Accounts, Ldap
 from v1registry.config.drivers import DRIVERS, STORAGE
 from v1registry.config.drivers.s3 import PROXY
 from v1registry.config.environment import reference
+from v1registry.config.index import Index
 from v1registry.config.load import PROJECT
 from v1registry.config.options import KINDS, Option
 from v1registry.config.redis import Section
@@ -300,7 +301,8 @@ def test_table_and_dataclasses_have_the_same_names():
     own = {"file", "flavor", "warnings", "storage"}
     assert keys == (fields - own - set(GROUPS)) | in_groups
     sections = {"cache": Section, "cache_lru": Section, "accounts": Accounts, "ldap": Ldap}
-    assert {"limits": Limits, **sections, "tls": Tls, "v2": V2} == GROUPS
+    own = {"index": Index, "limits": Limits, **sections, "tls": Tls, "v2": V2}
+    assert own == GROUPS
 
 
 def test_values_have_the_types_that_the_dataclasses_say():

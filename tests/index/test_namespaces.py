@@ -9,8 +9,10 @@ from v1registry.index.accounts import Accounts
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Member, Namespace, Namespaces, role
 from v1registry.index.repositories import Repositories
+from v1registry.index.search import SqlSearch
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
+from v1registry.lib.rights import Asker
 
 APP = RepositoryName("team", "app")
 OTHER = RepositoryName("team", "other")
@@ -108,7 +110,7 @@ def test_what_is_refused(namespaces: Namespaces, repositories: Repositories) -> 
 
 @pytest.mark.usefixtures("people")
 def test_who_sees_what(
-    accounts: Accounts, namespaces: Namespaces, repositories: Repositories
+    database: Database, accounts: Accounts, namespaces: Namespaces, repositories: Repositories
 ) -> None:
     public, own = RepositoryName("team", "public"), RepositoryName("alice", "secret")
     for name in (APP, OTHER, public, own):
@@ -119,7 +121,7 @@ def test_who_sees_what(
     namespaces.grant("ci", "pull", "team")
 
     def seen(user: str | None) -> list[str]:
-        return [repository.name for repository in repositories.page(user, "", 10)]
+        return [found["name"] for found in SqlSearch(database).listed(Asker(user), "", 10)]
 
     assert seen(None) == seen("nobody") == ["team/public"]
     assert seen("alice") == ["alice/secret", "team/public"]

@@ -15,6 +15,7 @@ from v1registry.index.repositories import Repositories
 from v1registry.index.search import SqlSearch
 from v1registry.index.social import Social
 from v1registry.lib.names import RepositoryName
+from v1registry.lib.rights import NOBODY, Asker
 from v1registry.lib.search import Found
 
 DESCRIBED = {
@@ -38,7 +39,7 @@ def found(database: Database, repositories: Repositories, accounts: Accounts) ->
 
 
 def names(found: SqlSearch, query: str, user: str | None = None) -> list[str]:
-    page = found.find(user, query, 100, 1)
+    page = found.find(Asker(user), query, 100, 1)
     assert page.total == len(page.results)
     return [result.name for result in page.results]
 
@@ -90,7 +91,7 @@ def test_what_a_result_holds(
     app = RepositoryName("team", "app-base")
     Social(database).star(app, "alice")
     repositories.flag(app, is_official=True, is_automated=True)
-    [first, second] = found.find(None, "team/app", 10, 1).results
+    [first, second] = found.find(NOBODY, "team/app", 10, 1).results
     assert first == Found("team/app-base", "", 1, True, True)  # the best starred one
     assert second == Found("team/app", DESCRIBED["team/app"], 0, False, False)
 
@@ -109,7 +110,7 @@ def test_what_is_changed_or_deleted_is_found_so(
 
 def test_pages(found: SqlSearch) -> None:
     def page(size: int, number: int) -> tuple[list[str], int]:
-        part = found.find(None, "team", size, number)
+        part = found.find(NOBODY, "team", size, number)
         return [result.name for result in part.results], part.total
 
     assert page(2, 1) == (["team/app", "team/app-base"], 3)
@@ -138,14 +139,14 @@ def test_many_matches(
     order = sorted(rows, key=lambda row: (-row["stars"], row["name"]))
     read: list[str] = []
     for number in range(1, 20):
-        part = found.find(None, "many/im", 8, number)
+        part = found.find(NOBODY, "many/im", 8, number)
         if not part.results:
             break
         read += [result.name for result in part.results]
         left = 100 - len(read)
         assert part.total >= len(read) + (1 if left else 0)
     assert read == [row["name"] for row in order]
-    narrow = found.find(None, "image000", 8, 2)
+    narrow = found.find(NOBODY, "image000", 8, 2)
     assert ([r.name for r in narrow.results], narrow.total) == (
         [row["name"] for row in order if "image000" in row["name"]][8:], 10
     )  # fmt: skip

@@ -61,18 +61,22 @@ def test_a_new_key(database: Database) -> None:
     one, other = TokenKeys(database, clock), TokenKeys(database, clock)
     old = one.issue(APP, "read", None, 60)
     assert other.verify(old)
-    new_key = one.rotate()
+    new_key = one.add()
+    assert not new_key.is_signing
+    assert f"kid={new_key.id}" not in one.issue(APP, "read", None, 60)
+    one.use(new_key.id)
     new = one.issue(APP, "read", None, 60)
     assert f"kid={new_key.id}" in new
     clock.now += 2
     assert other.verify(new)  # looked for when it was met
     assert other.verify(old)
     [signing, before] = other.all()
-    assert (signing, before.is_signing) == (new_key, False)
-    with pytest.raises(Failure, match="signs: rotate first"):
+    assert (signing.id, signing.is_signing, before.is_signing) == (new_key.id, True, False)
+    with pytest.raises(Failure, match="signs: use another one first"):
         one.remove(new_key.id)
-    with pytest.raises(Failure, match="There is no key"):
-        one.remove("0" * 16)
+    for call in (one.remove, one.use):
+        with pytest.raises(Failure, match="There is no key"):
+            call("0" * 16)
     one.remove(before.id)
     assert one.verify(new)
     with pytest.raises(TokenError):

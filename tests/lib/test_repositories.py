@@ -13,7 +13,8 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories import Repositories, metadata_of
-from v1registry.lib.search import Search
+from v1registry.lib.rights import NOBODY, Access, Asker, Open, Rights
+from v1registry.lib.search import Found, StoreSearch
 from v1registry.storage import exists, keys
 from v1registry.storage.file import FileStorage, call
 
@@ -163,8 +164,7 @@ def test_nested_names_of_080(domain: Domain, repositories: Repositories) -> None
     assert exists(domain.storage, f"{newer}/_index_images")
     repositories.delete_tag(NESTED, Tag("v2"))
     assert repositories.tags(NESTED) == {"v1": A}
-    search = Search(domain.storage, call)
-    assert search.find("a/b") == ["ns/a/b"]
+    assert names(domain, "a/b") == ["ns/a/b"]
     repositories.delete(NESTED)
     assert fails(repositories.tags, NESTED)[0] == 404
 
@@ -173,20 +173,62 @@ def test_private(repositories: Repositories, domain: Domain) -> None:
     repositories.set_private(NAME, True)
     assert repositories.is_private(NAME)
     assert domain.storage.get(f"{NAME.folder}/_private") == b""
-    assert Search(domain.storage, call).find("") == []
+    assert names(domain, "") == []
     repositories.set_private(NAME, False)
     assert not repositories.is_private(NAME)
+
+
+def names(domain: Domain, query: str, rights: Rights | None = None, user: str | None = None):
+    search = StoreSearch(domain.storage, domain.tags, rights or Open(), call)
+    page = search.find(Asker(user), query, 100, 1)
+    assert page.total == len(page.results)
+    return [found.name for found in page.results]
 
 
 def test_search(repositories: Repositories, domain: Domain) -> None:
     for name in ("library/busybox", "team/BusyBee".lower(), "team/app"):
         repositories.set_tag(RepositoryName.parse(name), Tag("t"), quoted(A), AGENT)
-    search = Search(domain.storage, call)
-    assert search.find("busy") == ["library/busybox", "team/busybee"]
-    assert search.find("BUSYBOX") == ["library/busybox"]
-    assert search.find("library/") == ["library/busybox"]
-    assert search.find("") == ["library/busybox", "team/app", "team/busybee"]
-    assert search.find("%") == []
+    assert names(domain, "busy") == ["library/busybox", "team/busybee"]
+    assert names(domain, "BUSYBOX") == ["library/busybox"]
+    assert names(domain, "library/") == ["library/busybox"]
+    assert names(domain, "") == ["library/busybox", "team/app", "team/busybee"]
+    assert names(domain, "%") == []
+
+
+def test_pages_of_a_search(repositories: Repositories, domain: Domain) -> None:
+    for name in ("a", "b", "c"):
+        repositories.set_tag(RepositoryName("team", name), Tag("t"), quoted(A), AGENT)
+    search = StoreSearch(domain.storage, domain.tags, Open(), call)
+    page = search.find(NOBODY, "team", 2, 2)
+    assert (page.results, page.total) == ([Found("team/c")], 3)
+    assert search.find(NOBODY, "team", 2, 3).results == []
+    assert search.listed(NOBODY, "", 2) == [
+        {"name": "team/a", "tags": {"t": A}},
+        {"name": "team/b", "tags": {"t": A}},
+    ]
+    assert search.listed(NOBODY, "team/b", 2) == [{"name": "team/c", "tags": {"t": A}}]
+    assert search.listed(NOBODY, "team/c", 2) == []
+
+
+class Members(Open):
+    """Lets a member pull everything, and others what is called public."""
+
+    open = False
+
+    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+        return asker.user == "member" or repository == RepositoryName("team", "public")
+
+
+def test_search_shows_what_one_may_pull(repositories: Repositories, domain: Domain) -> None:
+    for name in ("team/public", "team/secret"):
+        repositories.set_tag(RepositoryName.parse(name), Tag("t"), quoted(A), AGENT)
+    repositories.set_private(RepositoryName("team", "secret"), True)
+    domain.storage.put("repositories/team/Not+A+Name/tag_t", A.encode())
+    for user, found in [(None, ["team/public"]), ("member", ["team/public", "team/secret"])]:
+        assert names(domain, "team", Members(), user) == found
+        search = StoreSearch(domain.storage, domain.tags, Members(), call)
+        assert [item["name"] for item in search.listed(Asker(user), "", 10)] == found
+    assert names(domain, "team") == ["team/public"]
 
 
 class Heard:

@@ -39,7 +39,7 @@ def test_the_form_that_engines_carry(issuer: Issuer) -> None:
     text = issuer.issue(TOKEN)
     form = (
         r'signature=[A-Za-z0-9_-]{86},repository="team/app",access=write,exp=1700000060,'
-        r'kid=[0-9a-f]{16},user="alice"'
+        r'kid=[0-9a-f]{16},id=[A-Za-z0-9_-]{12},user="alice"'
     )
     assert re.fullmatch(form, text)
     # what the original's own pattern makes of it: it may stand behind our index
@@ -47,6 +47,13 @@ def test_the_form_that_engines_carry(issuer: Issuer) -> None:
     assert (found["repository"], found["access"]) == ("team/app", "write")
     parsed = credentials.parse(f"Token {text}")
     assert (parsed.pair("repository"), parsed.pair("access")) == ("team/app", "write")
+
+
+def test_no_two_tokens_are_the_same(issuer: Issuer, verifier: Verifier) -> None:
+    """Two pushes in one second: what a registry heard about the first is not about the second."""
+    one, two = issuer.issue(TOKEN), issuer.issue(TOKEN)
+    assert one != two
+    assert verifier.verify(one, NOW) == verifier.verify(two, NOW) == TOKEN
 
 
 @pytest.mark.parametrize("prefix", ["", "Token ", "token  ", "Token Token ", "  Token token "])

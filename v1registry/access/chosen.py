@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from v1registry.config import Config
 from v1registry.config.access import DEFAULT_RULES
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import IsPrivate, Open, Rights
 from v1registry.lib.throttle import Counts, Throttle
+
+if TYPE_CHECKING:
+    from v1registry.access.accounts import Prover
 
 Listed = Callable[[RepositoryName, list[str]], None]
 Within = Callable[[float, Callable[[], Any]], Any]
@@ -61,7 +64,7 @@ def _accounts(
     offload: Callable[..., Any],
     within: Within,
 ) -> Rights:
-    from v1registry.access.accounts import AccountRights, Prover
+    from v1registry.access.accounts import AccountRights
     from v1registry.access.rules import Rules
 
     provers: list[Prover] = []
@@ -81,3 +84,21 @@ def _accounts(
         remember=config.accounts.remember,
         knows_users=config.proves_users,
     )
+
+
+def by_password(
+    config: Config, provers: Sequence[Prover], counts: Counts | None, challenge: str
+) -> Rights:
+    """Finds out who shows a name and a password, for rights that are kept elsewhere."""
+    from v1registry.access.accounts import AccountRights
+    from v1registry.access.rules import Rules
+
+    found = AccountRights(
+        provers,
+        Rules((), lambda _: True),
+        Throttle(config.accounts.attempts, counts),
+        remember=config.accounts.remember,
+        knows_users=True,
+    )
+    found.challenge = challenge
+    return found

@@ -18,12 +18,14 @@ from v1registry.lib.rights import Access
 class Action(NamedTuple):
     """A handler, and the access to the repository that it takes; None: none.
 
-    `hidden` is the answer to who may not even know whether there is such a repository.
+    `hidden` is the answer to who may not even know whether there is such a repository. `any_token`:
+    a token for the repository is enough, whatever its access.
     """
 
     handler: Callable[[Any, paths.Target], Response]
     access: Access | None
     hidden: errors.Text = errors.REPOSITORY_NOT_FOUND
+    any_token: bool = False
 
 
 Actions = Mapping[str, Mapping[str, Action]]  # by the action of `paths.Target`, and the method
@@ -46,7 +48,9 @@ def blueprint(parts: Common, actions: Actions) -> Blueprint:
         if action is None:
             raise MethodNotAllowed(valid_methods=list(by_method))
         if action.access is not None:
-            parts.door.repository(target.repository, action.access, action.hidden)
+            bearer = action.any_token and parts.door.bears_token(target.repository)
+            access = bearer or action.access
+            parts.door.repository(target.repository, access, action.hidden)
         return action.handler(parts, target)
 
     mark(repository, "repository by its action")

@@ -31,14 +31,14 @@ class Door:
     def __init__(
         self,
         rights: Rights,
-        images: ImageRights,
+        images: ImageRights | None,
         is_private: IsPrivate,
         *,
         user_header: str | None = None,
         groups_header: str | None = None,
     ) -> None:
         self.rights = rights
-        self._images = images
+        self._image_rights = images
         self._is_private = is_private
         self._user_header = user_header
         self._groups_header = groups_header
@@ -83,6 +83,11 @@ class Door:
             raise Failure(*hidden)
         raise self.rights.refusal(asker)
 
+    def bears_token(self, repository: RepositoryName) -> Access | None:
+        """What the asker's token for this repository is for; None without one."""
+        grant = self.asker().grant
+        return grant.access if grant is not None and grant.repository == repository else None
+
     # -- images -----------------------------------------------------------------------
 
     def reads(self, view: Callable[[ImageId], Response]) -> Callable[[str], Response]:
@@ -126,6 +131,12 @@ class Door:
     def sender(self) -> Sender | None:
         """The asker as one who pushes images; None where nobody is told apart."""
         return self._images.sender(self.asker())
+
+    @property
+    def _images(self) -> ImageRights:
+        if self._image_rights is None:
+            raise RuntimeError("an index alone has no images")
+        return self._image_rights
 
     # -- answers ----------------------------------------------------------------------
 

@@ -109,10 +109,11 @@ ACTIONS: Actions = {
         "DELETE": Action(begin_deletion, _DELETE),
     },
     "images": {
-        "GET": Action(_get_images, _PULL, _NO_IMAGES),
+        # registries ask this to find out whether a token counts, whatever it is for
+        "GET": Action(_get_images, _PULL, _NO_IMAGES, any_token=True),
         "PUT": Action(_put_images, _PUSH),
         "DELETE": Action(_delete_images, _DELETE),
     },
-    "access": {"GET": Action(_get_access, _PULL)},
+    "access": {"GET": Action(_get_access, _PULL, any_token=True)},
     "auth": {"PUT": Action(_put_auth, None)},
 }

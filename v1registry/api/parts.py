@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from v1registry.api.door import Door
@@ -52,6 +53,7 @@ class Common:
     services: tuple[Service, ...]
     chores: tuple[Chore, ...]
     index: Index | None  # one of our own
+    prepare: Callable[[], None]  # makes ready what may come later, too
 
     is_alone = False  # whether this is an index, and nothing else
 

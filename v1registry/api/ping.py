@@ -13,7 +13,8 @@ from v1registry.api.parts import Common
 
 def blueprint(parts: Common) -> Blueprint:
     routes = Blueprint("ping", __name__)
-    standalone = "True" if parts.config.standalone else "False"
+    # With an index, ours too, there are tokens: engines need not send the password everywhere.
+    standalone = "True" if parts.config.standalone and parts.index is None else "False"
 
     @routes.get("/_ping")
     @routes.get("/v1/_ping")

@@ -10,12 +10,12 @@ from flask import Blueprint, Response
 
 from v1registry.api import answers, body
 from v1registry.api.door import everybody
-from v1registry.api.parts import Parts
+from v1registry.api.parts import Common
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 
 
-def blueprint(parts: Parts) -> Blueprint:
+def blueprint(parts: Common) -> Blueprint:
     routes = Blueprint("users", __name__)
     limit = parts.config.limits.json
     rights = parts.door.rights

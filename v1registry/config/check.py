@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from v1registry.config import access, legacy, redis
+from v1registry.config import access, index, legacy, redis
 from v1registry.config.drivers import ALTERNATE, DRIVERS, STORAGE
 from v1registry.config.drivers.plugins import Available
 from v1registry.config.errors import Problem
@@ -47,7 +47,7 @@ class Checker:
     def config(self, file: str) -> Config | None:
         """The checked configuration; None if there are problems."""
         found = self._options(OPTIONS)
-        storage = self._storage()
+        storage = {} if found["index.alone"] else self._storage()
         if storage is None:
             storage = {}  # which keys are the driver's, nobody can tell
         else:
@@ -156,7 +156,7 @@ class Checker:
                 self._problem(f"{group}.{name}", f"unknown key{_suggestion(name, known)}")
 
     def _contradictions(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
-        for key, reason in access.contradictions(found):
+        for key, reason in (*access.contradictions(found), *index.contradictions(found)):
             self._problem(key, reason)
         given = {key: found[key] for key in ("tls.certificate", "tls.key") if found[key]}
         for key in ("tls.certificate", "tls.key"):
@@ -202,6 +202,7 @@ class Checker:
             self._warn("disable_token_auth", "has no effect: a standalone registry checks no token")
         if self._values.get("search_backend") not in (None, "", True, False, "sqlalchemy"):
             self._warn("search_backend", "only the built-in search is there, which is used instead")
+        self._databases(found)
         driver = storage.get("storage")
         if driver in ("local", "file") and found["storage_redirect"]:
             text = "has no effect on local files; nginx_x_accel_redirect lets nginx send them"
@@ -227,6 +228,17 @@ class Checker:
         if files in ("local", "file") and is_temporary(root := storage["storage_path"] or ""):
             text = f"{root} lies in a temporary folder: images may vanish at the next restart"
             self._warn("storage_path", text)
+
+    def _databases(self, found: Mapping[str, Any]) -> None:
+        own, old = found["index.database"], found["sqlalchemy_index_database"]
+        if own is not None:
+            file = index.file_of(own)
+            if file is not None and is_temporary(file):
+                text = f"{file} lies in a temporary folder: accounts may vanish at the next restart"
+                self._warn("index.database", text)
+        elif old not in (None, index.OLD_DEFAULT) and (reason := index.unusable(old)):
+            text = f"{reason}; until then the names are read from the store"
+            self._warn("sqlalchemy_index_database", text)
 
     def _redis(self, config: Config) -> None:
         if config.redis is None:

@@ -35,10 +35,6 @@ _NEW_RELIC = f"{_NO_EFFECT}: New Relic's agent is not started in this version; u
 
 DEAD: tuple[Dead, ...] = (
     Dead("privileged_key", f"{_NO_EFFECT}: a signature that can be sent again proves nothing"),
-    Dead(
-        "sqlalchemy_index_database",
-        f"{_NO_EFFECT}: the built-in search reads the store and needs no database",
-    ),
     Dead("mirroring", _MIRROR, ("source", "source_index")),
     Dead("email_exceptions", _MAIL, ("smtp_host",)),
     Dead("bugsnag", f"{_NO_EFFECT}: errors are logged; let a log forwarder send them to Bugsnag"),

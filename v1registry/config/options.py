@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from v1registry.config import access, redis
+from v1registry.config import access, index, redis
 
 _LARGEST = 2**60
 _UNITS = {
@@ -219,6 +219,10 @@ def redis_url(value: Any, option: Option) -> str:
     return str(value)
 
 
+def database_url(value: Any, option: Option) -> str:
+    return index.database_url(value)
+
+
 def prefix(value: Any, option: Option) -> str:
     """Of keys in Redis. `cache_path:` begins those of 0.x, which we must never touch."""
     if not (isinstance(value, str) and re.fullmatch(r"[!-~]{1,200}", value)):
@@ -265,6 +269,7 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "networks": networks,
     "words": words,
     "Redis URL": redis_url,
+    "database URL": database_url,
     "prefix": prefix,
     "mapping": mapping,
     "rules": lambda value, option: access.rules(value),

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from v1registry.config import index as own_index
 from v1registry.config import redis
 from v1registry.config.access import Accounts, Ldap, Rule
+from v1registry.config.index import Index
 from v1registry.config.redis import Redis, Section
 
 
@@ -76,6 +78,8 @@ class Config:
     read_only: bool
     registry_endpoints: str | None
     search_backend: bool
+    sqlalchemy_index_database: str | None = field(repr=False)
+    index: Index
     limits: Limits
     v2: V2
     cache_memory: int
@@ -102,8 +106,23 @@ class Config:
     def tells_users_apart(self) -> bool:
         """Whether there is anything that is not allowed to everybody."""
         if self.standalone:
-            return self.proves_users or self.access is not None
+            return self.proves_users or self.access is not None or self.is_index
         return not self.disable_token_auth
+
+    @property
+    def database(self) -> str | None:
+        """The database that is used, for an index or for the search alone; or None."""
+        if self.index.database is not None:
+            return self.index.database
+        url = self.sqlalchemy_index_database
+        if url is None or not self.search_backend or own_index.unusable(url) is not None:
+            return None
+        return None if url == own_index.OLD_DEFAULT else url
+
+    @property
+    def is_index(self) -> bool:
+        """Whether this process answers as an index of our own."""
+        return self.index.database is not None and (self.standalone or self.index.alone)
 
     @property
     def redis(self) -> Redis | None:
@@ -113,6 +132,7 @@ class Config:
 
 #: Groups of options, and the class that holds each.
 GROUPS: Mapping[str, Any] = {
+    "index": Index,
     "limits": Limits,
     "accounts": Accounts,
     "ldap": Ldap,

@@ -22,11 +22,12 @@ _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
 def effective(config: Config) -> dict[str, Any]:
     """Keys and values that count, nested as in the file; sizes in bytes, times in seconds."""
-    own = Available()[config.storage[STORAGE.key]]
-    alternate = DRIVERS.get(config.storage.get(ALTERNATE, ""), ())
     shown: dict[str, Any] = {}
-    for option in (STORAGE, *own, *alternate):
-        _put(shown, option, config.storage[option.key])
+    if config.storage:  # an index alone has none
+        own = Available()[config.storage[STORAGE.key]]
+        alternate = DRIVERS.get(config.storage.get(ALTERNATE, ""), ())
+        for option in (STORAGE, *own, *alternate):
+            _put(shown, option, config.storage[option.key])
     for option in OPTIONS:
         value: Any = config
         for name in option.key.split("."):
@@ -45,7 +46,7 @@ def _put(shown: dict[str, Any], option: Option, value: Any) -> None:
     *groups, name = option.key.split(".")
     for group in groups:
         shown = shown.setdefault(group, {})
-    if option.kind == "Redis URL":
+    if option.kind in ("Redis URL", "database URL"):
         shown[name] = _plain(value)  # all but the password is worth seeing
     elif option.secret and value is not None:
         shown[name] = MASK

@@ -36,7 +36,7 @@ def end(worker: Any) -> None:
 
 def _for_ever(chore: Chore, log: Any) -> None:
     # processes that began together must not all do it at once
-    gevent.sleep(random.uniform(0, min(chore.interval, 60)))
+    gevent.sleep(random.uniform(0, min(chore.interval, chore.delay)))
     while True:
         _once(chore, log)
         gevent.sleep(chore.interval)

@@ -44,6 +44,8 @@ class Database:
     `connections` bounds those of this process, `patience` the seconds that work may take.
     """
 
+    name = "database"
+
     def __init__(
         self,
         url: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,8 @@ from v1registry.lib.names import RepositoryName
 
 DESCRIPTION = 255  # characters of the short one
 FULL_DESCRIPTION = 64 * 1024
+
+_AT_ONCE = 1000  # rows that are read by one statement
 
 
 _FIELDS = (
@@ -70,19 +73,17 @@ class Repositories:
         row = self._database.read(lambda connection: _get(connection, repository))
         return str(row.full_description)
 
-    def page(self, user: str | None, after: str, most: int) -> list[Repository]:
-        """Those that `user` may see, by name, that come behind `after`; at most so many."""
-
-        def work(connection: sa.Connection) -> list[Repository]:
-            query = (
-                sa.select(*SHOWN)
-                .where(repositories.c.name > after, visible(connection, user))
-                .order_by(repositories.c.name)
-                .limit(most)
-            )
-            return read(connection, query)
-
-        return self._database.read(work)
+    def all(self) -> list[Repository]:
+        """Every one by name, without tags; for a command."""
+        found: list[Repository] = []
+        while True:
+            after = found[-1].name if found else ""
+            query = sa.select(*SHOWN).where(repositories.c.name > after).limit(_AT_ONCE)
+            work = partial(read, query=query.order_by(repositories.c.name), with_tags=False)
+            part = self._database.read(work)
+            found += part
+            if len(part) < _AT_ONCE:
+                return found
 
     def describe(
         self, repository: RepositoryName, short: str | None = None, full: str | None = None
@@ -140,13 +141,16 @@ def visible(connection: sa.Connection, user: str | None) -> sa.ColumnElement[boo
     return sa.or_(public, repositories.c.namespace_id.in_(whole), repositories.c.name.in_(single))
 
 
-def read(connection: sa.Connection, query: sa.Select[Any]) -> list[Repository]:
-    """The repositories that a selection of `SHOWN` finds, with their tags."""
+def read(
+    connection: sa.Connection, query: sa.Select[Any], *, with_tags: bool = True
+) -> list[Repository]:
+    """The repositories that a selection of `SHOWN` finds."""
     rows = connection.execute(query).all()
     found: dict[int, dict[str, str]] = {row.id: {} for row in rows}
-    chosen = sa.select(tags).where(tags.c.repository_id.in_(found)).order_by(tags.c.name)
-    for tag in connection.execute(chosen) if rows else ():
-        found[tag.repository_id][tag.name] = tag.image
+    if rows and with_tags:
+        chosen = sa.select(tags).where(tags.c.repository_id.in_(found)).order_by(tags.c.name)
+        for tag in connection.execute(chosen):
+            found[tag.repository_id][tag.name] = tag.image
     return [
         Repository(**{name: getattr(row, name) for name in _FIELDS}, tags=found[row.id])
         for row in rows

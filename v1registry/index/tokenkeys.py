@@ -1,7 +1,7 @@
 """The keys that sign tokens. They lie in the database, so that all nodes of an index share them.
 
-The first is made when it is wanted for the first time. After `rotate` the new one signs, and the
-old ones still check what they signed, until they are removed.
+The first is made when it is wanted for the first time. Another one is made first, so that registries
+can be told of it, and used then; the old one still checks what it signed, until it is removed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from v1registry.index.database import Database
-from v1registry.index.rows import now
+from v1registry.index.rows import Values, now
 from v1registry.index.schema import token_keys
 from v1registry.lib import tokens
 from v1registry.lib.errors import Failure
@@ -54,27 +54,34 @@ class TokenKeys:
         self._load()
         return [key for _, key in self._issuers]
 
-    def rotate(self) -> Key:
-        """Make a new key, which signs from now on."""
+    def ensure(self) -> None:
+        """Make the first key, if there is none."""
+        self._signing()
+
+    def add(self) -> Key:
+        """Make a key that does not sign yet."""
+        row = _row(is_signing=False)
+        self._database.write(lambda c: c.execute(token_keys.insert().values(row)))
+        return next(key for key in self.all() if key.id == row["id"])
+
+    def use(self, key_id: str) -> None:
+        """Sign with this key from now on. Raise Failure 404."""
 
         def work(connection: sa.Connection) -> None:
-            connection.execute(token_keys.update().values(is_signing=False))
-            connection.execute(token_keys.insert().values(_row(is_signing=True)))
+            _get(connection, key_id)
+            signs = token_keys.c.id == key_id
+            connection.execute(token_keys.update().values(is_signing=signs))
 
         self._database.write(work)
-        return self.all()[0]
+        self._load()
 
     def remove(self, key_id: str) -> None:
         """Tokens signed with it count no more. Raise Failure 404, or 400 for the one that signs."""
 
         def work(connection: sa.Connection) -> None:
-            this = token_keys.c.id == key_id
-            found = connection.execute(sa.select(token_keys).where(this)).first()
-            if found is None:
-                raise Failure(404, f"There is no key {key_id}")
-            if found.is_signing:
-                raise Failure(400, f"The key {key_id} signs: rotate first")
-            connection.execute(token_keys.delete().where(this))
+            if _get(connection, key_id).is_signing:
+                raise Failure(400, f"The key {key_id} signs: use another one first")
+            connection.execute(token_keys.delete().where(token_keys.c.id == key_id))
 
         self._database.write(work)
         self._load()
@@ -82,7 +89,7 @@ class TokenKeys:
     def _signing(self) -> Issuer:
         if not self._is_fresh(LIFE):
             self._load()
-        if not self._issuers:
+        if not self._issuers or not self._issuers[0][1].is_signing:
             # where two begin at once, both keep the one that was first
             self._database.write(_make_first)
             self._load()
@@ -110,11 +117,12 @@ def _make_first(connection: sa.Connection) -> None:
     """Unless there is one by now; SQLite's writers are alone anyway."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("LOCK TABLE token_keys IN EXCLUSIVE MODE")
-    if connection.execute(sa.select(token_keys.c.id)).first() is None:
+    signing = sa.select(token_keys.c.id).where(token_keys.c.is_signing == sa.true())
+    if connection.execute(signing).first() is None:
         connection.execute(token_keys.insert().values(_row(is_signing=True)))
 
 
-def _row(*, is_signing: bool) -> dict[str, Any]:
+def _row(*, is_signing: bool) -> Values:
     private = tokens.new_key()
     return {
         "id": Issuer(private).key_id,
@@ -122,6 +130,14 @@ def _row(*, is_signing: bool) -> dict[str, Any]:
         "created": now(),
         "is_signing": is_signing,
     }
+
+
+def _get(connection: sa.Connection, key_id: str) -> Any:
+    query = sa.select(token_keys).where(token_keys.c.id == key_id)
+    row = connection.execute(query).first()
+    if row is None:
+        raise Failure(404, f"There is no key {key_id}")
+    return row
 
 
 def _loaded(row: Any) -> tuple[Issuer, Key]:

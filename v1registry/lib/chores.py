@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """`run` every `interval` seconds, and with `at_end` once more before the process ends.
+    """`run` every `interval` seconds, first after `delay` at most, and with `at_end` once more
+    before the process ends.
 
     What it returns is logged, if anything; so is what it raises.
     """
@@ -16,4 +17,5 @@ class Chore:
     name: str
     interval: float
     run: Callable[[], str | None]
+    delay: float = 60.0
     at_end: bool = False

@@ -72,9 +72,6 @@ class Catalog(Protocol):
     def full_description(self, repository: RepositoryName) -> str:
         """Raise Failure 404."""
 
-    def page(self, user: str | None, after: str, most: int) -> Sequence[Repository]:
-        """Those that `user` may see, by name, that come behind `after`; at most so many."""
-
     def describe(
         self, repository: RepositoryName, short: str | None = None, full: str | None = None
     ) -> None:

@@ -149,7 +149,7 @@ class Repositories:
         self._events.deleted(repository)
 
     def is_private(self, repository: RepositoryName) -> bool:
-        return any(exists(self._storage, f"{folder}/_private") for folder in repository.folders)
+        return is_private(self._storage, repository)
 
     def was_private(self, repository: RepositoryName) -> bool:
         """The same, as it was some seconds ago at most: for what is asked again and again."""
@@ -157,13 +157,23 @@ class Repositories:
         return self._flags.get(key, lambda: self.is_private(repository), keep=lambda _: True)
 
     def set_private(self, repository: RepositoryName, private: bool) -> None:
-        if private:
-            self._storage.put(f"{repository.folder}/_private", b"")
-        else:
-            for folder in repository.folders:
-                self._storage.delete(f"{folder}/_private")
+        set_private(self._storage, repository, private)
         self._flags.forget(str(repository))
         self._events.flagged(repository, private)
+
+
+def is_private(storage: Storage, repository: RepositoryName) -> bool:
+    """Whether the repository is flagged so."""
+    return any(exists(storage, f"{folder}/_private") for folder in repository.folders)
+
+
+def set_private(storage: Storage, repository: RepositoryName, private: bool) -> None:
+    """Set or take away the flag, and tell nobody."""
+    if private:
+        storage.put(f"{repository.folder}/_private", b"")
+        return
+    for folder in repository.folders:
+        storage.delete(f"{folder}/_private")
 
 
 def metadata_of(agent: str) -> Metadata:

@@ -3,10 +3,11 @@
 A token is what engines carry in `X-Docker-Token` and `Authorization` without looking into it
 (protocol-v1.md sections 2.1 and 2.2):
 
-    signature=S,repository="ns/repo",access=read,exp=1700000000,kid=K,user="alice"
+    signature=S,repository="ns/repo",access=read,exp=1700000000,kid=K,id=N,user="alice"
 
 `exp` is the end of its life in seconds since the epoch, `kid` names the key, `user` is absent for
-somebody without an account. The signature (Ed25519, so that who checks cannot issue) covers every
+somebody without an account. `id` makes each token another one: a registry that asked about one must
+not take what it heard for an answer about the next. The signature (Ed25519, so that who checks cannot issue) covers every
 other pair: nothing can be changed, left out or added. Only keys that the checker was given count,
 whatever name a token bears.
 """
@@ -17,6 +18,7 @@ import base64
 import binascii
 import hashlib
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -63,6 +65,7 @@ class Issuer:
         """The text for `X-Docker-Token`, without a leading word."""
         pairs = {"repository": token.repository, "access": token.access, "exp": str(token.expires)}
         pairs["kid"] = self.key_id
+        pairs["id"] = secrets.token_urlsafe(9)
         if token.user is not None:
             pairs["user"] = token.user
         if token.access not in ACCESSES or not all(map(_VALUE.fullmatch, pairs.values())):

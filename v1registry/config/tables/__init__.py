@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from v1registry.config.options import Option
-from v1registry.config.tables import access, cache, edge, general, limits, upkeep, v2
+from v1registry.config.tables import access, cache, edge, general, index, limits, upkeep, v2
 
 OPTIONS: tuple[Option, ...] = (
     *general.OPTIONS,
     *access.OPTIONS,
+    *index.OPTIONS,
     *limits.OPTIONS,
     *cache.OPTIONS,
     *upkeep.OPTIONS,

@@ -71,9 +71,18 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "search_backend",
         "search",
-        "`sqlalchemy` or `true` switches `/v1/search` on: the built-in search over the names in"
-        " the store. The flavors `local` and `dev` do.",
+        "`sqlalchemy` or `true` switches `/v1/search` on: over the names in the store, or in the"
+        " database. The flavors `local` and `dev` do. An index of our own has it always.",
         default=False,
         variable="SEARCH_BACKEND",
+    ),
+    Option(
+        "sqlalchemy_index_database",
+        "text",
+        "The database of the search, shared by processes and nodes, where there is no"
+        " `index.database`. Default: none, and each process reads the names from the store; so it"
+        " does with the default of 0.x, a file in `/tmp`.",
+        variable="SQLALCHEMY_INDEX_DATABASE",
+        secret=True,
     ),
 )

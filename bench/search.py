@@ -1,0 +1,127 @@
+"""What a search costs with a thousand and with a hundred thousand repositories.
+
+    python -m bench.search                                # SQLite, in a temporary folder
+    python -m bench.search postgresql://me@host/database  # an empty database of PostgreSQL
+
+Each query is sent many times; the figure is the least time, in milliseconds, since everything else
+is the machine's doing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from v1registry.index import schema, textsearch
+from v1registry.index.database import Database
+from v1registry.index.search import SqlSearch
+from v1registry.lib.rights import NOBODY
+
+SIZES = (1_000, 100_000)
+TIMES = 30
+WORDS = [
+    "web",
+    "api",
+    "db",
+    "cache",
+    "proxy",
+    "queue",
+    "mail",
+    "auth",
+    "build",
+    "base",
+    "node",
+    "java",
+    "ruby",
+    "go",
+    "php",
+    "tools",
+    "admin",
+]
+
+QUERIES: dict[str, Callable[[SqlSearch], Any]] = {
+    "one of all: `needle-7`": lambda s: s.find(NOBODY, "needle-7", 25, 1),
+    "nothing: `qqqqq`": lambda s: s.find(NOBODY, "qqqqq", 25, 1),
+    "a tenth of all: `proxy`": lambda s: s.find(NOBODY, "proxy", 25, 1),
+    "all of a namespace: `team3/`": lambda s: s.find(NOBODY, "team3/", 25, 1),
+    "nearly all: `team`": lambda s: s.find(NOBODY, "team", 25, 1),
+    "two letters: `db`": lambda s: s.find(NOBODY, "db", 25, 1),
+    "two letters in none: `qq`": lambda s: s.find(NOBODY, "qq", 25, 1),
+    "everything: an empty query": lambda s: s.find(NOBODY, "", 25, 1),
+    "everything, page 20": lambda s: s.find(NOBODY, "", 25, 20),
+    "the list, a page in the middle": lambda s: s.listed(NOBODY, "team5/", 100),
+}
+
+
+def main() -> None:
+    url = sys.argv[1] if len(sys.argv) > 1 else None
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(
+            url or f"sqlite:///{Path(folder)}/bench.db",
+            lambda function, *arguments: function(*arguments),
+            lambda _, function: function(),
+        )
+        figures = [measured(database, size) for size in SIZES]
+        database.close()
+    print("| Query |", " | ".join(f"{size:,}" for size in SIZES), "|")
+    print("|---|" + "---:|" * len(SIZES))
+    for query in QUERIES:
+        print(f"| {query} |", " | ".join(f"{column[query]:.1f}" for column in figures), "|")
+
+
+def measured(database: Database, size: int) -> dict[str, float]:
+    """Milliseconds by query, with so many repositories."""
+    database.write(lambda connection: fill(connection, size))
+    if not database.is_sqlite:
+        with database._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as free:
+            free.exec_driver_sql("VACUUM ANALYZE repositories")
+    search = SqlSearch(database)
+    found = {}
+    for name, query in QUERIES.items():
+        times = []
+        for _ in range(TIMES):
+            began = time.perf_counter()
+            query(search)
+            times.append(time.perf_counter() - began)
+        found[name] = min(times) * 1000
+    return found
+
+
+def fill(connection: sa.Connection, size: int) -> None:
+    if connection.execute(sa.select(schema.namespaces.c.id)).first() is None:
+        connection.execute(schema.namespaces.insert().values(id=1, name="team", created=0))
+    there = connection.execute(
+        sa.select(sa.func.count()).select_from(schema.repositories)
+    ).scalar_one()
+    rows = itertools.islice(repositories(), there, size)
+    while batch := list(itertools.islice(rows, 1000)):
+        connection.execute(schema.repositories.insert(), batch)
+
+
+def repositories() -> Iterator[dict[str, Any]]:
+    words = random.Random(1)
+    for number in itertools.count():
+        word = "needle-7" if number == 500 else f"{words.choice(WORDS)}-{number}"
+        name = f"team{number % 10}/{word}"
+        text = " ".join(words.choices(WORDS, k=8)) if number % 2 else ""
+        yield {
+            "namespace_id": 1,
+            "name": name,
+            "description": text,
+            "searched": textsearch.searched(name, text),
+            "stars": int(words.paretovariate(1)) - 1,
+            "created": number,
+            "updated": number,
+        }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""`v1registry index`, as operators call it: processes of their own, on either database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.index.conftest import PASSWORD, here, open_database
+from tests.lib.stores import image_id
+from v1registry.cli import main
+from v1registry.config.load import PROJECT
+from v1registry.index.accounts import Accounts
+from v1registry.lib.names import RepositoryName
+from v1registry.storage import exists
+from v1registry.storage.file import FileStorage
+
+
+class Called:
+    """Calls the command in this process, which is quicker; `failed` for what must not work."""
+
+    def __init__(self, url: str, store: Path) -> None:
+        self.env = {"SETTINGS_FLAVOR": "local", "INDEX_DATABASE": url, "STORAGE_PATH": str(store)}
+
+    def __call__(self, *arguments: str, stdin: str = "") -> str:
+        result = CliRunner().invoke(main, ["index", *arguments], input=stdin, env=self.env)
+        assert result.exit_code == 0, result.output
+        assert result.stderr == ""
+        return result.stdout
+
+    def json(self, *arguments: str, stdin: str = "") -> object:
+        return json.loads(self(*arguments, "--json", stdin=stdin))
+
+    def failed(self, *arguments: str, stdin: str = "", status: int = 1) -> str:
+        result = CliRunner().invoke(main, ["index", *arguments], input=stdin, env=self.env)
+        assert (result.exit_code, result.stdout) == (status, "")
+        assert "Traceback" not in result.stderr
+        return result.stderr
+
+
+@pytest.fixture
+def call(url: str, tmp_path: Path) -> Called:
+    return Called(url, tmp_path / "store")
+
+
+def test_as_a_process_of_its_own(url: str, tmp_path: Path) -> None:
+    def run(*arguments: str, stdin: str = "", **environ: str):
+        base = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "SETTINGS_FLAVOR": "local"}
+        base |= {"INDEX_DATABASE": url, "STORAGE_PATH": str(tmp_path)}
+        return subprocess.run(
+            [sys.executable, "-m", "v1registry", "index", *arguments],
+            env=base | environ,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    done = run("user", "add", "alice", "--password-stdin", stdin=f"{PASSWORD}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "user alice added\n", "")
+    done = run("user", "add", "alice", "--password-stdin", stdin=f"{PASSWORD}\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "v1registry: Username or email already exists\n"
+    done = run("user", "list", INDEX_DATABASE="")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("v1registry: no index is configured: set index.database")
+
+
+def test_a_database_that_does_not_answer_says_why(tmp_path: Path) -> None:
+    call = Called("postgresql://me:hush@127.0.0.1:1/x", tmp_path)
+    told = call.failed("user", "list")
+    assert told.startswith("v1registry: The index does not answer, retry later: connection failed")
+    assert "hush" not in told
+
+
+def every(command, path: tuple[str, ...] = ("index",)):
+    yield path
+    for name, child in getattr(command, "commands", {}).items():
+        yield from every(child, (*path, name))
+
+
+@pytest.mark.parametrize("path", [*every(main.commands["index"])], ids=" ".join)
+def test_help(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*path, "--help"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+    command = main
+    for name in path:
+        command = command.commands[name]
+    assert command.help
+    if not hasattr(command, "commands"):
+        assert "--json" in result.stdout
+
+
+def test_users(call: Called, url: str) -> None:
+    assert call("user", "add", "alice", "--email", "a@example.org", "--password-stdin",
+                stdin=f"{PASSWORD}\n") == "user alice added\n"  # fmt: skip
+    assert call.json("user", "add", "ci", "--robot") == {"name": "ci"}
+    assert call("user", "admin", "alice") == "alice is now an administrator\n"
+    assert call("user", "disable", "ci") == "ci is disabled\n"
+    [alice, robot] = call.json("user", "list")
+    assert (alice["name"], alice["email"], alice["is_admin"]) == ("alice", "a@example.org", True)
+    assert (robot["name"], robot["is_robot"], robot["is_disabled"]) == ("ci", True, True)
+    assert "password" not in alice
+    table = call("user", "list").splitlines()
+    assert table[0].split() == ["NAME", "E-MAIL", "ROBOT", "ADMIN", "DISABLED", "CREATED"]
+    assert table[1].split()[:5] == ["alice", "a@example.org", "no", "yes", "no"]
+    call("user", "enable", "ci")
+    call("user", "admin", "alice", "--revoke")
+    call("user", "passwd", "alice", "--password-stdin", stdin="secret-2\r\n")
+    database = open_database(url)
+    assert not Accounts(database, here).authenticate("alice", "secret-2").is_admin
+    database.close()
+
+
+def test_wrong_users(call: Called) -> None:
+    for arguments, stdin, text in [
+        (("user", "add", "Alice", "--password-stdin"), f"{PASSWORD}\n", "A user name has 2 to 64"),
+        (("user", "add", "alice", "--password-stdin"), "short\n", "at least 8 characters"),
+        (("user", "add", "alice", "--password-stdin"), "", "at least 8 characters"),
+        (("user", "passwd", "bob", "--password-stdin"), f"{PASSWORD}\n", "There is no account bob"),
+        (("user", "disable", "bob"), "", "There is no account bob"),
+        (("token", "issue", "bob"), "", "There is no account bob"),
+        (("token", "revoke", "7"), "", "There is no secret 7"),
+        (("key", "use", "7"), "", "There is no key 7"),
+        (("namespace", "members", "team"), "", "There is no namespace team"),
+        (("repository", "set", "team/app", "--private"), "", "Repository not found"),
+        (("repository", "set", "../x", "--private"), "", "Invalid repository name"),
+    ]:
+        told = call.failed(*arguments, stdin=stdin)
+        assert told.startswith("v1registry: ")
+        assert text in told
+    for arguments in [
+        ("user", "add", "ci", "--robot", "--password-stdin"),
+        ("user", "add", "alice"),  # and no terminal to ask at
+        ("token", "issue", "ci", "--life", "soon"),
+        ("grant", "ci", "owner", "team"),
+        ("nonsense",),
+    ]:
+        assert "Error: " in call.failed(*arguments, status=2)
+
+
+def test_a_namespace_of_the_store_is_not_taken_by_chance(call: Called) -> None:
+    store = FileStorage(call.env["STORAGE_PATH"])
+    store.put(f"{RepositoryName('team', 'app').folder}/tag_v1", image_id("a").encode())
+    add = ("user", "add", "team", "--password-stdin")
+    assert "--adopt gives them to it" in call.failed(*add, stdin=f"{PASSWORD}\n")
+    call("rebuild")
+    assert "in use already" in call.failed(*add, stdin=f"{PASSWORD}\n").replace(
+        "the store has repositories of team: --adopt gives them to it", "in use already"
+    )
+    call(*add, "--adopt", stdin=f"{PASSWORD}\n")
+    assert call.json("namespace", "list") == [
+        {"name": "team", "owner": "team", "members": 0, "repositories": 1}
+    ]
+
+
+def test_namespaces_and_roles(call: Called) -> None:
+    call("user", "add", "ci", "--robot")
+    assert call("namespace", "add", "team") == "namespace team added\n"
+    assert call("grant", "ci", "push", "team") == "ci has the role push in team\n"
+    call("grant", "ci", "admin", "team/app")
+    assert call.json("namespace", "members", "team") == [
+        {"account": "ci", "namespace": "team", "repository": "", "role": "push"},
+        {"account": "ci", "namespace": "team", "repository": "app", "role": "admin"},
+    ]
+    assert call("revoke", "ci", "team/app") == "ci has no role in team/app\n"
+    assert "ci has no role in team/app" in call.failed("revoke", "ci", "team/app")
+    assert call("namespace", "remove", "team") == "namespace team removed\n"
+    assert call.json("namespace", "list") == []
+
+
+def test_tokens_for_robots(call: Called, url: str) -> None:
+    call("user", "add", "ci", "--robot")
+    secret = call("token", "issue", "ci", "--label", "builds", "--life", "90d").strip()
+    other = call.json("token", "issue", "ci")
+    database = open_database(url)
+    accounts = Accounts(database, here)
+    for given in (secret, other["secret"]):
+        assert accounts.authenticate("ci", given).is_robot
+    database.close()
+    [first, second] = call.json("token", "list", "ci")
+    assert (first["label"], first["expires"] - first["created"]) == ("builds", 90 * 86400)
+    assert second["expires"] is None
+    assert secret not in call("token", "list")
+    assert call("token", "revoke", str(first["id"])) == f"secret {first['id']} revoked\n"
+    assert len(call.json("token", "list")) == 1
+
+
+def test_keys(call: Called) -> None:
+    [first] = call.json("key", "list")
+    assert first["is_signing"]
+    new = call.json("key", "add")
+    assert call("key", "use", new["id"]) == f"key {new['id']} signs\n"
+    assert "use another one first" in call.failed("key", "remove", new["id"])
+    call("key", "remove", first["id"])
+    [left] = call.json("key", "list")
+    assert (left["id"], left["public"], left["is_signing"]) == (new["id"], new["public"], True)
+
+
+def test_invitations(call: Called) -> None:
+    made = call.json("invite", "--email", "a@example.org", "--life", "1h")
+    assert (made["email"], made["life"]) == ("a@example.org", 3600)
+    assert call("invite").strip() != made["invitation"]
+
+
+def test_repositories_and_rebuild(call: Called, url: str) -> None:
+    store = FileStorage(call.env["STORAGE_PATH"])
+    app = RepositoryName("team", "app")
+    store.put(f"{app.folder}/tag_v1", image_id("a").encode())
+    store.put(f"{app.folder}/_index_images", json.dumps([{"id": image_id("a")}]).encode())
+    told = call("rebuild")
+    assert told.startswith("1 repositories in the store, 1 of them changed in the index, 0 removed")
+    assert call.json("rebuild", "--image-lists") == {
+        "repositories": 1, "changed": 0, "removed": 0, "image_lists": 1,
+    }  # fmt: skip
+    assert call("repository", "set", "team/app", "--private", "--official", "--description", "x")
+    [row] = call.json("repository", "list")
+    assert (row["name"], row["is_private"], row["is_official"]) == ("team/app", True, True)
+    assert row["description"] == "x"
+    assert exists(store, f"{app.folder}/_private")
+    call("repository", "set", "team/app", "--public", "--no-official")
+    [row] = call.json("repository", "list")
+    assert (row["is_private"], row["is_official"]) == (False, False)
+    assert not exists(store, f"{app.folder}/_private")
+
+
+def test_rebuild_of_a_mere_search(call: Called, url: str) -> None:
+    call.env |= {"SQLALCHEMY_INDEX_DATABASE": url, "INDEX_DATABASE": ""}
+    assert call("rebuild").startswith("0 repositories in the store")
+    call.env["SEARCH_BACKEND"] = "false"
+    assert "no database is configured" in call.failed("rebuild")
+
+
+def test_rebuild_without_a_store(call: Called) -> None:
+    call.env |= {"INDEX_ALONE": "true", "REGISTRY_ENDPOINTS": "one.example"}
+    assert call("user", "list")
+    assert "has no store to compare with" in call.failed("rebuild")

@@ -1,0 +1,34 @@
+"""What a database adds to a registry; without one, nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from v1registry.lib.chores import Chore
+from v1registry.lib.events import NOBODY, Events
+from v1registry.lib.index import Index
+from v1registry.lib.rights import Rights
+from v1registry.lib.search import Search
+from v1registry.lib.services import Service
+
+
+def _no_search(_rights: Rights) -> None:
+    return None
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """`rights` and `index` if it is an index of our own; `search(rights)` if it can search."""
+
+    events: Events = NOBODY
+    rights: Rights | None = None
+    index: Index | None = None
+    search: Callable[[Rights], Search | None] = _no_search
+    service: Service | None = None
+    chores: tuple[Chore, ...] = ()
+    prepare: Callable[[], None] = _nothing

@@ -1,0 +1,109 @@
+"""What the commands share: the index that is configured, and how results and errors are told."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from v1registry.commandline import configured, failure, reason
+from v1registry.config import ConfigError
+from v1registry.config.options import Option, duration
+from v1registry.lib.errors import Failure
+from v1registry.storage import Storage
+from v1registry.storage.errors import StorageError
+from v1registry.storage.loading import load
+
+if TYPE_CHECKING:
+    from v1registry.ownindex import Own
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+as_json = click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+
+
+class Telling(click.Group):
+    """A group whose commands tell what the domain raises in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (Failure, StorageError, ConfigError) as error:
+            raise failure(click.ClickException(reason(error))) from None
+
+
+class Duration(click.ParamType[int]):
+    """A time as in the configuration: 3600, 30m, 7d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return duration(value, Option("life", "duration", "", at_least=1))
+        except ValueError as error:
+            self.fail(f"{error}, not {value!r}", param, ctx)
+
+
+def own() -> Own:
+    """The parts of the configured index."""
+    return own_and_store()[0]
+
+
+def own_and_store() -> tuple[Own, Storage | None]:
+    """Likewise, and the store, unless the index is alone."""
+    config = configured()
+    if config.index.database is None:
+        raise failure(
+            click.ClickException("no index is configured: set index.database, or INDEX_DATABASE")
+        )
+    logging.getLogger("v1registry").addHandler(logging.NullHandler())  # errors are told once
+    from v1registry import ownindex  # SQLAlchemy comes with it
+
+    database = ownindex.opened(config, ownindex.here, ownindex.unbounded)
+    click.get_current_context().call_on_close(database.close)
+    database.prepare()
+    storage = load(config.storage, ownindex.here) if config.storage else None
+    taken = ownindex.taken_in(storage) if storage is not None else lambda _: False
+    return ownindex.own(config, database, ownindex.here, taken), storage
+
+
+def tell(as_json: bool, value: Any, text: str) -> None:
+    """A result, for a program or for a person."""
+    click.echo(json.dumps(value) if as_json else text)
+
+
+def tell_rows(as_json: bool, rows: Iterable[Any], columns: Mapping[str, str]) -> None:
+    """Dataclasses as a JSON list, or as a table with these columns: field to heading."""
+    found = [asdict(row) for row in rows]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    lines = [list(columns.values())]
+    lines += [[_cell(field, row[field]) for field in columns] for row in found]
+    for line in _aligned(lines):
+        click.echo(line)
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def _cell(field: str, value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if field in ("created", "expires", "updated"):
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M")
+    return str(value)

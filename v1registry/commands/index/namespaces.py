@@ -1,0 +1,81 @@
+"""`v1registry index namespace`, `grant` and `revoke`."""
+
+from __future__ import annotations
+
+import click
+
+from v1registry.commands.index.common import Telling, as_json, own, tell, tell_rows
+
+ROLES = ("pull", "push", "admin")
+
+
+@click.group("namespace", cls=Telling)
+def namespace() -> None:
+    """Namespaces of organisations, and who is a member."""
+
+
+@namespace.command("add")
+@click.argument("name")
+@as_json
+def add(name: str, as_json: bool) -> None:
+    """Make a namespace; `grant` gives people roles in it."""
+    own().namespaces.add(name)
+    tell(as_json, {"name": name}, f"namespace {name} added")
+
+
+@namespace.command("remove")
+@click.argument("name")
+@as_json
+def remove(name: str, as_json: bool) -> None:
+    """Remove a namespace that has no repositories, with all roles in it."""
+    own().namespaces.remove(name)
+    tell(as_json, {"name": name}, f"namespace {name} removed")
+
+
+@namespace.command("list")
+@as_json
+def list_namespaces(as_json: bool) -> None:
+    """All namespaces; those with an owner are of the account of that name."""
+    index = own()
+    found = page = index.namespaces.all()
+    while page:
+        page = index.namespaces.all(after=page[-1].name)
+        found = [*found, *page]
+    columns = {
+        "name": "NAME",
+        "owner": "OWNER",
+        "members": "MEMBERS",
+        "repositories": "REPOSITORIES",
+    }
+    tell_rows(as_json, found, columns)
+
+
+@namespace.command("members")
+@click.argument("name")
+@as_json
+def members(name: str, as_json: bool) -> None:
+    """Who has a role in a namespace, or in a repository of it."""
+    columns = {"account": "ACCOUNT", "role": "ROLE", "repository": "REPOSITORY"}
+    tell_rows(as_json, own().namespaces.members(name), columns)
+
+
+@click.command("grant")
+@click.argument("account")
+@click.argument("role", type=click.Choice(ROLES))
+@click.argument("target", metavar="NAMESPACE[/REPOSITORY]")
+@as_json
+def grant(account: str, role: str, target: str, as_json: bool) -> None:
+    """Give ACCOUNT a role: pull, push (and pull), admin (and delete, describe)."""
+    own().namespaces.grant(account, role, target)
+    value = {"account": account, "role": role, "target": target}
+    tell(as_json, value, f"{account} has the role {role} in {target}")
+
+
+@click.command("revoke")
+@click.argument("account")
+@click.argument("target", metavar="NAMESPACE[/REPOSITORY]")
+@as_json
+def revoke(account: str, target: str, as_json: bool) -> None:
+    """Take ACCOUNT's role away. Servers notice within seconds."""
+    own().namespaces.revoke(account, target)
+    tell(as_json, {"account": account, "target": target}, f"{account} has no role in {target}")

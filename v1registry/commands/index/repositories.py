@@ -1,0 +1,59 @@
+"""`v1registry index repository`."""
+
+from __future__ import annotations
+
+import click
+
+from v1registry.commands.index.common import Telling, as_json, own, own_and_store, tell, tell_rows
+from v1registry.lib.names import RepositoryName
+from v1registry.lib.repositories import set_private
+
+_COLUMNS = {
+    "name": "NAME",
+    "is_private": "PRIVATE",
+    "is_official": "OFFICIAL",
+    "is_automated": "AUTOMATED",
+    "stars": "STARS",
+    "pulls": "PULLS",
+    "updated": "UPDATED",
+}
+
+
+@click.group("repository", cls=Telling)
+def repository() -> None:
+    """What the index knows of repositories."""
+
+
+@repository.command("list")
+@as_json
+def list_repositories(as_json: bool) -> None:
+    """All repositories, private ones too."""
+    tell_rows(as_json, own().repositories.all(), _COLUMNS)
+
+
+@repository.command("set")
+@click.argument("name")
+@click.option("--private/--public", "is_private", default=None, help="Who may see and pull it.")
+@click.option("--official/--no-official", "is_official", default=None, help="A mark in searches.")
+@click.option("--automated/--no-automated", "is_automated", default=None, help="Likewise.")
+@click.option("--description", help="The short one, that searches show.")
+@as_json
+def set_repository(
+    name: str,
+    is_private: bool | None,
+    is_official: bool | None,
+    is_automated: bool | None,
+    description: str | None,
+    as_json: bool,
+) -> None:
+    """Set flags and description of a repository."""
+    index, storage = own_and_store()
+    parsed = RepositoryName.parse(name)
+    index.repositories.describe(parsed, description)
+    flags = {"is_private": is_private, "is_official": is_official, "is_automated": is_automated}
+    given = {flag: value for flag, value in flags.items() if value is not None}
+    if given:
+        index.repositories.flag(parsed, **given)
+    if is_private is not None and storage is not None:
+        set_private(storage, parsed, is_private)
+    tell(as_json, {"name": str(parsed), **given}, f"{parsed} is set")

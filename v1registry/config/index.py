@@ -1,0 +1,111 @@
+"""An index of our own: its options, which database is meant, and what contradicts."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from v1registry.config import access
+
+#: What 0.x's sample names for the search, wanted or not. A file of root's, perhaps, and of one
+#: machine alone: reading the names from the store is no worse.
+OLD_DEFAULT = "sqlite:////tmp/docker-registry.db"
+
+SIGN_UP = ("closed", "open", "invitation")
+
+_FORM = (
+    "must be sqlite:////absolute/path.db, or postgresql://user:password@host/database (write"
+    " @ : / in a password as %40 %3A %2F)"
+)
+_PACKAGES = {"sqlalchemy": "SQLAlchemy", "bcrypt": "bcrypt", "cryptography": "cryptography"}
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Seconds and numbers; without `database` there is no index."""
+
+    database: str | None = field(repr=False)
+    alone: bool
+    sign_up: str
+    private: bool
+    lists_grant: bool
+    token_life: int
+    connections: int
+    database_timeout: int
+    repair_interval: int
+
+
+def database_url(value: Any) -> str:
+    """The kinds of databases that there are, in SQLAlchemy's form; 0.x wrote them so, too."""
+    if not (isinstance(value, str) and value.isprintable()):
+        raise ValueError(_FORM)
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+    except ValueError:
+        raise ValueError(_FORM) from None
+    backend, _, driver = parts.scheme.partition("+")
+    if backend == "sqlite" and driver in ("", "pysqlite"):
+        if host or not re.fullmatch(r"/.+", parts.path) or parts.path == "/:memory:":
+            raise ValueError(_FORM)
+    elif backend in ("postgresql", "postgres") and driver in ("", "psycopg", "psycopg2"):
+        if not parts.path.strip("/"):
+            raise ValueError(_FORM)
+    else:
+        raise ValueError(_FORM)
+    return value
+
+
+def file_of(url: str) -> str | None:
+    """The file of a SQLite database."""
+    parts = urlsplit(url)
+    return parts.path[1:] if parts.scheme.startswith("sqlite") else None
+
+
+def is_file(url: str) -> bool:
+    """Whether the database is a file of this machine."""
+    return file_of(url) is not None
+
+
+def missing(url: str) -> str | None:
+    """The packages that a database wants and that are not installed, in words."""
+    wanted = dict(_PACKAGES)
+    if file_of(url) is None:
+        wanted["psycopg"] = "psycopg"
+    absent = [name for module, name in wanted.items() if importlib.util.find_spec(module) is None]
+    if not absent:
+        return None
+    return (
+        f"needs {', '.join(absent)}, which is not installed: pip install -r"
+        " requirements-index.txt, or the extra: pip install 'v1registry[index]'"
+    )
+
+
+def unusable(url: str) -> str | None:
+    """Why the search cannot use a database that 0.x could; None if it can."""
+    try:
+        database_url(url)
+    except ValueError as error:
+        return str(error)
+    return missing(url)
+
+
+def contradictions(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys, and why their values cannot be used together."""
+    url = found["index.database"]
+    if url is not None and (reason := missing(url)) is not None:
+        yield "index.database", reason
+    if url is not None and access.has_accounts(found):
+        reason = "must not be set where accounts or access are: an index has accounts of its own"
+        yield "index.database", reason
+    if not found["index.alone"]:
+        return
+    if url is None:
+        yield "index.database", "must be set where there is an index and nothing else (index.alone)"
+    if not found["registry_endpoints"]:
+        reason = "must be set: an index alone tells clients which registries have the images"
+        yield "registry_endpoints", reason

@@ -1,0 +1,73 @@
+"""Accounts as the endpoints see them: signing up, one's own account, and who it is that asks."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from v1registry.index.accounts import Accounts
+from v1registry.index.database import Database
+from v1registry.index.rows import now
+from v1registry.index.schema import accounts, secrets
+from v1registry.index.signup import SignUp
+from v1registry.lib import errors
+from v1registry.lib.asked import Asked
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import AccountName
+
+LIFE = 5.0  # seconds after which a changed password or a disabled account is noticed at the latest
+
+
+class People:
+    """Implements `lib.index.Users`."""
+
+    def __init__(self, kept: Accounts, joining: SignUp) -> None:
+        self._kept = kept
+        self.sign_up = joining.sign_up
+
+    def change(self, name: str, password: str | None, email: str | None) -> None:
+        if password is not None:
+            self._kept.set_password(name, password)
+        if email is not None:
+            self._kept.set_email(name, email)
+
+    def is_admin(self, name: str) -> bool:
+        account = self._kept.find(name)
+        return account is not None and account.is_admin and not account.is_disabled
+
+
+class AccountProver:
+    """Proves accounts by password or secret; see `access.accounts.Prover`."""
+
+    def __init__(self, database: Database, kept: Accounts) -> None:
+        self._database = database
+        self._kept = kept
+        self._states: Asked[str] = Asked(LIFE)
+
+    def state(self, user: str) -> str:
+        """What changes when a password, a secret or the account does; nothing for no account."""
+        if not AccountName.is_valid(user):
+            return ""
+        return self._states.get(user, lambda: self._state(user))
+
+    def groups(self, user: str, password: str, address: str) -> frozenset[str] | None:
+        """No groups for who it is, None for who it is not. Raise Failure 403 if disabled, or 503."""
+        try:
+            self._kept.authenticate(user, password)
+        except Failure as failure:
+            if failure.status == errors.LOGIN_WRONG[0]:
+                return None
+            raise
+        return frozenset()
+
+    def _state(self, user: str) -> str:
+        def work(connection: sa.Connection) -> str:
+            query = sa.select(accounts.c.id, accounts.c.password, accounts.c.is_disabled)
+            row = connection.execute(query.where(accounts.c.name == user)).first()
+            if row is None:
+                return ""
+            living = sa.or_(secrets.c.expires.is_(None), secrets.c.expires > now())
+            digests = sa.select(secrets.c.digest).where(secrets.c.account_id == row.id, living)
+            found = connection.scalars(digests.order_by(secrets.c.id))
+            return " ".join([str(row.id), row.password or "", str(row.is_disabled), *found])
+
+        return self._database.read(work)
