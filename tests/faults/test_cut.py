@@ -66,9 +66,10 @@ def staged(server: Server) -> list[Path]:
 
 def begun(server: Server, data: bytes) -> raw.Connection:
     """A connection on which `data` was sent, and something of it has reached the disk."""
+    before = set(staged(server))
     connection = raw.Connection(server)
     connection.send(data)
-    wait_for(lambda: any(path.stat().st_size for path in staged(server)))
+    wait_for(lambda: any(p.stat().st_size for p in staged(server) if p not in before))
     return connection
 
 
