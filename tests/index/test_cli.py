@@ -48,7 +48,9 @@ def call(url: str, tmp_path: Path) -> Called:
     return Called(url, tmp_path / "store")
 
 
-def test_as_a_process_of_its_own(url: str, tmp_path: Path) -> None:
+def test_as_a_process_of_its_own(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/index.db"
+
     def run(*arguments: str, stdin: str = "", **environ: str):
         base = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "SETTINGS_FLAVOR": "local"}
         base |= {"INDEX_DATABASE": url, "STORAGE_PATH": str(tmp_path)}

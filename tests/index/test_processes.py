@@ -209,11 +209,14 @@ def test_the_index_knows_the_tags_where_registries_tell_it(
 # -- many workers, one empty database ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.heavy), "postgresql"])
 def test_eight_workers_start_on_an_empty_database(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """0.x's workers fell over each other (dr#829), until the operator gave them `--preload`."""
+    """0.x's workers fell over each other (dr#829), until the operator gave them `--preload`.
+
+    SQLite is tried so by many processes in test_database.py, too.
+    """
     url = f"sqlite:///{tmp_path}/index.db"
     if kind == "postgresql":
         url = request.getfixturevalue("postgres").database()

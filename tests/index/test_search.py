@@ -15,7 +15,7 @@ from v1registry.index.repositories import Repositories
 from v1registry.index.search import SqlSearch
 from v1registry.index.social import Social
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import NOBODY, Asker
+from v1registry.lib.rights import NOBODY, Access, Asker, Open
 from v1registry.lib.search import Found
 
 DESCRIBED = {
@@ -181,3 +181,43 @@ def test_the_trigrams_are_used(found: SqlSearch, database: Database) -> None:
         return str(connection.execute(sa.text(text.replace(":", "\\:"))).all())
 
     assert "repositories_text" in database.read(plan)
+
+
+# -- where somebody else knows who may see what ----------------------------------------------------
+
+
+class Members(Open):
+    """Lets members pull what others may not."""
+
+    open = False
+
+    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+        return asker.user == "member" or str(repository) in ("team/box", "library/busybox")
+
+
+@pytest.mark.usefixtures("found")
+def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_AT_ONCE", 2)  # so that it must read on
+    checked = search.CheckedSearch(database, Members())
+
+    def names(query: str, user: str | None, size: int = 100, page: int = 1) -> list[str]:
+        return [r.name for r in checked.find(Asker(user), query, size, page).results]
+
+    assert names("box", None) == names("", None) == ["library/busybox", "team/box"]
+    assert names("hidden", None) == []
+    assert names("hidden", "member") == ["alice/secret"]
+    assert names("", "member") == sorted(DESCRIBED)
+    assert names("", "member", 2, 2) == sorted(DESCRIBED)[2:4]
+    assert names("%", "member") == ["team/app"]
+    page = checked.find(Asker("member"), "", 2, 1)
+    assert page.total == 3  # there is more
+    listed = checked.listed(Asker(None), "library/busybox", 10)
+    assert listed == [{"name": "team/box", "tags": {}}]
+
+
+@pytest.mark.usefixtures("found")
+def test_where_everybody_may_do_everything_private_ones_hide(database: Database) -> None:
+    checked = search.CheckedSearch(database, Open())
+    page = checked.find(NOBODY, "", 100, 1)
+    assert [r.name for r in page.results] == sorted(set(DESCRIBED) - {"alice/secret"})
+    assert len(checked.listed(NOBODY, "", 100)) == len(DESCRIBED) - 1

@@ -43,6 +43,13 @@ def seeded(url: str) -> str:
     return secret
 
 
+def seeded_file(folder: Path) -> str:
+    """For what is the same with any database."""
+    url = f"sqlite:///{folder}/index.db"
+    seeded(url)
+    return url
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     if request.param == "sqlite":
@@ -168,7 +175,8 @@ def test_changing_ones_own_account(server: Server) -> None:
         assert change("changing", mine, **given).status in (204, 400)
 
 
-def test_guessing_is_slowed_down(url: str, secret: str, tmp_path: Path) -> None:
+def test_guessing_is_slowed_down(tmp_path: Path) -> None:
+    url = seeded_file(tmp_path)
     env = {"INDEX_DATABASE": url, "ACCOUNTS_ATTEMPTS": "3"}
     with Server(tmp_path / "store", env=env) as slow:
         statuses = [raw.get(slow, "/v1/users/", basic("reader", "wrong")).status for _ in range(5)]
@@ -343,6 +351,23 @@ def test_private_repositories(server: Server) -> None:
     assert raw.get(server, path, headers).json() == {"access": False}
 
 
+def test_private_from_the_start(tmp_path: Path) -> None:
+    url = seeded_file(tmp_path)
+    env = {"INDEX_DATABASE": url, "INDEX_PRIVATE": "true"}
+    with Server(tmp_path / "store", env=env) as server:
+        engine(server, "writer").push("team/born-private", [image("born private")])
+        denied(engine(server).ask_index("GET", "/v1/repositories/team/born-private/images"))
+        path = "/v1/repositories/team/born-private/properties"
+        answer = raw.get(server, path, basic("reader", PASSWORD))
+        assert answer.json() == {"access": "private"}
+        assert (server.store / "repositories" / "team" / "born-private" / "_private").exists()
+        change = raw.put(server, path, b'{"access": "public"}', basic("writer", PASSWORD))
+        assert change.status == 200
+        assert engine(server).pull("team/born-private")
+        engine(server, "writer").push("team/born-private", [image("born private")])
+        assert engine(server).pull("team/born-private")  # it stays public
+
+
 def test_deleting_as_the_specification_says(server: Server) -> None:
     one = image("deleting")
     owner = engine(server, "owner")
@@ -511,7 +536,8 @@ def test_keys(server: Server) -> None:
     assert set(key) == {"id", "public"}
 
 
-def test_pulls_are_counted(url: str, secret: str, tmp_path: Path) -> None:
+def test_pulls_are_counted(tmp_path: Path) -> None:
+    url = seeded_file(tmp_path)
     env = {"INDEX_DATABASE": url}
     with Server(tmp_path / "store", workers=2, env=env) as server:
         owner = engine(server, "owner")

@@ -13,7 +13,7 @@ from flask import Response, request
 
 from v1registry.api import answers, body, paths
 from v1registry.api.actions import Action, Actions
-from v1registry.api.parts import Common
+from v1registry.api.parts import Common, Parts
 from v1registry.lib import errors
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.rights import Access
@@ -71,7 +71,9 @@ def _update(parts: Common, repository: RepositoryName) -> None:
     if parts.index is None:
         parts.image_lists.update(repository, data)
         return
-    parts.index.catalog.create(repository)
+    private = parts.index.catalog.create(repository)
+    if private and isinstance(parts, Parts) and not parts.repositories.is_private(repository):
+        parts.repositories.set_private(repository, True)  # 0.x, and who asks for it, looks there
     parts.image_lists.update(repository, data, parts.door.asker().user)
 
 
