@@ -58,8 +58,9 @@ class Nginx:
     def write(self, nodes: Sequence[int]) -> None:
         """Write the configuration for these nodes."""
         example = EXAMPLE.read_text()
-        servers = " ".join(f"server 127.0.0.1:{port};" for port in nodes)
-        for old, new in {"server 127.0.0.1:5000;": servers, **self._changes}.items():
+        node = "server 127.0.0.1:5000 fail_timeout=2s;"
+        servers = " ".join(node.replace("5000", str(port)) for port in nodes)
+        for old, new in {node: servers, **self._changes}.items():
             assert example.count(old) == 1, old
             example = example.replace(old, new)
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -77,6 +78,10 @@ class Nginx:
     @property
     def log(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
+
+    def connect(self, timeout: float = 30) -> socket.socket:
+        """A connection to it, as `Server.connect` makes one: clients of tests take either."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def temporary_files(self) -> list[Path]:
         """What it has written to its disk, beside its cache."""

@@ -145,10 +145,17 @@ class Server:
 
     def restart(self) -> None:
         """Start again on the same store, after stop() or kill(), on a port of its own."""
+        self._again(None)
+
+    def start_again(self) -> None:
+        """The same on the port that it had, where a proxy looks for it."""
+        self._again(self.port)
+
+    def _again(self, port: int | None) -> None:
         assert self._process is None, "stop it first"
         self._folder = tempfile.TemporaryDirectory(prefix="v1registry-test-")
         self._log = Path(self._folder.name) / "log"
-        self._start()
+        self._start(port)
 
     def __enter__(self) -> Server:
         return self
@@ -166,9 +173,9 @@ class Server:
             error.add_note(f"The server's log:\n{self.log[-8000:]}")
         self.kill()
 
-    def _start(self) -> None:
+    def _start(self, port: int | None = None) -> None:
         for attempt in range(1, _PORTS + 1):
-            self.port = self._given or free_port()
+            self.port = port or self._given or free_port()
             self._spawn()
             try:
                 self._wait()

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import raw
+from tests.nginx import Nginx
 from tests.server import Server
 
 CHUNK = 32 * 1024  # bytes, as engines send
@@ -118,7 +119,9 @@ class Promises:
 class Engine:
     """A client of one repository. `promises` is told every success."""
 
-    def __init__(self, server: Server, repository: str, promises: Promises | None = None) -> None:
+    def __init__(
+        self, server: Server | Nginx, repository: str, promises: Promises | None = None
+    ) -> None:
         self.server = server
         self.repository = repository
         self.promises = promises or Promises()
