@@ -147,10 +147,12 @@ def serving_environ(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 def _gunicorn_options(config: Config) -> list[str]:
     """GUNICORN_OPTS; and every variable is looked at, so that a bad one is told before gunicorn."""
-    from v1registry.edge.settings import SettingsError, extra_options, settings
+    from v1registry.edge.settings import PRELOAD, SettingsError, extra_options, settings
 
     try:
         settings(os.environ, config)
+        if PRELOAD in os.environ.get("GUNICORN_OPTS", ""):
+            warn([f"GUNICORN_OPTS: {PRELOAD} is left out: it is not needed, and does harm here"])
         return extra_options(os.environ)
     except SettingsError as error:
         raise failure(error) from None

@@ -130,11 +130,8 @@ def test_unusable_variables(name, value):
 
 def test_extra_options():
     assert extra_options({}) == []
-    assert extra_options({"GUNICORN_OPTS": "[--preload, --threads, 4]"}) == [
-        "--preload",
-        "--threads",
-        "4",
-    ]
+    assert extra_options({"GUNICORN_OPTS": "[--threads, 4]"}) == ["--threads", "4"]
+    assert extra_options({"GUNICORN_OPTS": "[--preload, --threads, 4]"}) == ["--threads", "4"]
 
 
 def test_stall_timeout():

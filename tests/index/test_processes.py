@@ -299,7 +299,9 @@ def test_a_database_that_stands_still_stops_nobody_else(postgres: Postgres, tmp_
     url = postgres.database()
     seeded(url)
     env = {"INDEX_DATABASE": url, "INDEX_DATABASE_TIMEOUT": "3s", "ACCOUNTS_REMEMBER": "0"}
+    env["GUNICORN_OPTS"] = "[--preload]"  # as 0.x had it, where it was the way out of a race
     with Server(tmp_path / "store", env=env) as server:
+        assert "--preload is left out" in server.log
         assert Engine([server], "writer", PASSWORD).login() == 200
         statuses: list[int] = []
 

@@ -36,6 +36,12 @@ _OWN_FILES = 128
 _LEVELS = {"warn": "warning", "fatal": "critical", "notset": "debug"}
 
 
+#: What 0.x's operators were told to add, so that its workers did not fall over each other in the
+#: search's database. Ours do not; and an application that the master builds, before gevent is there,
+#: has locks and waits that stop a whole process instead of one request.
+PRELOAD = "--preload"
+
+
 class SettingsError(ValueError):
     """A variable that cannot be used; the text names it and says why."""
 
@@ -112,6 +118,8 @@ def stall_timeout(environ: Mapping[str, str]) -> float:
 def extra_options(environ: Mapping[str, str]) -> list[str]:
     """GUNICORN_OPTS: further command-line options for gunicorn, as 0.x's launcher took them.
 
+    `--preload` is left out (see `PRELOAD`).
+
     :raises SettingsError: it is not a YAML list of texts and numbers.
     """
     text = environ.get("GUNICORN_OPTS") or ""
@@ -124,8 +132,8 @@ def extra_options(environ: Mapping[str, str]) -> list[str]:
     except yaml.YAMLError as error:
         raise SettingsError(f"GUNICORN_OPTS: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(options, list) or not all(isinstance(o, str | int) for o in options):
-        raise SettingsError("GUNICORN_OPTS: must be a YAML list, as in [--preload, --threads, 4]")
-    return [str(option) for option in options]
+        raise SettingsError("GUNICORN_OPTS: must be a YAML list, as in [--threads, 4]")
+    return [str(option) for option in options if option != PRELOAD]
 
 
 def default_workers() -> int:

@@ -59,7 +59,8 @@ class Database:
         self._offload = offload
         self._within = within
         self._patience = patience
-        self._engine = _engine(self._url, connections, patience)
+        self._bounds = (connections, patience)
+        self._engine = _engine(self._url, *self._bounds)
         self._process = os.getpid()
         self._ready = False
 
@@ -128,9 +129,10 @@ class Database:
             self._ready = True
 
     def _after_fork(self) -> None:
-        """Connections belong to the process that opened them."""
+        """Connections belong to the process that opened them: they stay there, untouched."""
         if self._process != os.getpid():
-            self._engine.dispose(close=False)
+            self._inherited = self._engine
+            self._engine = _engine(self._url, *self._bounds)
             self._process = os.getpid()
 
 
