@@ -5,16 +5,27 @@ import io
 import json
 import os
 import socket
+import threading
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.edge.serving import chunked, head, read_answer, wait_for
-from v1registry.edge.receive import PIECE, pieces
+from tests.edge.serving import Serving, chunked, head, read_answer, wait_for
+from v1registry.edge.receive import pieces
+from v1registry.edge.rooms import PIECE, SMALL_PIECE
 from v1registry.lib.errors import Failure
 
 TE = [("Transfer-Encoding", "chunked")]
+
+
+@pytest.fixture(scope="module", params=[None, "0"], ids=["own room", "shared room"])
+def edge(request, tmp_path_factory):
+    """A server in which a body has a large room of its own, and one where all share one."""
+    environ = {"EDGE_OWN_ROOMS": request.param} if request.param else {}
+    with Serving(tmp_path_factory.mktemp("receiving"), environ=environ) as serving:
+        yield serving
 
 
 def told(answer):
@@ -69,6 +80,40 @@ def test_any_chunks_in_any_packets(edge, data):
     assert first["length"] == len(whole)
     assert first["largest"] <= PIECE
     assert told(next(answers))["sha256"] == sha(b"second")
+
+
+@pytest.mark.parametrize("pause", [0, 0.001])
+def test_bodies_at_once(edge, pause):
+    """Whoever waits with a piece in his hands finds it as it was."""
+    results = []
+
+    def send(number):
+        data = os.urandom(3_000_000 + number)
+        framed = chunked(*(data[at : at + 10_007] for at in range(0, len(data), 10_007)))
+        answer = told(edge.get(f"/receive?pause={pause}", "PUT", TE, framed))
+        results.append(answer["sha256"] == sha(data))
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 8
+
+
+def test_slow_and_fast_bodies(edge):
+    """Small packets are gathered, a burst comes in large pieces, and the order stays."""
+    parts = [os.urandom(size) for size in (5, 70_000, 300, 4_000_000, 1, 200_000, 20)]
+    raw = head("PUT", "/receive", TE) + chunked(*parts)
+    with edge.connect() as sock:
+        at = 0
+        for cut in (1_000, 60_000, 70_250, 100_000, 4_000_000, 4_200_000, len(raw)):
+            sock.sendall(raw[at:cut])
+            at = cut
+            time.sleep(0.02)
+        found = told(read_answer(sock))
+    assert found["sha256"] == sha(b"".join(parts))
+    assert found["largest"] > SMALL_PIECE
 
 
 def test_byte_by_byte(edge):

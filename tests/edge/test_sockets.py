@@ -24,7 +24,12 @@ def receive(mine, theirs, file):
     room = memoryview(bytearray(STEP))
     taken = 0
     while taken < STEP:
-        taken += mine.edge_recv_into(room)
+        count = mine.receive_now(room)
+        if count is None:
+            mine.await_bytes()
+        taken += count or 0
+    if mine.is_greedy():
+        mine.rest()
 
 
 def swallow(theirs):

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from v1registry.edge.offload import offload
 from v1registry.edge.receive import _fast, pieces
+from v1registry.edge.rooms import SMALL_PIECE, Rooms
 from v1registry.edge.send import FileRange
 from v1registry.lib.errors import Failure
 
@@ -43,10 +44,14 @@ def answer(start_response, text, status="200 OK"):
 
 def receive(environ, query, start_response):
     limit = int(query["limit"]) if "limit" in query else None
-    fast = _fast(environ) is not None
+    if OWN_ROOMS is not None:
+        environ["v1registry.rooms"] = rooms
+    fast = _fast(environ, SMALL_PIECE, Rooms()) is not None
     digest = hashlib.sha256()
     sizes = []
     for piece in pieces(environ, limit):
+        if "pause" in query:
+            time.sleep(float(query["pause"]))  # as a store over the network does
         digest.update(piece)
         sizes.append(len(piece))
         if query.get("stop"):
@@ -68,6 +73,9 @@ def hold(environ, query, start_response):
 
 
 held = []
+
+OWN_ROOMS = os.environ.get("EDGE_OWN_ROOMS")
+rooms = Rooms(int(OWN_ROOMS or 0))
 
 
 def stock(environ, query, start_response):

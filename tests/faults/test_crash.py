@@ -32,6 +32,7 @@ from tests.faults.engine import (
 from tests.faults.pushers import OTHERS, SAME, Pushers
 from tests.oldregistry import OldRegistry
 from tests.server import ROOT, Server
+from v1registry.edge.rooms import PIECE
 
 WATCHED = ("_inprogress", "_commit", "layer", "json", "ancestry", "_checksum")
 
@@ -167,7 +168,7 @@ def test_hundreds_of_kills(store: Path):
 
 def test_a_killed_upload_is_repeated_and_its_rest_removed(own_server: Server):
     """One kill at a known point: in the middle of a layer."""
-    image = make_image("half", squeeze(make_tar(1, 2_400_000), 0))
+    image = make_image("half", squeeze(make_tar(1, 2 * PIECE), 0))
     engine = Engine(own_server, "crash/half")
     assert engine.put_json(image).status == 200
     data = raw.encode(

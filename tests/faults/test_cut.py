@@ -29,11 +29,12 @@ from tests.faults.engine import (
 )
 from tests.faults.pushers import Pushers
 from tests.server import ROOT, Server
+from v1registry.edge.rooms import PIECE
 from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.commits import Commits
 from v1registry.storage.file import FileStorage
 
-LIMIT = 2 * 1024 * 1024
+LIMIT = 2 * PIECE  # of a layer: more than one piece, so that a part of it reaches the disk
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def quiet(store: Path) -> Iterator[Server]:
         yield running
 
 
-def image(name: str, size: int = 1_900_000, comment: str = "") -> PushedImage:
+def image(name: str, size: int = 2 * PIECE - 300_000, comment: str = "") -> PushedImage:
     return make_image(name, squeeze(make_tar(len(name), size), 0), comment=comment)
 
 
@@ -66,10 +67,11 @@ def staged(server: Server) -> list[Path]:
 
 def begun(server: Server, data: bytes) -> raw.Connection:
     """A connection on which `data` was sent, and something of it has reached the disk."""
-    before = set(staged(server))
+    uploads = server.store / "_v1registry" / "uploads"
+    before = set(uploads.glob("stage-*"))
     connection = raw.Connection(server)
     connection.send(data)
-    wait_for(lambda: any(p.stat().st_size for p in staged(server) if p not in before))
+    wait_for(lambda: any(p.stat().st_size for p in set(uploads.glob("stage-*")) - before))
     return connection
 
 

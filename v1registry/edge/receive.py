@@ -2,39 +2,26 @@
 
 gunicorn's `wsgi.input` makes two recv calls a chunk and copies every byte several times. Under our
 worker the body is received into one large buffer instead, and the framing is taken out there, in
-place. Only the plainest framing is read here (`HEX CRLF`); a size line with anything else in it,
-the last chunk and the trailers go to gunicorn's own parser, so both are equally strict.
+place (`edge.chunks`).
 """
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any, Protocol, cast
 
 from gunicorn.http.body import Body, ChunkedReader, LengthReader  # type: ignore[import-untyped]
-from gunicorn.http.errors import ChunkMissingTerminator, NoMoreData, ParseException  # type: ignore[import-untyped]
+from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 
+from v1registry.edge.chunks import Chunks
+from v1registry.edge.rooms import PIECE, Room, Rooms
 from v1registry.lib.errors import BODY_CUT, BODY_TOO_LARGE, Failure
-
-PIECE = 1024 * 1024
-"""Bytes of the largest piece. Large writes cost the kernel far less a byte than small ones."""
-
-SMALL_PIECE = 256 * 1024
-"""Bytes of the largest piece where many bodies come in at once."""
-
-LARGE_BUFFERS = 4
-"""Bodies of one process that may have a buffer of PIECE bytes at the same time."""
 
 PATIENCE = 10.0
 """Seconds after which a piece is handed on though it is not full: a client that drips must not
 keep its reader from looking at the clock."""
-
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
-_LONGEST_SIZE_LINE = 17
-_LAST_CHUNK = re.compile(rb"0+(?![0-9A-Fa-f])")
 
 _MALFORMED = (400, "The request's body is malformed")
 _LENGTH_INVALID = (400, "Invalid Content-Length")
@@ -43,31 +30,14 @@ _STALLED = (408, "The request's body stopped coming")
 
 
 class _Socket(Protocol):
-    def edge_recv_into(self, buffer: memoryview) -> int: ...
-
-
-class Buffers:
-    """Tells each body that comes in how large a buffer it may have, so that all stay bounded.
-
-    The worker keeps one and puts it into the environment as `v1registry.buffers`.
-    """
-
-    def __init__(self, large: int = LARGE_BUFFERS) -> None:
-        self._large = large
-
-    def take(self) -> int:
-        """Bytes of the buffer that a body may have; to be given back."""
-        if not self._large:
-            return SMALL_PIECE
-        self._large -= 1
-        return PIECE
-
-    def give(self, size: int) -> None:
-        self._large += size == PIECE
+    def receive_now(self, buffer: memoryview) -> int | None: ...
+    def await_bytes(self) -> None: ...
+    def is_greedy(self) -> bool: ...
+    def rest(self) -> None: ...
 
 
 def pieces(environ: dict[str, Any], limit: int | None) -> Iterator[bytes | memoryview]:
-    """The request body in pieces of at most 1 MiB; each is valid only until the next step.
+    """The request body in pieces of at most 2 MiB; each is valid only until the next step.
 
     `environ` is the WSGI environment, `limit` the largest body in bytes (None: no limit).
     Nobody else may have read from `wsgi.input`. What follows the body on the connection stays for
@@ -81,9 +51,9 @@ def pieces(environ: dict[str, Any], limit: int | None) -> Iterator[bytes | memor
     if limit is not None and length is not None and length > limit:
         raise Failure(*BODY_TOO_LARGE)
     body = environ.get("wsgi.input")
-    buffers: Buffers = environ.get("v1registry.buffers") or Buffers()
-    size = buffers.take()
-    fast = _fast(environ, size)
+    rooms: Rooms = environ.get("v1registry.rooms") or Rooms()
+    size = rooms.take()
+    fast = _fast(environ, size, rooms)
     source = _plain(environ, length, size) if fast is None else fast
     total = 0
     failed_before = isinstance(body, Body) and body.failed
@@ -109,7 +79,7 @@ def pieces(environ: dict[str, Any], limit: int | None) -> Iterator[bytes | memor
         # gunicorn's NoMoreData is an OSError, too.
         raise Failure(*BODY_CUT) from error
     finally:
-        buffers.give(size)
+        rooms.give(size)
         environ["v1registry.received"] = total
 
 
@@ -142,26 +112,20 @@ def _plain(environ: dict[str, Any], length: int | None, size: int) -> Iterator[b
         yield piece
 
 
-def _fast(environ: dict[str, Any], size: int = SMALL_PIECE) -> Iterator[memoryview] | None:
+def _fast(environ: dict[str, Any], size: int, rooms: Rooms) -> Iterator[memoryview] | None:
     """The body straight from the socket, or None wherever that is not surely right."""
     sock: Any = environ.get("gunicorn.socket")
     body: Any = environ.get("wsgi.input")
-    if not hasattr(sock, "edge_recv_into") or type(body) is not Body:
+    if not hasattr(sock, "receive_now") or type(body) is not Body:
         return None
     if body.failed or body.buf.tell():
         return None
     reader = body.reader
-    if type(reader) is LengthReader:
-        unreader = reader.unreader
-        run = _by_length
-    elif type(reader) is ChunkedReader and _untouched(reader):
-        unreader = reader.req.unreader
-        run = _by_chunks
-    else:
-        return None
-    if getattr(unreader, "sock", None) is not sock:
-        return None
-    return run(reader, unreader, cast(_Socket, sock), size)
+    if type(reader) is LengthReader and reader.unreader.sock is sock:
+        return _by_length(reader, cast(_Socket, sock), size)
+    if type(reader) is ChunkedReader and _untouched(reader) and reader.req.unreader.sock is sock:
+        return _by_chunks(reader, cast(_Socket, sock), size, rooms)
+    return None
 
 
 def _untouched(reader: Any) -> bool:
@@ -172,10 +136,10 @@ def _untouched(reader: Any) -> bool:
     )
 
 
-def _by_length(reader: Any, unreader: Any, sock: _Socket, size: int) -> Iterator[memoryview]:
+def _by_length(reader: Any, sock: _Socket, size: int) -> Iterator[memoryview]:
     left: int = reader.length
-    ahead = unreader.take_buffered()
-    unreader.unread(ahead[left:])
+    ahead = reader.unreader.take_buffered()
+    reader.unreader.unread(ahead[left:])
     mine = memoryview(ahead)[:left]
     left -= len(mine)
     if mine:
@@ -187,80 +151,81 @@ def _by_length(reader: Any, unreader: Any, sock: _Socket, size: int) -> Iterator
             since = monotonic()
             while held < len(view) and held < left and monotonic() - since < PATIENCE:
                 # A piece as full as it gets makes fewer writes of it.
-                count = sock.edge_recv_into(view[held : min(len(view), left)])
-                if not count:
-                    raise NoMoreData()
-                held += count
+                held += _receive(sock, view[held : min(len(view), left)])
             left -= held
             yield view[:held]
     reader.length = 0
 
 
-def _by_chunks(reader: Any, unreader: Any, sock: _Socket, size: int) -> Iterator[memoryview]:
-    # buffer[start:end] is data taken out of its framing, buffer[at:filled] is still raw.
-    buffer = bytearray(size)
-    view = memoryview(buffer)
-    ahead = memoryview(unreader.take_buffered())
-    start = end = at = filled = 0
-    left = 0  # of the chunk at hand
-    after_data = False  # a CRLF must come first
+def _receive(sock: _Socket, view: memoryview) -> int:
+    while (count := sock.receive_now(view)) is None:
+        sock.await_bytes()
+    if not count:
+        raise NoMoreData()
+    if sock.is_greedy():
+        sock.rest()
+    return count
+
+
+def _by_chunks(reader: Any, sock: _Socket, size: int, rooms: Rooms) -> Iterator[memoryview]:
+    chunks = Chunks(reader)
+    ahead = chunks.ahead()
+    room = own = Room(size)
     since = monotonic()
-    while True:
-        while at < filled:
-            if left:
-                count = min(left, filled - at)
-                if end == start:
-                    start = end = at
-                elif end != at:
-                    view[end : end + count] = view[at : at + count]
-                end += count
-                at += count
-                left -= count
-                after_data = True
-            elif after_data:
-                if filled - at < 2:
-                    break
-                if buffer[at : at + 2] != b"\r\n":
-                    raise ChunkMissingTerminator(bytes(buffer[at : at + 2]))
-                at += 2
-                after_data = False
-            elif (plain := _SIZE_LINE.match(buffer, at, filled)) and int(plain[1], 16):
-                left = int(plain[1], 16)
-                at = plain.end()
-            else:
-                stop = buffer.find(b"\r\n", at, filled)
-                if stop < 0 and filled - at < _LONGEST_SIZE_LINE:
-                    break
-                if stop >= 0 and not _LAST_CHUNK.match(buffer, at, stop):
-                    # An extension, or something malformed: gunicorn's parser decides.
-                    left, _ = reader.parse_chunk_size(unreader, data=bytes(view[at : stop + 2]))
-                    at = stop + 2
-                    continue
-                if end > start:
-                    yield view[start:end]
-                # The last chunk and its trailers, or a long line: all the rest is gunicorn's. At
-                # the end it gives back what belongs to the next request.
-                unreader.unread(bytes(ahead))
-                left, rest = reader.parse_chunk_size(unreader, data=bytes(view[at:filled]))
-                if not left:
-                    reader.parser = None
+    try:
+        while True:
+            if room is own and own.size < PIECE and own.end == own.start:
+                room = _enter(rooms, own)
+            if not chunks.unwrap(room):
+                if room.end > room.start:
+                    yield room.data
+                rest = bytes(room.framed)
+                room.clear()
+                room = _leave(rooms, room, own)
+                if not chunks.hand_over(rest, ahead):
                     return
-                ahead = memoryview(rest + unreader.take_buffered())
-                start = end = at = filled = 0
-        if filled == size or (end > start and monotonic() - since > PATIENCE):
-            if end > start:
-                yield view[start:end]
-            since = monotonic()
-            count = filled - at
-            view[:count] = view[at:filled]
-            start = end = at = 0
-            filled = count
-        if ahead:
-            count = min(len(ahead), size - filled)
-            view[filled : filled + count] = ahead[:count]
-            ahead = ahead[count:]
-        else:
-            count = sock.edge_recv_into(view[filled:])
-            if not count:
-                raise NoMoreData()
-        filled += count
+                ahead = chunks.ahead()
+            elif room.end > room.start and (
+                room.filled == room.size or monotonic() - since > PATIENCE
+            ):
+                yield room.data
+                room.handed_on()
+                since = monotonic()
+                if sock.is_greedy():
+                    room = _leave(rooms, room, own)
+                    sock.rest()
+            elif room.filled == room.size:
+                room.handed_on()
+            elif ahead:
+                ahead = ahead[room.add(ahead) :]
+            elif (count := sock.receive_now(room.view[room.filled :])) is not None:
+                if not count:
+                    raise NoMoreData()
+                room.filled += count
+            else:
+                if room is not own and room.held > own.size:
+                    yield room.data
+                    room.handed_on()
+                    since = monotonic()
+                room = _leave(rooms, room, own)
+                sock.await_bytes()
+    finally:
+        if room is not own:
+            rooms.give_back()
+
+
+def _enter(rooms: Rooms, own: Room) -> Room:
+    """The shared room with what was in the body's own; that one if somebody is in the other."""
+    shared = rooms.borrow()
+    if shared is None:
+        return own
+    shared.take_over(own)
+    return shared
+
+
+def _leave(rooms: Rooms, room: Room, own: Room) -> Room:
+    """The body's own room with what it had in this one, which others may use now."""
+    if room is not own:
+        own.take_over(room)
+        rooms.give_back()
+    return own

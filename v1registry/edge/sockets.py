@@ -81,20 +81,36 @@ class EdgeSocket(_Patient, gsocket.socket):
         self.file_bytes = 0
         """Bytes sent by `sendfile` so far, for the access log."""
 
-    def edge_recv_into(self, buffer: memoryview) -> int:
-        """Receive into `buffer`; the number of bytes, 0 at the end. Lets others run.
+    def receive_now(self, buffer: memoryview) -> int | None:
+        """Receive what is there into `buffer`; the number of bytes, 0 at the end, None for nothing.
 
-        :raises TimeoutError: nothing came for `timeout` seconds; OSError: the client is gone.
+        Lets nobody else run: see `is_greedy`.
+
+        :raises OSError: the client is gone.
         """
-        while True:
-            try:
-                count: int = self._sock.recv_into(buffer)
-            except BlockingIOError:
-                self._wait(self._read_event)
-                self._credit = BURST
-                continue
-            self._spend(count)
-            return count
+        try:
+            count: int = self._sock.recv_into(buffer)
+        except BlockingIOError:
+            return None
+        self._credit -= count
+        return count
+
+    def await_bytes(self) -> None:
+        """Let others run until something has come.
+
+        :raises TimeoutError: nothing came for `timeout` seconds.
+        """
+        self._wait(self._read_event)
+        self._credit = BURST
+
+    def is_greedy(self) -> bool:
+        """Whether this connection has moved so much that it is the others' turn."""
+        return self._credit < 0
+
+    def rest(self) -> None:
+        """Let others run."""
+        self._credit = BURST
+        gevent.sleep(0)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send `count` bytes of `file` from `offset` (to its end when None) by os.sendfile.
@@ -136,8 +152,7 @@ class EdgeSocket(_Patient, gsocket.socket):
     def _spend(self, count: int) -> None:
         self._credit -= count
         if self._credit < 0:
-            self._credit = BURST
-            gevent.sleep(0)
+            self.rest()
 
 
 class EdgeTLSSocket(_Patient, gssl.SSLSocket):

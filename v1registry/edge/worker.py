@@ -46,7 +46,7 @@ from v1registry.edge.connection import (
 )
 from v1registry.edge.log import client_address, sane_request_id
 from v1registry.edge.master import HELD_WHILE_STARTING
-from v1registry.edge.receive import Buffers
+from v1registry.edge.rooms import Rooms
 from v1registry.edge.send import Truncated
 from v1registry.edge.settings import stall_timeout
 from v1registry.edge.sockets import EdgeTLSSocket, abort, peek
@@ -65,7 +65,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # Unique without a system call per request; a process of its own has its own prefix.
         prefix = os.urandom(6).hex()
         self.request_ids = map(partial(_request_id, prefix), itertools.count())
-        self.buffers = Buffers()
+        self.rooms = Rooms()
         self.tls: ssl.SSLContext | None = None
         super().init_process()
 
@@ -281,7 +281,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         address, trusted = client_address(environ, self.cfg)
         environ["v1registry.client"] = address
         environ["v1registry.trusted"] = trusted
-        environ["v1registry.buffers"] = self.buffers
+        environ["v1registry.rooms"] = self.rooms
         given = environ.get("HTTP_X_REQUEST_ID") if trusted else None
         identity = given if given and sane_request_id(given) else next(self.request_ids)
         environ["v1registry.request_id"] = answer.request_id = identity

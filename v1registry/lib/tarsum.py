@@ -32,6 +32,7 @@ PREFIXES = ("tarsum+sha256:", "tarsum.v1+sha256:")
 MAX_ENTRIES = 1_000_000
 
 _SIZE = 32  # bytes of one SHA-256
+_SLICE = 256 * 1024  # bytes that are handed over at once, so that what waits stays small
 _GO_SMALL = 12  # Go's sort is an insertion sort up to this number
 
 
@@ -191,7 +192,7 @@ class _Pipe:
 class TarSumFeed:
     """A TarSum over a layer that arrives in pieces: `write` them, then `finish` or `close`.
 
-    The walk runs in a thread of its own, at most `depth` pieces behind. However
+    The walk runs in a thread of its own, at most `depth` slices behind. However
     it ends (no tar, garbage at the end, limits), writing goes on without waiting.
     Use it in a `with`, or call `close`: a feed that is neither finished nor closed
     keeps its thread.
@@ -225,8 +226,10 @@ class TarSumFeed:
         """Hand on a piece; it is copied, so its buffer may be used again."""
         if not self._open:
             raise ValueError("the feed is closed")
-        if len(piece) and not self._pipe.over:
-            self._pipe.pieces.put(bytes(piece))
+        view = memoryview(piece)
+        for start in range(0, len(view), _SLICE):
+            if not self._pipe.over:
+                self._pipe.pieces.put(bytes(view[start : start + _SLICE]))
 
     def finish(self) -> TarSums | None:
         """The sums of what was written, or None if that is no tar or passes the limits."""

@@ -1,0 +1,103 @@
+"""The memory that request bodies are received into: large where it can be, bounded always.
+
+The more bytes one receive and one write take, the less each byte costs (the kernel answers every
+receive with a packet). Many bodies cannot have large buffers of their own. But only one of them is
+worked on at any moment, and what its client has sent meanwhile waits in the kernel; so all bodies
+of a process take turns with one large room. A body that has to wait leaves it, and takes what it
+has not handed on yet to a small room of its own.
+"""
+
+from __future__ import annotations
+
+PIECE = 2 * 1024 * 1024
+"""Bytes of a large room, and so of the largest piece."""
+
+SMALL_PIECE = 256 * 1024
+"""Bytes of a small room; what is less is kept there while more may come, and handed on together."""
+
+OWN_ROOMS = 1
+"""Bodies of one process that may have a large room of their own, and wait until it is full."""
+
+
+class Room:
+    """A buffer with a part of a body: [start:end] is its data, [at:filled] still has its framing."""
+
+    __slots__ = ("at", "buffer", "end", "filled", "size", "start", "view")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.buffer = bytearray(size)
+        self.view = memoryview(self.buffer)
+        self.clear()
+
+    def clear(self) -> None:
+        self.start = self.end = self.at = self.filled = 0
+
+    @property
+    def data(self) -> memoryview:
+        return self.view[self.start : self.end]
+
+    @property
+    def framed(self) -> memoryview:
+        return self.view[self.at : self.filled]
+
+    @property
+    def held(self) -> int:
+        """Bytes that another room must have to take what is in this one."""
+        return self.end - self.start + self.filled - self.at
+
+    def add(self, framed: memoryview) -> int:
+        """Put in bytes with their framing, as many as there is room for; return how many."""
+        count = min(len(framed), self.size - self.filled)
+        self.view[self.filled : self.filled + count] = framed[:count]
+        self.filled += count
+        return count
+
+    def handed_on(self) -> None:
+        """Forget the data; what has its framing still moves to the front."""
+        framed = self.framed
+        self.start = self.end = self.at = 0
+        self.filled = len(framed)
+        self.view[: self.filled] = framed
+
+    def take_over(self, other: Room) -> None:
+        """Take all that is in `other`; nothing else is in here."""
+        self.start, self.end = 0, len(other.data)
+        self.view[: self.end] = other.data
+        self.at = self.filled = self.end
+        self.add(other.framed)
+        other.clear()
+
+
+class Rooms:
+    """The rooms of a process. The worker keeps them, as `v1registry.rooms` of the environment."""
+
+    def __init__(self, own: int = OWN_ROOMS) -> None:
+        self._own = own
+        self._shared: Room | None = None
+        self._lent = False
+
+    def take(self) -> int:
+        """Bytes of the room that a body may have for itself; to be given back."""
+        if not self._own:
+            return SMALL_PIECE
+        self._own -= 1
+        return PIECE
+
+    def give(self, size: int) -> None:
+        self._own += size == PIECE
+
+    def borrow(self) -> Room | None:
+        """The room that all share, empty, to be returned before others get to run; None if one who
+        had to wait with a piece of his in it still has it."""
+        if self._lent:
+            return None
+        self._lent = True
+        if self._shared is None:
+            self._shared = Room(PIECE)
+        return self._shared
+
+    def give_back(self) -> None:
+        assert self._shared is not None
+        self._shared.clear()
+        self._lent = False
