@@ -25,6 +25,7 @@ from v1registry.lib.names import ImageId
 from v1registry.lib.proofs import Proofs
 from v1registry.lib.uploads import Uploads
 from v1registry.storage import Storage, keys
+from v1registry.storage.errors import NotFound
 from v1registry.storage.file import call
 
 ID = ImageId("a" * 64)
@@ -263,6 +264,28 @@ def test_model_of_a_store_that_creates_loosely(name: str) -> None:
 @pytest.mark.parametrize("name", HEAVY_LOOSE)
 def test_model_of_a_store_that_creates_loosely_heavy(name: str) -> None:
     _explore_loosely(HEAVY_LOOSE[name])
+
+
+@pytest.mark.parametrize("others", [[], [read]], ids=["alone", "a reader"])
+def test_a_reckless_cleaner_breaks_nothing(others: list[Callable[..., Any]]) -> None:
+    """It takes running pushes what they sent: they may fail, and a finished image is whole."""
+
+    def clean_all(store: Storage) -> str:
+        Cleaner(store, Commits(store)).clean(1.0)
+        return "cleaned"
+
+    def finish_taken(store: Still, ends: list[End]) -> None:
+        outcome = ends[0].outcome
+        assert outcome in ("pushed", "exists") or isinstance(outcome, Failure | NotFound), outcome
+        assert not any(end.outcome == "broken" for end in ends)
+        if outcome in ("pushed", "exists"):
+            assert is_finished(store) or read(store) == "whole"
+        assert push(image_json("later"), b"later-layer")(store) in ("pushed", "exists")
+        assert is_finished(store)
+
+    programs = [push(ONE, b"1st"), clean_all, *others]
+    constant = f"images/{PARENT}"
+    Explorer(prepare, programs, is_finished, parts, finish_taken, 0, constant).explore()
 
 
 def test_wrong_bytes_are_never_told_success() -> None:
