@@ -213,9 +213,17 @@ def test_search(server: Server, query: str, names: list[str]) -> None:
         assert set(result) == {"name", "description"}
 
 
-@pytest.mark.parametrize("query", ["", "?q=", "?n=25", "?q=&n=1&page=7"])
+def test_search_by_pages(server: Server) -> None:
+    """0.x ignores n and page; here they count, and the number is that of all pages."""
+    every = _names(raw.get(server, "/v1/search?q="))
+    pages = [raw.get(server, f"/v1/search?q=&n=2&page={page}") for page in (1, 2, 1000)]
+    assert [_names(answer) for answer in pages] == [every[:2], every[2:4], []]
+    assert {answer.json()["num_results"] for answer in pages} == {len(every)}
+
+
+@pytest.mark.parametrize("query", ["", "?q=", "?n=25"])
 def test_search_for_everything(server: Server, query: str) -> None:
-    """Section 6: an empty q finds all; n and page are ignored. Private ones are never shown."""
+    """Section 6: an empty q finds all. Private ones are never shown."""
     names = _names(raw.get(server, f"/v1/search{query}"))
     assert {"forms/app", "library/plain", "search/abc", "search/a_c"} <= set(names)
     assert "search/hidden" not in names

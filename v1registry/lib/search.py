@@ -66,9 +66,7 @@ class StoreSearch:
     def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
         wanted = query.lower()
         found = [
-            name
-            for name in self._all()
-            if wanted in name.lower() and self._shown(asker, name) is not None
+            name for name in self._all() if wanted in name.lower() and self._shows(asker, name)
         ]
         start = (page - 1) * size
         return Page([Found(name) for name in found[start : start + size]], len(found))
@@ -76,23 +74,27 @@ class StoreSearch:
     def listed(self, asker: Asker, after: str, most: int) -> list[Mapping[str, Any]]:
         names = self._all()
         behind = islice(names, bisect_right(names, after), None)
-        shown = (parsed for name in behind if (parsed := self._shown(asker, name)) is not None)
+        shown = (
+            parsed
+            for name in behind
+            if self._shows(asker, name) and (parsed := _parsed(name)) is not None
+        )
         return [
             {"name": str(repository), "tags": self._tags.all(repository) or {}}
             for repository in islice(shown, most)
         ]
 
-    def _shown(self, asker: Asker, name: str) -> RepositoryName | None:
-        """The repository, if the asker may pull it. Private ones hide from nobody in particular,
-        where there are no accounts too, and when they are gone since the names were read.
+    def _shows(self, asker: Asker, name: str) -> bool:
+        """Whether the asker may see the repository, which is who may pull it. Private ones hide
+        from nobody in particular, where there are no accounts too, and when they are gone since
+        the names were read. What 0.x stored and nobody can ask for is seen where all is.
         """
         if name in self._private and (self._rights.open or asker.is_nobody):
-            return None
-        try:
-            repository = RepositoryName.parse(name)
-        except Failure:
-            return None  # 0.x stored what nobody can ask for
-        return repository if self._rights.may(asker, repository, Access.PULL) else None
+            return False
+        repository = _parsed(name)
+        if repository is None:
+            return self._rights.open
+        return self._rights.may(asker, repository, Access.PULL)
 
     def _all(self) -> list[str]:
         if time.monotonic() > self._read + _LIFE:
@@ -118,3 +120,10 @@ class StoreSearch:
                     if "_private" in children:
                         private.add(name)
         return sorted(every), private
+
+
+def _parsed(name: str) -> RepositoryName | None:
+    try:
+        return RepositoryName.parse(name)
+    except Failure:
+        return None
