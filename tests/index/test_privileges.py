@@ -237,7 +237,7 @@ def test_what_may_not_be_pulled_looks_like_what_is_not_there(world: Indexed) -> 
 
 def test_the_search_and_the_list_show_what_may_be_pulled(world: Indexed) -> None:
     for role in ROLES:
-        for path, key in [("/v1/search?q=", "results"), ("/v1/repositories", "repositories")]:
+        for path, key in [("/v1/search?q=", "results"), ("/v1/index/repositories", "repositories")]:
             answer = raw.get(world.server, path, world.basic(role)).json()
             names = {result["name"] for result in answer[key]}
             assert any("private" in name for name in names) == (PULL in MAY[role]["private"])

@@ -251,7 +251,9 @@ def test_a_search_of_many_workers_without_an_index(postgres: Postgres, tmp_path:
         assert raw.delete(server, "/v1/repositories/team/app0/").status == 200
         expect(raw.put(server, "/v1/repositories/team/app1/properties", b'{"access": "private"}'))
         assert len(engine.search("app")) == 4
-        listed = raw.get(server, "/v1/repositories?n=1&after=team/app2").json()["repositories"]
+        listed = raw.get(server, "/v1/index/repositories?n=1&after=team/app2").json()[
+            "repositories"
+        ]
         assert listed == [{"name": "team/app3", "tags": {"latest": one.id}}]
         assert raw.get(server, "/v1/users/").status == 200  # everybody is welcome
 

@@ -445,7 +445,7 @@ def test_all_repositories(server: Server) -> None:
     raw.put(server, "/v1/index/repositories/team/zz-private", body, basic("owner", PASSWORD))
 
     def listed(user: str | None) -> list[dict[str, Any]]:
-        path, found = "/v1/repositories?n=1&after=team/zz", []
+        path, found = "/v1/index/repositories?n=1&after=team/zz", []
         while path:
             answer = expect(raw.get(server, path, basic(user, PASSWORD)))
             found += answer.json()["repositories"]

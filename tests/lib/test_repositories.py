@@ -228,7 +228,7 @@ def test_search_shows_what_one_may_pull(repositories: Repositories, domain: Doma
         assert names(domain, "team", Members(), user) == found
         search = StoreSearch(domain.storage, domain.tags, Members(), call)
         assert [item["name"] for item in search.listed(Asker(user), "", 10)] == found
-    assert names(domain, "team") == ["team/public"]
+    assert names(domain, "team") == ["team/Not A Name", "team/public"]  # as 0.x showed it
 
 
 class Heard:

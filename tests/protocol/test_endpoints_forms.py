@@ -213,20 +213,44 @@ def test_search(server: Server, query: str, names: list[str]) -> None:
         assert set(result) == {"name", "description"}
 
 
-def test_search_by_pages(server: Server) -> None:
-    """0.x ignores n and page; here they count, and the number is that of all pages."""
-    every = _names(raw.get(server, "/v1/search?q="))
-    pages = [raw.get(server, f"/v1/search?q=&n=2&page={page}") for page in (1, 2, 1000)]
-    assert [_names(answer) for answer in pages] == [every[:2], every[2:4], []]
-    assert {answer.json()["num_results"] for answer in pages} == {len(every)}
-
-
 @pytest.mark.parametrize("query", ["", "?q=", "?n=25"])
 def test_search_for_everything(server: Server, query: str) -> None:
     """Section 6: an empty q finds all. Private ones are never shown."""
     names = _names(raw.get(server, f"/v1/search{query}"))
     assert {"forms/app", "library/plain", "search/abc", "search/a_c"} <= set(names)
     assert "search/hidden" not in names
+
+
+def test_pages_of_a_search(server: Server) -> None:
+    """0.x ignored n and page (dr#987)."""
+    whole = _names(raw.get(server, "/v1/search?q="))
+    read: list[str] = []
+    for page in range(1, len(whole) + 2):
+        answer = raw.get(server, f"/v1/search?q=&n=2&page={page}")
+        read += _names(answer)
+        found = answer.json()
+        assert (found["page"], found["page_size"]) == (page, 2)
+        assert (found["num_results"], found["num_pages"]) == (len(whole), -(-len(whole) // 2))
+    assert read == whole
+    for wrong in ("n=x", "page=-1", "n=1.5"):
+        answer = raw.get(server, f"/v1/search?{wrong}")
+        assert (answer.status, set(answer.json())) == (400, {"error"})
+
+
+def test_all_repositories(server: Server) -> None:
+    """A list for tools, which leads from page to page; without names that nobody can ask for."""
+    path, read = "/v1/index/repositories?n=2", []
+    while path:
+        answer = raw.get(server, path)
+        assert answer.status == 200
+        read += answer.json()["repositories"]
+        path = (answer.header("Link") or "").removeprefix("<").partition(">")[0]
+    names = [item["name"] for item in read]
+    assert {"forms/app", "library/plain", "search/abc"} <= set(names)
+    assert not {"search/hidden", "search/a%c"} & set(names)
+    assert names == sorted(set(names))
+    [app] = [item for item in read if item["name"] == "forms/app"]
+    assert app["tags"] == raw.get(server, "/v1/repositories/forms/app/tags").json()
 
 
 def test_search_is_off_without_a_backend(store: Path) -> None:

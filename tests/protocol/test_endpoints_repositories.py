@@ -99,7 +99,7 @@ READING = [
     Row("wrong method", "GET", "/v1/repositories/team/app/", 405, ANY, HTML),
     Row("wrong method", "DELETE", "/v1/users/", 405, ANY, HTML),
     Row("wrong method", "PUT", "/v1/_ping", 405, ANY, HTML, body=b""),
-    Row("all repositories", "GET", "/v1/repositories/", 200, ANY),
+    Row("no repository", "GET", "/v1/repositories/", 404, ANY, HTML),
     Row("no user", "PUT", "/v1/users/", 405, ANY, HTML, body=b""),
 ]  # fmt: skip
 

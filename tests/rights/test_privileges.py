@@ -118,7 +118,7 @@ PATHS = {
     "users.create_user": "/v1/users/",
     "users.update_user": "/v1/users/reader/",
     "search.search": "/v1/search?q=x",
-    "search.repositories": "/v1/repositories",
+    "search.repositories": "/v1/index/repositories",
 }
 
 

@@ -42,7 +42,7 @@ def blueprint(parts: Common) -> Blueprint:
             answer |= {"page": page, "page_size": size, "num_pages": pages}
         return answers.ordinary(answer)
 
-    @routes.get("/v1/repositories")
+    @routes.get("/v1/index/repositories")
     @everybody("what it lists is what the asker may pull")
     def repositories() -> Response:
         """`n` of them behind `after`, by name; `Link` leads to the next page (RFC 8288)."""
@@ -53,7 +53,7 @@ def blueprint(parts: Common) -> Blueprint:
         headers = []
         if len(found) > size:
             following = urlencode({"n": size, "after": found[size - 1]["name"]})
-            headers.append(("Link", f'</v1/repositories?{following}>; rel="next"'))
+            headers.append(("Link", f'</v1/index/repositories?{following}>; rel="next"'))
         return answers.ordinary({"repositories": found[:size]}, headers=headers)
 
     return routes
