@@ -249,3 +249,11 @@ def test_client_resets_while_it_reads(edge):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     sock.close()
     wait_for(lambda: b'"files": 0' in edge.get("/facts")[2])
+
+
+def test_a_small_answer_is_one_packet(edge):
+    with edge.connect() as sock:
+        sock.sendall(head("GET", "/facts"))
+        first = sock.recv(65536)
+        assert first.startswith(b"HTTP/1.1 200 ")
+        assert first.endswith(b"}")

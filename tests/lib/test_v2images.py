@@ -249,7 +249,8 @@ def test_a_blob_is_found_without_a_walk() -> None:
     storage.listed = []
     storage._objects |= chain_store()._objects
     shown = Node(storage).get(C)
-    Node(storage).domain.reach.note(REPOSITORY, "1", Node(storage).domain.images.get(C))
+    node = Node(storage).domain
+    storage.put_all(node.reach.claims(REPOSITORY, "1", node.images.get(C)))
     for digest in (shown.config_digest, *(facts.digest for _, facts in shown.layers)):
         node = Node(storage)
         storage.listed.clear()

@@ -163,6 +163,8 @@ class PlainLogger(Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         """Open the logs; our own modules' loggers write into the error log."""
         super().setup(cfg)
+        # Each record would look for the names of its thread and process, which no line shows.
+        logging.logThreads = logging.logMultiprocessing = False
         for handler in self.error_log.handlers:
             # A handler for syslog has a prefix of its own.
             if isinstance(handler, logging.StreamHandler):

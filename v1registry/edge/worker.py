@@ -67,6 +67,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.request_ids = map(partial(_request_id, prefix), itertools.count())
         self.rooms = Rooms()
         self.tls: ssl.SSLContext | None = None
+        # gunicorn looks settings up by a chain of calls, dozens of times a request. Nothing sets
+        # one any more: a reload makes a new process.
+        self.cfg.__dict__.update({name: found.get() for name, found in self.cfg.settings.items()})
         super().init_process()
 
     def init_signals(self) -> None:
@@ -166,8 +169,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def _opened(self, connection: Connection, addr: Any) -> bool:
         """Wait for the first byte; whether there is HTTP to be read. Does the TLS handshake."""
-        self._wait(connection, self.stall)
-        first = peek(connection.sock)
+        first = self._wait(connection, self.stall)
         if self.tls is None:
             if first == TLS_HANDSHAKE:
                 self.log.debug("TLS on the plain port, closed: %s", host(addr))
@@ -220,12 +222,18 @@ class Worker(GeventWorker):  # type: ignore[misc]
             except TimeoutError:
                 return
 
-    def _wait(self, connection: Connection, seconds: float) -> None:
-        """Wait until the client has sent something. `Stopped` may be thrown only in here."""
+    def _wait(self, connection: Connection, seconds: float) -> bytes | None:
+        """Wait until the client has sent something; return the first byte of it, empty at the end.
+
+        `Stopped` may be thrown only in here.
+        """
         sock = connection.sock
-        if peek(sock) is None:
+        first = peek(sock)
+        if first is None:
             gsocket.wait(sock._read_event, seconds, TimeoutError("idle"))
+            first = peek(sock)
         connection.state = BUSY
+        return first
 
     def _close(self, connection: Connection) -> None:
         sock = connection.sock

@@ -45,8 +45,9 @@ class Reach:
         self._tags = tags
         self._held: Asked[bool] = Asked(LIFE)
 
-    def note(self, repository: RepositoryName, tag: str, image: Image) -> None:
-        """Write what lacks of the claims of an image and its ancestors, the image's last."""
+    def claims(self, repository: RepositoryName, tag: str, image: Image) -> dict[str, bytes]:
+        """What lacks of the claims of an image and its ancestors: theirs are written here, its own
+        is to be written with the tag and before it."""
         missing: list[str] = []
         for id in image.ancestors:
             claim = self._read(keys.claim(id, str(repository)))
@@ -57,7 +58,8 @@ class Reach:
         # After a crash, an ancestor's may be lost and its child's not: only the last one, written
         # when all the others are safe, says that there is nothing more to look for.
         self._write(repository, tag, [id for id in missing[::-1] if id != image.id], whole=False)
-        self._write(repository, tag, [id for id in missing if id == image.id], whole=True)
+        own = [id for id in missing if id == image.id]
+        return _claims(repository, tag, own, whole=True)
 
     def holds(self, repository: RepositoryName, image_id: ImageId) -> bool:
         """Whether the repository reaches the image; a "yes" may be some seconds old."""
@@ -112,8 +114,7 @@ class Reach:
         return claim is not None and claim.whole
 
     def _write(self, repository: RepositoryName, tag: str, ids: list[str], *, whole: bool) -> None:
-        data = documents.dump({"repository": str(repository), "tag": tag, "whole": whole})
-        self._storage.put_all({keys.claim(id, str(repository)): data for id in ids})
+        self._storage.put_all(_claims(repository, tag, ids, whole=whole))
 
     def _holds(self, repository: RepositoryName, image_id: ImageId) -> bool:
         claim = self._read(keys.claim(image_id, str(repository)))
@@ -142,3 +143,10 @@ class Reach:
             return Claim(str(value["repository"]), str(value["tag"]), value["whole"] is True)
         except (NotFound, ValueError, KeyError, TypeError):
             return None
+
+
+def _claims(
+    repository: RepositoryName, tag: str, ids: list[str], *, whole: bool
+) -> dict[str, bytes]:
+    data = documents.dump({"repository": str(repository), "tag": tag, "whole": whole})
+    return {keys.claim(id, str(repository)): data for id in ids}

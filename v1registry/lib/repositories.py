@@ -97,10 +97,10 @@ class Repositories:
         if sender is not None and not sender.may_use(ImageId(value)):
             raise Failure(*errors.IMAGE_NOT_FOUND)
         image = self._images.get(ImageId(value))
-        self._reach.note(repository, tag, image)  # before the tag: nobody reads what is not noted
         folder = repository.folder
         metadata = documents.dump(metadata_of(agent))
-        values = {f"{folder}/{keys.tag(tag)}": value.encode("ascii")}
+        values = self._reach.claims(repository, tag, image)  # first: nobody reads what is not noted
+        values[f"{folder}/{keys.tag(tag)}"] = value.encode("ascii")
         if not tag.startswith("_"):
             # else it would lie where the tag `x_json` does, and 0.x would show it as one
             values[f"{folder}/{keys.tag_metadata(tag)}"] = metadata
