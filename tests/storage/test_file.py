@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.needs import needs
-from v1registry.storage import Storage
+from v1registry.storage import Storage, disk
 from v1registry.storage.disk import storage_error
 from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
 from v1registry.storage.file import FileStorage
@@ -207,3 +207,12 @@ def test_a_store_of_somebody_else_stops_the_start(tmp_path: Path, part: str) -> 
         os.chown(path, 0, 0)
         path.chmod(0o755 if path.is_dir() else 0o644)
     assert f"run: chown -R {NOBODY}:{NOBODY} {store}" in refusal_as_nobody(store)
+
+
+def test_what_vanishes_while_it_is_looked_at_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process, starting at the same time, writes its own trial beside ours."""
+    gone = str(tmp_path / "_v1registry" / "check-of-another")
+    monkeypatch.setattr(disk, "sample", lambda root: iter([(gone, os.R_OK)]))
+    FileStorage(tmp_path).prepare()

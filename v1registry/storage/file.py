@@ -204,7 +204,8 @@ class FileStorage(Storage):
         if read_only:
             raise Refused(f"{self.root} is mounted read-only. To serve it so, set read_only")
         for path, access in disk.sample(self.root):
-            if not os.access(path, access):
+            # what another process wrote aside may be gone since it was listed
+            if not os.access(path, access) and os.path.lexists(path):
                 who = f"{os.geteuid()}:{os.getegid()}"
                 raise Refused(
                     f"{path} is not ours to read and write (we run as {who})."
