@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from v1registry.lib import throttle as module
 from v1registry.lib.errors import Failure
@@ -44,16 +48,86 @@ def refused(throttle: Throttle, user: str, address: str = "a") -> bool:
     else:
         return False
     assert failure.status == 429
-    assert 0 < int(failure.headers["Retry-After"]) <= module.WINDOW
+    assert 0 < int(failure.headers["Retry-After"]) <= 2 * module.WINDOW
     return True
+
+
+def wait(throttle: Throttle, user: str, address: str = "a") -> int:
+    with pytest.raises(Failure) as found:
+        throttle.begin(user, address)
+    return int(found.value.headers["Retry-After"])
 
 
 def test_some_a_minute_for_an_account_from_wherever(clock: Clock) -> None:
     throttle = Throttle(3, clock=clock)
     assert [refused(throttle, "ann", f"address {n}") for n in range(5)] == [0, 0, 0, 1, 1]
     assert not refused(throttle, "bob")
-    clock.now += module.WINDOW
+    clock.now += 2 * module.WINDOW
     assert not refused(throttle, "ann")
+
+
+def test_a_minute_of_the_clock_is_no_border(clock: Clock) -> None:
+    throttle = Throttle(10, clock=clock)
+    clock.now += module.WINDOW - 0.5
+    assert [refused(throttle, "ann") for _ in range(12)] == [0] * 10 + [1] * 2
+    clock.now += 1
+    assert refused(throttle, "ann")
+    clock.now += module.WINDOW / 2
+    assert [refused(throttle, "ann") for _ in range(7)] == [0] * 5 + [1] * 2
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 10])
+@pytest.mark.parametrize("second", [0, 1, 30, 59.9])
+def test_who_waits_as_long_as_he_is_told_may_try(clock: Clock, limit: int, second: float) -> None:
+    throttle = Throttle(limit, clock=clock)
+    clock.now += second
+    for n in range(limit):
+        assert not refused(throttle, "ann", f"address {n}")
+        clock.now += 0.3
+    for _ in range(3 * limit):
+        for _ in range(5):  # refused ones make it no longer
+            assert refused(throttle, "ann")
+        told = wait(throttle, "ann")
+        clock.now += told - 2 if told > 2 else 0
+        assert refused(throttle, "ann") or told <= 2
+        clock.now += 2 if told > 2 else told
+        assert not refused(throttle, "ann")
+
+
+@given(gaps=st.lists(st.floats(0, 40), max_size=80), limit=st.integers(1, 6))
+def test_whatever_the_pace_there_are_never_more(gaps: list[float], limit: int) -> None:
+    """As from a bucket that is filled evenly: so many, and so many a minute more."""
+    clock = Clock()
+    throttle = Throttle(limit, clock=clock)
+    passed: list[float] = []
+    for gap in gaps:
+        clock.now += gap
+        if not refused(throttle, "ann"):
+            passed.append(clock.now)
+    for first, begin in enumerate(passed):
+        for last, end in enumerate(passed[first:], 1):
+            assert last <= limit + math.ceil(limit * (end - begin) / module.WINDOW)
+
+
+def test_a_network_of_ipv6_is_one_address(clock: Clock) -> None:
+    throttle = Throttle(1, clock=clock)
+    near = [f"2001:db8:0:1::{n:x}" for n in range(1, 6)]
+    found = [refused(throttle, f"user {n}", address) for n, address in enumerate(near)]
+    assert found == [0, 0, 0, 1, 1]
+    assert not refused(throttle, "another", "2001:db8:0:2::1")
+    assert [refused(throttle, f"four {n}", f"::ffff:192.0.2.{n}") for n in range(4)] == [0] * 4
+    mapped = ["::ffff:192.0.2.9", "192.0.2.9"] * 2
+    assert [refused(throttle, f"m {n}", a) for n, a in enumerate(mapped)] == [0, 0, 0, 1]
+
+
+def test_many_addresses_do_not_make_it_forget_an_account(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_KEPT", 50)
+    throttle = Throttle(2, clock=clock)
+    found = [refused(throttle, "ann", f"10.0.{n}.1") for n in range(200)]
+    assert found == [0, 0] + [1] * 198
+    assert len(throttle._own) <= 50
 
 
 def test_more_for_an_address_whatever_the_account(clock: Clock) -> None:

@@ -225,11 +225,9 @@ def test_guesses_are_slowed(tmp_path: Path) -> None:
     env = environment(file, ACCOUNTS_ATTEMPTS="3", ACCOUNTS_REMEMBER="0")
     with Server(tmp_path / "store", env=env) as server:
         assert raw.get(server, "/v1/users/", basic("bob")).status == 200
-        while time.time() % 60 > 50:  # the minute in which tries count must not end in the middle
-            time.sleep(0.5)
         answers = [raw.get(server, "/v1/users/", basic("ada", f"guess {n}")) for n in range(5)]
         assert [answer.status for answer in answers] == [401, 401, 401, 429, 429]
-        assert 0 < int(answers[-1].header("Retry-After") or 0) <= 60
+        assert 0 < int(answers[-1].header("Retry-After") or 0) <= 120
         # the right one too, now; but bob, who has been here before, comes in
         assert raw.get(server, "/v1/users/", basic("ada")).status == 429
         assert raw.get(server, "/v1/users/", basic("bob")).status == 200

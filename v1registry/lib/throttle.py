@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,6 +18,7 @@ WINDOW = 60  # seconds
 _ADDRESS = 3  # times as many for an address: several people may share one
 _KNOWN = 10_000  # accounts with addresses from which they have come
 _KEPT = 100_000  # counters in a process; who tries more addresses than that has others to lose
+_NETWORK = 64  # bits of an IPv6 address that are a customer's: the others he chooses
 
 
 class Counts(Protocol):
@@ -28,9 +31,13 @@ class Counts(Protocol):
 class Throttle:
     """Lets `limit` wrong passwords a minute pass, 0: any number.
 
-    A try counts when it begins, so that many at once are not more than one after the other. Where
-    an account has come in before, others cannot lock it out: only tries with that name from that
-    address count there.
+    A minute is the one before now, not one of the clock's, at whose end a guesser would get twice
+    as many: tries are counted by the clock's minutes, and those of the one before count as far as
+    it reaches into ours, as if they had come evenly.
+
+    A try counts when it begins, so that many at once are not more than one after the other; one
+    that is refused does not. Where an account has come in before, others cannot lock it out: only
+    tries with that name from that address count there.
     """
 
     def __init__(
@@ -39,50 +46,81 @@ class Throttle:
         self._limit = limit
         self._shared = shared
         self._clock = clock
-        self._own: dict[str, int] = {}
-        self._window = 0
+        self._own: OrderedDict[str, int] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, user: str, address: str) -> None:
         """Before a password is looked at. Raise Failure 429 for one too many."""
         if not self._limit:
             return
+        now = self._clock()
         limits = self._limits(user, address)
-        counted = [self._add(key, 1) > limit for key, limit in limits.items()]
-        if any(counted):
-            wait = WINDOW - int(self._clock()) % WINDOW
-            raise Failure(*errors.TOO_MANY_TRIES, {"Retry-After": str(wait)})
+        wait = max([self._wait(key, limit, now) for key, limit in limits.items()])
+        if wait > 0:
+            for key in limits:
+                self._add(key, -1, int(now) // WINDOW)
+            raise Failure(*errors.TOO_MANY_TRIES, {"Retry-After": str(math.ceil(wait))})
 
     def succeeded(self, user: str, address: str) -> None:
         """It was the right one: this try does not count."""
         if not self._limit:
             return
         for key in self._limits(user, address):
-            self._add(key, -1)
-        pair = _key("pair", f"{user} {address}")
+            self._add(key, -1, int(self._clock()) // WINDOW)
+        pair = _pair(user, address)
         self._known.pop(pair, None)
         self._known[pair] = None
         if len(self._known) > _KNOWN:
             self._known.popitem(last=False)
 
     def _limits(self, user: str, address: str) -> dict[str, int]:
-        pair = _key("pair", f"{user} {address}")
+        pair = _pair(user, address)
         if pair in self._known:
             return {pair: self._limit}
         return {
             _key("account", user): self._limit,
-            _key("address", address): self._limit * _ADDRESS,
+            _key("address", _network(address)): self._limit * _ADDRESS,
         }
 
-    def _add(self, key: str, by: int) -> int:
-        window = int(self._clock()) // WINDOW
-        shared = self._shared.count(f"{key}:{window}", by, 2 * WINDOW) if self._shared else None
+    def _wait(self, key: str, limit: int, now: float) -> float:
+        """Count a try; seconds until it would not be one too many, 0 if it is not."""
+        minute, passed = int(now) // WINDOW, now % WINDOW
+        tries = self._add(key, 1, minute)
+        before = max(0, self._add(key, 0, minute - 1))
+        if tries + before * (1 - passed / WINDOW) <= limit:
+            return 0
+        rest = WINDOW - passed
+        if tries <= limit:
+            return rest - WINDOW * (limit - tries) / before
+        others = tries - 1  # these are "before" when this minute is over
+        return rest + WINDOW * (1 - (limit - 1) / others)
+
+    def _add(self, key: str, by: int, minute: int) -> int:
+        key = f"{key}:{minute}"
+        shared = self._shared.count(key, by, 2 * WINDOW) if self._shared else None
         if shared is not None:
             return shared
-        if window != self._window or len(self._own) >= _KEPT:
-            self._own, self._window = {}, window
-        self._own[key] = total = self._own.get(key, 0) + by
+        self._own[key] = total = self._own.pop(key, 0) + by
+        if len(self._own) > _KEPT:
+            self._own.popitem(last=False)  # not used for longer than any other
         return total
+
+
+def _pair(user: str, address: str) -> str:
+    return _key("pair", f"{user} {_network(address)}")
+
+
+def _network(address: str) -> str:
+    """Whose address it is: an IPv4 address, or the network of an IPv6 one."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address  # a socket's, say
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, _NETWORK), strict=False))
 
 
 def _key(kind: str, text: str) -> str:
