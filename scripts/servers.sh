@@ -35,6 +35,7 @@ if [ "${HEAVY:-}" = 1 ]; then # of `make test-heavy` alone
         tools+=("swift-$part-server:swift-$part") # an older Swift
     done
     tools+=(glance-api:glance-api) # and an older Glance
+    tools+=(dockerd:docker.io docker:docker.io ctr:containerd) # Docker itself
 fi
 
 packages=()

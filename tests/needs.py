@@ -111,6 +111,12 @@ def _swift_debian() -> str | None:
     return ", ".join(absent) or _swift()
 
 
+def _docker() -> str | None:
+    commands = {"docker": "docker.io", "dockerd": "docker.io", "ctr": "containerd"}
+    absent = [text for pair in commands.items() if (text := _command(*pair))]
+    return ", ".join(absent) or None
+
+
 def _postgres() -> str | None:
     absent = _command("initdb", "postgresql") or _command("psql", "postgresql")
     if absent or os.geteuid() != 0:
@@ -137,6 +143,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "slapd": lambda: _command("slapd", "slapd"),
     "systemd-analyze": lambda: _command("systemd-analyze", "systemd"),
     "skopeo": lambda: _command("skopeo", "skopeo"),
+    "docker": _docker,
     "podman": lambda: _command("podman", "podman"),
     "v2-registry": lambda: _command("docker-registry", "docker-registry"),
     "npm-client": _npm_client,
