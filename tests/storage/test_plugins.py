@@ -16,7 +16,7 @@ from tests.faults.engine import Engine, make_image, make_tar, squeeze
 from tests.server import ROOT, Server, StartError
 from v1registry.config import ConfigError, load_config
 from v1registry.config.drivers.plugins import Available
-from v1registry.storage import plugins
+from v1registry.storage import Storage, plugins
 from v1registry.storage.errors import Refused
 from v1registry.storage.loading import load
 
@@ -232,3 +232,10 @@ def test_the_page_shows_what_works(package):
     found = Available()["nos"]
     assert [option.key for option in found if option.secret] == ["nos_secret_key"]
     assert [option.check(None) for option in found if not option.required][-1] == 30
+
+
+def test_the_page_names_all_of_the_contract() -> None:
+    page = (ROOT / "docs" / "drivers.md").read_text()
+    contract = page.partition("## The contract")[2].partition("## Test it")[0]
+    named = set(re.findall(r"`(\w+)[ `]", contract))
+    assert {name for name in vars(Storage) if not name.startswith("_")} <= named
