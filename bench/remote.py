@@ -7,11 +7,12 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bench.servers import HOST, ROOT, Server, Site, Unavailable, find, free_port
-from bench.stores import GoObjects, Objects, Store
+from bench.stores import GoObjects, GoSwift, Objects, Store
 from tests.backends.ceph import ACCESS, SECRET, Ceph
-from tests.backends.swift import TEMP_URL_KEY, Swift
+from tests.backends.swift import PASSWORD, TEMP_URL_KEY, USER, Swift
 from tests.needs import missing
 from tests.nginx import Nginx
 from tests.redisserver import Redis
@@ -22,6 +23,14 @@ version: 0.1
 log: {{level: info}}
 storage:
   cache: {{blobdescriptor: inmemory}}
+  redirect: {{disable: {streamed}}}
+  delete: {{enabled: true}}
+{driver}
+http:
+  addr: {host}:{port}
+  headers: {{X-Content-Type-Options: [nosniff]}}
+"""
+_GO_S3 = """\
   s3:
     accesskey: {access}
     secretkey: {secret}
@@ -29,13 +38,13 @@ storage:
     regionendpoint: "{url}"
     bucket: registry
     secure: false
-    rootdirectory: /{root}
-  redirect: {{disable: {streamed}}}
-  delete: {{enabled: true}}
-http:
-  addr: {host}:{port}
-  headers: {{X-Content-Type-Options: [nosniff]}}
-"""
+    rootdirectory: /{root}"""
+_GO_SWIFT = """\
+  swift:
+    username: {user}
+    password: {password}
+    authurl: "{url}"
+    container: {container}"""
 _COLD = {"CACHE_MEMORY": "0"}
 _REDIRECT = {"STORAGE_REDIRECT": "true"}
 
@@ -71,6 +80,10 @@ class Backends:
     def go_store(self) -> Store:
         return GoObjects(self.ceph, "go")
 
+    @functools.cached_property
+    def go_swift_store(self) -> Store:
+        return GoSwift(self.swift)
+
     def _started(self, name: str, make: Callable[[], object]):
         if absent := missing(name):
             raise Unavailable(f"needs {absent}")
@@ -105,23 +118,35 @@ class Backends:
 
     def go(self, name: str, *, streamed: bool) -> Server:
         """Debian's docker-registry on the same S3 server."""
-        port = free_port()
+        driver = _GO_S3.format(access=ACCESS, secret=SECRET, url=self.ceph.url, root="go")
+        return self._go(name, driver, self.go_store, streamed=streamed)
+
+    def go_on_swift(self, name: str, *, streamed: bool) -> Server:
+        """Debian's docker-registry on the same Swift."""
+        driver = _GO_SWIFT.format(
+            user=USER,
+            password=PASSWORD,
+            url=self.swift.authurl,
+            container=GoSwift.container,
+        )
+        return self._go(name, driver, self.go_swift_store, streamed=streamed)
+
+    def _go(self, name: str, driver: str, store: Store, *, streamed: bool) -> Server:
+        port, log = free_port(), self.folder / f"{name}.log"
         config = self.folder / f"{name}.yml"
-        config.write_text(
-            _GO.format(
-                access=ACCESS,
-                secret=SECRET,
-                url=self.ceph.url,
-                root="go",
-                streamed="true" if streamed else "false",
-                host=HOST,
-                port=port,
-            )
-        )
+        disable = "true" if streamed else "false"
+        config.write_text(_GO.format(driver=driver, streamed=disable, host=HOST, port=port))
         command = [find("docker-registry"), "serve", str(config)]
-        return Server(
-            name, command, {}, port, self.go_store, self.folder / f"{name}.log", speaks="v2"
-        )
+        return Server(name, command, {}, port, store, log, speaks="v2")
+
+    def container(self, name: str) -> Site:
+        """Swift itself, asked by URLs that our driver signs."""
+        options = self.swift.options(storage_path="/ours", swift_temp_url_key=TEMP_URL_KEY)
+        storage, parts = load(options, _call), urlsplit(self.swift.authurl)
+        address = (str(parts.hostname), int(parts.port or 80))
+        site = Site(name, address, self.swift.pids, self.swift_store, speaks="store")
+        site.sign = storage.url
+        return site
 
     def bucket(self, name: str) -> Site:
         """The S3 server itself, asked by URLs that our driver signs."""
@@ -158,6 +183,9 @@ def makers(backends: Backends) -> dict[str, Callable[[], Site]]:
         "go-s3": lambda: backends.go("go-s3", streamed=True),
         "go-s3-redirect": lambda: backends.go("go-s3-redirect", streamed=False),
         "ceph": lambda: backends.bucket("ceph"),
+        "go-swift": lambda: backends.go_on_swift("go-swift", streamed=True),
+        "go-swift-redirect": lambda: backends.go_on_swift("go-swift-redirect", streamed=False),
+        "swift": lambda: backends.container("swift"),
         "ours-swift": lambda: swift("ours-swift"),
         "ours-swift-redirect": lambda: swift("ours-swift-redirect", **_REDIRECT),
     }

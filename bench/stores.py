@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.material import Layer
 from tests.backends.ceph import Ceph
+from tests.backends.swift import Swift
 from v1registry.storage import Storage
 
 
@@ -80,6 +81,29 @@ class GoObjects(Store):
 
     def settle(self) -> None:
         self._ceph.admin("gc", "process", "--include-all")
+
+
+class GoSwift(Store):
+    """Objects of the Go registry in a container: files, and the segments that they consist of."""
+
+    container = "go"
+
+    def __init__(self, swift: Swift) -> None:
+        self._client = swift.client()
+        self._client.put_container(self.container)
+
+    def remove(self, name: str, layers: Sequence[Layer]) -> None:
+        for folder in go_folders(name, layers):
+            for file in self._names(f"files/{folder}/"):
+                made_of = self._client.head_object(self.container, file).get("x-object-manifest")
+                if made_of:
+                    for segment in self._names(made_of.removeprefix(f"{self.container}/")):
+                        self._client.delete_object(self.container, segment)
+                self._client.delete_object(self.container, file)
+
+    def _names(self, prefix: str) -> list[str]:
+        _, found = self._client.get_container(self.container, prefix=prefix, full_listing=True)
+        return [item["name"] for item in found]
 
 
 def go_folders(name: str, layers: Sequence[Layer]) -> list[str]:

@@ -98,6 +98,9 @@ pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk tempur
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+# all of Swift shares two cores with its clients
+conn_timeout = 10
+node_timeout = 30
 allow_account_management = true
 # one device: never put it aside after an error, or 60 s of 503 follow
 error_suppression_limit = 1000000
@@ -111,6 +114,7 @@ use = egg:swift#healthcheck
 [filter:cache]
 use = egg:swift#memcache
 memcache_servers = 127.0.0.1:{memcached}
+memcache_max_connections = 200
 [filter:listing_formats]
 use = egg:swift#listing_formats
 [filter:bulk]
@@ -174,6 +178,10 @@ class Swift:
     @property
     def authurl(self) -> str:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/auth/v1.0"
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._named.values()]
 
     def options(self, **more: object) -> dict[str, object]:
         """Options of the driver `swift` that reach this server."""

@@ -225,6 +225,9 @@ class Answering:
         ([503, 500], None, 3),
         ([498, 429], None, 3),
         ([408], None, 2),
+        ([401], None, 2),  # keystoneauth logs in again by itself
+        ([401, 401, 503], None, 4),  # a good token that cannot be looked up
+        ([401] * 6, Unavailable, 6),
         ([503, 502, 504], Unavailable, 3),
         ([404], NotFound, 1),
         ([403], Refused, 1),

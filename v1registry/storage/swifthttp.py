@@ -30,7 +30,9 @@ ATTEMPTS = 3  # of one request, the first among them
 _PAUSE = 0.5  # seconds before the second at most; twice that before the third
 _SHOWN = 300  # characters of an error's body
 
-_BUSY = {408, 429, 498, 499}  # 498, 499: Swift's own, for too many requests and a slow one
+#: 498, 499: Swift's own, for too many requests and a slow one. 401: keystoneauth has logged in again
+#: by then; a Swift whose memcached does not answer in time takes good tokens for unknown ones.
+_BUSY = {401, 408, 429, 498, 499}
 
 #: What a call or a stream raises when something is wrong outside of this program.
 FAILURES = (exceptions.ClientException, HTTPError, OSError)  # requests' own are OSErrors
@@ -212,7 +214,7 @@ def _refusal(key: str, answer: requests.Response, *, reading: bool) -> StorageEr
         return Full(text)
     if status == 409 or status == 422 or _is_busy(status):
         return Unavailable(text)  # 409: another's write is newer; 422: damaged on its way
-    if status in (401, 403):
+    if status == 403:
         return Refused(f"{text} (swift_user may not do this here)")
     return Refused(text)
 
