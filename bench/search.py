@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from v1registry.index import schema, textsearch
 from v1registry.index.database import Database
 from v1registry.index.search import SqlSearch
-from v1registry.lib.rights import NOBODY
+from v1registry.lib.rights import NOBODY, Asker
 
 SIZES = (1_000, 100_000)
 TIMES = 30
@@ -47,6 +47,8 @@ WORDS = [
     "admin",
 ]
 
+FEW, MANY = Asker("few"), Asker("many")  # half of the repositories are private
+
 QUERIES: dict[str, Callable[[SqlSearch], Any]] = {
     "one of all: `needle-7`": lambda s: s.find(NOBODY, "needle-7", 25, 1),
     "nothing: `qqqqq`": lambda s: s.find(NOBODY, "qqqqq", 25, 1),
@@ -57,7 +59,15 @@ QUERIES: dict[str, Callable[[SqlSearch], Any]] = {
     "two letters in none: `qq`": lambda s: s.find(NOBODY, "qq", 25, 1),
     "everything: an empty query": lambda s: s.find(NOBODY, "", 25, 1),
     "everything, page 20": lambda s: s.find(NOBODY, "", 25, 20),
+    "everything, page 400": lambda s: s.find(NOBODY, "", 25, 400),
     "the list, a page in the middle": lambda s: s.listed(NOBODY, "team5/", 100),
+    "sees one of the private: nearly all": lambda s: s.find(FEW, "team", 25, 1),
+    "sees one of the private: two letters": lambda s: s.find(FEW, "db", 25, 1),
+    "sees one of the private: the list": lambda s: s.listed(FEW, "", 100),
+    "sees all of the private: nearly all": lambda s: s.find(MANY, "team", 25, 1),
+    "sees all of the private: everything": lambda s: s.find(MANY, "", 25, 1),
+    "sees all of the private: two letters in none": lambda s: s.find(MANY, "qq", 25, 1),
+    "sees all of the private: the list": lambda s: s.listed(MANY, "team5/", 100),
 }
 
 
@@ -97,7 +107,16 @@ def measured(database: Database, size: int) -> dict[str, float]:
 
 def fill(connection: sa.Connection, size: int) -> None:
     if connection.execute(sa.select(schema.namespaces.c.id)).first() is None:
-        connection.execute(schema.namespaces.insert().values(id=1, name="team", created=0))
+        connection.execute(schema.namespaces.insert(), [
+            {"id": number + 1, "name": f"team{number}", "created": 0} for number in range(10)
+        ])  # fmt: skip
+        connection.execute(schema.accounts.insert(), [
+            {"id": number, "name": name, "created": 0} for number, name in enumerate(["few", "many"])
+        ])  # fmt: skip
+        role = {"repository": "", "role": "pull"}
+        connection.execute(schema.grants.insert(), [
+            {"account_id": 1, "namespace_id": number + 1, **role} for number in range(10)
+        ] + [{"account_id": 0, "namespace_id": 1, "repository": "proxy-9", "role": "pull"}])  # fmt: skip
     there = connection.execute(
         sa.select(sa.func.count()).select_from(schema.repositories)
     ).scalar_one()
@@ -113,10 +132,11 @@ def repositories() -> Iterator[dict[str, Any]]:
         name = f"team{number % 10}/{word}"
         text = " ".join(words.choices(WORDS, k=8)) if number % 2 else ""
         yield {
-            "namespace_id": 1,
+            "namespace_id": number % 10 + 1,
             "name": name,
             "description": text,
             "searched": textsearch.searched(name, text),
+            "is_private": number // 10 % 2 == 1,
             "stars": int(words.paretovariate(1)) - 1,
             "created": number,
             "updated": number,

@@ -52,6 +52,7 @@ from v1registry.lib.proofs import Proofs
 from v1registry.lib.pushed import Pushed
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
+from v1registry.lib.roster import Roster
 from v1registry.lib.search import StoreSearch
 from v1registry.lib.services import Store
 from v1registry.lib.sharedimages import SharedImages
@@ -159,7 +160,8 @@ def build(config: Config) -> Parts:
         ),
         repositories=named,
         image_lists=image_lists,
-        search=own.search(rights) or StoreSearch(store, tags, rights, offload),
+        search=own.search(rights)
+        or StoreSearch(Roster(store, offload, read_only=config.read_only), tags, rights),
         services=tuple(filter(None, (level, Store(store, config.read_only), own.service))),
         chores=(*_chores(config, store, cleaner), *own.chores),
         index=own.index,

@@ -121,7 +121,9 @@ def test_who_sees_what(
     namespaces.grant("ci", "pull", "team")
 
     def seen(user: str | None) -> list[str]:
-        return [found["name"] for found in SqlSearch(database).listed(Asker(user), "", 10)]
+        return [
+            found["name"] for found in SqlSearch(database).listed(Asker(user), "", 10).repositories
+        ]
 
     assert seen(None) == seen("nobody") == ["team/public"]
     assert seen("alice") == ["alice/secret", "team/public"]

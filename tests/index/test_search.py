@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -11,12 +15,14 @@ from tests.index.conftest import PASSWORD
 from v1registry.index import schema, search, textsearch
 from v1registry.index.accounts import Accounts
 from v1registry.index.database import Database
+from v1registry.index.namespaces import Namespaces, namespace_id
 from v1registry.index.repositories import Repositories
 from v1registry.index.search import SqlSearch
+from v1registry.index.sight import BY_NAME, BY_STARS, sight
 from v1registry.index.social import Social
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import NOBODY, Access, Asker, Open
-from v1registry.lib.search import Found
+from v1registry.lib.search import Found, Listing
 
 DESCRIBED = {
     "library/busybox": "The small tools in one file",
@@ -123,7 +129,7 @@ def test_many_matches(
     found: SqlSearch, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counted up to a limit; all can be read, page by page, each once."""
-    monkeypatch.setattr(search, "_COUNTED", 20)
+    monkeypatch.setattr(search, "COUNTED", 20)
     rows = [
         {
             "namespace_id": 1,
@@ -183,6 +189,118 @@ def test_the_trigrams_are_used(found: SqlSearch, database: Database) -> None:
     assert "repositories_text" in database.read(plan)
 
 
+@pytest.mark.parametrize(("counted", "read"), [(1000, 10_000), (3, 10_000), (3, 12)])
+def test_every_asker_finds_what_he_may_see(
+    database: Database,
+    accounts: Accounts,
+    monkeypatch: pytest.MonkeyPatch,
+    counted: int,
+    read: int,
+) -> None:
+    """However little of all that may be; the bounds may leave something out, and put nothing in."""
+    monkeypatch.setattr(search, "COUNTED", counted)
+    monkeypatch.setattr(search, "READ", read)
+    monkeypatch.setattr(search, "_LEAST", 2)
+    rows = mixed(database, accounts)
+    found = SqlSearch(database)
+    for user, sees in SEES.items():
+        mine = [row for row in rows if not row["is_private"] or sees(row["name"])]
+        mine.sort(key=lambda row: (-row["stars"], row["name"]))
+        for query in ("", "image", "e1", "1", "two/", "image-7", "zz", "zzz", "image-1"):
+            expected = [row["name"] for row in mine if query in row["searched"]]
+            shown: list[str] = []
+            for number in range(1, 50):
+                page = found.find(Asker(user), query, 7, number)
+                shown += [result.name for result in page.results]
+                if not page.results:
+                    break
+                assert page.total >= len(shown)
+            assert len(shown) == len(set(shown))
+            if read > len(rows) or not query:
+                assert shown == expected, (user, query)
+            else:
+                assert set(shown) <= set(expected)
+                assert bool(shown) == bool(expected), (user, query)
+            total = found.find(Asker(user), query, 7, 10**6).total
+            assert min(1, len(expected)) <= total <= len(expected)
+            assert total == len(expected) or total > counted or read < len(rows) or len(query) > 2
+        names, after = [], ""
+        while after is not None:
+            part = found.listed(Asker(user), after, 6)
+            names += [item["name"] for item in part.repositories]
+            after = part.more
+        assert names == sorted(row["name"] for row in mine)
+
+
+SEES: dict[str | None, Callable[[str], bool]] = {
+    None: lambda name: False,
+    "none": lambda name: False,
+    "one": lambda name: name.startswith("one/"),
+    "both": lambda name: name.startswith(("one/", "two/")) or name == "three/image-7",
+    "root": lambda name: True,
+}
+
+
+def mixed(database: Database, accounts: Accounts) -> list[dict[str, Any]]:
+    """Repositories of three namespaces, private and public, and accounts that see some of them."""
+    for user in SEES:
+        if user is not None:
+            accounts.add(user, PASSWORD, is_admin=user == "root")
+    places = Namespaces(database)
+    for name in ("two", "three"):
+        places.add(name)
+    places.grant("both", "pull", "one")
+    places.grant("both", "push", "two")
+    places.grant("both", "pull", "three/image-7")
+    places.grant("both", "pull", "two/image-2")
+    ids = {
+        name: database.read(partial(namespace_id, name=name)) for name in ("one", "two", "three")
+    }
+    rows = [
+        {
+            "namespace_id": number,
+            "name": f"{name}/image-{n}",
+            "searched": textsearch.searched(f"{name}/image-{n}", "zzz" if n == 19 else ""),
+            "is_private": bool(n % 3),
+            "stars": n % 4,
+            "created": 0,
+            "updated": 0,
+        }
+        for name, number in ids.items()
+        for n in range(20)
+    ]
+    database.write(lambda c: c.execute(schema.repositories.insert(), rows))
+    return rows
+
+
+def test_no_plan_reads_every_row(database: Database, accounts: Accounts) -> None:
+    """The first of each piece of what one may see come from an index, in order."""
+    mixed(database, accounts)
+
+    def plans(connection: sa.Connection) -> list[str]:
+        found = []
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+        explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+        for user in SEES:
+            for order in (BY_STARS, BY_NAME):
+                seen = sight(connection, user)
+                for part in seen.first([schema.repositories.c.id], order, 10)[
+                    : 1 + len(seen.namespaces)
+                ]:
+                    text = part.element.compile(connection, compile_kwargs={"literal_binds": True})
+                    found.append(str(connection.execute(sa.text(f"{explain} {text}")).all()))
+        return found
+
+    for plan in database.read(plans):
+        assert (
+            "repositories_" in plan or "USING INDEX sqlite_autoindex" in plan or "name_key" in plan
+        )
+        assert "Sort" not in plan
+        assert "TEMP B-TREE" not in plan
+
+
 # -- where somebody else knows who may see what ----------------------------------------------------
 
 
@@ -210,9 +328,15 @@ def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -
     assert names("", "member", 2, 2) == sorted(DESCRIBED)[2:4]
     assert names("%", "member") == ["team/app"]
     page = checked.find(Asker("member"), "", 2, 1)
-    assert page.total == 3  # there is more
-    listed = checked.listed(Asker(None), "library/busybox", 10)
-    assert listed == [{"name": "team/box", "tags": {}}]
+    assert page.total == len(DESCRIBED)
+    box = {"name": "team/box", "tags": {}}
+    assert checked.listed(Asker(None), "library/busybox", 10) == Listing([box], None)
+    assert checked.listed(Asker(None), "library/busybox", 1) == Listing([box], "team/box")
+    monkeypatch.setattr(search, "READ", 2)  # so that it must stop, and be asked again
+    busybox = {"name": "library/busybox", "tags": {}}
+    assert checked.listed(Asker(None), "", 10) == Listing([busybox], "library/busybox")
+    assert checked.listed(Asker(None), "library/busybox", 10) == Listing([], "team/app")
+    assert names("", None) == ["library/busybox"]
 
 
 @pytest.mark.usefixtures("found")
@@ -220,4 +344,4 @@ def test_where_everybody_may_do_everything_private_ones_hide(database: Database)
     checked = search.CheckedSearch(database, Open())
     page = checked.find(NOBODY, "", 100, 1)
     assert [r.name for r in page.results] == sorted(set(DESCRIBED) - {"alice/secret"})
-    assert len(checked.listed(NOBODY, "", 100)) == len(DESCRIBED) - 1
+    assert len(checked.listed(NOBODY, "", 100).repositories) == len(DESCRIBED) - 1

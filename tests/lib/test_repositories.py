@@ -14,7 +14,8 @@ from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories import Repositories, metadata_of
 from v1registry.lib.rights import NOBODY, Access, Asker, Open, Rights
-from v1registry.lib.search import Found, StoreSearch
+from v1registry.lib.roster import Roster
+from v1registry.lib.search import Found, Listing, StoreSearch
 from v1registry.storage import exists, keys
 from v1registry.storage.file import FileStorage, call
 
@@ -178,8 +179,13 @@ def test_private(repositories: Repositories, domain: Domain) -> None:
     assert not repositories.is_private(NAME)
 
 
+def searching(domain: Domain, rights: Rights) -> StoreSearch:
+    roster = Roster(domain.storage, call, read_only=False)
+    return StoreSearch(roster, domain.tags, rights)
+
+
 def names(domain: Domain, query: str, rights: Rights | None = None, user: str | None = None):
-    search = StoreSearch(domain.storage, domain.tags, rights or Open(), call)
+    search = searching(domain, rights or Open())
     page = search.find(Asker(user), query, 100, 1)
     assert page.total == len(page.results)
     return [found.name for found in page.results]
@@ -198,16 +204,15 @@ def test_search(repositories: Repositories, domain: Domain) -> None:
 def test_pages_of_a_search(repositories: Repositories, domain: Domain) -> None:
     for name in ("a", "b", "c"):
         repositories.set_tag(RepositoryName("team", name), Tag("t"), quoted(A), AGENT)
-    search = StoreSearch(domain.storage, domain.tags, Open(), call)
+    search = searching(domain, Open())
     page = search.find(NOBODY, "team", 2, 2)
     assert (page.results, page.total) == ([Found("team/c")], 3)
     assert search.find(NOBODY, "team", 2, 3).results == []
-    assert search.listed(NOBODY, "", 2) == [
-        {"name": "team/a", "tags": {"t": A}},
-        {"name": "team/b", "tags": {"t": A}},
-    ]
-    assert search.listed(NOBODY, "team/b", 2) == [{"name": "team/c", "tags": {"t": A}}]
-    assert search.listed(NOBODY, "team/c", 2) == []
+    one, two, three = ({"name": f"team/{name}", "tags": {"t": A}} for name in "abc")
+    assert search.listed(NOBODY, "", 2) == Listing([one, two], "team/b")
+    assert search.listed(NOBODY, "team/b", 2) == Listing([three], None)
+    assert search.listed(NOBODY, "", 3) == Listing([one, two, three], None)
+    assert search.listed(NOBODY, "team/c", 2) == Listing([], None)
 
 
 class Members(Open):
@@ -226,8 +231,8 @@ def test_search_shows_what_one_may_pull(repositories: Repositories, domain: Doma
     domain.storage.put("repositories/team/Not+A+Name/tag_t", A.encode())
     for user, found in [(None, ["team/public"]), ("member", ["team/public", "team/secret"])]:
         assert names(domain, "team", Members(), user) == found
-        search = StoreSearch(domain.storage, domain.tags, Members(), call)
-        assert [item["name"] for item in search.listed(Asker(user), "", 10)] == found
+        search = searching(domain, Members())
+        assert [item["name"] for item in search.listed(Asker(user), "", 10).repositories] == found
     assert names(domain, "team") == ["team/Not A Name", "team/public"]  # as 0.x showed it
 
 

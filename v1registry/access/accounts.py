@@ -68,6 +68,9 @@ class AccountRights(Rights):
     def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
         return self._rules.allow(asker, repository, access)
 
+    def sees(self, asker: Asker, repository: RepositoryName, *, private: bool) -> bool:
+        return self._rules.allow(asker, repository, Access.PULL, private)
+
     def _prove(self, user: str, password: str, address: str) -> Asker:
         self._throttle.begin(user, address)
         for prover in self._provers:

@@ -25,8 +25,15 @@ class Rules:
         # A list of many repositories asks for each of them in the name of one asker.
         self._of = lru_cache(maxsize=256)(self._patterns_of)
 
-    def allow(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
-        """Whether a rule allows that; `repository` None: for any repository at all.
+    def allow(
+        self,
+        asker: Asker,
+        repository: RepositoryName | None,
+        access: Access,
+        private: bool | None = None,
+    ) -> bool:
+        """Whether a rule allows that; `repository` None: for any repository at all. `private` tells
+        how it is flagged, None: that is to be found out.
 
         What is allowed to `anybody` does not hold for a repository that is flagged private.
         """
@@ -37,7 +44,7 @@ class Rules:
         if any(pattern.fullmatch(name) for pattern in own):
             return True
         openly = any(pattern.fullmatch(name) for pattern in anybody)
-        return openly and not self._is_private(repository)
+        return openly and not (self._is_private(repository) if private is None else private)
 
     def _patterns_of(
         self, user: str | None, groups: frozenset[str], access: Access

@@ -49,12 +49,12 @@ def blueprint(parts: Common) -> Blueprint:
         if not is_on:
             abort(404)
         size = numbers.size(LISTED, MOST)
-        found = parts.search.listed(parts.door.asker(), request.args.get("after", ""), size + 1)
+        found = parts.search.listed(parts.door.asker(), request.args.get("after", ""), size)
         headers = []
-        if len(found) > size:
-            following = urlencode({"n": size, "after": found[size - 1]["name"]})
+        if found.more is not None:
+            following = urlencode({"n": size, "after": found.more})
             headers.append(("Link", f'</v1/index/repositories?{following}>; rel="next"'))
-        return answers.ordinary({"repositories": found[:size]}, headers=headers)
+        return answers.ordinary({"repositories": found.repositories}, headers=headers)
 
     return routes
 

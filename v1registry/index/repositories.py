@@ -12,7 +12,8 @@ from v1registry.index import textsearch
 from v1registry.index.database import Database
 from v1registry.index.namespaces import namespace_id
 from v1registry.index.rows import insert_missing, insert_new, now
-from v1registry.index.schema import accounts, grants, namespaces, repositories, tags
+from v1registry.index.schema import repositories, tags
+from v1registry.index.sight import sight
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.index import Repository
@@ -120,25 +121,8 @@ class Repositories:
 
 
 def visible(connection: sa.Connection, user: str | None) -> sa.ColumnElement[bool]:
-    """The condition that `user` may see a repository: it is public, or there is a role in it."""
-    public = repositories.c.is_private == sa.false()
-    if user is None:
-        return public
-    account = connection.execute(
-        sa.select(accounts.c.id, accounts.c.is_admin).where(
-            accounts.c.name == user, accounts.c.is_disabled == sa.false()
-        )
-    ).first()
-    if account is None:
-        return public
-    if account.is_admin:
-        return sa.true()
-    own = sa.select(namespaces.c.id).where(namespaces.c.account_id == account.id)
-    held = sa.select(grants.c.namespace_id, grants.c.repository, namespaces.c.name).join(namespaces)
-    roles = connection.execute(held.where(grants.c.account_id == account.id)).all()
-    whole = {*connection.scalars(own), *(r.namespace_id for r in roles if not r.repository)}
-    single = {f"{r.name}/{r.repository}" for r in roles if r.repository}
-    return sa.or_(public, repositories.c.namespace_id.in_(whole), repositories.c.name.in_(single))
+    """The condition that `user` (None: anybody) may see a repository."""
+    return sight(connection, user).condition()
 
 
 def read(

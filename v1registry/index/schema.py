@@ -99,6 +99,15 @@ repositories = Table(
 )
 Index("repositories_by_stars", repositories.c.stars.desc(), repositories.c.name)
 
+#: What `index.sight` reads in order. (They came with a version of their own, see `migrations`.)
+BY_SIGHT = (
+    "repositories_public_by_stars ON repositories (stars DESC, name) WHERE is_private = false",
+    "repositories_public_by_name ON repositories (name) WHERE is_private = false",
+    "repositories_private_by_stars ON repositories (namespace_id, stars DESC, name)"
+    " WHERE is_private = true",
+    "repositories_private_by_name ON repositories (namespace_id, name) WHERE is_private = true",
+)
+
 tags = Table(
     "tags",
     metadata,

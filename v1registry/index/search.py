@@ -1,7 +1,8 @@
-"""Search and listing by statements whose cost does not grow with the number of repositories.
+"""Searching and listing by statements that look at so many rows and no more, however many there are.
 
-What a query finds is counted first, up to a limit. Few are then sorted; of many, which lie close,
-the best are read in order until a page is full.
+A query is looked up by trigrams first. What few repositories fit is then sorted. Where many do, or
+where trigrams help nothing (one or two letters), those that one may see are read, the best first,
+until a page is full.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ import sqlalchemy as sa
 
 from v1registry.index import textsearch
 from v1registry.index.database import Database
-from v1registry.index.repositories import SHOWN, read, visible
+from v1registry.index.repositories import SHOWN, read
 from v1registry.index.schema import repositories
+from v1registry.index.sight import BY_NAME, BY_STARS, Sight, joined, sight
 from v1registry.lib.index import Repository
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import Access, Asker, Rights
-from v1registry.lib.search import Found, Page
+from v1registry.lib.rights import Asker, Rights
+from v1registry.lib.search import COUNTED, DEEPEST, READ, Found, Listing, Page
 
-_COUNTED = 1000  # matches of a query: more are said to be "more than shown"
-_DEEPEST = 1_000_000  # rows that are passed over to come to a page
+_LEAST = 200  # rows that are read of each piece of what one may see, however many pieces
 _AT_ONCE = 500  # rows that are read to be looked through here
+
+_KEYS = (repositories.c.id, repositories.c.stars, repositories.c.name)
 
 
 class SqlSearch:
@@ -35,91 +38,119 @@ class SqlSearch:
         self._database = database
 
     def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
-        """Best starred first.
+        """Best starred first, the first 10000.
 
-        The count is right up to 1000 matches, and for an empty query; beyond, it is at least one
-        more than there is up to this page, if anything follows.
+        The count is right up to 1000 matches; beyond, it is at least one more than there is up to
+        this page, if anything follows. One or two letters are looked for in the 5000 best starred
+        of those that the asker may see; so is what more than 1000 repositories fit, but then 1000
+        of these are found wherever they stand.
         """
         text = textsearch.cleaned(query)
-        skipped = min((page - 1) * size, _DEEPEST)
+        skipped = (page - 1) * size
+        if skipped >= DEEPEST:
+            skipped = size = 0
 
         def work(connection: sa.Connection) -> Page:
-            may_see = visible(connection, _user(asker))
             if query and not text:
                 return Page([], 0)
-            if not text:
-                total = _count(connection, repositories, may_see, None)
-                return _page(connection, repositories, may_see, size, skipped, total)
-            source, matches = textsearch.narrow(connection, text)
-            where = sa.and_(matches, may_see)
-            total = _count(connection, source, where, _COUNTED + 1)
-            if total <= skipped and total <= _COUNTED:
-                return Page([], total)
-            if total <= _COUNTED:
-                return _page(connection, source, where, size, skipped, total)
-            where = sa.and_(textsearch.contains(connection, text), may_see)
-            return _page(connection, repositories, where, size, skipped, total)
+            seen = sight(connection, _user(asker))
+            if text:
+                ids, total = _matching(connection, seen, text, skipped + size + 1)
+                ids = ids[skipped:]
+            else:
+                ids, total = _best(connection, seen, skipped, size + 1), _count(connection, seen)
+            total = max(total, skipped + len(ids)) if ids else total
+            return Page(_found(connection, ids[:size]), total)
 
         return self._database.read(work)
 
-    def listed(self, asker: Asker, after: str, most: int) -> Sequence[dict[str, Any]]:
+    def listed(self, asker: Asker, after: str, most: int) -> Listing:
         def work(connection: sa.Connection) -> list[Repository]:
-            query = (
-                sa.select(*SHOWN)
-                .where(repositories.c.name > after, visible(connection, _user(asker)))
-                .order_by(repositories.c.name)
-                .limit(most)
-            )
-            return read(connection, query)
+            behind = repositories.c.name > after
+            rows = joined(sight(connection, _user(asker)).first(SHOWN, BY_NAME, most + 1, behind))
+            return read(connection, sa.select(rows).order_by(rows.c.name).limit(most + 1))
 
-        return [asdict(repository) for repository in self._database.read(work)]
+        found = self._database.read(work)
+        shown = [asdict(repository) for repository in found[:most]]
+        return Listing(shown, shown[-1]["name"] if len(found) > most else None)
 
 
 class CheckedSearch:
-    """The same where somebody else than the index knows who may see what."""
+    """The same where somebody else than the index knows who may see what.
+
+    Names are looked at in order, and 5000 of those that a query fits at most.
+    """
 
     def __init__(self, database: Database, rights: Rights) -> None:
         self._database = database
         self._rights = rights
 
     def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
-        """By name. The count tells only whether anything follows."""
+        """By name. The count is right up to 1000."""
         text = textsearch.cleaned(query)
+        start = (page - 1) * size
         if query and not text:
             return Page([], 0)
-        start = min((page - 1) * size, _DEEPEST)
-        shown = self._shown(asker, "", text, with_tags=False)
-        found = list(islice(shown, start + size + 1))
+        most = max(COUNTED, start + size) + 1 if start < DEEPEST else COUNTED + 1
+        shown = (row for row in self._matching(text) if self._sees(asker, row))
+        found = list(islice(shown, most))
         results = [Found(r.name, r.description) for r in found[start : start + size]]
         return Page(results, len(found))
 
-    def listed(self, asker: Asker, after: str, most: int) -> Sequence[dict[str, Any]]:
-        shown = islice(self._shown(asker, after, "", with_tags=True), most)
-        return [{"name": r.name, "tags": r.tags} for r in shown]
-
-    def _shown(
-        self, asker: Asker, after: str, text: str, *, with_tags: bool
-    ) -> Iterator[Repository]:
-        while True:
-            work = partial(self._some, after=after, text=text, with_tags=with_tags)
-            rows = self._database.read(work)
+    def listed(self, asker: Asker, after: str, most: int) -> Listing:
+        shown: list[dict[str, Any]] = []
+        for _ in range(READ // _AT_ONCE):
+            rows = self._database.read(partial(self._some, after=after, text="", with_tags=True))
             for row in rows:
-                if self._rights.may(asker, RepositoryName.parse(row.name), Access.PULL):
-                    yield row
+                after = row.name
+                if self._sees(asker, row):
+                    shown.append({"name": row.name, "tags": row.tags})
+                if len(shown) == most:
+                    return Listing(shown, after)
+            if len(rows) < _AT_ONCE:
+                return Listing(shown, None)
+        return Listing(shown, after)
+
+    def _matching(self, text: str) -> Iterator[Repository]:
+        few = self._database.read(partial(self._few, text=text)) if text else None
+        if few is not None:
+            yield from few
+            return
+        after = ""
+        for _ in range(READ // _AT_ONCE):
+            work = partial(self._some, after=after, text=text, with_tags=False)
+            rows = self._database.read(work)
+            yield from rows
             if len(rows) < _AT_ONCE:
                 return
             after = rows[-1].name
 
+    def _few(self, connection: sa.Connection, text: str) -> list[Repository] | None:
+        """What trigrams find, if they can and it is not too much."""
+        if len(text) < textsearch.SHORTEST:
+            return None
+        found = textsearch.first(connection, text, COUNTED + 1)
+        query = sa.select(*SHOWN).join(found, found.c.id == repositories.c.id)
+        rows = read(connection, query.order_by(repositories.c.name), with_tags=False)
+        return rows if len(rows) <= COUNTED else None
+
     def _some(
         self, connection: sa.Connection, after: str, text: str, *, with_tags: bool
     ) -> list[Repository]:
-        query = sa.select(*SHOWN).where(repositories.c.name > after)
+        behind = repositories.c.name > after
+        piece = sa.true() if not self._rights.open else repositories.c.is_private == sa.false()
+        inner = sa.select(*SHOWN, repositories.c.searched).where(behind, piece)
+        rows = inner.order_by(repositories.c.name).limit(READ).subquery()
+        query = sa.select(rows).order_by(rows.c.name).limit(_AT_ONCE)
         if text:
-            query = query.where(textsearch.contains(connection, text))
-        if self._rights.open:
-            query = query.where(repositories.c.is_private == sa.false())
-        query = query.order_by(repositories.c.name).limit(_AT_ONCE)
+            query = query.where(textsearch.contains(connection, text, rows.c.searched))
         return read(connection, query, with_tags=with_tags)
+
+    def _sees(self, asker: Asker, row: Repository) -> bool:
+        if row.is_private and self._rights.open:
+            return False
+        repository = RepositoryName.parse(row.name)
+        return self._rights.sees(asker, repository, private=row.is_private)
 
 
 def _user(asker: Asker) -> str | None:
@@ -127,34 +158,66 @@ def _user(asker: Asker) -> str | None:
     return asker.user if asker.grant is None else None
 
 
-def _count(
-    connection: sa.Connection,
-    source: sa.FromClause,
-    where: sa.ColumnElement[bool],
-    most: int | None,
-) -> int:
-    rows = sa.select(repositories.c.id).select_from(source).where(where).limit(most).subquery()
-    return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
+def _best(connection: sa.Connection, seen: Sight, skipped: int, most: int) -> list[int]:
+    """Ids of so many of everything, behind those that are skipped."""
+    rows = joined(seen.first(_KEYS, BY_STARS, skipped + most))
+    return _ids(connection, rows, most, skipped)
 
 
-def _page(
-    connection: sa.Connection,
-    source: sa.FromClause,
-    where: sa.ColumnElement[bool],
-    size: int,
-    skipped: int,
-    total: int,
-) -> Page:
+def _count(connection: sa.Connection, seen: Sight) -> int:
+    """How many there are, up to one more than are counted."""
+    rows = joined(seen.first([repositories.c.id], BY_STARS, COUNTED + 1))
+    some = sa.select(rows.c.id).limit(COUNTED + 1).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
+
+
+def _matching(
+    connection: sa.Connection, seen: Sight, text: str, most: int
+) -> tuple[list[int], int]:
+    """Ids of the first of what `text` is a part of, and how many there are as far as counted."""
+    few: list[int] = []
+    if len(text) >= textsearch.SHORTEST:
+        few, are_all = _by_trigrams(connection, seen, text)
+        if are_all:
+            return few[:most], len(few)
+    found = _read(connection, seen, text, most if few else max(most, COUNTED + 1))
+    known = set(found)
+    found += [one for one in few if one not in known]  # they stand behind all that was read
+    return found[:most], len(found)
+
+
+def _by_trigrams(connection: sa.Connection, seen: Sight, text: str) -> tuple[list[int], bool]:
+    """Ids of what matches and is to be seen, in order, and whether these are all."""
+    found = textsearch.first(connection, text, COUNTED + 1)
     query = (
-        sa.select(*SHOWN)
-        .select_from(source)
-        .where(where)
-        .order_by(repositories.c.stars.desc(), repositories.c.name)
-        .limit(size + 1)
-        .offset(skipped)
+        sa.select(repositories.c.id, seen.condition().label("is_seen"))
+        .join(found, found.c.id == repositories.c.id)
+        .order_by(*BY_STARS)
     )
-    found = read(connection, query, with_tags=False)
-    results = [
-        Found(r.name, r.description, r.stars, r.is_official, r.is_automated) for r in found[:size]
+    rows = connection.execute(query).all()
+    return [row.id for row in rows if row.is_seen], len(rows) <= COUNTED
+
+
+def _read(connection: sa.Connection, seen: Sight, text: str, most: int) -> list[int]:
+    """Ids of the first that match among the rows that are read."""
+    columns = (*_KEYS, repositories.c.searched)
+    parts = seen.first(columns, BY_STARS, max(_LEAST, READ // seen.pieces))
+    matching = [
+        sa.select(part.c.id, part.c.stars, part.c.name)
+        .where(textsearch.contains(connection, text, part.c.searched))
+        .limit(most)
+        .subquery()
+        for part in parts
     ]
-    return Page(results, max(total, skipped + len(found)) if found else total)
+    return _ids(connection, joined(matching), most)
+
+
+def _ids(connection: sa.Connection, rows: sa.Subquery, most: int, skipped: int = 0) -> list[int]:
+    query = sa.select(rows.c.id).order_by(rows.c.stars.desc(), rows.c.name)
+    return list(connection.scalars(query.limit(most).offset(skipped)))
+
+
+def _found(connection: sa.Connection, ids: Sequence[int]) -> list[Found]:
+    query = sa.select(*SHOWN).where(repositories.c.id.in_(ids)).order_by(*BY_STARS)
+    shown = read(connection, query, with_tags=False) if ids else []
+    return [Found(r.name, r.description, r.stars, r.is_official, r.is_automated) for r in shown]

@@ -1,7 +1,7 @@
 """Finding a piece of text in many rows without reading them: trigrams, in either database.
 
 SQLite has them in its full-text search (FTS5), PostgreSQL in the extension pg_trgm. Where neither
-may be had, and for pieces shorter than three characters, rows are read one after another.
+may be had, rows are read one after another.
 """
 
 from __future__ import annotations
@@ -60,11 +60,15 @@ def cleaned(query: str) -> str:
     return "".join(c for c in query.strip().lower()[:255] if c.isprintable())
 
 
-def contains(connection: sa.Connection, text: str) -> sa.ColumnElement[bool]:
+def contains(
+    connection: sa.Connection,
+    text: str,
+    column: sa.ColumnElement[str] = repositories.c.searched,
+) -> sa.ColumnElement[bool]:
     """The condition that a repository's text contains `text`, which is `cleaned`."""
     if connection.dialect.name == "sqlite":
-        return sa.func.instr(repositories.c.searched, text) > 0  # its LIKE takes longer
-    return repositories.c.searched.contains(text, autoescape=True)
+        return sa.func.instr(column, text) > 0  # its LIKE takes longer
+    return column.contains(text, autoescape=True)
 
 
 def narrow(connection: sa.Connection, text: str) -> tuple[sa.FromClause, sa.ColumnElement[bool]]:
@@ -76,3 +80,9 @@ def narrow(connection: sa.Connection, text: str) -> tuple[sa.FromClause, sa.Colu
     quoted = '"' + text.replace('"', '""') + '"'
     matches = sa.literal_column(_TEXT.name).op("MATCH")(quoted)
     return _TEXT.join(repositories, repositories.c.id == _TEXT.c.rowid), matches
+
+
+def first(connection: sa.Connection, text: str, most: int) -> sa.Subquery:
+    """The ids of `most` that match, whichever."""
+    source, matches = narrow(connection, text)
+    return sa.select(repositories.c.id).select_from(source).where(matches).limit(most).subquery()

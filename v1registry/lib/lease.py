@@ -30,3 +30,8 @@ def take(storage: Storage, name: str, seconds: float) -> bool:
         return False
     storage.put(key, data)
     return storage.get(key) == data
+
+
+def release(storage: Storage, name: str) -> None:
+    """Give it back early. Who took it meanwhile, after it had run out, loses it, too."""
+    storage.delete(f"{keys.OURS}/leases/{name}")

@@ -125,6 +125,10 @@ class Rights(ABC):
     def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
         """Whether the asker may do that with the repository; None: with any one at all."""
 
+    def sees(self, asker: Asker, repository: RepositoryName, *, private: bool) -> bool:
+        """As `may` pull, for long lists in which the flag of each is known."""
+        return self.may(asker, repository, Access.PULL)
+
     def expects(self, asker: Asker, image_id: ImageId) -> bool:
         """Whether the image belongs to what the asker said that it would push."""
         return True

@@ -1,12 +1,11 @@
 """Searching repositories (protocol-v1.md section 6), and listing them; without an index of our own
-by their names, which are read from the store itself.
+by their names in the store (`lib.roster`).
 """
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -14,10 +13,12 @@ from typing import Any, Protocol
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import Access, Asker, Rights
+from v1registry.lib.roster import Names, Roster
 from v1registry.lib.tags import Tags
-from v1registry.storage import Storage, keys
 
-_LIFE = 10.0  # seconds that the names are kept: a new repository is found after this at the latest
+COUNTED = 1000  # matches of a query: more are said to be "more than shown"
+DEEPEST = 10_000  # results of a query that pages may be turned to; a list has no such end
+READ = 5000  # repositories that are looked at, one by one, for what no search index helps to find
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,87 +40,72 @@ class Page:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A part of a list: repositories by name, with `tags` and what else is known. If there may be
+    more, `more` is what they are behind; so a part may be short, or empty, and not the last.
+    """
+
+    repositories: Sequence[Mapping[str, Any]]
+    more: str | None
+
+
 class Search(Protocol):
     """Finds repositories that the asker may pull, and no others."""
 
     def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
         """A page, from 1, of those that `query` is a part of, in any case; of all for an empty one."""
 
-    def listed(self, asker: Asker, after: str, most: int) -> Sequence[Mapping[str, Any]]:
-        """By name, those behind `after`, at most so many: `name`, `tags`, and what else is known."""
+    def listed(self, asker: Asker, after: str, most: int) -> Listing:
+        """By name, those behind `after`, at most so many."""
 
 
 class StoreSearch:
-    """Searches names. `offload` runs the walk over the store, which grows with it."""
+    """Searches names. What it looks at for one request is bounded, however many there are."""
 
-    def __init__(
-        self, storage: Storage, tags: Tags, rights: Rights, offload: Callable[..., Any]
-    ) -> None:
-        self._storage = storage
+    def __init__(self, roster: Roster, tags: Tags, rights: Rights) -> None:
+        self._roster = roster
         self._tags = tags
         self._rights = rights
-        self._offload = offload
-        self._names: list[str] = []
-        self._private: set[str] = set()
-        self._read = float("-inf")
 
     def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
-        wanted = query.lower()
-        found = [
-            name for name in self._all() if wanted in name.lower() and self._shows(asker, name)
-        ]
+        """By name, among the first 5000 that fit; the count is right up to 1000."""
+        names = self._roster.names()
         start = (page - 1) * size
+        most = max(COUNTED, start + size) + 1 if start < DEEPEST else COUNTED + 1
+        fit = islice(names.holding(query.strip()), READ)
+        found = list(islice(self._seen(asker, names, fit), most))
         return Page([Found(name) for name in found[start : start + size]], len(found))
 
-    def listed(self, asker: Asker, after: str, most: int) -> list[Mapping[str, Any]]:
-        names = self._all()
-        behind = islice(names, bisect_right(names, after), None)
-        shown = (
-            parsed
-            for name in behind
-            if self._shows(asker, name) and (parsed := _parsed(name)) is not None
-        )
-        return [
-            {"name": str(repository), "tags": self._tags.all(repository) or {}}
-            for repository in islice(shown, most)
-        ]
+    def listed(self, asker: Asker, after: str, most: int) -> Listing:
+        names = self._roster.names()
+        first = bisect_right(names.all, after)
+        some = names.all[first : first + READ]
+        shown: list[Mapping[str, Any]] = []
+        for name in self._seen(asker, names, some):
+            repository = _parsed(name)
+            # the flag may be newer than the names are
+            if repository is not None and self._rights.may(asker, repository, Access.PULL):
+                shown.append({"name": name, "tags": self._tags.all(repository) or {}})
+            if len(shown) == most:
+                return Listing(shown, name if name != names.all[-1] else None)
+        return Listing(shown, some[-1] if first + len(some) < len(names.all) else None)
 
-    def _shows(self, asker: Asker, name: str) -> bool:
-        """Whether the asker may see the repository, which is who may pull it. Private ones hide
-        from nobody in particular, where there are no accounts too, and when they are gone since
-        the names were read. What 0.x stored and nobody can ask for is seen where all is.
+    def _seen(self, asker: Asker, names: Names, some: Iterable[str]) -> Iterator[str]:
+        """Those that the asker may see, which is who may pull them. Private ones hide from nobody
+        in particular, where there are no accounts too. What 0.x stored and nobody can ask for is
+        seen where all is.
         """
-        if name in self._private and (self._rights.open or asker.is_nobody):
-            return False
-        repository = _parsed(name)
-        if repository is None:
-            return self._rights.open
-        return self._rights.may(asker, repository, Access.PULL)
-
-    def _all(self) -> list[str]:
-        if time.monotonic() > self._read + _LIFE:
-            self._names, self._private = self._offload(self._walk)
-            self._read = time.monotonic()
-        return self._names
-
-    def _walk(self) -> tuple[list[str], set[str]]:
-        """All names (`namespace/name`), and those of private ones."""
-        every: set[str] = set()
-        private: set[str] = set()
-        for namespace in self._storage.list(keys.REPOSITORIES):
-            if not namespace.is_folder:
+        for name in some:
+            private = name in names.private
+            if private and (self._rights.open or asker.is_nobody):
                 continue
-            folder = f"{keys.REPOSITORIES}/{namespace.name}"
-            for repository in self._storage.list(folder):
-                children = {
-                    entry.name for entry in self._storage.list(f"{folder}/{repository.name}")
-                }
-                if children:
-                    name = f"{keys.decode(namespace.name)}/{keys.repository_name(repository.name)}"
-                    every.add(name)
-                    if "_private" in children:
-                        private.add(name)
-        return sorted(every), private
+            repository = _parsed(name)
+            if repository is None:
+                if self._rights.open:
+                    yield name
+            elif self._rights.sees(asker, repository, private=private):
+                yield name
 
 
 def _parsed(name: str) -> RepositoryName | None:
