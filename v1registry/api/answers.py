@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.datastructures import Headers as WerkzeugHeaders
 from werkzeug.exceptions import HTTPException
 
 from v1registry.api import ocierrors
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 Headers = list[tuple[str, str]]
 
@@ -55,7 +59,33 @@ def immutable(
         ("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
         VERSION,
     ]
-    return Response(body, status, [*own, *headers], direct_passthrough=True)
+    return final(body, status, [*own, *headers])
+
+
+class Whole(Response):
+    """An answer whose headers are all there: none is looked up or completed before they are sent."""
+
+    def __init__(self, body: bytes, status: int, headers: Headers | WerkzeugHeaders) -> None:
+        super().__init__([body], status, headers, direct_passthrough=True)
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> WerkzeugHeaders:
+        return self.headers
+
+
+class Checked(WerkzeugHeaders):
+    """Headers that were looked through for line breaks once, when they were made."""
+
+    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
+        super().__init__()
+        self._list = list(headers)
+
+
+def final(content: Any, status: int, headers: Headers) -> Response:
+    """A success. Bytes get their Content-Length here, all else brings it."""
+    if status == 304 or not isinstance(content, bytes):
+        return Response(content, status, headers, direct_passthrough=True)
+    headers.append(("Content-Length", str(len(content))))
+    return Whole(content, status, headers)
 
 
 def fetched(path: str, url: str, content_type: str, *, private: bool) -> Response:

@@ -64,11 +64,13 @@ def layer(parts: Parts, image: Image, size: int, style: Style, asked: str | None
 def part(style: Style, content: object, wanted: Range, size: int) -> Response:
     """The answer whose content is what is `wanted` of `size` bytes."""
     start, stop = wanted or (0, size)
-    headers = [("Accept-Ranges", "bytes"), ("Content-Length", str(stop - start))]
+    if request.method == "HEAD":
+        content = ()  # of bytes, their length would be told
+    headers = [("Accept-Ranges", "bytes")]
+    if not isinstance(content, bytes):
+        headers.append(("Content-Length", str(stop - start)))
     if wanted:
         headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{size}"))
-    if request.method == "HEAD":
-        content = ()  # bytes would set Content-Length anew
     return style.sent(content, 206 if wanted else 200, headers)
 
 

@@ -148,7 +148,7 @@ class Door:
         """
         if not self.rights.open:
             return not self.asker().is_nobody
-        if request.headers.get("Authorization") is None:
+        if "HTTP_AUTHORIZATION" not in request.environ:
             return False
         shown = self.credentials()
         if shown.user is not None:

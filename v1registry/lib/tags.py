@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.storage import Storage, keys
@@ -46,8 +47,8 @@ class Tags:
 
     def get(self, repository: RepositoryName, tag: str) -> str | None:
         """The image id of a tag; None if there is no such tag."""
-        for folder in repository.folders:
-            image_id = self.read(f"{folder}/{keys.tag(tag)}")
+        for key in _places(repository, tag):
+            image_id = self.read(key)
             if image_id is not None:
                 return image_id
         return None
@@ -68,3 +69,9 @@ class Tags:
         except NotFound:
             return None
         return text if ImageId.is_valid(text) else None
+
+
+@lru_cache(maxsize=1024)
+def _places(repository: RepositoryName, tag: str) -> tuple[str, ...]:
+    """Where a tag may lie, the place that we write to first."""
+    return tuple(f"{folder}/{keys.tag(tag)}" for folder in repository.folders)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from flask import Response, request
+from werkzeug.datastructures import Headers as WerkzeugHeaders
 
-from v1registry.api.answers import YEAR, Headers
+from v1registry.api.answers import YEAR, Checked, Headers, Whole, final
 from v1registry.api.ocierrors import VERSION
 from v1registry.lib import documents
+from v1registry.lib.v2images import Manifest
 
 # What is called by its digest is a program to nobody, whatever is in it.
 _ALWAYS: Headers = [VERSION, ("X-Content-Type-Options", "nosniff")]
@@ -21,27 +24,43 @@ def json_answer(value: Any, headers: Iterable[tuple[str, str]] = ()) -> Response
     return Response(documents.dump(value), 200, [*own, *headers])
 
 
-def digested(
-    content: Any,
-    digest: str,
-    content_type: str,
-    status: int = 200,
-    headers: Iterable[tuple[str, str]] = (),
-    *,
-    by_digest: bool = True,
-    private: bool = False,
+def manifest(found: Manifest, *, by_digest: bool, private: bool) -> Response:
+    """A manifest. Asked for by its digest, it can never change; by a tag, it may any time."""
+    size = len(found.data)
+    headers = _of_manifest(found.digest, found.media_type, size, by_digest, private)
+    if is_known(found.digest):
+        return Response((), 304, headers)
+    return Whole(found.data, 200, Checked(headers))
+
+
+@lru_cache(maxsize=1024)
+def _of_manifest(
+    digest: str, media_type: str, size: int, by_digest: bool, private: bool
+) -> Headers:
+    headers = _of(digest, media_type, private=private, forever=by_digest)
+    if not by_digest:
+        headers.append(("Vary", "Accept"))
+    return list(WerkzeugHeaders([*headers, ("Content-Length", str(size))]))
+
+
+def blob(
+    content: Any, digest: str, content_type: str, status: int, headers: Headers, *, private: bool
 ) -> Response:
-    """What has a digest. Asked for by it, it can never change; by a tag, it may any time."""
+    """A blob or a part of it; bytes get their Content-Length, all else brings it in `headers`."""
+    own = _of(digest, content_type, private=private)
+    return final(content, status, [*own, *headers])
+
+
+def _of(digest: str, content_type: str, *, private: bool, forever: bool = True) -> Headers:
     scope = "private" if private else "public"
-    keep = f"{scope}, max-age={YEAR}" if by_digest else f"{scope}, no-cache"
-    own = [
+    keep = f"{scope}, max-age={YEAR}" if forever else f"{scope}, no-cache"
+    return [
         ("Content-Type", content_type),
         ("Docker-Content-Digest", digest),
         ("ETag", f'"{digest}"'),
         ("Cache-Control", keep),
         *_ALWAYS,
     ]
-    return Response(content, status, [*own, *headers], direct_passthrough=True)
 
 
 def is_known(digest: str) -> bool:

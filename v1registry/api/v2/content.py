@@ -13,7 +13,7 @@ from v1registry.api import answers as v1
 from v1registry.api import delivery, ranges
 from v1registry.api.ocierrors import OciFailure
 from v1registry.api.parts import Parts
-from v1registry.api.v2.answers import digested, is_known
+from v1registry.api.v2 import answers
 from v1registry.edge.offload import offload
 from v1registry.lib.convert import OCI, SCHEMA2
 from v1registry.lib.lookup import LayerBlob
@@ -28,34 +28,18 @@ _LONGEST = 2000  # characters of an Accept header that are looked at
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
 
 
-def manifest(parts: Parts, repository: RepositoryName, reference: str) -> Response:
+def manifest(parts: Parts, repository: RepositoryName, reference: Digest | Tag) -> Response:
     """By digest as it is, by tag in the form that the client prefers."""
-    by_digest = ":" in reference
-    if by_digest:
-        found = parts.v2.lookup.manifest(repository, Digest.parse(reference))
+    by_digest = isinstance(reference, Digest)
+    if isinstance(reference, Digest):
+        found = parts.v2.lookup.manifest(repository, reference)
     else:
-        found = _tagged(parts, repository, Tag.parse_existing(reference))
-    content: object = found.data
-    headers = [] if by_digest else [("Vary", "Accept")]
-    known = is_known(found.digest)
-    if known:
-        content = ()
-    elif request.method == "HEAD":
-        content = ()  # bytes would set Content-Length anew
-        headers.append(("Content-Length", str(len(found.data))))
-    return digested(
-        content,
-        found.digest,
-        found.media_type,
-        304 if known else 200,
-        headers,
-        by_digest=by_digest,
-        private=parts.door.is_private_answer(),
-    )
+        found = _tagged(parts, repository, reference)
+    return answers.manifest(found, by_digest=by_digest, private=parts.door.is_private_answer())
 
 
 def _tagged(parts: Parts, repository: RepositoryName, tag: Tag) -> Manifest:
-    wanted = _preferred(request.headers.get("Accept", "")[:_LONGEST])
+    wanted = _preferred(request.environ.get("HTTP_ACCEPT", "")[:_LONGEST])
     try:
         return parts.v2.lookup.tagged(repository, tag).manifests[wanted]
     except NotShown as reason:
@@ -74,12 +58,11 @@ def _preferred(header: str) -> str:
     return OCI if oci > schema2 else SCHEMA2
 
 
-def blob(parts: Parts, repository: RepositoryName, reference: str) -> Response:
+def blob(parts: Parts, repository: RepositoryName, digest: Digest) -> Response:
     """A layer or a configuration, or a range of it."""
-    digest = Digest.parse(reference)
     found = parts.v2.lookup.blob(repository, digest)
     style = _style(parts, digest)
-    if is_known(digest):
+    if answers.is_known(digest):
         return style.sent((), 304, [])
     asked = request.headers.get("Range")
     if request.headers.get("If-Range", f'"{digest}"') != f'"{digest}"':
@@ -105,7 +88,7 @@ def _style(parts: Parts, digest: Digest) -> delivery.Style:
     private = parts.door.is_private_answer()
 
     def sent(content: object, status: int, headers: v1.Headers) -> Response:
-        return digested(content, digest, _BINARY, status, headers, private=private)
+        return answers.blob(content, digest, _BINARY, status, headers, private=private)
 
     def past_the_end(size: int) -> Response:
         failure = OciFailure(416, "RANGE_INVALID", f"The blob has {size} bytes")
@@ -116,7 +99,7 @@ def _style(parts: Parts, digest: Digest) -> delivery.Style:
         return v1.fetched(path, url, _BINARY, private=private)
 
     def redirect(url: str) -> Response:
-        answer = digested(b"", digest, _BINARY, 307, [("Location", url)])
+        answer = answers.blob(b"", digest, _BINARY, 307, [("Location", url)], private=True)
         answer.headers["Cache-Control"] = "no-store"  # the URL ends soon
         return answer
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from v1registry.api.ocierrors import OciFailure
-from v1registry.lib.names import RepositoryName
+from v1registry.lib.names import Digest, RepositoryName, Tag
 
 
 class Target(NamedTuple):
-    """`action` is base, catalog, tags, manifest or blob; `reference` a tag or a digest."""
+    """`action` is base, catalog, tags, manifest or blob; the latter two have a `reference`."""
 
     action: str
     repository: RepositoryName | None = None
-    reference: str = ""
+    reference: Tag | Digest | None = None
 
 
+@lru_cache(maxsize=1024)  # clients ask for the same again and again; what raises is not kept
 def parse(path: str) -> Target:
     """Raise Failure 400 for a name that is none, 404 for a path that is nothing."""
     if path == "":
@@ -28,7 +30,8 @@ def parse(path: str) -> Target:
         if (word, last) == ("tags", "list"):
             return Target("tags", RepositoryName.parse(before))
         if word == "manifests":
-            return Target("manifest", RepositoryName.parse(before), last)
+            kind = Digest.parse if ":" in last else Tag.parse_existing
+            return Target("manifest", RepositoryName.parse(before), kind(last))
         if word == "blobs":
-            return Target("blob", RepositoryName.parse(before), last)
+            return Target("blob", RepositoryName.parse(before), Digest.parse(last))
     raise OciFailure(404, "UNSUPPORTED", "There is nothing at this path")

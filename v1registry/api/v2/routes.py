@@ -11,6 +11,7 @@ from v1registry.api.parts import Parts
 from v1registry.api.v2 import content, lists, login, paths
 from v1registry.api.v2.answers import json_answer
 from v1registry.api.v2.visible import Visibility
+from v1registry.lib.names import Digest
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -21,10 +22,11 @@ def blueprint(parts: Parts) -> Blueprint:
 
     def v2(path: str = "") -> Response:
         """To whom v2 is not shown, as if nothing had ever been there (protocol-v1.md section 7.4)."""
-        if not visibility.shows(request.environ):
+        environ = request.environ
+        if not visibility.shows(environ):
             return answers.plain("404 page not found", 404)
         g.is_v2 = True  # so errors have its shape, too
-        if request.method not in ("GET", "HEAD"):
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise _read_only()
         return _answer(parts, path)
 
@@ -42,11 +44,11 @@ def _answer(parts: Parts, path: str) -> Response:
     login.admit(parts, repository)
     if repository is None:
         return lists.catalog(parts) if target.action == "catalog" else json_answer({})
-    if target.action == "tags":
-        return lists.tags(parts, repository)
-    if target.action == "manifest":
+    if target.action == "manifest" and target.reference is not None:
         return content.manifest(parts, repository, target.reference)
-    return content.blob(parts, repository, target.reference)
+    if isinstance(target.reference, Digest):
+        return content.blob(parts, repository, target.reference)
+    return lists.tags(parts, repository)
 
 
 def _read_only() -> OciFailure:
