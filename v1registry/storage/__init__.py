@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, Self
 
 from v1registry.storage.errors import NotFound
@@ -28,10 +28,15 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One direct child of a folder: its last path component, still encoded."""
+    """One direct child of a folder: its last path component, still encoded.
+
+    `md5` of an object's bytes, in hex, only where a listing tells it for nothing and never late:
+    who has read these bytes before need not read them again. Something else there does no harm.
+    """
 
     name: str
     is_folder: bool
+    md5: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,9 @@ class S3Storage(RemoteStorage):
                 yield Entry(item["Prefix"][len(start) : -1], True)
             for item in page.get("Contents", ()):
                 if item["Key"] != start:  # a marker that some other tool made
-                    yield Entry(item["Key"][len(start) :], False)
+                    # stores that are loose about what they keep may be so about what they list
+                    md5 = item["ETag"].strip('"') if self.creates_atomically else None
+                    yield Entry(item["Key"][len(start) :], False, md5)
 
     def url(self, key: str) -> str | None:
         if self._cloudfront:

@@ -131,9 +131,12 @@ class Wire:
             return answer
         root = _parsed(answer.content)
         return {
-            "Contents": [{"Key": name} for name in _texts(root, "Contents", "Key")],
+            "Contents": [
+                {"Key": name, "ETag": item.findtext("{*}ETag") or ""}
+                for item, name in _named(root, "Contents", "Key")
+            ],
             "CommonPrefixes": [
-                {"Prefix": name} for name in _texts(root, "CommonPrefixes", "Prefix")
+                {"Prefix": name} for _, name in _named(root, "CommonPrefixes", "Prefix")
             ],
             "NextContinuationToken": root.findtext("{*}NextContinuationToken"),
         }
@@ -250,7 +253,9 @@ def _parsed(content: bytes) -> ET.Element:
         raise HTTPClientError(error=error) from error  # cut short, or not from an S3 server
 
 
-def _texts(root: ET.Element, outer: str, inner: str) -> list[str]:
-    found = (item.findtext(f"{{*}}{inner}") or "" for item in root.iterfind(f"{{*}}{outer}"))
+def _named(root: ET.Element, outer: str, inner: str) -> Iterator[tuple[ET.Element, str]]:
+    """The elements called so, and what each has as its name."""
     encoded = root.findtext("{*}EncodingType") == "url"
-    return [unquote_plus(text) if encoded else text for text in found]
+    for item in root.iterfind(f"{{*}}{outer}"):
+        text = item.findtext(f"{{*}}{inner}") or ""
+        yield item, unquote_plus(text) if encoded else text
