@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.faults.engine import (
     squeeze,
     until_answered,
 )
+from tests.raw import Answer
 from tests.server import Server
 
 SAME, OTHERS = 4, 2  # clients that push the same images, and clients with images of their own
@@ -27,7 +27,8 @@ SIZES = (3_000, 60_000, 400_000)  # bytes of a layer
 class Pushers:
     """Pushes until the `with` block ends; equal seeds push equal images.
 
-    `refused` are the answers that engines take for a failure: with a sound store there are none.
+    `refused` tells what engines take for a failure: with a sound store there is none. `answers`
+    are those among them. `sizes` are bytes of layers.
     `again`: a push without an answer is repeated until it has one; else it ends its client.
     `stubborn`: so is a push that was refused.
     """
@@ -40,17 +41,19 @@ class Pushers:
         *,
         again: bool = True,
         stubborn: bool = False,
+        sizes: tuple[int, ...] = SIZES,
     ) -> None:
         self.server = server
         self.seed = seed
         self.promises = promises or Promises()
         self.refused: list[str] = []
-        self.statuses: Counter[tuple[int, bytes]] = Counter()  # of those: status and body
+        self.answers: list[Answer] = []
         self.cut = 0
         self.rounds = 0
         self.newest = Path("/nowhere")  # the folder of the image that was begun last
         self._again = again
         self._stubborn = stubborn
+        self._sizes = sizes
         self._ends = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(number,), daemon=True)
@@ -75,7 +78,7 @@ class Pushers:
         turn = 0
         while not self._ends.is_set():
             name = f"{self.seed} same {turn}" if same else f"{self.seed} own {number} {turn}"
-            images = chain(number if same else 0, name)
+            images = chain(number if same else 0, name, self._sizes)
             self.newest = self.server.store / "images" / images[-1].id
             tag = f"{self.seed} {number} {turn}".replace(" ", "-")
 
@@ -85,7 +88,7 @@ class Pushers:
             except (Unanswered, OSError, AssertionError) as error:
                 self.refused.append(f"{engine.repository} {turn}: {error!r}")
                 if isinstance(error, Unanswered):
-                    self.statuses[error.answer.status, error.answer.body] += 1
+                    self.answers.append(error.answer)
                 if self._stubborn:
                     continue
                 return
@@ -93,9 +96,9 @@ class Pushers:
             self.rounds += 1
 
 
-def chain(variant: int, name: str) -> list[PushedImage]:
+def chain(variant: int, name: str, sizes: tuple[int, ...] = SIZES) -> list[PushedImage]:
     """A base and its child; `variant` makes other gzip bytes of the same tars."""
     chance = random.Random(name)
-    tars = [make_tar(chance.getrandbits(32), chance.choice(SIZES)) for _ in range(2)]
+    tars = [make_tar(chance.getrandbits(32), chance.choice(sizes)) for _ in range(2)]
     base = make_image(f"{name} base", squeeze(tars[0], variant))
     return [base, make_image(name, squeeze(tars[1], variant), base)]

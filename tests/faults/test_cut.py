@@ -300,10 +300,10 @@ def test_a_reckless_clean_breaks_nothing_that_was_answered(store: Path):
             while time.monotonic() < end:
                 cleaner.clean(time.time() + 1)
                 assert check_store(store).problems == []
-        for status, body in pushers.statuses:
-            assert status in (400, 404, 409, 500, 503)
-            assert b'{"error": "' in body
-            assert b"Internal" not in body
+        for answer in pushers.answers:
+            assert answer.status in (400, 404, 409, 500, 503)
+            assert b'{"error": "' in answer.body
+            assert b"Internal" not in answer.body
         assert pushers.rounds > 0
         view = check_store(store)
         assert view.problems == []
