@@ -1,0 +1,257 @@
+"""docs/deploy.md, "How old an answer may be": each line of that table, over nodes that share a store.
+
+A node that has just seen the old state is asked all the time while another one changes it. Tags
+are in test_nodes_s3.py as well, where nodes move them in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests import raw
+from tests.needs import needs, require
+from tests.nginx import EXAMPLE, Nginx
+from tests.protocol import engine
+from tests.protocol.engine import Image, image
+from tests.redisserver import Redis
+from tests.rights.accounts import Client, basic, environment, password_file
+from tests.server import ROOT, Server
+
+LATE = 1.5  # seconds that a busy machine may take to ask and to answer
+RULES = [
+    {"who": "anybody", "repositories": "open/*", "allow": "pull"},
+    {"who": "ada", "repositories": "*", "allow": ["pull", "push", "delete"]},
+]
+PODMAN = {"User-Agent": "podman/4.3.1"}
+CACHE, SHARED = 2, 3  # seconds of `cache_life` and `cache_shared_life` here
+KEPT = 2  # seconds that nginx keeps an answer here
+
+Told = Mapping[str, Callable[[], bool]]
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, str]:
+    """The documented table: what, and how old it may be."""
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    rows = page.partition("**How old an answer may be**")[2].partition("\n\n###")[0]
+    return dict(re.findall(r"^\| (.*?) \| (.*?) \|$", rows, re.MULTILINE)[1:])
+
+
+def bound(table: Mapping[str, str], begins: str) -> float:
+    """Seconds that the table names for a line."""
+    [text] = [value for what, value in table.items() if what.startswith(begins)]
+    found = re.match(r"(\d+)(?: (seconds|minutes)|:)", text)
+    assert found, text
+    return float(found[1]) * (60 if found[2] == "minutes" else 1)
+
+
+def last_seen(told: Told, seconds: float) -> dict[str, float]:
+    """When each was true for the last time, in seconds from now; asked for so long and longer."""
+    begun = time.monotonic()
+    last = dict.fromkeys(told, 0.0)
+    while time.monotonic() < begun + seconds + LATE + 1:
+        for what, holds in told.items():
+            asked = time.monotonic() - begun
+            if holds():
+                last[what] = asked
+        time.sleep(0.05)
+    return last
+
+
+# -- rights ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    """Two nodes that know who may do what."""
+    folder = tmp_path_factory.mktemp("accounts")
+    env = environment(password_file(folder, ["ada"]), RULES)
+    with Server(folder / "store", env=env) as one, Server(folder / "store", env=env) as other:
+        yield [one, other]
+
+
+def test_rights(accounts: list[Server], table: dict[str, str]) -> None:
+    """What nobody in particular may read no more, since another node was told so."""
+    one, other = accounts
+    ada = Client(one, basic("ada"))
+    changes = {
+        "a tag deleted": ("DELETE", "/tags/latest", None),
+        "a repository deleted": ("DELETE", "/", None),
+        "a repository made private": ("PUT", "/properties", b'{"access": "private"}'),
+    }
+    told, acts = {}, []
+    for what, (method, path, body) in changes.items():
+        name = f"open/{what.replace(' ', '-')}"
+        pushed = image(name)
+        ada.push(name, [pushed])
+        told[what] = readable(other, pushed)
+        acts.append((method, f"/v1/repositories/{name}{path}", body))
+    # What is believed now came of what was believed before.
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        assert all(holds() for holds in told.values())
+        time.sleep(0.1)
+    for act in acts:
+        engine.expect(ada.ask(*act))
+    seconds = bound(table, "with accounts or an index")
+    last = last_seen(told, seconds)
+    assert max(last.values()) < seconds + LATE, last
+    # the test has looked at something that is believed for a while at all
+    assert max(last.values()) > 0, last
+
+
+def readable(server: Server, pushed: Image) -> Callable[[], bool]:
+    def holds() -> bool:
+        found = [raw.get(server, pushed.path(part)) for part in ("json", "layer")]
+        assert {answer.status for answer in found} <= {200, 401, 404}
+        return any(answer.status == 200 for answer in found)
+
+    return holds
+
+
+# -- what is read each time, and what v2 shows ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Server], Redis]]:
+    """Two nodes with one Redis, which believe what they keep for some seconds."""
+    require("redis")
+    folder = tmp_path_factory.mktemp("pair")
+    with tempfile.TemporaryDirectory(prefix="v1r-") as short, Redis(Path(short)) as redis:
+        env = {
+            **redis.env,
+            "CACHE_LIFE": str(CACHE),
+            "CACHE_SHARED_LIFE": str(SHARED),
+            "SEARCH_BACKEND": "sqlalchemy",
+        }
+        with Server(folder / "store", env=env) as one, Server(folder / "store", env=env) as other:
+            yield [one, other], redis
+
+
+def test_what_is_read_each_time(pair: tuple[list[Server], Redis], table: dict[str, str]) -> None:
+    """Properties, the list of images, an upload and a new image, each asked for just before."""
+    assert bound(table, "tags, image lists, properties, uploads; a new image") == 0
+    nodes, _ = pair
+    for turn in range(6):
+        one, other = nodes[turn % 2], nodes[1 - turn % 2]
+        name, pushed = f"team/each{turn}", image(f"each {turn}")
+        here = f"/v1/repositories/{name}"
+        writer = Client(one, {})
+        assert raw.get(other, pushed.path("json")).status == 404
+        assert raw.get(other, f"{here}/images").status == 404
+        engine.expect(writer.ask("PUT", f"{here}/", json.dumps([{"id": pushed.id}]).encode()))
+        listed = raw.get(other, f"{here}/images").json()
+        assert [item["id"] for item in listed] == [pushed.id]
+        engine.expect(writer.ask("PUT", pushed.path("json"), pushed.json))
+        assert raw.get(other, pushed.path("json")).status == 400  # is being uploaded
+        engine.expect(raw.put(one, pushed.path("layer"), pushed.layer))
+        assert raw.get(other, pushed.path("ancestry")).status == 400
+        writer.finish(pushed)
+        assert raw.get(other, pushed.path("json")).body == pushed.json
+        for access in ("private", "public"):
+            body = json.dumps({"access": access}).encode()
+            engine.expect(writer.ask("PUT", f"{here}/properties", body))
+            assert raw.get(other, f"{here}/properties").json() == {"access": access}
+
+
+def test_blobs_of_v2(pair: tuple[list[Server], Redis], table: dict[str, str]) -> None:
+    (one, other), _ = pair
+    pushed = image("blobs")
+    writer = Client(one, {})
+    writer.push("team/blobs", [pushed])
+    manifest = raw.get(other, "/v2/team/blobs/manifests/latest", PODMAN).json()
+    urls = [
+        f"/v2/team/blobs/blobs/{part['digest']}"
+        for part in (manifest["config"], *manifest["layers"])
+    ]
+    told = {url: lambda u=url: raw.get(other, u, PODMAN).status == 200 for url in urls}
+    assert all(holds() for holds in told.values())
+    engine.expect(writer.ask("DELETE", "/v1/repositories/team/blobs/tags/latest"))
+    assert raw.get(other, "/v2/team/blobs/manifests/latest", PODMAN).status == 404
+    seconds = bound(table, "blobs that v2 shows")
+    last = last_seen(told, seconds)
+    assert 0 < max(last.values()) < seconds + LATE, last
+
+
+def test_the_search(pair: tuple[list[Server], Redis], table: dict[str, str]) -> None:
+    """A repository that is deleted; for new ones see test_nodes_s3.py."""
+    (one, other), _ = pair
+    writer = Client(one, {})
+    writer.push("team/sought", [image("sought")])
+    seconds = bound(table, "`/v1/search`")
+
+    def found() -> bool:
+        return raw.get(other, "/v1/search?q=sought").json()["num_results"] == 1
+
+    end = time.monotonic() + seconds + LATE
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    engine.expect(writer.ask("DELETE", "/v1/repositories/team/sought/"))
+    last = last_seen({"found": found}, seconds)
+    assert last["found"] < seconds + LATE
+
+
+# -- what was removed by hand -----------------------------------------------------------------------
+
+
+def test_an_image_removed_by_hand(pair: tuple[list[Server], Redis], table: dict[str, str]) -> None:
+    """One node has read it; the other one reads it from Redis just before it would be forgotten."""
+    [text] = [value for what, value in table.items() if "removed from the store by hand" in what]
+    assert (
+        text == "see below: `cache_life`, with Redis up to two hours"
+    )  # one and one: the defaults
+    assert re.findall(r"CACHE_(?:SHARED_)?LIFE:(\w+)", (ROOT / "config.yml").read_text()) == [
+        "1h",
+        "1h",
+    ]
+    (one, other), redis = pair
+    pushed = image("by hand")
+    Client(one, {}).push("team/hand", [pushed])
+    assert raw.get(one, pushed.path("json")).status == 200
+    assert any(key.endswith(pushed.id) for key in redis.all_keys())
+    shutil.rmtree(one.store / "images" / pushed.id)
+    told = {
+        "one": lambda: raw.get(one, pushed.path("json")).status == 200,
+        "other": lambda: raw.get(other, pushed.path("json")).status == 200,
+    }
+    last = last_seen(told, CACHE + SHARED)
+    assert max(last.values()) > CACHE / 2, last
+    assert max(last.values()) < CACHE + SHARED + LATE, last
+    assert not any(key.endswith(pushed.id) for key in redis.all_keys())
+
+
+@needs("nginx")
+def test_what_nginx_keeps(tmp_path: Path, table: dict[str, str]) -> None:
+    """An image that is gone is answered by nginx as long as it says, whoever asks it; no longer."""
+    kept = "proxy_cache_valid 200 10m;"
+    assert kept in EXAMPLE.read_text()
+    assert bound(table, "the same of JSON and ancestry that nginx keeps") == 600
+    env = {"CACHE_MEMORY": "0"}
+    store = tmp_path / "store"
+    with Server(store, env=env) as one, Server(store, env=env) as other:
+        ports = [one.port, other.port]
+        short = {kept: f"proxy_cache_valid 200 {KEPT}s;"}
+        with Nginx(tmp_path / "nginx", ports, changes=short) as nginx:
+            pushed = image("kept by nginx")
+            Client(one, {}).push("team/kept", [pushed])
+
+            def answered(part: str) -> Callable[[], bool]:
+                return lambda: raw.get(nginx, pushed.path(part)).status == 200
+
+            told = {part: answered(part) for part in ("json", "ancestry")}
+            assert all(holds() for holds in told.values())
+            shutil.rmtree(store / "images" / pushed.id)
+            shown = {"Authorization": "Basic Og=="}
+            assert raw.get(nginx, pushed.path("json"), shown).status == 404
+            assert raw.get(nginx, pushed.path("layer")).status == 404
+            last = last_seen(told, KEPT)
+            assert KEPT / 2 < max(last.values()) < KEPT + LATE, last
