@@ -492,19 +492,52 @@ def test_tokens_of_our_own_index_need_no_call(tmp_path: Path) -> None:
 
 
 def test_both_ways_of_checking(tmp_path: Path) -> None:
+    """A signature is looked at first, and then the index may take the token back."""
     issuer = tokens.Issuer(tokens.new_key())
+    path = "/v1/repositories/team/app/properties"
     with FakeIndex() as index:
-        keys = tokens.public_text(issuer.public)
-        with Server(tmp_path, env=env(index, INDEX_KEYS=keys)) as server:
-            path = "/v1/repositories/team/app/properties"
-            engine.expect(bearer(server, signed(issuer, "read")).ask("GET", path))
-            assert index.requests == []
-            engine.expect(bearer(server, index.token("team/app", "read")).ask("GET", path))
-            assert len(index.requests) == 1
+        more = {"INDEX_KEYS": tokens.public_text(issuer.public), "INDEX_REMEMBER": "1s"}
+        with Server(tmp_path, env=env(index, **more)) as server:
+            good, taken_back = signed(issuer, "read"), signed(issuer, "read")
+            index.tokens[good] = "team/app"
+            for _ in range(3):
+                engine.expect(bearer(server, good).ask("GET", path))
+            [(asked, headers)] = index.requests
+            assert asked == f"/v1/repositories/team/app/layer/{'0' * 64}/access"
+            assert headers["Authorization"] == f"Token {good}"
+            refused(bearer(server, taken_back).ask("GET", path))
             # one that bears our key's name and does not hold is not asked about
-            broken = signed(issuer, "read").replace("ann", "bob")
-            refused(bearer(server, broken).ask("GET", path))
-            assert len(index.requests) == 1
+            count = len(index.requests)
+            refused(bearer(server, good.replace("ann", "bob")).ask("GET", path))
+            assert len(index.requests) == count
+            # one without a signature of ours is, as ever
+            engine.expect(bearer(server, index.token("team/app", "read")).ask("GET", path))
+            del index.tokens[good]
+            time.sleep(1.1)
+            refused(bearer(server, good).ask("GET", path))
+
+
+@pytest.mark.parametrize("behaviour", [fakeindex.says(500), fakeindex.silent])
+def test_signatures_while_the_index_does_not_answer(
+    tmp_path: Path, behaviour: fakeindex.Behaviour
+) -> None:
+    issuer = tokens.Issuer(tokens.new_key())
+    path = "/v1/repositories/team/app/properties"
+    with FakeIndex() as index:
+        more = {"INDEX_KEYS": tokens.public_text(issuer.public), "INDEX_TIMEOUT": "1s"}
+        with Server(tmp_path, env=env(index, INDEX_REMEMBER="0s", **more)) as server:
+            known, taken_back, new = (signed(issuer, "read") for _ in range(3))
+            index.tokens[known] = "team/app"
+            engine.expect(bearer(server, known).ask("GET", path))
+            refused(bearer(server, taken_back).ask("GET", path))
+            index.behaviour = behaviour
+            began = time.monotonic()
+            for token in (known, new, known, new):
+                engine.expect(bearer(server, token).ask("GET", path))
+            assert time.monotonic() - began < 8  # it is asked once
+            refused(bearer(server, taken_back).ask("GET", path))
+            assert bearer(server, index.token("team/app", "read")).ask("GET", path).status == 503
+            assert server.log.count("cannot say who may do what") == 2
 
 
 # -- what the log must not hold ------------------------------------------------------------

@@ -1,7 +1,8 @@
 """A registry that trusts an index: whoever has a token of it may do what the token says.
 
-protocol-v1.md section 2.2. A token is checked by asking the index in its bearer's name, or alone,
-by its signature, if it is one of an index of ours whose public key is configured.
+protocol-v1.md section 2.2. A token is checked by asking the index in its bearer's name, or by its
+signature, if it is one of an index of ours whose public key is configured. Where the index may be
+asked, too, such a token is good as long as the index does not take it back (`access.revoked`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from v1registry.access.indexclient import IndexClient
+from v1registry.access.revoked import Revoked
 from v1registry.lib import errors, tokens
 from v1registry.lib.asked import Asked
 from v1registry.lib.errors import Failure
@@ -41,7 +43,7 @@ class IndexRights(Rights):
     """Asks `client`, and believes tokens that `verifier` knows; one of them may be None.
 
     An answer of the index is believed for `remember` seconds, under a digest of the token that
-    only this process can make. Without an answer nothing is allowed.
+    only this process can make. Without an answer nothing is allowed but by a good signature.
     """
 
     challenge = "Token"
@@ -62,6 +64,7 @@ class IndexRights(Rights):
         self._confirmed: Asked[Confirmed] = Asked(remember)
         self._vouched: Asked[bool] = Asked(remember)
         self._believed: Asked[bool] = Asked(remember)
+        self._revoked = Revoked(client, remember) if client is not None else None
 
     def identify(self, credentials: Credentials, address: str) -> Asker:
         if credentials.token is None:
@@ -147,6 +150,10 @@ class IndexRights(Rights):
             raise self.refusal(NOBODY) from None
         grant = _grant(token.repository, token.access)
         if grant is None:
+            raise self.refusal(NOBODY)
+        if self._revoked is not None and self._revoked.is_so(
+            self._digest(credentials), grant.repository, credentials.header or ""
+        ):
             raise self.refusal(NOBODY)
         return Asker(user=token.user, grant=grant, credentials=credentials)
 

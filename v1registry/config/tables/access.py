@@ -56,7 +56,9 @@ OPTIONS: tuple[Option, ...] = (
         "index_keys",
         "public keys",
         "Public keys of an index of ours: a list, or a text with commas. Tokens that it signed are"
-        " checked without asking it. Needs the package cryptography.",
+        " checked without asking it; with `index_endpoint`, too, it is asked every"
+        " `index_remember` whether they still count, and may be away. Needs the package"
+        " cryptography.",
         default=[],
         variable="INDEX_KEYS",
     ),

@@ -1,0 +1,68 @@
+"""Roles taken away and accounts disabled, at registries that have the index's public key."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests import raw
+from tests.index.conftest import PASSWORD, here, open_database
+from tests.index.test_processes import Site, key
+from tests.index.test_server import seeded_file
+from tests.protocol.engine import image
+from tests.rights.accounts import basic
+from tests.server import Server, free_port
+from v1registry.index.accounts import Accounts
+from v1registry.index.namespaces import Namespaces
+
+
+def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
+    tmp_path: Path,
+) -> None:
+    """And an index that is down stops nobody else."""
+    url = seeded_file(tmp_path)
+    port = free_port()
+    index_env = {
+        "INDEX_DATABASE": url,
+        "INDEX_ALONE": "true",
+        "REGISTRY_ENDPOINTS": f"127.0.0.1:{port}",
+    }
+    with Server(tmp_path / "no-store", env=index_env) as index:
+        trusting = {
+            "STANDALONE": "false",
+            "INDEX_ENDPOINT": index.url,
+            "INDEX_KEYS": key(url),
+            "INDEX_REMEMBER": "1s",
+            "INDEX_TIMEOUT": "2s",
+        }
+        with Server(tmp_path / "store", env=trusting, port=port) as registry:
+            site = Site(index, [registry])
+            one = image("taken away")
+            site.engine("owner").push("team/kept", [one])
+            change = b'{"is_private": true}'
+            path = "/v1/index/repositories/team/kept"
+            assert raw.put(index, path, change, basic("owner", PASSWORD)).status == 204
+
+            def token(user: str) -> str:
+                asked = site.engine(user).ask_index("GET", "/v1/repositories/team/kept/images")
+                return asked.header("X-Docker-Token") or ""
+
+            def status(token: str) -> int:
+                headers = {"Authorization": f"Token {token}"}
+                return raw.get(registry, one.path("json"), headers).status
+
+            tokens = {user: token(user) for user in ("reader", "writer", "owner", "root")}
+            assert {status(token) for token in tokens.values()} == {200}
+            database = open_database(url)
+            Namespaces(database).revoke("reader", "team")
+            Accounts(database, here).set_disabled("writer", True)
+            database.close()
+            end = time.monotonic() + 15
+            while any(status(tokens[user]) == 200 for user in ("reader", "writer")):
+                assert time.monotonic() < end
+                time.sleep(0.2)
+            assert status(tokens["owner"]) == 200
+            index.stop()
+            assert [status(token) for token in tokens.values()] == [401, 401, 200, 200]
+            time.sleep(1.5)  # longer than what the index said is believed
+            assert [status(token) for token in tokens.values()] == [401, 401, 200, 200]
