@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import requests
 import yaml
@@ -138,6 +140,17 @@ def test_pods_are_not_root_and_write_to_temporary_files_alone() -> None:
         assert "medium" not in volumes["temporary"]["emptyDir"]
         names = {next(iter(source.values()))["name"] for source in container["envFrom"]}
         assert names == {one("ConfigMap")["metadata"]["name"], one("Secret")["metadata"]["name"]}
+
+
+@pytest.mark.parametrize("version", ["1.25", "1.37"])
+def test_kubernetes_takes_it(version: str) -> None:
+    """By the schemas of the oldest version with all of these kinds that has one, and of the newest."""
+    for document in KUBERNETES:
+        kubernetes_validate.validate(document, version, strict=True)
+    wrong = copy.deepcopy(one("Deployment"))
+    wrong["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="readinesProbe"):
+        kubernetes_validate.validate(wrong, version, strict=True)
 
 
 def test_what_selects_the_pods() -> None:

@@ -10,6 +10,8 @@ from tests.protocol.engine import image
 from tests.protocol.table import IMMUTABLE, LAYER, ORDINARY, check_headers
 from tests.server import Server
 
+pytestmark = pytest.mark.every_store
+
 CHILD = image("child")
 TWENTY = image("twenty", layer=b"0123456789abcdefghij")
 EMPTY = image("empty", layer=b"")

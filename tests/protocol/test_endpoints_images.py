@@ -27,6 +27,8 @@ from tests.protocol.table import (
 )
 from tests.server import Server
 
+pytestmark = pytest.mark.every_store
+
 BASE = image("base")
 CHILD = image("child", BASE)
 OPEN = image("open", BASE)

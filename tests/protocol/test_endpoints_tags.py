@@ -12,6 +12,8 @@ from tests.protocol.engine import image, quoted
 from tests.protocol.table import Row, check, error
 from tests.server import Server
 
+pytestmark = pytest.mark.every_store
+
 BASE = image("base")
 CHILD = image("child", BASE)
 

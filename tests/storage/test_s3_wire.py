@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from pathlib import Path
 
 import pytest
 
 from tests.backends.ceph import ACCESS, SECRET, Ceph
+from tests.needs import needs
+from tests.nginx import Nginx
+from tests.server import free_port
 from v1registry.storage import Entry
-from v1registry.storage.errors import Full, NotFound, Refused
+from v1registry.storage.errors import Full, NotFound, Refused, StorageError
 from v1registry.storage.s3 import S3Storage
 
 LAYER = "images/" + "a" * 64 + "/layer"
@@ -99,6 +103,42 @@ def test_without_credentials(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_pa
     file.write_text(f"[default]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
     S3Storage(ceph.options(s3_access_key=None, s3_secret_key=None)).prepare()
+
+
+@needs("nginx")
+@pytest.mark.parametrize("sigv4", [True, False])
+def test_a_proxy_on_the_way(ceph: Ceph, root: str, tmp_path: Path, sigv4: bool) -> None:
+    """One that wants a password. Both boto3 and we go through it, for small values and for layers."""
+    port, log = free_port(), tmp_path / "log"
+    word = base64.b64encode(b"ann:pass word").decode()
+    beside = f"""
+        log_format lines "$request";
+        server {{
+            listen 127.0.0.1:{port};
+            access_log {log} lines;
+            client_max_body_size 0;
+            location / {{
+                if ($http_proxy_authorization != "Basic {word}") {{ return 407; }}
+                proxy_set_header Host $http_host;
+                proxy_pass {ceph.url};
+            }}
+        }}"""
+    where = {"storage_path": f"/{root}", "boto_host": "localhost", "s3_use_sigv4": sigv4}
+    proxy = {"boto_proxy": "127.0.0.1", "boto_proxy_port": port, "boto_proxy_user": "ann"}
+    with Nginx(tmp_path / "nginx", [ceph.port], beside=beside):
+        storage = S3Storage(ceph.options(**where, **proxy, boto_proxy_pass="pass word"))
+        assert storage.create("a", b"1")
+        storage.put("b", b"2")
+        assert storage.get("b") == b"2"
+        storage.commit(storage.stage("images/c/layer", [bytes(3)]))
+        assert storage.stat("images/c/layer").size == 3
+        assert {entry.name for entry in storage.list("images")} == {"c"}
+        lines = log.read_text().splitlines()
+        begin = f" http://localhost:{ceph.port}/registry"
+        assert len(lines) >= 8
+        assert [line for line in lines if begin not in line] == []
+        with pytest.raises(StorageError, match="407"):
+            S3Storage(ceph.options(**where, **proxy, boto_proxy_pass="wrong")).get("b")
 
 
 def test_the_older_signature(ceph: Ceph, root: str) -> None:

@@ -1,0 +1,56 @@
+"""The registry under the protocol's tables: on local files; marked `every_store`, on all stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.protocol.places import PLACES, Place
+from tests.server import Server
+
+_QUICK = {"s3", "swift", "gcs", "glance"}  # on which `make test` has the tables too
+_FILES = "files"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("every_store"):
+        others = [
+            pytest.param(name, marks=[] if name in _QUICK else [pytest.mark.heavy])
+            for name in PLACES
+        ]
+        metafunc.parametrize("chosen_place", [_FILES, *others], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def chosen_place(request: pytest.FixtureRequest) -> Place | None:
+    """A part of the store that was chosen; None for local files."""
+    name = getattr(request, "param", _FILES)
+    if name == _FILES:
+        return None
+    kind = PLACES[name]
+    place: Place = kind(request.getfixturevalue(kind.backend))
+    return place
+
+
+@pytest.fixture(scope="module")
+def server(
+    chosen_place: Place | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A real server, one for a module: its tests use names of their own."""
+    folder = tmp_path_factory.mktemp("server")
+    with chosen_place.server(folder) if chosen_place else Server(folder / "store") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def keys_below(chosen_place: Place | None, server: Server) -> Callable[[str], list[str]]:
+    """What the store holds below a key, seen past the registry."""
+    if chosen_place:
+        return chosen_place.names
+
+    def names(below: str) -> list[str]:
+        found = (path for path in (server.store / below).rglob("*") if path.is_file())
+        return [str(path.relative_to(server.store)) for path in found]
+
+    return names
