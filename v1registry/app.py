@@ -109,6 +109,8 @@ def _blueprints(parts: Common) -> Iterator[Blueprint]:
     if isinstance(parts, Parts):
         yield from (images.blueprint(parts), v2.blueprint(parts))
         there = repositories.ACTIONS
+        if parts.config.tells_an_index:
+            there = actions.joined(repositories.WITH_INDEX, there)
     if parts.index is not None:
         yield accounts.blueprint(parts, parts.index)
         yield catalog.blueprint(parts, parts.index)

@@ -44,6 +44,8 @@ TABLE = {
     ("catalog.uncomment", "DELETE"): Row(ACCOUNT, 404),
     ("catalog.keys", "GET"): Row(ALL, 200),
     **TABLE,
+    # who only pushes does not say who may pull
+    ("properties", "PUT"): replace(TABLE["properties", "PUT"], access=DELETE),
 }
 PATHS = {
     "accounts.login": "/v1/users/",
@@ -70,6 +72,7 @@ def test_the_table_has_every_endpoint(tmp_path: Path) -> None:
     }
     app = create_app(load_config(environ=environ))
     there = actions.joined(repositories.ACTIONS, indexing.ACTIONS)
+    assert repositories.WITH_INDEX["properties"].keys() <= there["properties"].keys()
     found = {(name, method) for name, methods in there.items() for method in methods}
     for rule in app.url_map.iter_rules():
         if rule.endpoint != "repositories.repository":

@@ -175,6 +175,33 @@ def test_changing_ones_own_account(server: Server) -> None:
         assert change("changing", mine, **given).status in (204, 400)
 
 
+def test_a_secret_does_not_change_the_account(server: Server, url: str) -> None:
+    """Else who finds one, which can be taken away, could keep the account."""
+    database = open_database(url)
+    secret = Accounts(database, here).issue_secret("other")
+    database.close()
+    path, shown = "/v1/users/other/", basic("other", secret)
+    assert raw.get(server, "/v1/users/", shown).status == 200
+    for given in ({"password": "another-1"}, {"email": "x@example.org"}):
+        answer = raw.put(server, path, json.dumps(given).encode(), shown)
+        assert (answer.status, set(answer.json())) == (403, {"error"})
+    assert raw.get(server, "/v1/users/", basic("other", PASSWORD)).status == 200
+
+
+def test_who_pushes_does_not_say_who_may_pull(server: Server) -> None:
+    writer, owner = engine(server, "writer"), engine(server, "owner")
+    writer.push("team/flagged", [image("flagged")])
+    path = "/v1/repositories/team/flagged/properties"
+    for body in (b'{"access": "private"}', b'{"access": "public"}'):
+        assert raw.put(server, path, body, basic("writer", PASSWORD)).status == 403
+    asked = writer.ask_index("PUT", "/v1/repositories/team/flagged/", b"[]")
+    token = {"Authorization": f"Token {asked.header('X-Docker-Token')}"}
+    denied(raw.put(server, path, b'{"access": "private"}', token))
+    assert raw.put(server, path, b'{"access": "private"}', basic("owner", PASSWORD)).status == 200
+    denied(engine(server).ask_index("GET", "/v1/repositories/team/flagged/images"))
+    assert owner.pull("team/flagged")
+
+
 def test_guessing_is_slowed_down(tmp_path: Path) -> None:
     url = seeded_file(tmp_path)
     env = {"INDEX_DATABASE": url, "ACCOUNTS_ATTEMPTS": "3"}
@@ -361,7 +388,7 @@ def test_private_from_the_start(tmp_path: Path) -> None:
         answer = raw.get(server, path, basic("reader", PASSWORD))
         assert answer.json() == {"access": "private"}
         assert (server.store / "repositories" / "team" / "born-private" / "_private").exists()
-        change = raw.put(server, path, b'{"access": "public"}', basic("writer", PASSWORD))
+        change = raw.put(server, path, b'{"access": "public"}', basic("owner", PASSWORD))
         assert change.status == 200
         assert engine(server).pull("team/born-private")
         engine(server, "writer").push("team/born-private", [image("born private")])

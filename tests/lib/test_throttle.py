@@ -120,6 +120,13 @@ def test_a_network_of_ipv6_is_one_address(clock: Clock) -> None:
     assert [refused(throttle, f"m {n}", a) for n, a in enumerate(mapped)] == [0, 0, 0, 1]
 
 
+def test_other_spellings_are_no_other_account(clock: Clock) -> None:
+    throttle = Throttle(2, clock=clock)
+    spellings = ["ann", "ANN", "aNn", " ann", "ann ", "\uff41nn"]
+    found = [refused(throttle, name, f"10.0.{n}.1") for n, name in enumerate(spellings)]
+    assert found == [0, 0, 1, 1, 1, 1]
+
+
 def test_many_addresses_do_not_make_it_forget_an_account(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,9 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
             raise door.rights.refusal(asker)
         if asker.user != name and not index.users.is_admin(asker.user):
             raise Failure(*errors.FORBIDDEN)
+        shown = door.credentials().password or ""
+        if asker.user == name and not index.users.is_password(name, shown):
+            raise Failure(*errors.SECRET_NO_PASSWORD)  # else who finds one could keep the account
         given = _object(body.small(limit))
         index.users.change(name, _optional(given, "password"), _optional(given, "email"))
         return answers.ordinary(status=204)

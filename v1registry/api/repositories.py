@@ -90,3 +90,6 @@ ACTIONS: Actions = {
     },
     "repository": {"DELETE": Action(_delete_repository, _DELETE)},
 }
+
+#: Where an index has roles, who may see a repository is not for everybody to say who pushes to it.
+WITH_INDEX: Actions = {"properties": {"PUT": Action(_put_properties, _DELETE)}}

@@ -125,6 +125,11 @@ class Config:
         return self.index.database is not None and (self.standalone or self.index.alone)
 
     @property
+    def tells_an_index(self) -> bool:
+        """Whether what happens here changes what an index of our own knows."""
+        return self.index.database is not None
+
+    @property
     def redis(self) -> Redis | None:
         """The Redis that nodes share as a cache, or None."""
         return redis.chosen(self.cache_url, self.cache_ca, self.cache, self.cache_lru)

@@ -68,6 +68,12 @@ class Accounts:
             raise Failure(*errors.ACCOUNT_DISABLED)
         return _account(row)
 
+    def is_password(self, name: str, password: str) -> bool:
+        """Whether this is the account's password itself, and no secret that stands in for it."""
+        row = self._database.read(lambda connection: _row(connection, name))
+        hashed = None if row is None else row.password
+        return bool(self._offload(passwords.verify, password, hashed))
+
     def find(self, name: str) -> Account | None:
         row = self._database.read(lambda connection: _row(connection, name))
         return None if row is None else _account(row)

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from v1registry.index import migrations
+from v1registry.index.addresses import Addresses
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 
@@ -175,7 +176,7 @@ def _engine(url: sa.URL, connections: int, patience: float) -> sa.Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
@@ -188,6 +189,13 @@ def _engine(url: sa.URL, connections: int, patience: float) -> sa.Engine:
         },
         hide_parameters=True,
     )
+    addresses = Addresses()
+
+    def look_up(_dialect: Any, _record: Any, _arguments: list[Any], more: dict[str, Any]) -> None:
+        addresses.fill_in(more)
+
+    event.listen(engine, "do_connect", look_up)
+    return engine
 
 
 def _make_private(_dialect: Any, _record: Any, arguments: list[Any], _more: Any) -> None:

@@ -30,6 +30,9 @@ class People:
         if email is not None:
             self._kept.set_email(name, email)
 
+    def is_password(self, name: str, password: str) -> bool:
+        return self._kept.is_password(name, password)
+
     def is_admin(self, name: str) -> bool:
         account = self._kept.find(name)
         return account is not None and account.is_admin and not account.is_disabled

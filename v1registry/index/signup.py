@@ -52,6 +52,8 @@ class SignUp:
             raise Failure(*errors.ACCOUNT_EXISTS)
         if self._mode == INVITATION and invitation is None and "@" not in (email or ""):
             email, invitation = None, email
+        if self._mode == INVITATION and not self._is_invited(invitation or ""):
+            raise Failure(*errors.INVITATION_WRONG)  # before a password is hashed, which costs
         AccountName.parse(name)
         check_email(email)
         passwords.check_new(password)
@@ -86,6 +88,12 @@ class SignUp:
 
         self._database.write(work)
         return code
+
+    def _is_invited(self, code: str) -> bool:
+        query = sa.select(invitations.c.id).where(
+            invitations.c.digest == digest(code), invitations.c.expires > now()
+        )
+        return self._database.read(lambda c: c.execute(query).first()) is not None
 
     def _exists(self, name: str) -> bool:
         query = sa.select(accounts.c.id).where(accounts.c.name == name)

@@ -73,6 +73,7 @@ ACCOUNT_NAME_INVALID: Text = (
     " or digit",
 )
 ACCOUNT_DISABLED: Text = (403, "The account is not active")
+SECRET_NO_PASSWORD: Text = (403, "It takes the password to change the account, not a secret")
 EMAIL_INVALID: Text = (400, "The e-mail address is not valid")
 EMAIL_EXISTS: Text = ACCOUNT_EXISTS
 INVITATION_WRONG: Text = (403, "Registration needs a valid invitation")

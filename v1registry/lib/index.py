@@ -56,6 +56,9 @@ class Users(Protocol):
     def change(self, name: str, password: str | None, email: str | None) -> None:
         """Set what is not None. Raise Failure 400, or 404 for an unknown account."""
 
+    def is_password(self, name: str, password: str) -> bool:
+        """Whether this is the account's password itself, and no secret that stands in for it."""
+
     def is_admin(self, name: str) -> bool:
         """Whether the account may do everything."""
 

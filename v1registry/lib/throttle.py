@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import math
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
@@ -78,7 +79,7 @@ class Throttle:
         if pair in self._known:
             return {pair: self._limit}
         return {
-            _key("account", user): self._limit,
+            _key("account", _account(user)): self._limit,
             _key("address", _network(address)): self._limit * _ADDRESS,
         }
 
@@ -107,7 +108,12 @@ class Throttle:
 
 
 def _pair(user: str, address: str) -> str:
-    return _key("pair", f"{user} {_network(address)}")
+    return _key("pair", f"{_account(user)} {_network(address)}")
+
+
+def _account(user: str) -> str:
+    """Whose name it is in any spelling: to a directory, `Ann ` is `ann`."""
+    return " ".join(unicodedata.normalize("NFKC", user).casefold().split())
 
 
 def _network(address: str) -> str:
