@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import email.utils
 import hashlib
 import json
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.backends.v2registry import V2Registry
 from tests.server import Server
@@ -18,8 +21,8 @@ from tests.tls import make_certificate
 from tests.transfer.cutting import Cutting
 from v1registry.lib.convert import SCHEMA2, Layer, digest_of, manifest
 from v1registry.transfer.credentials import Account
-from v1registry.transfer.errors import Rejected, TransferError, Unreachable
-from v1registry.transfer.http import Http, Interrupted
+from v1registry.transfer.errors import Gone, Rejected, TransferError, Unreachable
+from v1registry.transfer.http import Http, Interrupted, _asked
 from v1registry.transfer.remote import Remote
 
 MIB = 1024 * 1024
@@ -102,8 +105,8 @@ def test_a_connection_that_always_breaks_is_given_up(go: V2Registry) -> None:
         there = remote(proxy.url)
         location = there.begin(repository)
         proxy.cut = 0
-        there = remote(proxy.url)  # on a connection that is cut, too
-        with pytest.raises(Unreachable, match="tries"):
+        there = remote(proxy.url, still=0.1)  # on a connection that is cut, too
+        with pytest.raises(Gone, match="does not answer any more"):
             there.upload(repository, blob, location, lambda count: None)
 
 
@@ -216,6 +219,24 @@ def test_a_registry_that_takes_nothing(tmp_path: Path) -> None:
 def test_nobody_there() -> None:
     with pytest.raises(Unreachable, match="2 tries"):
         remote("http://127.0.0.1:1").check()
+
+
+@pytest.mark.parametrize("value", ["soon", "soon, or later", "\xb2", "-1", "9" * 400, "1e3", ""])
+def test_a_retry_after_that_is_nonsense(value: str) -> None:
+    response = requests.Response()
+    response.headers["Retry-After"] = value
+    assert _asked(response) == 0.0
+
+
+def test_a_retry_after() -> None:
+    response = requests.Response()
+    response.headers["Retry-After"] = "7"
+    assert _asked(response) == 7.0
+    response.headers["Retry-After"] = email.utils.formatdate(time.time() + 60, usegmt=True)
+    assert 55 < _asked(response) <= 60
+    response.headers["Retry-After"] = "Thu, 01 Jan 1970 00:00:00 GMT"
+    assert _asked(response) == 0.0
+    assert _asked(None) == 0.0
 
 
 def test_stopped() -> None:

@@ -58,6 +58,10 @@ class Bar:
             self._write(text, file=self._out)
             self._bar.set_postfix_str(self._counts.postfix())
 
+    def note(self, text: str) -> None:
+        with self._counts.lock:
+            self._write(text, file=self._out)
+
     def close(self) -> None:
         self._bar.close()
 
@@ -88,7 +92,12 @@ class Lines:
     def image(self, text: str) -> None:
         with self._counts.lock:
             self._counts.images += 1
-            print(f"[{self._counts.images}/{self._counts.all_images}] {text}", file=self._out)
+            number = f"[{self._counts.images}/{self._counts.all_images}]"
+            print(f"{number} {text}", file=self._out, flush=True)
+
+    def note(self, text: str) -> None:
+        with self._counts.lock:
+            print(text, file=self._out, flush=True)
 
     def close(self) -> None:
         self._out.flush()

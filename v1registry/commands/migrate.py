@@ -73,6 +73,14 @@ _INTERRUPTED = 130  # as a shell tells of Ctrl-C
     envvar="V1REGISTRY_MIGRATE_CREDS",
     help="Default: what `docker login` keeps for the host; or V1REGISTRY_MIGRATE_CREDS.",
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the registry may neither answer nor take anything.",
+)
 @click.option("--ca", type=click.Path(exists=True, path_type=Path), help="A PEM file to trust.")
 @click.option("--insecure", is_flag=True, help="Do not verify the registry's certificate.")
 @telling
@@ -89,6 +97,7 @@ def migrate(
     journal: Path,
     no_journal: bool,
     creds: str | None,
+    timeout: float,
     ca: Path | None,
     insecure: bool,
     as_json: bool,
@@ -111,7 +120,7 @@ def migrate(
 
     with ended_well(), _stopping() as stop:
         selection = selection_of(repositories, tags, names)
-        remote, url = _remote(target, creds, ca, insecure, stop)
+        remote, url = _remote(target, creds, ca, insecure, timeout, stop)
         parts = parts_of(source, flavor)
         remote.check()
         chosen = tagged(parts, selection)
@@ -160,7 +169,12 @@ def _stopping() -> Iterator[threading.Event]:
 
 
 def _remote(
-    target: str, creds: str | None, ca: Path | None, insecure: bool, stop: threading.Event
+    target: str,
+    creds: str | None,
+    ca: Path | None,
+    insecure: bool,
+    timeout: float,
+    stop: threading.Event,
 ) -> tuple[Remote, str]:
     """The registry, and its address in one form, without a password."""
     from urllib.parse import urlsplit
@@ -182,4 +196,5 @@ def _remote(
     verify: bool | str = False if insecure else str(ca) if ca else True
     url = f"{parsed.scheme}://{parsed.netloc}"
     agent = f"v1registry/{__version__}"
-    return Remote(Http(url, account, verify=verify, stop=stop, agent=agent)), url
+    http = Http(url, account, verify=verify, stop=stop, still=timeout, agent=agent)
+    return Remote(http), url

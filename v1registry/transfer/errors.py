@@ -19,5 +19,9 @@ class Unreachable(TransferError):
     """The other side did not answer, or answered that it cannot now, as often as we asked."""
 
 
+class Gone(Unreachable):
+    """The other side answers to nothing any more: whatever else is asked of it fails at once."""
+
+
 class Aborted(TransferError):
     """What was being written is of no use any more: nothing more can be added to it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,14 +15,19 @@ import requests
 import urllib3
 
 from v1registry.transfer.challenge import Keyring
+from v1registry.transfer.connections import Connections
 from v1registry.transfer.credentials import Account
-from v1registry.transfer.errors import Rejected, Unreachable
+from v1registry.transfer.errors import Gone, Rejected, Unreachable
 
 TRIES = 6  # of one request, the first among them
 _FIRST_WAIT = 0.5  # seconds before the second try; doubled for each further one
 _LONGEST_WAIT = 30.0
-_CONNECT, _READ = 10.0, 300.0  # seconds; a registry may hash a large layer before it answers
+_CONNECT = 10.0  # seconds
+_LONGER = 5  # times as long a registry may store and hash what it was sent, or be away altogether
+STILL = 60.0  # seconds without an answer, or without anything being taken of what is sent
+_STORING = ("PUT", "PATCH")
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _EXCERPT = 500  # characters of an error's text that are shown
 
 Sleep = Callable[[float], None]
@@ -36,6 +42,7 @@ class Http:
 
     `verify` is True, or a file with the authority to trust, or False. Each
     thread has a connection of its own; `stop` ends waiting, in every thread.
+    `still`: see STILL. `tell` is called with what is waited for, for people to read.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class Http:
         verify: bool | str = True,
         stop: threading.Event | None = None,
         first_wait: float = _FIRST_WAIT,
+        still: float = STILL,
         agent: str = "v1registry",
     ) -> None:
         self.url = url.rstrip("/")
@@ -53,7 +61,12 @@ class Http:
         self._keys = Keyring(account, secure=self.url.startswith("https://"))
         self._stop = stop or threading.Event()
         self._first_wait = first_wait
+        self._still = still
         self._agent = agent
+        self.tell: Callable[[str], None] = lambda text: None
+        self._connections = Connections(still, self._stop)
+        self._away = threading.Lock()  # who has it waits until the registry answers again
+        self._gone = ""  # why it is not waited for any more
         if verify is False:  # whoever says so knows it; not once more with every request
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._local = threading.local()
@@ -74,28 +87,63 @@ class Http:
 
         `path` is one of this registry, or a whole URL that it gave us. `body` is
         called anew for each of `tries`. Raise Rejected, Unreachable, or what `body`
-        raises.
+        raises; Gone if the registry does not answer to anything any more.
         """
-        wait = self._first_wait
-        for tried in range(1, tries + 1):
-            reason = ""
-            try:
-                response = self._authorized(method, path, scopes, headers, body, more)
-            except requests.exceptions.SSLError as error:
-                raise Rejected(f"{self._what(method, path)}: {_cause(error)}") from None
-            except requests.RequestException as error:
-                reason, response = _cause(error), None
-            if response is not None:
-                if response.status_code in good:
-                    return response
-                reason = self._reason(response)
-                if response.status_code not in _PASSING:
-                    text = f"{self._what(method, path)}: {reason}"
-                    raise Rejected(text, response.status_code)
-            if tried < tries:
-                self.pause(max(wait * random.uniform(0.5, 1.0), _asked(response)))
+        what = self._what(method, path)
+        for _ in range(2):
+            self.still_there()
+            wait = self._first_wait
+            for tried in range(1, tries + 1):
+                reason = ""
+                try:
+                    response = self._authorized(method, path, scopes, headers, body, more)
+                except requests.exceptions.SSLError as error:
+                    self.check()
+                    raise Rejected(f"{what}: {_cause(error)}") from None
+                except requests.RequestException as error:
+                    reason, response = _cause(error), None
+                if response is not None:
+                    if response.status_code in good:
+                        return response
+                    reason = self._reason(response)
+                    if response.status_code not in _PASSING:
+                        raise Rejected(f"{what}: {reason}", response.status_code)
+                if tried < tries:
+                    seconds = max(wait * random.uniform(0.5, 1.0), _asked(response))
+                    self.tell(f"{what}: {reason}; tried again")
+                    self.pause(seconds)
+                    wait = min(2 * wait, _LONGEST_WAIT)
+            if response is not None or tries < TRIES or not self._came_back(reason):
+                break
+        raise Unreachable(f"{what}: {reason}" + (f" ({tries} tries)" if tries > 1 else ""))
+
+    def still_there(self) -> None:
+        """Raise Gone if the registry was waited for long enough."""
+        if self._gone:
+            raise Gone(f"{self.url} does not answer any more: {self._gone}")
+
+    def _came_back(self, reason: str) -> bool:
+        """Whether the registry had been away for everybody and is back, so all is worth a new try.
+
+        Raise Gone if it stays away.
+        """
+        with self._away:
+            end = time.monotonic() + _LONGER * self._still
+            wait, was_away = self._first_wait, False
+            while True:
+                self.still_there()
+                try:
+                    self._request("GET", f"{self.url}/v2/", None, None, {}).close()
+                    return was_away
+                except requests.RequestException as error:
+                    reason = _cause(error)
+                if time.monotonic() > end:
+                    self._gone = reason
+                elif not was_away:
+                    was_away = True
+                    self.tell(f"{self.url} does not answer: {reason}; waiting for it")
+                self.pause(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
-        raise Unreachable(f"{self._what(method, path)}: {reason} ({tries} tries)")
 
     def back_off(self, times: int) -> None:
         """Wait before something is tried once more that failed so many times."""
@@ -152,7 +200,7 @@ class Http:
                 url,
                 headers=dict(headers or {}),
                 data=data,
-                timeout=(_CONNECT, _READ),
+                timeout=(_CONNECT, self._still * (_LONGER if method in _STORING else 1)),
                 allow_redirects=method in ("GET", "HEAD"),
                 verify=self._verify,
                 **more,
@@ -171,6 +219,8 @@ class Http:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, self._connections.adapter())
             session.trust_env = True  # proxies; a .netrc is no place for our credentials:
             session.auth = _no_netrc
             session.headers["User-Agent"] = self._agent
@@ -197,10 +247,12 @@ def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def _asked(response: requests.Response | None) -> float:
     """Seconds that the server asks us to wait, by Retry-After (RFC 9110 section 10.2.3)."""
     value = response.headers.get("Retry-After", "") if response is not None else ""
-    if value.isdigit():
+    if _SECONDS.fullmatch(value):
         return float(value)
-    parsed = email.utils.parsedate_to_datetime(value) if "," in value else None
-    return max(0.0, parsed.timestamp() - time.time()) if parsed else 0.0
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0  # none, or nonsense
 
 
 def _cause(error: BaseException) -> str:

@@ -68,6 +68,7 @@ class Migration:
     def run(self, tags: Iterable[Tagged]) -> None:
         """Move the tags; what cannot be moved is in the report. Raise Interrupted if stopped."""
         begun = time.monotonic()
+        self._remote.tell(self._progress.note)
         pool = ThreadPoolExecutor(self._jobs, "image")
         try:
             running: set[Future[None]] = set()
@@ -93,6 +94,7 @@ class Migration:
         try:
             if reason := selection.refused(target, tagged.tag):
                 raise TransferError(reason)
+            self._remote.still_there()
             image = self._v2images.get(ImageId.parse(tagged.image_id))
             self._tell(line, image)
             line.state = self._put(tagged, image)

@@ -20,6 +20,9 @@ class Progress(Protocol):
     def image(self, text: str) -> None:
         """A tag is done; `text` says what became of it."""
 
+    def note(self, text: str) -> None:
+        """Something is waited for, or tried again; `text` says what and why."""
+
     def close(self) -> None: ...
 
 
@@ -33,5 +36,7 @@ class Silent:
     def layer(self) -> None: ...
 
     def image(self, text: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
     def close(self) -> None: ...

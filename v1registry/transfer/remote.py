@@ -13,6 +13,7 @@ from v1registry.transfer.errors import Rejected, TransferError, Unreachable
 from v1registry.transfer.http import TRIES, Http
 
 CHUNK = 32 * 1024 * 1024  # bytes of a blob that are sent in one request
+_PIECE = 64 * 1024  # bytes that must have been taken before it counts as standing still
 _TYPE = "application/octet-stream"
 _LOST = (404, 416)  # an upload that the registry has forgotten, or has otherwise than we think
 
@@ -44,6 +45,14 @@ class Remote:
         response = self._http.send("GET", "/v2/", good=(200, 404), tries=2)
         if response.status_code == 404:
             raise Rejected(f"{self._http.url} is no v2 registry: /v2/ answers 404", 404)
+
+    def still_there(self) -> None:
+        """Raise Gone if the registry has stopped to answer, before more work is done for it."""
+        self._http.still_there()
+
+    def tell(self, told: Callable[[str], None]) -> None:
+        """Call `told` with what is tried again and waited for."""
+        self._http.tell = told
 
     def has_blob(self, repository: str, digest: str, size: int) -> bool:
         """Whether the blob is there, whole."""
@@ -108,6 +117,7 @@ class Remote:
                 if breaks >= TRIES or getattr(error, "status", _LOST[0]) not in _LOST:
                     raise
                 told(-sent.sent)
+                self._http.tell(f"{error}; tried again")
                 self._http.back_off(breaks)
                 before = start
                 start, location = self._resume(repository, location)
@@ -236,14 +246,16 @@ class _Range:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[memoryview]:
         left = len(self)
         for piece in self._source.pieces(self.start):
-            piece = piece[:left]
-            left -= len(piece)
-            self.sent += len(piece)
-            self._told(len(piece))
-            yield piece
+            view = memoryview(piece)[:left]
+            left -= len(view)
+            for at in range(0, len(view), _PIECE):
+                part = view[at : at + _PIECE]
+                self.sent += len(part)
+                self._told(len(part))
+                yield part
             if not left:
                 return
         raise TransferError(f"{self._source.digest} ended {left} bytes too early")

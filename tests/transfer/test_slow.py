@@ -1,0 +1,214 @@
+"""`migrate` to a registry that is slow, stands still, or is away: bounded waits, the rest goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.backends.v2registry import V2Registry
+from tests.needs import require
+from tests.transfer.made import MadeStore
+from tests.transfer.slow import Slow
+from tests.transfer.test_migrate import Command, inventory
+from tests.transfer.test_remote import MIB, Bytes, name, remote
+from v1registry.transfer.errors import Gone, Unreachable
+from v1registry.transfer.http import Http, Interrupted
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[V2Registry]:
+    require("v2-registry")
+    with V2Registry(tmp_path / "go") as running:
+        yield running
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeStore:
+    return MadeStore(tmp_path / "store")
+
+
+@pytest.fixture
+def proxy(target: V2Registry) -> Iterator[Slow]:
+    with Slow(target.port) as running:
+        yield running
+
+
+def test_few_bytes_a_second_are_enough(made: MadeStore, proxy: Slow, tmp_path: Path) -> None:
+    """The whole upload takes several times the time-out; each piece of it does not."""
+    made.tag("team/app", "1", made.image(None, 200_000))
+    proxy.rate = 80_000
+    begun = time.monotonic()
+    report = Command(made.folder, tmp_path).report(proxy.url, "--timeout", "1")
+    assert time.monotonic() - begun > 2
+    assert report["totals"]["moved"] == 1
+    assert report["totals"]["bytes_sent"] < 210_000  # nothing went twice
+
+
+def test_late_answers_are_waited_for(made: MadeStore, proxy: Slow, tmp_path: Path) -> None:
+    made.tag("team/app", "1", made.image(None))
+    proxy.late = 0.2
+    totals = Command(made.folder, tmp_path).report(proxy.url, "--timeout", "2")["totals"]
+    assert (totals["moved"], totals["blobs_uploaded"]) == (1, 1)
+
+
+def test_an_upload_that_stands_still_is_tried_again(
+    made: MadeStore, target: V2Registry, proxy: Slow, tmp_path: Path
+) -> None:
+    """Others go on meanwhile, it is told what is waited for, and what is counted is right."""
+    size = 4_000_000
+    made.tag("team/app", "big", made.image(None, size))
+    for number in range(3):
+        made.tag("team/app", f"small{number}", made.image(None))
+    proxy.stall_at, proxy.stalls = 1_000_000, 1
+    out, error = Command(made.folder, tmp_path).run(proxy.url, "--timeout", "1")
+    assert proxy.stalled == 1
+    assert "images: 4 moved" in out
+    lines = error.splitlines()
+    (told,) = [line for line in lines if "tried again" in line]
+    assert told.startswith("PATCH /v2/team/app/blobs/uploads/")
+    assert "timed out" in told
+    assert lines[-1].startswith("[4/4] moved team/app:big")  # the others did not wait for it
+    assert len(inventory(target)) == 4
+
+
+def test_a_registry_that_never_answers_ends_the_run(
+    made: MadeStore,
+    target: V2Registry,
+    proxy: Slow,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Within bounds, each image named with the reason; later the same command goes on."""
+    made.many(6, 1000)
+    command = Command(made.folder, tmp_path)
+    monkeypatch.setitem(cast(Any, Http.__init__).__kwdefaults__, "first_wait", 0.01)
+
+    def hang() -> None:
+        end = time.monotonic() + 30
+        while not list((target.folder / "store").glob("**/tags/*")) and time.monotonic() < end:
+            time.sleep(0.01)
+        proxy.hold.set()
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    proxy.late = 0.01
+    begun = time.monotonic()
+    report = command.report(proxy.url, "--timeout", "0.2", "--jobs", "1", status=3)
+    thread.join()
+    assert time.monotonic() - begun < 30
+    assert report["totals"]["moved"] + report["totals"]["failed"] == 6
+    failed = [line for line in report["images"] if line["state"] == "failed"]
+    assert failed
+    assert all("does not answer any more" in line["reason"] for line in failed), failed
+    proxy.hold.clear()
+    again = command.report(proxy.url)
+    assert again["totals"]["moved"] + again["totals"]["there"] == 6
+
+
+def test_a_registry_that_hangs_from_the_start(made: MadeStore, proxy: Slow, tmp_path: Path) -> None:
+    made.many(2, 1000)
+    proxy.hold.set()
+    _, error = Command(made.folder, tmp_path).run(proxy.url, "--timeout", "1", status=1)
+    assert "timed out" in error
+    assert "2 tries" in error
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_nothing_moves(
+    made: MadeStore, proxy: Slow, tmp_path: Path, number: int
+) -> None:
+    """Whoever waits for an answer or to send is let go at once."""
+    for count in range(3):
+        made.tag("team/app", f"v{count}", made.image(None, 4_000_000))
+    proxy.stall_at = 500_000
+    command = Command(made.folder, tmp_path)
+    process = command.start(proxy.url, "--jobs", "3")
+    end = time.monotonic() + 30
+    while proxy.stalled < 3 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert proxy.stalled >= 3
+    begun = time.monotonic()
+    process.send_signal(number)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130, error
+    assert time.monotonic() - begun < 5
+    assert "the same command goes on where it was" in error
+    assert "Traceback" not in error
+
+
+# -- requests alone -----------------------------------------------------------------------
+
+
+def test_a_stall_in_the_middle_of_a_chunk(target: V2Registry, proxy: Slow) -> None:
+    repository, blob = name(), Bytes(secrets.token_bytes(5 * MIB))
+    there = remote(proxy.url, chunk=MIB, still=0.5)
+    proxy.stall_at, proxy.stalls = 2_500_000, 1
+    counts: list[int] = []
+    there.upload(repository, blob, there.begin(repository), counts.append)
+    assert proxy.stalled == 1
+    assert sum(counts) == blob.size
+    assert blob.read <= 8 * MIB  # once anew: this registry forgets what broke off in a chunk
+    assert target.get(f"/v2/{repository}/blobs/{blob.digest}").content == blob.data
+
+
+def test_a_registry_that_comes_back_is_waited_for(target: V2Registry) -> None:
+    """A restart that takes longer than a request's tries."""
+    there, repository = remote(target.url, still=2.0), name()
+    told: list[str] = []
+    back = threading.Event()
+
+    def tell(text: str) -> None:
+        told.append(text)
+        if "waiting for it" in text:
+            target.start()
+            back.set()
+
+    there.tell(tell)
+    target.kill()
+    there.begin(repository)
+    assert back.is_set()
+    assert told[-1].startswith(f"{target.url} does not answer: ")
+
+
+def test_one_that_does_not_come_back_is_gone(target: V2Registry) -> None:
+    there = remote(target.url, still=0.1)
+    target.kill()
+    with pytest.raises(Gone, match="does not answer any more"):
+        there.begin(name())
+    begun = time.monotonic()
+    with pytest.raises(Gone):
+        there.has_blob(name(), f"sha256:{'0' * 64}", 1)
+    assert time.monotonic() - begun < 0.1
+
+
+def test_one_request_that_fails_for_ever_is_not_the_end(target: V2Registry, proxy: Slow) -> None:
+    repository, blob = name(), Bytes(secrets.token_bytes(MIB))
+    there = remote(proxy.url, still=0.1)
+    proxy.stall_at = 300_000
+    location = there.begin(repository)
+    with pytest.raises(Unreachable) as failed:
+        there.upload(repository, blob, location, lambda count: None)
+    assert not isinstance(failed.value, Gone)
+    assert not there.has_blob(repository, blob.digest, blob.size)
+
+
+def test_stopped_while_waiting_for_an_answer(target: V2Registry, proxy: Slow) -> None:
+    stop = threading.Event()
+    there = remote(proxy.url, stop=stop, still=30.0)
+    there.check()
+    proxy.hold.set()
+    threading.Timer(0.3, stop.set).start()
+    begun = time.monotonic()
+    with pytest.raises(Interrupted):
+        there.check()
+    assert time.monotonic() - begun < 5
+    with contextlib.suppress(Interrupted):
+        there.begin(name())  # nor is another one begun
