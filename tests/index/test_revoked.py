@@ -26,6 +26,7 @@ def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
         "INDEX_DATABASE": url,
         "INDEX_ALONE": "true",
         "REGISTRY_ENDPOINTS": f"127.0.0.1:{port}",
+        "LOGLEVEL": "debug",
     }
     with Server(tmp_path / "no-store", env=index_env) as index:
         trusting = {
@@ -34,6 +35,7 @@ def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
             "INDEX_KEYS": key(url),
             "INDEX_REMEMBER": "1s",
             "INDEX_TIMEOUT": "2s",
+            "LOGLEVEL": "debug",
         }
         with Server(tmp_path / "store", env=trusting, port=port) as registry:
             site = Site(index, [registry])
@@ -64,5 +66,8 @@ def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
             assert status(tokens["owner"]) == 200
             index.stop()
             assert [status(token) for token in tokens.values()] == [401, 401, 200, 200]
+            for log in (index.log, registry.log):
+                assert PASSWORD not in log
+                assert not any(token[10:60] in log for token in tokens.values())
             time.sleep(1.5)  # longer than what the index said is believed
             assert [status(token) for token in tokens.values()] == [401, 401, 200, 200]

@@ -65,7 +65,8 @@ def secret(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def server(url: str, secret: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    env = {"INDEX_DATABASE": url, "INDEX_SIGN_UP": "open", "ACCOUNTS_ATTEMPTS": "0"}
+    env = {"INDEX_DATABASE": url, "INDEX_SIGN_UP": "open", "ACCOUNTS_ATTEMPTS": "0",
+           "LOGLEVEL": "debug"}  # fmt: skip
     with Server(tmp_path_factory.mktemp("store") / "store", workers=2, env=env) as running:
         yield running
 

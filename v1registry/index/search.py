@@ -129,9 +129,8 @@ class CheckedSearch:
         """What trigrams find, if they can and it is not too much."""
         if len(text) < textsearch.SHORTEST:
             return None
-        found = textsearch.first(connection, text, COUNTED + 1)
-        query = sa.select(*SHOWN).join(found, found.c.id == repositories.c.id)
-        rows = read(connection, query.order_by(repositories.c.name), with_tags=False)
+        found = textsearch.first(connection, text, COUNTED + 1, SHOWN)
+        rows = read(connection, sa.select(found).order_by(found.c.name), with_tags=False)
         return rows if len(rows) <= COUNTED else None
 
     def _some(
@@ -188,12 +187,9 @@ def _matching(
 
 def _by_trigrams(connection: sa.Connection, seen: Sight, text: str) -> tuple[list[int], bool]:
     """Ids of what matches and is to be seen, in order, and whether these are all."""
-    found = textsearch.first(connection, text, COUNTED + 1)
-    query = (
-        sa.select(repositories.c.id, seen.condition().label("is_seen"))
-        .join(found, found.c.id == repositories.c.id)
-        .order_by(*BY_STARS)
-    )
+    columns = [*_KEYS, seen.condition().label("is_seen")]
+    found = textsearch.first(connection, text, COUNTED + 1, columns)
+    query = sa.select(found).order_by(found.c.stars.desc(), found.c.name)
     rows = connection.execute(query).all()
     return [row.id for row in rows if row.is_seen], len(rows) <= COUNTED
 

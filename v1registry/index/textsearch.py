@@ -7,6 +7,8 @@ may be had, rows are read one after another.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -82,7 +84,11 @@ def narrow(connection: sa.Connection, text: str) -> tuple[sa.FromClause, sa.Colu
     return _TEXT.join(repositories, repositories.c.id == _TEXT.c.rowid), matches
 
 
-def first(connection: sa.Connection, text: str, most: int) -> sa.Subquery:
-    """The ids of `most` that match, whichever."""
+def first(
+    connection: sa.Connection, text: str, most: int, columns: Sequence[sa.ColumnElement[Any]]
+) -> sa.Subquery:
+    """Of `most` repositories that match, whichever, these columns. (A join with them later would
+    have PostgreSQL read all that there are.)
+    """
     source, matches = narrow(connection, text)
-    return sa.select(repositories.c.id).select_from(source).where(matches).limit(most).subquery()
+    return sa.select(*columns).select_from(source).where(matches).limit(most).subquery()

@@ -159,6 +159,17 @@ def test_a_wrong_password(server: Server) -> None:
         assert answer.header("WWW-Authenticate")
 
 
+def test_nothing_secret_is_logged(files: Path) -> None:
+    env = {**environment(files / "htpasswd", RULES), "LOGLEVEL": "debug"}
+    with Server(files / "store", env=env) as talkative:
+        shown = bearer(talkative, "alice")
+        assert get(talkative, "team/app/tags/list", **shown).status == 200
+        get(talkative, "_token?account=alice", **basic("alice", "wrong hush hush"))
+        text = shown["Authorization"].partition(" ")[2]
+        for secret in (PASSWORD, "hush", text[:40], basic("alice")["Authorization"][6:]):
+            assert secret not in talkative.log
+
+
 def test_tokens_are_asked_for_by_get(server: Server) -> None:
     """Clients that try POST first go on with GET after a 405."""
     answer = get(server, "_token", "POST")
