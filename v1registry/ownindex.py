@@ -40,7 +40,7 @@ from v1registry.lib.repositories import is_private
 from v1registry.lib.rights import Asker, Rights
 from v1registry.lib.search import Search
 from v1registry.lib.tags import Tags
-from v1registry.lib.throttle import Counts
+from v1registry.lib.throttle import Counts, Throttle
 from v1registry.storage import Storage, keys
 from v1registry.storage.loading import load
 
@@ -99,14 +99,21 @@ class Own:
         return (Chore("Counting pulls", COUNTED, self.pulls.flush, at_end=True),)
 
 
-def own(config: Config, database: Database, hashing: Run, is_taken: Callable[[str], bool]) -> Own:
+def own(
+    config: Config,
+    database: Database,
+    hashing: Run,
+    is_taken: Callable[[str], bool],
+    counts: Counts | None = None,
+) -> Own:
     """`hashing(function, *args)` runs what computes password hashes; `is_taken` tells of namespaces
-    in the store.
+    in the store; `counts` are shared by nodes.
     """
+    throttle = Throttle(config.accounts.attempts, counts)
     return Own(
         database=database,
         accounts=Accounts(database, hashing),
-        sign_up=SignUp(database, hashing, config.index.sign_up, is_taken),
+        sign_up=SignUp(database, hashing, config.index.sign_up, is_taken, throttle),
         namespaces=Namespaces(database),
         repositories=Repositories(database, private=config.index.private),
         keys=TokenKeys(database),
@@ -242,7 +249,7 @@ def attached(
     index = None
     chores = repairs(config, database, sync)
     if config.is_index:
-        kept = own(config, database, hashing, taken_in(storage))
+        kept = own(config, database, hashing, taken_in(storage), counts)
         prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
         rights = kept.rights(prover.identify, reach)
         index = kept.index(rights, reach)

@@ -245,3 +245,20 @@ def test_the_search_and_the_list_show_what_may_be_pulled(world: Indexed) -> None
             names = {result["name"] for result in answer[key]}
             assert any("private" in name for name in names) == (PULL in MAY[role]["private"])
             assert "team/public-other" in names
+
+
+def test_the_catalog_of_v2_shows_what_may_be_pulled(world: Indexed) -> None:
+    for role in ROLES:
+        headers = {**world.basic(role), "User-Agent": "skopeo/1"}
+        if role == "anonymous":
+            token = raw.get(world.server, "/v2/_token", headers).json()["token"]
+            headers["Authorization"] = f"Bearer {token}"
+        names: list[str] = []
+        path = "/v2/_catalog?n=3"
+        while path:
+            answer = raw.get(world.server, path, headers)
+            names += answer.json()["repositories"]
+            path = (answer.header("Link") or "").removeprefix("<").partition(">")[0]
+        assert names == sorted(set(names))
+        assert "team/public-other" in names
+        assert any("private" in name for name in names) == (PULL in MAY[role]["private"])

@@ -211,6 +211,18 @@ def test_guessing_is_slowed_down(tmp_path: Path) -> None:
         assert statuses == [401, 401, 401, 429, 429]
 
 
+def test_signing_up_is_slowed_down(tmp_path: Path) -> None:
+    """Each costs a hash, and a name. Logging in, which engines begin in the same way, does not."""
+    url = seeded_file(tmp_path)
+    env = {"INDEX_DATABASE": url, "INDEX_SIGN_UP": "open", "ACCOUNTS_ATTEMPTS": "3"}
+    with Server(tmp_path / "store", env=env) as slow:
+        found = [registered(slow, username=f"new-{n}", password=PASSWORD) for n in range(5)]
+        assert [answer.status for answer in found] == [201, 201, 201, 429, 429]
+        assert 0 < int(found[-1].header("Retry-After") or 0) <= 120
+        for _ in range(5):
+            assert engine(slow, "reader").login() == 200
+
+
 # -- pushes and pulls ----------------------------------------------------------------------------
 
 

@@ -38,7 +38,8 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
         name, password = _text(given, "username"), _text(given, "password")
         email = _optional(given, "email")
         try:
-            index.users.sign_up(name, password, email, _optional(given, "invitation"))
+            invitation = _optional(given, "invitation")
+            index.users.sign_up(name, password, email, invitation, door.address())
         except Failure as failure:
             if failure.text == errors.ACCOUNT_EXISTS[1]:
                 return answers.ordinary(failure.text, failure.status)  # no object: a mere text

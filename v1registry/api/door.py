@@ -50,10 +50,13 @@ class Door:
         if self.rights.open:
             return NOBODY
         if "asker" not in g:
-            address = request.environ.get("v1registry.client") or request.remote_addr or ""
-            g.asker = self.rights.identify(self.credentials(), address)
+            g.asker = self.rights.identify(self.credentials(), self.address())
         asker: Asker = g.asker
         return asker
+
+    def address(self) -> str:
+        """From where the request comes, as far as trusted proxies say so."""
+        return request.environ.get("v1registry.client") or request.remote_addr or ""
 
     def credentials(self) -> Credentials:
         """What the request shows, and what a trusted proxy says of it."""

@@ -15,8 +15,11 @@ from v1registry.index.schema import accounts, invitations
 from v1registry.lib import errors, passwords
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import AccountName
+from v1registry.lib.throttle import Throttle
 
 OPEN, INVITATION, CLOSED = MODES = ("open", "invitation", "closed")
+
+_SIGNING_UP = "/"  # begins no account's name: these tries are an account of their own
 
 _RESERVED = frozenset({"library"})  # what every engine pulls `busybox` from
 
@@ -30,18 +33,25 @@ class SignUp:
         offload: Callable[..., Any],
         mode: str,
         is_taken: Callable[[str], bool],
+        throttle: Throttle | None = None,
     ) -> None:
         self._database = database
         self._offload = offload
         self._mode = mode
         self._is_taken = is_taken
+        self._throttle = throttle
 
     def sign_up(
-        self, name: str, password: str, email: str | None, invitation: str | None = None
+        self,
+        name: str,
+        password: str,
+        email: str | None,
+        invitation: str | None = None,
+        address: str = "",
     ) -> None:
         """Make the account. Raise Failure 400 if name or e-mail address are taken, or if nobody
         may sign up: engines then try to log in; 400 for a name or a password that we don't take,
-        403 for a wrong invitation.
+        403 for a wrong invitation, 429 for an address from which too many come.
 
         An engine's login form has no field for an invitation: it may stand in that of the e-mail
         address.
@@ -59,6 +69,8 @@ class SignUp:
         passwords.check_new(password)
         if name in _RESERVED or self._is_taken(name):
             raise Failure(*errors.NAMESPACE_EXISTS)
+        if self._throttle is not None:
+            self._throttle.begin(f"{_SIGNING_UP} {address}", address)
         values = {
             "name": name,
             "email": email,

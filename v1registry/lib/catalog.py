@@ -17,6 +17,11 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 
 
+def is_sayable(name: str) -> bool:
+    """Whether v2 clients can ask for a repository of this name."""
+    return _NAME.fullmatch(name) is not None
+
+
 class Catalog:
     """Lists repositories. `offload` runs the listings, which grow with the store."""
 
@@ -33,7 +38,7 @@ class Catalog:
                 continue
             folder = f"{keys.REPOSITORIES}/{keys.encode(namespace)}"
             for name in sorted(self._offload(self._children, folder, keys.repository_name)):
-                if prefix + name > after and _NAME.fullmatch(prefix + name):
+                if prefix + name > after and is_sayable(prefix + name):
                     try:
                         yield RepositoryName.parse(prefix + name)
                     except Failure:

@@ -49,9 +49,14 @@ class Users(Protocol):
     """Accounts, as far as people see to their own."""
 
     def sign_up(
-        self, name: str, password: str, email: str | None, invitation: str | None = None
+        self,
+        name: str,
+        password: str,
+        email: str | None,
+        invitation: str | None = None,
+        address: str = "",
     ) -> None:
-        """Make an account. Raise Failure 400 or 403."""
+        """Make an account for who asks from `address`. Raise Failure 400, 403 or 429."""
 
     def change(self, name: str, password: str | None, email: str | None) -> None:
         """Set what is not None. Raise Failure 400, or 404 for an unknown account."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterable
 from urllib.parse import quote, urlencode
 
 from flask import Response, request
@@ -13,21 +11,49 @@ from v1registry.api.ocierrors import OciFailure
 from v1registry.api.parts import Parts
 from v1registry.api.v2.answers import json_answer
 from v1registry.lib import errors
+from v1registry.lib.catalog import is_sayable
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.rights import Access
 
+
+LOOKED_AT = 1000  # repositories for one answer, which may then be short of names
 _MOST = 1000  # names in an answer, whatever was asked for: clients follow the link to the rest
 _NUMBER = re.compile(r"[0-9]+")
 _DIGITS = 18  # more are more than anything
 
 
 def catalog(parts: Parts) -> Response:
-    """The repositories that the asker may pull, and that are not flagged private if all may."""
-    names = parts.v2.catalog.names(_last())
-    shown = (str(name) for name in names if _is_shown(parts, name))
-    page, more = _page(shown)
-    return json_answer({"repositories": page}, headers=_link("_catalog", page, more))
+    """The repositories that the asker may pull, and that are not flagged private if all may.
+
+    So many are looked at and no more: a page may be short, or empty, and not the last.
+    """
+    count = _count()
+    if not count:
+        page, more = list[str](), None
+    elif parts.index is not None and parts.door.asker().grant is None:
+        found = parts.search.listed(parts.door.asker(), _last(), count)
+        names = (str(repository["name"]) for repository in found.repositories)
+        page, more = [name for name in names if is_sayable(name)], found.more
+    else:
+        page, more = _looked_through(parts, count)
+    headers = _link("_catalog", more, count) if more is not None else []
+    return json_answer({"repositories": page}, headers=headers)
+
+
+def _looked_through(parts: Parts, count: int) -> tuple[list[str], str | None]:
+    """A page out of the store, and what the next one is behind."""
+    page: list[str] = []
+    behind = _last()
+    for number, name in enumerate(parts.v2.catalog.names(behind)):
+        if number == LOOKED_AT:
+            return page, behind
+        if _is_shown(parts, name):
+            if len(page) == count:
+                return page, page[-1]
+            page.append(str(name))
+        behind = str(name)
+    return page, None
 
 
 def tags(parts: Parts, repository: RepositoryName) -> Response:
@@ -37,11 +63,11 @@ def tags(parts: Parts, repository: RepositoryName) -> Response:
         raise Failure(*errors.REPOSITORY_NOT_FOUND)
     last = _last()
     names = sorted(name for name in found if name > last and Tag.is_valid(name))
-    page, more = _page(names)
+    count = _count()
+    page = names[:count]
     path = f"{quote(_shown_name(repository))}/tags/list"
-    return json_answer(
-        {"name": _shown_name(repository), "tags": page}, headers=_link(path, page, more)
-    )
+    headers = _link(path, page[-1], count) if page and len(names) > count else []
+    return json_answer({"name": _shown_name(repository), "tags": page}, headers=headers)
 
 
 def _shown_name(repository: RepositoryName) -> str:
@@ -60,13 +86,6 @@ def _last() -> str:
     return request.args.get("last", "")
 
 
-def _page(names: Iterable[str]) -> tuple[list[str], bool]:
-    """The first names, as many as were asked for; and whether there are more."""
-    count = _count()
-    taken = list(itertools.islice(names, count + 1)) if count else []
-    return taken[:count], len(taken) > count
-
-
 def _count() -> int:
     text = request.args.get("n")
     if text is None:
@@ -76,8 +95,6 @@ def _count() -> int:
     return min(int(text), _MOST) if len(text) <= _DIGITS else _MOST
 
 
-def _link(path: str, page: list[str], more: bool) -> list[tuple[str, str]]:
-    if not more:
-        return []
-    query = urlencode({"last": page[-1], "n": len(page)})
+def _link(path: str, last: str, count: int) -> list[tuple[str, str]]:
+    query = urlencode({"last": last, "n": count})
     return [("Link", f'</v2/{path}?{query}>; rel="next"')]

@@ -52,7 +52,7 @@ def token(parts: Parts) -> Response:
     asker = NOBODY
     shown = parts.door.credentials()
     try:
-        asker = rights.of_v2(shown, _address(), _scope())
+        asker = rights.of_v2(shown, parts.door.address(), _scope())
     except Failure as failure:
         failure.headers.pop("WWW-Authenticate", None)
         if failure.status == 401:
@@ -78,7 +78,7 @@ def _asker(parts: Parts, repository: RepositoryName | None) -> Asker:
         g.bearer = True
     else:
         try:
-            asker = parts.door.rights.of_v2(shown, _address(), repository)
+            asker = parts.door.rights.of_v2(shown, parts.door.address(), repository)
         except Failure as failure:
             if failure.status == 401:
                 raise _challenge(parts, repository) from None
@@ -121,7 +121,3 @@ def _scope() -> RepositoryName | None:
 
 def _basic() -> str:
     return 'Basic realm="Docker registry"'
-
-
-def _address() -> str:
-    return request.environ.get("v1registry.client") or request.remote_addr or ""
