@@ -16,7 +16,6 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.rights import Access
 
-
 LOOKED_AT = 1000  # repositories for one answer, which may then be short of names
 _MOST = 1000  # names in an answer, whatever was asked for: clients follow the link to the rest
 _NUMBER = re.compile(r"[0-9]+")
