@@ -6,12 +6,16 @@ options on gunicorn's command line go before what stands here.
 
 import os
 import sys
+from functools import partial
 
-from v1registry.config import ConfigError
+from v1registry.config import ConfigError, load_config
+from v1registry.edge.fork import hooks
 from v1registry.edge.settings import SettingsError, settings
+from v1registry.modules import import_for
 
 try:
-    globals().update(settings(os.environ))
+    _registry = load_config(environ=os.environ)
+    globals().update(settings(os.environ, _registry), **hooks(partial(import_for, _registry)))
 except (ConfigError, SettingsError) as reason:
     # One clear line instead of gunicorn's traceback.
     sys.exit(f"v1registry: {reason}")

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests import raw
 from tests.server import Server
 
@@ -74,7 +76,17 @@ def wait(condition: Callable[[], bool], server: Server) -> None:
         time.sleep(0.05)
 
 
-def test_what_is_not_configured_is_not_loaded(tmp_path: Path) -> None:
+APPLICATION = "import sys, wsgi"
+MASTER = """
+import sys
+from v1registry.config import load_config
+from v1registry.modules import import_for
+import_for(load_config())
+"""
+
+
+@pytest.mark.parametrize("code", [APPLICATION, MASTER], ids=["application", "master"])
+def test_what_is_not_configured_is_not_loaded(tmp_path: Path, code: str) -> None:
     """Two processes shall stay far below 100 MB: no driver, client or database for nothing."""
     optional = [
         "boto3",
@@ -92,7 +104,7 @@ def test_what_is_not_configured_is_not_loaded(tmp_path: Path) -> None:
         "tqdm",
         "zstandard",
     ]
-    code = f"import sys, wsgi; print(*(name for name in {optional} if name in sys.modules))"
+    code += f"\nprint(*(name for name in {optional} if name in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -103,3 +115,41 @@ def test_what_is_not_configured_is_not_loaded(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"ACCOUNTS_HTPASSWD": "{folder}/users"},
+        {"ACCOUNTS_HTPASSWD": "{folder}/users", "CACHE_REDIS_HOST": "127.0.0.1"},
+        {"INDEX_DATABASE": "sqlite:///{folder}/index.db"},
+        {"STANDALONE": "false", "INDEX_ENDPOINT": "http://127.0.0.1:1"},
+    ],
+    ids=["plain", "accounts", "redis", "index", "asking"],
+)
+def test_the_master_imports_what_the_application_will(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """And knows it from the configuration, without building an application."""
+    (tmp_path / "users").write_text("ann:$2y$05$" + "a" * 53 + "\n")
+    code = f"""{MASTER}
+before = set(sys.modules)
+import wsgi
+print(*sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "SETTINGS_FLAVOR": "local",
+            "STORAGE_PATH": str(tmp_path / "store"),
+            **{name: value.format(folder=tmp_path) for name, value in environ.items()},
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["wsgi"]

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = """
 import os
 from types import SimpleNamespace as _space
+from v1registry.edge.fork import hooks as _hooks
 from v1registry.edge.settings import settings as _settings
 
 globals().update(_settings(os.environ, _space(
@@ -24,6 +25,8 @@ globals().update(_settings(os.environ, _space(
     tls=_space(certificate={certificate!r}, key={key!r}), v2=_space(port=0))))
 wsgi_app = "tests.edge.wsgi_app:application"
 worker_class = {worker!r}
+if worker_class.startswith("v1registry."):
+    globals().update(_hooks(lambda: __import__("v1registry.app")))
 """
 
 OURS = "v1registry.edge.worker.Worker"

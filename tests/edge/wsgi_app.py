@@ -1,9 +1,15 @@
 """A tiny WSGI application that shows what the edge does; run by the real gunicorn of the tests."""
 
+import contextlib
 import hashlib
 import json
 import os
+import queue
+import select
+import socket
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -15,6 +21,9 @@ from v1registry.edge.send import FileRange
 from v1registry.lib.errors import Failure
 
 FILE = os.environ.get("EDGE_FILE", "")
+
+# Before this module can have imported it.
+SHARED = "v1registry.app" in sys.modules
 
 # What stands in the way of a start, if a test put anything there.
 OBSTACLE = Path(os.environ.get("EDGE_OBSTACLE", "/none"))
@@ -116,6 +125,7 @@ def facts(environ, query, start_response):
         "client": environ.get("v1registry.client"),
         "request_id": environ.get("v1registry.request_id"),
         "scheme": environ["wsgi.url_scheme"],
+        "shared": SHARED,
     }
     return answer(start_response, json.dumps(found))
 
@@ -131,6 +141,68 @@ def open_files():
 def block(environ, query, start_response):
     offload(blocking, float(query["seconds"]))
     return answer(start_response, "true")
+
+
+def unpatched(environ, query, start_response):
+    """Which modules hold what gevent replaces, and which of those it has not looked at."""
+    from gevent import monkey
+
+    originals = {
+        id(value): f"{module}.{name}"
+        for module, names in monkey.saved.items()
+        if not module.startswith("_gevent")
+        for name, value in names.items()
+        if callable(value)
+    }
+    held = sorted(
+        f"{module}: {originals[id(value)]}"
+        for module, there in list(sys.modules.items())
+        if module.split(".")[0] in ("v1registry", "flask", "werkzeug", "redis", "sqlalchemy")
+        for value in list(vars(there).values())
+        if id(value) in originals
+    )
+    return answer(start_response, json.dumps({"held": held, "patched": sorted(monkey.saved)}))
+
+
+def wait(environ, query, start_response):
+    """Waits as plain code does, in the way that is asked for."""
+    seconds = float(query["seconds"])
+    WAITS[query["how"]](seconds)
+    return answer(start_response, "true")
+
+
+def wait_for_a_lock(seconds):
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire(timeout=seconds)
+
+
+def wait_for_a_socket(seconds):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, contextlib.suppress(TimeoutError):
+        ours.settimeout(seconds)
+        ours.recv(1)
+
+
+def wait_in_select(seconds):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        select.select([ours], [], [], seconds)
+
+
+def wait_for_a_queue(seconds):
+    with contextlib.suppress(queue.Empty):
+        queue.Queue().get(timeout=seconds)
+
+
+WAITS = {
+    "sleep": time.sleep,
+    "lock": wait_for_a_lock,
+    "socket": wait_for_a_socket,
+    "select": wait_in_select,
+    "queue": wait_for_a_queue,
+    "process": lambda seconds: subprocess.run(["sleep", str(seconds)], check=True),
+}
 
 
 def blocking(seconds):
@@ -156,5 +228,7 @@ ROUTES = {
     "wrapper": wrapper,
     "facts": facts,
     "block": block,
+    "unpatched": unpatched,
+    "wait": wait,
     "fail": fail,
 }

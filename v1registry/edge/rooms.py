@@ -9,6 +9,8 @@ has not handed on yet to a small room of its own.
 
 from __future__ import annotations
 
+import mmap
+
 PIECE = 2 * 1024 * 1024
 """Bytes of a large room, and so of the largest piece."""
 
@@ -26,7 +28,8 @@ class Room:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.buffer = bytearray(size)
+        # Its pages come when they are filled, and go with it: malloc would keep them.
+        self.buffer = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.view = memoryview(self.buffer)
         self.clear()
 

@@ -44,6 +44,7 @@ from v1registry.edge.connection import (
     pending,
     throw_if_waiting,
 )
+from v1registry.edge.fork import patch_process
 from v1registry.edge.log import client_address, sane_request_id
 from v1registry.edge.master import HELD_WHILE_STARTING
 from v1registry.edge.rooms import Rooms
@@ -56,6 +57,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     """gunicorn's `worker_class`; the time-out of a stalled client is GUNICORN_STALL_TIMEOUT."""
 
     alive: bool
+    sockets: list[Any]
 
     def init_process(self) -> None:
         """Build what belongs to this process, then serve until told to stop."""
@@ -71,6 +73,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # one any more: a reload makes a new process.
         self.cfg.__dict__.update({name: found.get() for name, found in self.cfg.settings.items()})
         super().init_process()
+
+    def patch(self) -> None:
+        """Before anything else: have gevent wait in place of Python, also for the listeners."""
+        patch_process()
+        self.sockets = [
+            gsocket.socket(listener.FAMILY, gsocket.SOCK_STREAM, fileno=listener.sock.detach())
+            for listener in self.sockets
+        ]
 
     def init_signals(self) -> None:
         """Handle signals from here on, those that came since the fork too."""

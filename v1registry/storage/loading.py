@@ -30,6 +30,12 @@ _DRIVERS = {
 }
 
 
+def module_of(name: str) -> str | None:
+    """The module of a driver of ours; None for another package's, which is imported when it is
+    used: nobody knows what it does then."""
+    return _DRIVERS[name].module if name in _DRIVERS else None
+
+
 def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
     """Make the store that the configuration names.
 
