@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from v1registry.lib.units import duration, human
 from v1registry.transfer.progress import Progress, Silent
 
 _EVERY = 10.0  # seconds between plain lines
+_WIDTH = 80  # of a terminal that does not tell its own
 
 
 class _Counts:
@@ -35,7 +37,9 @@ class Bar:
         self._counts = _Counts(images)
         self._write = tqdm.write
         self._out = out
-        self._bar: Any = tqdm(total=0, file=out, unit="B", unit_scale=True, dynamic_ncols=True)
+        known = os.get_terminal_size(out.fileno()).columns > 0  # a serial line has no width
+        width: dict[str, Any] = {"dynamic_ncols": True} if known else {"ncols": _WIDTH}
+        self._bar: Any = tqdm(total=0, file=out, unit="B", unit_scale=True, **width)
         self._bar.set_postfix_str(self._counts.postfix())
 
     def expect(self, count: int) -> None:

@@ -204,7 +204,7 @@ class Layout:
             layers = [layer["digest"] for layer in manifest["layers"]]
         except (KeyError, TypeError):
             raise TransferError(f"{key} is no manifest of an image") from None
-        _, data = self._reader.json(config)
+        _, data = self._reader.json(str(config))
         return v1_chain(data, [_Blob(self._reader, str(digest)) for digest in layers])
 
     def _manifest(self, digest: str) -> dict[str, Any]:

@@ -93,7 +93,10 @@ def _bare(id: str, parent: str | None) -> bytes:
 
 
 def _top(config: bytes, id: str, parent: str | None) -> bytes:
-    values = gojson.members(config)
+    try:
+        values = gojson.members(config)
+    except gojson.NotJSON as error:
+        raise TransferError(f"the image's configuration is not what Go reads: {error}") from None
     for name in _LATER:
         values.pop(name, None)
     values["id"] = gojson.string(id)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any
@@ -14,6 +17,14 @@ from v1registry.transfer.errors import TransferError
 
 LARGEST_JSON = 8 * 1024 * 1024  # bytes
 _PIECE = 1024 * 1024
+_MOST_MEMBERS = 100_000
+_LARGEST_HEADER = 1024 * 1024  # bytes of a long name, or of what pax says of a member
+_EXTENDED = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+# What reading an archive raises whose bytes are wrong, whatever it is compressed with.
+_DAMAGED = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
 
 
 class Writer:
@@ -75,6 +86,17 @@ class _Pieces(io.RawIOBase):
         return b"".join(taken)
 
 
+class _Bounded(tarfile.TarInfo):
+    """A member whose long names and the like are read into memory only if they are of any size that
+    such things have."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _EXTENDED and self.size > _LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+
 class Reader:
     """Reads members of a seekable archive, plain or compressed, by name.
 
@@ -84,10 +106,13 @@ class Reader:
     def __init__(self, file: IO[bytes]) -> None:
         """Raise TransferError for what is no tar archive."""
         try:
-            self._tar = tarfile.open(fileobj=file, mode="r:*")  # noqa: SIM115
-            self._members = {_plain(member.name): member for member in self._tar}
-        except (tarfile.TarError, EOFError, OSError) as error:
+            self._tar = tarfile.open(fileobj=file, mode="r:*", tarinfo=_Bounded)  # noqa: SIM115
+            members = list(itertools.islice(self._tar, _MOST_MEMBERS + 1))
+        except _DAMAGED as error:
             raise TransferError(f"the archive cannot be read: {error}") from None
+        if len(members) > _MOST_MEMBERS:
+            raise TransferError(f"the archive has more than {_MOST_MEMBERS} members")
+        self._members = {_plain(member.name): member for member in members}
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -122,7 +147,7 @@ class Reader:
                     raise TransferError(f"{name} in the archive is cut off")
                 left -= len(piece)
                 yield piece
-        except (tarfile.TarError, EOFError, OSError) as error:
+        except _DAMAGED as error:
             raise TransferError(f"{name} in the archive cannot be read: {error}") from None
 
     def _member(self, name: str) -> tarfile.TarInfo:
