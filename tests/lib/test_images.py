@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -99,6 +100,32 @@ def test_16_hex_ids(domain: Domain) -> None:
     short = ImageId("0123456789abcdef")
     data = write_image(domain.storage, short)
     assert domain.images.get(short).json == data
+
+
+def test_where_two_may_decide_nothing_is_kept_before_it_is_settled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One push puts its checksums over those of another one, which decided, and then mends it."""
+    storage = MemoryStorage()
+    storage.creates_atomically = False
+    images = Images(storage, Commits(storage), cache_limit=100_000, cache_life=60)
+    write_image(storage, A)
+    right = images.get(A).checksums
+    storage.put(keys.image(A, "_checksum"), b'["sha256:of another push"]')
+    assert images.get(A).checksums == right  # of 0.x, which keeps no record: it is long ago
+
+    write_image(storage, B)
+    storage.put(keys.image(B, "_commit"), b"a record")
+    right = images.get(B).checksums
+    storage.put(keys.image(B, "_checksum"), b'["sha256:of another push"]')
+    assert images.get(B).checksums == ("sha256:of another push",)
+    storage.put(keys.image(B, "_checksum"), json.dumps(right).encode())
+    assert images.get(B).checksums == right
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + 60)
+    assert images.get(B).checksums == right
+    storage.delete(keys.image(B, "_checksum"))
+    assert images.get(B).checksums == right  # kept
 
 
 def test_only_finished_images_are_cached() -> None:

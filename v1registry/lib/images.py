@@ -9,6 +9,7 @@ share a cache, there too.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 
 from v1registry.lib import documents, errors
@@ -20,6 +21,7 @@ from v1registry.storage import Blob, Storage, exists, keys
 from v1registry.storage.errors import NotFound, Refused
 
 _OVERHEAD = 1024  # bytes that a cached image takes beside its texts, about
+_SETTLING = 30.0  # seconds for which nobody who decided is asleep in the middle
 _DEEPEST = 100_000  # ancestors; more is a loop or an attack
 
 
@@ -63,6 +65,8 @@ class Images:
             image = self._shared.get(image_id) if self._shared else None
             if image is None:
                 image = self._read(image_id)
+                if not self._is_settled(image_id):
+                    return image
                 if self._shared:
                     self._shared.put(image_id, image)
             self._cache.put(image_id, image)
@@ -102,6 +106,20 @@ class Images:
         except NotFound:
             size = None
         return Image(image_id, data, self._ancestry(image_id, data), self._sums(image_id), size)
+
+    def _is_settled(self, image_id: ImageId) -> bool:
+        """Whether what was read is sure to stay, and may be kept.
+
+        Where creating is not atomic, two pushes in the same instant may carry out a record each,
+        one over the other, until both see which one stays.
+        """
+        if self._storage.creates_atomically:
+            return True
+        try:
+            decided = self._storage.stat(keys.image(image_id, "_commit")).modified
+        except NotFound:
+            return True  # 0.x's
+        return time.time() - decided > _SETTLING
 
     def _settle(self, image_id: ImageId) -> bool:
         """Carry out a push that was decided and not carried out to the end; tell whether it is."""

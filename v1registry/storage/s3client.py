@@ -5,6 +5,8 @@ boto3 is an extra: it is imported here alone, and this module by whoever chose `
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -139,6 +141,7 @@ class Clients:
             ),
         )
         client.meta.events.register_first("needs-retry.s3", _wait_once)
+        client.meta.events.register("before-call.s3.DeleteObjects", _with_md5)
         self._made(client)
         if not options["s3_use_sigv4"]:
             client.meta.events.register("before-sign.s3", _as_signed)
@@ -150,6 +153,12 @@ def _wait_once(caught_exception: BaseException | None = None, **_: Any) -> None:
     """Let no request be tried again whose answer was waited for in vain: our client waits, too."""
     if isinstance(caught_exception, ReadTimeoutError):
         raise caught_exception
+
+
+def _with_md5(params: dict[str, Any], **_: Any) -> None:
+    """Send the checksum that older gateways insist on for this one call, beside today's."""
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 def _as_signed(request: Any, **_: Any) -> None:
