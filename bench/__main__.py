@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import floor, remote, report, servers
+from bench import floor, indexed, remote, report, servers
 from bench.material import Material
 from bench.rows import NGINX_ONE, ONE, ROWS, STORED, Row
 from bench.runs import SIZES, VIEW, Load, Loads, measure
@@ -97,6 +97,7 @@ def _start(
         "nginx": lambda: servers.nginx(files),
         NGINX_ONE: lambda: servers.nginx(files, NGINX_ONE, workers=1),
         **remote.makers(backends),
+        **indexed.makers(backends),
     }
     needed = {name for row in chosen for name in (row.own, *row.peers)}
     if needed & {"nginx", NGINX_ONE, VIEW}:

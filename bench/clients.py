@@ -40,16 +40,24 @@ def pull(
     tally.bytes += length
 
 
-def push_v1(address: Address, tally: Outcome, *, name: str, layers: list[dict[str, Any]]) -> Waits:
+def push_v1(
+    address: Address,
+    tally: Outcome,
+    *,
+    name: str,
+    layers: list[dict[str, Any]],
+    headers: tuple[str, ...] = (),
+) -> Waits:
     """Push one image as engines up to 1.5 do: a connection for every request.
 
     A layer: `id`, `json`, `checksum`, `file` (the framed bytes), `framed`, `tail`, `size`.
+    `headers` are sent with every request, to say who asks.
     """
 
-    def once(method: str, path: str, status: int, *headers: str, **more: Any) -> Waits:
+    def once(method: str, path: str, status: int, *own: str, **more: Any) -> Waits:
         connection = yield from opened(address)
         with closing(connection):
-            asked = request(method, path, address, *headers, "Connection: close")
+            asked = request(method, path, address, *own, *headers, "Connection: close")
             yield from exchange(connection, asked, status, **more)
         tally.answers += 1
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from bench.servers import HOST, ROOT, Server, Site, Unavailable, find, free_port
 from bench.stores import GoObjects, GoSwift, Objects, Store
 from tests.backends.ceph import ACCESS, SECRET, Ceph
+from tests.backends.postgres import Postgres
 from tests.backends.swift import PASSWORD, TEMP_URL_KEY, USER, Swift
 from tests.needs import missing
 from tests.nginx import Nginx
@@ -67,6 +68,10 @@ class Backends:
     @functools.cached_property
     def redis(self) -> Redis:
         return self._started("redis", lambda: Redis(self.folder / "redis"))
+
+    @functools.cached_property
+    def postgres(self) -> Postgres:
+        return self._started("postgres", Postgres)
 
     @functools.cached_property
     def s3_store(self) -> Store:

@@ -11,6 +11,7 @@ from bench.servers import Site
 
 ONE = "ours-1"
 NGINX_ONE = "nginx-1"
+INDEXED, INDEXED_POSTGRES = "ours-index", "ours-index-pg"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,28 @@ def _view_pull(clients: int, size: int, rounds: int) -> Row:
     return Row(name, title, load, peers, rounds, 2, own=VIEW, faster=0.9)
 
 
+def _indexed(own: str, how: str) -> tuple[Row, ...]:
+    """What it costs to have all that one server can have, in memory above all."""
+    name = own.removeprefix("ours-")
+    return (
+        Row(
+            f"{name}-push-50",
+            f"{how}: 50 pushes of 20 MiB at once",
+            lambda loads, server: loads.push(server, 20 * MIB, clients=50),
+            ("ours",),
+            own=own,
+        ),
+        Row(
+            f"{name}-both",
+            f"{how}: 1,000 pulls of 2 MiB and 50 pushes of 20 MiB at once",
+            lambda loads, server: loads.both(server, 2 * MIB, 1000, 20 * MIB, 50),
+            ("ours",),
+            quick=0,
+            own=own,
+        ),
+    )
+
+
 _JSON = "image json (Go: manifest)"
 _TAGS = "tags"
 _PING = "_ping (Go: /v2/)"
@@ -131,6 +154,8 @@ ROWS = (
     _view_small("json", "manifest (v1: image json)", keep=True),
     _view_small("json", "manifest (v1: image json)", keep=False),
     _view_small("tags", _TAGS, keep=True),
+    *_indexed(INDEXED, "index in SQLite, Redis"),
+    *_indexed(INDEXED_POSTGRES, "index in PostgreSQL, Redis"),
 )
 
 
@@ -209,3 +234,6 @@ STORED = (
 
 MOST_MEMORY = 100.0
 """MB (PSS) that two workers and their master may use at most on files, whatever the load."""
+
+BOUNDED = ("ours", INDEXED, INDEXED_POSTGRES)
+"""Servers of which that is expected."""

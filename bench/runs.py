@@ -169,7 +169,7 @@ class Loads:
     def _push(self, server: Site, name: str, layers: list[Layer]) -> dict[str, Any]:
         if server.speaks == "v2":
             return {"kind": "push_v2", "what": v2_push(name, layers)}
-        return {"kind": "push_v1", "what": v1_push(name, layers)}
+        return {"kind": "push_v1", "what": {**v1_push(name, layers), "headers": server.headers}}
 
     def _path(self, server: Site, size: int) -> str:
         layer = self._seeds[size][0]

@@ -23,7 +23,7 @@ _START = 30.0
 _STOP = 15.0
 
 # The environment of the caller's shell must not configure the servers.
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 _GO = """\
 version: 0.1
@@ -87,6 +87,7 @@ class Site:
         self.pids = pids
         self.store = store
         self.speaks = speaks
+        self.headers: tuple[str, ...] = ()  # by which pushers say who they are
         self.sign: Callable[[str], str | None] = lambda key: None
 
     def cpu(self) -> float:
@@ -116,7 +117,7 @@ class Server(Site):
     ) -> None:
         super().__init__(name, (HOST, port), [], store, speaks)
         self._log = log
-        inherited = {key: os.environ[key] for key in _KEPT if key in os.environ}
+        inherited = {key: os.environ[key] for key in KEPT if key in os.environ}
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 command,
@@ -175,8 +176,8 @@ def asked_by_v2(server: Site, name: str) -> Site:
     return other
 
 
-def ours(store: Files, name: str = "ours", workers: int | None = None) -> Server:
-    """This checkout's registry with the settings that users get, on local files."""
+def ours(store: Files, name: str = "ours", workers: int | None = None, **environ: str) -> Server:
+    """This checkout's registry with the settings that users get, and `environ`, on local files."""
     port = free_port()
     store.root.mkdir(exist_ok=True)
     env = {
@@ -185,6 +186,7 @@ def ours(store: Files, name: str = "ours", workers: int | None = None) -> Server
         "STORAGE_PATH": str(store.root),
         "REGISTRY_HOST": HOST,
         "REGISTRY_PORT": str(port),
+        **environ,
     }
     if workers is not None:
         env["GUNICORN_WORKERS"] = str(workers)
