@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import secrets
 import signal
 import threading
@@ -212,3 +213,44 @@ def test_stopped_while_waiting_for_an_answer(target: V2Registry, proxy: Slow) ->
     assert time.monotonic() - begun < 5
     with contextlib.suppress(Interrupted):
         there.begin(name())  # nor is another one begun
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """A fake of a registry whose token server cannot just now; `left`: how often yet."""
+
+    left = 2
+
+    def do_GET(self) -> None:
+        kind = type(self)
+        if self.path.startswith("/token") and kind.left:
+            kind.left -= 1
+            self._send(503, b"[" * 100_000)  # nor is what it says any JSON that one can read
+        elif self.path.startswith("/token"):
+            self._send(200, b'{"token": "t"}')
+        elif self.headers.get("Authorization") == "Bearer t":
+            self._send(200, b"{}")
+        else:
+            realm = f'Bearer realm="http://{self.headers["Host"]}/token"'
+            self._send(401, b"{}", ("WWW-Authenticate", realm))
+
+    def _send(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
+        self.send_response(status)
+        for header, value in (*headers, ("Content-Length", str(len(body)))):
+            self.send_header(header, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+def test_a_token_server_that_cannot_now_is_asked_again() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as fake:
+        thread = threading.Thread(target=fake.serve_forever)
+        thread.start()
+        there = remote(f"http://127.0.0.1:{fake.server_port}")
+        told: list[str] = []
+        there.tell(told.append)
+        assert there.get_manifest("team/app", "1", "x") == b"{}"
+        fake.shutdown()
+        thread.join()
+    assert [text.count("/token answered 503") for text in told] == [1, 1]

@@ -123,6 +123,6 @@ class Keyring:
             document = response.json()
             token = document.get("token") or document["access_token"]
             life = float(document.get("expires_in") or _LIFE)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise Rejected(f"{realm} answered with something else than a token") from None
         return str(token), max(life, _LIFE)

@@ -211,9 +211,12 @@ class Http:
 
     def _fetch(self, method: str, url: str, **more: Any) -> requests.Response:
         """For tokens: another server, retried by whoever retries the request."""
-        return self._session().request(
-            method, url, timeout=(_CONNECT, _CONNECT), verify=self._verify, **more
+        response = self._session().request(
+            method, url, timeout=(_CONNECT, self._still), verify=self._verify, **more
         )
+        if response.status_code in _PASSING:
+            raise requests.RequestException(f"{url} {self._reason(response)}")
+        return response
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -234,7 +237,7 @@ class Http:
         try:
             errors = response.json()["errors"]
             words = "; ".join(f"{e.get('code', '')} {e.get('message', '')}".strip() for e in errors)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             words = ""
         text = f"answered {response.status_code} {words}".strip()[:_EXCERPT]
         return "".join(c if c.isprintable() else " " for c in text)
