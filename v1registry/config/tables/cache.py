@@ -25,9 +25,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "cache_memory",
         "size",
-        "What each process keeps in memory of finished images (JSON, ancestry, checksums); 0:"
-        " nothing.",
-        default="16MiB",
+        "What each process keeps in memory of finished images (JSON, ancestry, checksums), and three"
+        " quarters of it once more of what v2 shows of them; 0: nothing.",
+        default="4MiB",
         variable="CACHE_MEMORY",
     ),
     Option(
