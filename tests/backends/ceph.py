@@ -49,6 +49,7 @@ OPTIONS = {  # of the driver, as the configuration gives them; tests replace som
     "s3_part_size": 8 * 1024 * 1024,
     "s3_upload_memory": 64 * 1024 * 1024,
     "s3_conditional_writes": True,
+    "s3_etag_is_md5": True,
     "s3_read_timeout": 30,
     "cloudfront.base": None,
     "cloudfront.keyid": None,

@@ -212,6 +212,7 @@ class Handler(BaseHTTPRequestHandler):
     ) -> Answer:
         found = self.find(name, query.get("generation"))
         size, more = len(found.data), {"X-Goog-Generation": str(found.generation)}
+        more["X-Goog-Hash"] = f"crc32c={_crc(found.data)},md5={_md5(found.data)}"
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("Range") or "")
         if wanted is None or not self.fake.ranges:
             return 200, more, found.data
@@ -453,6 +454,10 @@ def _dump(value: Any) -> bytes:
 
 def _unbase(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _md5(data: bytes) -> str:
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def _crc(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A proxy between a registry and its store that cuts, delays, swallows or refuses.
+"""A proxy between a registry and its store that cuts, delays, changes, swallows or refuses.
 
 with Proxy(ceph.port) as proxy:
     proxy.cut_after = 1000   # each answer ends after so many bytes ...
@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
@@ -30,7 +31,8 @@ class Proxy:
 
     `cut_after`: end a connection once so many bytes came back on it, `cuts` times.
     `delay`: seconds before the bytes of an answer go on. `silent`: nothing comes back.
-    `refusing`: connections are reset at once.
+    `refusing`: connections are reset at once. `change`: what each piece of an answer becomes, and
+    `change_there` of a request; of the same length.
     """
 
     def __init__(self, target: int) -> None:
@@ -40,6 +42,8 @@ class Proxy:
         self.delay = 0.0
         self.silent = False
         self.refusing = False
+        self.change: Callable[[bytes], bytes] | None = None
+        self.change_there: Callable[[bytes], bytes] | None = None
         self.connections = 0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -101,7 +105,8 @@ class Proxy:
                         sink.sendall(data[: max(0, len(data) - (passed - self.cut_after))])
                         _ended(sink)
                         break
-                sink.sendall(data)
+                change = self.change if back else self.change_there
+                sink.sendall(change(data) if change else data)
         for one in (source, sink):
             self._reset(one)
 

@@ -198,6 +198,7 @@ def test_original_sample_starts_on_s3(flavor, path, safe):
         "s3_part_size": 8 * 1024**2,
         "s3_upload_memory": 64 * 1024**2,
         "s3_conditional_writes": True,
+        "s3_etag_is_md5": True,
         "s3_read_timeout": 30,
         "boto_host": "store.example",
         "boto_port": 7480,

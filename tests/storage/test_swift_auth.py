@@ -5,6 +5,7 @@ Version 1 is Swift's own; for 2 and 3 a fake Keystone stands before the same rea
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import subprocess
 import sys
@@ -195,7 +196,7 @@ class Answering:
                 status = statuses.pop(0) if statuses else 200
                 self.send_response(status)
                 self.send_header("Content-Length", "4")
-                self.send_header("ETag", "e")
+                self.send_header("ETag", hashlib.md5(b"data").hexdigest())
                 self.end_headers()
 
             def do_GET(self) -> None:

@@ -14,8 +14,10 @@ from v1registry.api import ranges
 from v1registry.api.answers import Headers
 from v1registry.api.parts import Parts
 from v1registry.edge.send import FileRange
+from v1registry.lib.checked import checked
 from v1registry.lib.images import Image
 from v1registry.storage import Blob, keys
+from v1registry.storage.errors import Damaged
 
 Range = tuple[int, int] | None
 
@@ -52,7 +54,11 @@ def layer(parts: Parts, image: Image, size: int, style: Style, asked: str | None
             return elsewhere
         with contextlib.ExitStack() as opened:
             blob = opened.enter_context(parts.images.open_layer(image))
-            answer = _ours(blob, style, style.wanted(asked, blob.size))
+            _agree(parts, image, size, blob.size)
+            pieces = None
+            if parts.config.verify_layers and style.wanted(asked, blob.size) is None:
+                pieces = checked(blob.pieces(), image)
+            answer = _ours(blob, style, style.wanted(asked, blob.size), pieces)
             if request.method != "HEAD":
                 opened.pop_all()  # the answer closes it
             return answer
@@ -94,20 +100,34 @@ def _elsewhere(
     return style.redirect(url)
 
 
-def _ours(blob: Blob, style: Style, wanted: Range) -> Response:
+def _agree(parts: Parts, image: Image, known: int, told: int) -> None:
+    """A length that is told with the bytes, and is another than we know of, must be told twice: it
+    may have been damaged on its way, and then the layer would end early, or late.
+    """
+    if told != known:
+        key = keys.image(image.id, "layer")
+        again = parts.storage.stat(key).size
+        if again != told:
+            raise Damaged(f"{key}: has {known}, {told} or {again} bytes")
+
+
+def _ours(
+    blob: Blob, style: Style, wanted: Range, pieces: Iterator[bytes] | None = None
+) -> Response:
+    """`pieces`: all bytes, by way of a check."""
     start, stop = wanted or (0, blob.size)
-    content: object = _Pieces(blob, start, stop)
-    if blob.file is not None:
+    content: object = _Pieces(blob, pieces or blob.pieces(start, stop))
+    if blob.file is not None and pieces is None:
         content = FileRange(blob.file, start, stop - start)
     return part(style, content, wanted, blob.size)
 
 
 class _Pieces:
-    """A blob's range as an iterable that closes the blob."""
+    """Pieces of a blob as an iterable that closes the blob."""
 
-    def __init__(self, blob: Blob, start: int, stop: int) -> None:
+    def __init__(self, blob: Blob, pieces: Iterator[bytes]) -> None:
         self._blob = blob
-        self._pieces = blob.pieces(start, stop)
+        self._pieces = pieces
 
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces

@@ -74,6 +74,7 @@ class Config:
     access: tuple[Rule, ...] | None
     ldap: Ldap
     storage_redirect: bool
+    verify_layers: bool
     nginx_x_accel_store: str | None
     read_only: bool
     registry_endpoints: str | None

@@ -26,6 +26,10 @@ class Unavailable(StorageError):
     """The store did not answer, or answered that it cannot now: try again later."""
 
 
+class Damaged(Unavailable):
+    """What came is not what the store has, or no answer of its: changed on the way."""
+
+
 class Mapped(AbstractContextManager["Mapped"]):
     """Turns what a driver's libraries raise in a `with` block into storage errors about `key`.
 

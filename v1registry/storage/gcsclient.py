@@ -66,6 +66,7 @@ FAILURES = (
     DataCorruption,
     urllib3.exceptions.HTTPError,
     OSError,  # those of requests among them
+    ValueError,  # of answers that are not as they should be
 )
 
 

@@ -137,6 +137,7 @@ def as_s3(options: Mapping[str, Any]) -> dict[str, Any]:
         "s3_part_size": options["gcs_chunk_size"],
         "s3_upload_memory": options["gcs_upload_memory"],
         "s3_conditional_writes": options["gcs_conditional_writes"],
+        "s3_etag_is_md5": True,
         "s3_read_timeout": options["gcs_read_timeout"],
         **dict.fromkeys(("cloudfront.base", "cloudfront.keyid", "cloudfront.keysecret")),
     }

@@ -15,11 +15,12 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import google_crc32c
 from google.api_core.exceptions import PreconditionFailed
 from google.cloud.storage import Blob
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, keys
-from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError
 from v1registry.storage.gcsclient import FAILURES, Clients, attempt, storage_error
 from v1registry.storage.gcsupload import CHUNK_UNIT, ResumableUpload, send_pieces
 from v1registry.storage.parts import Room
@@ -28,11 +29,14 @@ from v1registry.storage.remote import (
     Answer,
     RemoteBlob,
     RemoteStorage,
+    part_of,
     prefix,
     tags_first,
 )
+from v1registry.storage.sums import of_google
 
 _UPLOADS = f"{keys.OURS}/uploads"
+_LISTED = {"kind", "items", "prefixes", "nextPageToken"}  # what an answer to that may hold
 _BATCH = 100  # objects that one request deletes, GCS's own limit
 _TYPE = "application/octet-stream"
 # Else GCS lets objects that all may read lie in caches for an hour, a tag among them.
@@ -66,10 +70,6 @@ class GcsStorage(RemoteStorage):
 
     # -- reading -----------------------------------------------------------
 
-    def get(self, key: str) -> bytes:
-        with self.open(key) as blob:
-            return blob.read()
-
     def open(self, key: str) -> RemoteBlob:
         name = quote(self._prefix + key, safe="")
         address = f"/download/storage/v1/b/{self._bucket}/o/{name}?alt=media"
@@ -85,11 +85,17 @@ class GcsStorage(RemoteStorage):
                     "GET", address + more, headers=headers, stream=True
                 ),
             )
-            size = answer.headers.get("Content-Length")
-            if size is None or (start and answer.status_code != 206):
+            told = answer.headers.get("Content-Length", "")
+            found, body = answer.headers.get("X-Goog-Generation", ""), _Body(answer)
+            try:
+                if answer.status_code != (206 if start else 200) or not told.isdecimal():
+                    raise Damaged(f"{key}: an answer with other bytes than were asked for")
+                if start:
+                    return Answer(part_of(answer.headers.get("Content-Range"), start), found, body)
+            except Damaged:
                 answer.close()
-                raise Unavailable(f"{key}: an answer with other bytes than were asked for")
-            return Answer(int(size), answer.headers.get("X-Goog-Generation", ""), _Body(answer))
+                raise
+            return Answer(int(told), found, body, of_google(answer.headers, _crc32c))
 
         return RemoteBlob(key, fetch, FAILURES, storage_error)
 
@@ -97,7 +103,9 @@ class GcsStorage(RemoteStorage):
         def look() -> Stat:
             blob = self._blob(key)
             self._call(blob.reload)
-            return Stat(blob.size, blob.time_created.timestamp())
+            if blob.size is None:
+                raise Damaged(f"{key}: no size is told")
+            return Stat(blob.size, _time(blob))
 
         return attempt(key, look)
 
@@ -122,7 +130,9 @@ class GcsStorage(RemoteStorage):
                 fields="items(name,timeCreated),prefixes,nextPageToken",
                 **parameters,
             )
-            page = next(found.pages, ())
+            page = next(found.pages, None)
+            if page is None or not _is_listing(page.raw_page):
+                raise Damaged(f"{folder}: not a listing")
             return _Page(list(page), sorted(found.prefixes)), found.next_page_token
 
         while True:
@@ -280,7 +290,7 @@ class GcsStorage(RemoteStorage):
             for blob in page.blobs:
                 token, _, key = blob.name[len(start) :].partition("/")
                 if key:
-                    yield Stage(f"{token} {key}", key, blob.time_created.timestamp())
+                    yield Stage(f"{token} {key}", key, _time(blob))
 
 
 class _Page(NamedTuple):
@@ -301,6 +311,22 @@ class _Body:
 
     def close(self) -> None:
         self._answer.close()
+
+
+def _is_listing(page: Mapping[str, Any]) -> bool:
+    """Whether it holds what was asked for and nothing else: the library takes all for a page."""
+    return not page.keys() - _LISTED and all("name" in item for item in page.get("items", ()))
+
+
+def _time(blob: Blob) -> float:
+    try:
+        return float(blob.time_created.timestamp())
+    except (AttributeError, ValueError) as error:
+        raise Damaged(f"{blob.name}: has no time") from error
+
+
+def _crc32c(data: bytes) -> bytes:
+    return bytes(google_crc32c.Checksum(data).digest())
 
 
 def _split(handle: str) -> tuple[str, str]:

@@ -24,13 +24,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from v1registry.storage import errors
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import Damaged, Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 
 PAUSES = (0.1, 0.5)  # seconds between tries of one request
 #: the form of an id in Glance
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+_DONE = {200, 201, 204, 206}
 _RETRIED = {429, 500, 502, 503, 504}
 _VERSION = re.compile(r"/v\d+(\.\d+)?$")
 
@@ -115,9 +116,12 @@ class Client:
                 if pause is None or isinstance(failure.__cause__, exceptions.ConnectTimeout):
                     raise
             else:
-                if answer.status_code < 300 or answer.status_code in fine:
+                status = answer.status_code
+                if status in _DONE or status in fine:
                     return answer
-                if pause is None or answer.status_code not in _RETRIED:
+                if pause is None and status < 300:
+                    raise Damaged(f"{key}: answered with a status of {status}")
+                if pause is None or not (status < 300 or status in _RETRIED):
                     raise status_error(answer.status_code, f"{key}: {_reason(answer)}")
             time.sleep(pause)
         raise AssertionError("unreachable")
@@ -144,6 +148,8 @@ class Client:
             if body.failure is not None:
                 raise body.failure from None
             raise
+        if answer.status_code < 300 and answer.status_code not in _DONE:
+            raise Damaged(f"{key}: answered with a status of {answer.status_code}")
         if answer.status_code >= 300:
             raise status_error(answer.status_code, f"{key}: {_reason(answer)}")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,16 +12,16 @@ from typing import Any
 import requests
 
 from v1registry.storage import Buffer
-from v1registry.storage.errors import NotFound, Unavailable
+from v1registry.storage.errors import Damaged, NotFound, StorageError, Unavailable
 from v1registry.storage.glanceclient import Clients, storage_error
-from v1registry.storage.remote import PIECE, Answer, Body
+from v1registry.storage.remote import PIECE, Answer, Body, part_of
+from v1registry.storage.sums import of_glance
 
 OWN_ID = "docker_image_id"  # the v1 id, since v2 can't write 0.x's property `id`
 
 _KIND = {"disk_format": "raw", "container_format": "docker"}  # as in 0.x
 _PATCH = "application/openstack-images-v2.1-json-patch"
 _PAGE = 500
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,9 @@ class GlanceImages:
         while True:
             wanted = {**_KIND, **filters, **after, "limit": str(_PAGE)}
             page = _object(client.request("GET", "/v2/images", key, params=wanted), key)
-            found = [_record(image) for image in page.get("images", ())]
+            if not isinstance(page.get("images"), list):
+                raise Damaged(f"{key}: not a list of images")
+            found = [_record(image) for image in page["images"]]
             yield from found
             if not page.get("next") or not found:
                 return
@@ -75,12 +77,13 @@ class GlanceImages:
 
     def upload(self, uuid: str, key: str, pieces: Iterable[Buffer]) -> int:
         """Give an image its data, once; return its size. Raise what `pieces` raises."""
-        sent = 0
+        sent, sum = 0, hashlib.md5(usedforsecurity=False)
 
         def counted() -> Iterator[Buffer]:
             nonlocal sent
             for piece in pieces:
                 sent += len(piece)
+                sum.update(piece)
                 yield piece
 
         self._clients.get().upload(f"{_path(uuid)}/file", key, counted())
@@ -88,6 +91,8 @@ class GlanceImages:
         if record is None or record.size != sent:
             size = None if record is None else record.size
             raise Unavailable(f"{key}: of {sent} bytes sent, Glance has {size} in {uuid}")
+        if record.properties.get("checksum") not in (None, sum.hexdigest()):
+            raise Damaged(f"{key}: Glance has other bytes in {uuid} than were sent")
         return sent
 
     def update(self, uuid: str, key: str, changes: Mapping[str, str | None]) -> None:
@@ -114,22 +119,24 @@ class GlanceImages:
         size = self._size(answer, uuid, key, start)
         if start and answer.status_code == 200:  # a Glance before ranges
             _skip(answer.raw, start)
-        return Answer(size, uuid, answer.raw)
+        return Answer(size, uuid, answer.raw, None if start else of_glance(answer.headers))
 
     def _size(self, answer: requests.Response, uuid: str, key: str, start: int) -> int:
         """The whole object's; also look that a part begins where we asked it to."""
-        if answer.status_code == 206:
-            found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-            if found and int(found[1]) == start:
-                return int(found[2])
-        elif "Content-Length" in answer.headers:
-            return int(answer.headers["Content-Length"])
-        else:
-            record = self.find(uuid, key)
-            if record is not None and record.size is not None:
-                return record.size
-        answer.close()
-        raise Unavailable(f"{key}: {uuid} is not sent from byte {start} on")
+        try:
+            if answer.status_code == 206:
+                return part_of(answer.headers.get("Content-Range"), start)
+            if answer.status_code == 200:
+                told = answer.headers.get("Content-Length", "")
+                if told.isdecimal():
+                    return int(told)
+                record = self.find(uuid, key)
+                if not told and record is not None and record.size is not None:
+                    return record.size
+            raise Damaged(f"{key}: no data of {uuid}, but a status of {answer.status_code}")
+        except StorageError:
+            answer.close()
+            raise
 
     def _patch(
         self, uuid: str, key: str, changes: Sequence[Mapping[str, Any]], fine: Iterable[int] = ()
@@ -162,18 +169,26 @@ def _object(answer: requests.Response, key: str) -> dict[str, Any]:
     except ValueError as error:
         raise storage_error(error, f"{key}: no JSON from {answer.url}") from error
     if not isinstance(found, dict):
-        raise Unavailable(f"{key}: not what Glance answers, from {answer.url}")
+        raise Damaged(f"{key}: not what Glance answers, from {answer.url}")
     return found
 
 
 def _record(image: Mapping[str, Any]) -> Record:
+    """Raise Damaged if it is none."""
+    try:
+        return _recorded(image)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"not an image as Glance shows it: {error!r}") from error
+
+
+def _recorded(image: Mapping[str, Any]) -> Record:
     return Record(
         id=image["id"],
-        size=image.get("size") if image.get("status") in ("active", "deactivated") else None,
+        size=image["size"] if image["status"] in ("active", "deactivated") else None,
         created=datetime.fromisoformat(image["created_at"]).timestamp(),
         name=image.get("name"),
         owner=image.get("owner"),
-        public=image.get("visibility") == "public",
-        waits=image.get("status") == "queued",
+        public=image["visibility"] == "public",
+        waits=image["status"] == "queued",
         properties=image,
     )

@@ -1,22 +1,27 @@
 """What stores that are reached over the network have in common.
 
-`RemoteBlob` reads an object and goes on where a connection broke; `RemoteStorage` knows how to
-look whether such a store is well, and `prefix` where 0.x kept its keys in a bucket.
+`RemoteBlob` reads an object, goes on where a connection broke, and holds small ones against what
+the store says of them; `RemoteStorage` knows how to look whether such a store is well, and `prefix`
+where 0.x kept its keys in a bucket.
 """
 
 from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 import secrets
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
 from v1registry.storage import Storage, keys
-from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.sums import Sum
+
+T = TypeVar("T")
 
 PIECE = 256 * 1024  # bytes read at once
 SMALL = 64 * 1024  # objects up to this size are read when they are opened
@@ -25,6 +30,7 @@ URL_SECONDS = 1200  # for which a signed URL counts, as in 0.x
 CONNECTIONS = 1000  # kept for use again, by each client; more would be made, not waited for
 _BREAKS = 3  # in a row, without a byte between them, until we give up
 _CHECK = "check-"  # begins the names of objects that `check` writes
+_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
 
 
 class Body(Protocol):
@@ -36,14 +42,18 @@ class Body(Protocol):
 
 
 class Answer(NamedTuple):
-    """What a GET gave: the whole object's size, a word for this version of it, and its bytes."""
+    """What a GET gave: the object's size, a word for this version of it, and its bytes; and what
+    the store says of them, if they are all.
+    """
 
     size: int
     version: str
     body: Body
+    sum: Sum | None = None
 
 
-#: GET the object: from a byte on, of the version that is named; from its beginning without.
+#: GET the object: from a byte on, of the version that is named; from its beginning without. Raise
+#: Damaged for what is no answer to that.
 Fetch = Callable[[int, str | None], Answer]
 
 
@@ -67,17 +77,20 @@ class RemoteBlob:
         self.key = key
         self._fetch = fetch
         self._failures = failures
+        self._breaks: tuple[type[BaseException], ...] = (*failures, Damaged)
         self._storage_error = storage_error
-        answer = fetch(0, None)
-        self.size = answer.size
-        self._version = answer.version
-        self._position = 0  # of read()
         self._body: Body | None = None
-        self._set(answer.body, 0)
+        self._position = 0  # of read()
+        self._again(self._open)
+
+    def _open(self) -> None:
+        answer = self._fetch(0, None)
+        self.size, self._version, self._sum = answer.size, answer.version, answer.sum
         self._data: bytes | None = None
+        self._set(answer.body, 0)
         if self.size <= SMALL:
             try:
-                self._data = b"".join(self._stream(0, self.size))
+                self._data = self._whole()
             finally:
                 self.close()
 
@@ -91,6 +104,8 @@ class RemoteBlob:
         start = self._position
         end = self.size if size < 0 else min(self.size, start + size)
         self._position = end
+        if self._data is None and (start, end) == (0, self.size):
+            return self._again(self._whole)
         return b"".join(self.pieces(start, end))
 
     def close(self) -> None:
@@ -105,13 +120,28 @@ class RemoteBlob:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _again(self, call: Callable[[], T]) -> T:
+        """Call once more, a few times, where what came was damaged."""
+        for _ in range(_BREAKS - 1):
+            with contextlib.suppress(Damaged):
+                return call()
+            self.close()
+        return call()
+
+    def _whole(self) -> bytes:
+        """All bytes. Raise Damaged if they are not those of which the store tells."""
+        data = b"".join(self._stream(0, self.size))
+        if self._sum is not None and not self._sum.fits(data):
+            raise Damaged(f"{self.key}: came with other bytes than its {self._sum.name} tells")
+        return data
+
     def _stream(self, position: int, stop: int) -> Iterator[bytes]:
         breaks = 0
         while position < stop:
             try:
                 piece = self._read(position, min(PIECE, stop - position))
                 reason = "the connection ended early"
-            except self._failures as error:
+            except self._breaks as error:
                 piece, reason = b"", str(error)
             if piece:
                 breaks = 0
@@ -142,6 +172,9 @@ class RemoteBlob:
             raise _fatal(self._storage_error(error, self.key)) from error
         except StorageError as failure:
             raise _fatal(failure) from failure
+        if answer.size != self.size:
+            answer.body.close()
+            raise Damaged(f"{self.key}: {answer.size} bytes are told of, not {self.size}")
         return self._set(answer.body, position)
 
     def _set(self, body: Body, position: int) -> Body:
@@ -158,6 +191,16 @@ def _fatal(failure: StorageError) -> StorageError:
     return Unavailable(f"{kind} while it was read: {failure}")
 
 
+def part_of(content_range: str | None, start: int) -> int:
+    """The whole object's size, by the header of an answer of 206 that must begin where we asked it
+    to. Raise Damaged if it does not.
+    """
+    found = _RANGE.fullmatch(content_range or "")
+    if not found or int(found[1]) != start:
+        raise Damaged(f"bytes from {start} on were asked for, not {content_range}")
+    return int(found[2])
+
+
 class RemoteStorage(Storage):
     """A store over the network, in which many registries may write."""
 
@@ -168,6 +211,10 @@ class RemoteStorage(Storage):
     @abstractmethod
     def place(self) -> str:
         """The bucket or container, for messages."""
+
+    def get(self, key: str) -> bytes:
+        with self.open(key) as blob:
+            return blob.read()
 
     def prepare(self) -> None:
         """Look whether the place is ours to use, and keeps what `create` rests on."""

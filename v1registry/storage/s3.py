@@ -17,17 +17,19 @@ from typing import Any
 
 from v1registry.storage import Buffer, Entry, Stage, Stat, keys
 from v1registry.storage.cloudfront import CloudFront
-from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.parts import Room, send_parts
 from v1registry.storage.remote import (
     URL_SECONDS,
     Answer,
     RemoteBlob,
     RemoteStorage,
+    part_of,
     prefix,
     tags_first,
 )
 from v1registry.storage.s3client import FAILURES, Clients, Mapped, status, storage_error
+from v1registry.storage.sums import of_s3
 
 _MOST_PARTS = 10_000  # of one upload, S3's own limit
 _BATCH = 1000  # keys that one request deletes, likewise
@@ -46,6 +48,7 @@ class S3Storage(RemoteStorage):
         self._prefix = prefix(options["storage_path"])
         self._room = Room(options["s3_upload_memory"], options["s3_part_size"])
         self._settings = {"ServerSideEncryption": "AES256"} if options["s3_encrypt"] else {}
+        self._etag_is_md5 = options["s3_etag_is_md5"]
         storage_class = options["s3_storage_class"]
         self._layers = {
             **self._settings,
@@ -71,15 +74,16 @@ class S3Storage(RemoteStorage):
 
     # -- reading -----------------------------------------------------------
 
-    def get(self, key: str) -> bytes:
-        with self.open(key) as blob:
-            return blob.read()
-
     def open(self, key: str) -> RemoteBlob:
         def fetch(start: int, version: str | None) -> Answer:
             more = {"Range": f"bytes={start}-", "IfMatch": version} if version else {}
             answer = self._call("get_object", key, **more)
-            return Answer(answer["ContentLength"], answer["ETag"], answer["Body"])
+            if version:
+                size = part_of(answer.get("ContentRange"), start)
+                return Answer(size, answer["ETag"], answer["Body"])
+            told = answer["ResponseMetadata"]["HTTPHeaders"]
+            sum = of_s3(told, etag_is_md5=self._etag_is_md5)
+            return Answer(answer["ContentLength"], answer["ETag"], answer["Body"], sum)
 
         with Mapped(key):
             return RemoteBlob(key, fetch, FAILURES, storage_error)
@@ -203,6 +207,8 @@ class S3Storage(RemoteStorage):
                 for part in self._parts(key, upload)
             ]
             try:
+                if [part["PartNumber"] for part in parts] != list(range(1, len(parts) + 1)):
+                    raise Damaged(f"{key}: the list of its parts has gaps")
                 with Mapped(key):
                     self._call(
                         "complete_multipart_upload",

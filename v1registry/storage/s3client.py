@@ -6,7 +6,6 @@ boto3 is an extra: it is imported here alone, and this module by whoever chose `
 from __future__ import annotations
 
 import base64
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import boto3
 import botocore.session
+from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -23,12 +23,15 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ReadTimeoutError,
 )
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from v1registry.storage import errors
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
+from v1registry.storage.s3answers import complaint
 from v1registry.storage.s3wire import Wire
+from v1registry.storage.sums import md5
 
 ATTEMPTS = 3  # of one request, the first among them; boto3 waits up to 1, then up to 2 s between
 
@@ -43,10 +46,17 @@ _BUSY = {
     "TooManyRequests",
     "OperationAborted",
     "429",
+    # damaged on its way
+    "BadDigest",
+    "IncompleteBody",
+    "XAmzContentSHA256Mismatch",
+    "InvalidPart",
 }
+#: temporary credentials that were not renewed: whoever gives them may do so yet
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 
 #: What a call or a stream of boto3 raises when something is wrong outside of this program.
-FAILURES = (ClientError, BotoCoreError, HTTPError, OSError)
+FAILURES = (ClientError, BotoCoreError, ResponseParserError, HTTPError, OSError)
 
 
 def code(error: BaseException) -> str:
@@ -68,6 +78,8 @@ def storage_error(error: BaseException, key: str) -> StorageError:
         if isinstance(error, NoCredentialsError | PartialCredentialsError | ParamValidationError):
             return Refused(text)
         return Unavailable(text)
+    if code(error) in _EXPIRED:
+        return Unavailable(f"{text} (the temporary credentials were not renewed)")
     if code(error) == "NoSuchBucket":
         return Refused(f"{text} (boto_bucket names a bucket that does not exist)")
     if code(error) in _FULL or status(error) == 507 or "exceeds quota" in text:  # Swift's gateway
@@ -80,11 +92,15 @@ def storage_error(error: BaseException, key: str) -> StorageError:
 
 
 class Mapped(errors.Mapped):
-    """For what boto3 raises."""
+    """For what boto3 raises.
+
+    Also what it lets through: of numbers and times that are none, of fields that an answer lacks; and
+    RuntimeError where whoever renews temporary credentials gives some that have expired.
+    """
 
     __slots__ = ()
 
-    failures = FAILURES
+    failures = (*FAILURES, ValueError, KeyError, AttributeError, RuntimeError)
     error_of = staticmethod(storage_error)
 
 
@@ -142,9 +158,12 @@ class Clients:
         )
         client.meta.events.register_first("needs-retry.s3", _wait_once)
         client.meta.events.register("before-call.s3.DeleteObjects", _with_md5)
+        client.meta.events.register_last("before-parse.s3", _as_documented)
         self._made(client)
         if not options["s3_use_sigv4"]:
             client.meta.events.register("before-sign.s3", _as_signed)
+            for operation in ("PutObject", "UploadPart"):  # else a signature is of the bytes, too
+                client.meta.events.register(f"before-call.s3.{operation}", _with_md5)
             return client
         return Wire(client, self._core, options, ATTEMPTS)
 
@@ -155,10 +174,27 @@ def _wait_once(caught_exception: BaseException | None = None, **_: Any) -> None:
         raise caught_exception
 
 
+def _as_documented(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+    """Take what is no success of S3's for a failure that passes, which botocore tries again."""
+    answer = response_dict["status_code"], response_dict["headers"], response_dict["body"]
+    operation = xform_name(operation_model.name)
+    content = None if operation_model.has_streaming_output else answer[2]
+    if answer[0] < 300 and complaint(operation, answer[0], answer[1], content):
+        response_dict.update(status_code=500, body=_DAMAGED)
+
+
+_DAMAGED = b"<Error><Code>InternalError</Code><Message>The answer was damaged</Message></Error>"
+
+
 def _with_md5(params: dict[str, Any], **_: Any) -> None:
-    """Send the checksum that older gateways insist on for this one call, beside today's."""
-    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
-    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+    """Send the checksum by which a store finds damage where the signature is not of the bytes; on
+    which older gateways insist when many objects are deleted.
+    """
+    body = params["body"]
+    if hasattr(body, "read"):  # botocore makes a file of a bytearray
+        file, body = body, body.read()
+        file.seek(0)
+    params["headers"]["Content-MD5"] = base64.b64encode(md5(body)).decode()
 
 
 def _as_signed(request: Any, **_: Any) -> None:

@@ -7,6 +7,7 @@ is not offered here, or turns out to be not that simple, is done by boto3's own 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -31,11 +32,13 @@ from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 from botocore.utils import get_environ_proxies
 
+from v1registry.storage.errors import Damaged
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
+from v1registry.storage.s3answers import complaint
 
 _AGAIN = {429, 500, 502, 503, 504}  # what the store may answer otherwise a moment later
 _ELSEWHERE = {301, 302, 307, 308}  # the bucket lies in another region: boto3 knows where to go
-_SLOW = {"RequestTimeout"}  # 400
+_BROKEN = {"RequestTimeout", "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"}  # 400
 _ODD = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}  # the same
 _LARGE = 1024 * 1024  # from here on it pays to ask before a body is sent
 _META = "x-amz-meta-"
@@ -60,6 +63,8 @@ class Wire:
         self._credentials = Credentials(*keys) if all(keys) else session.get_credentials()
         self._bucket = options["boto_bucket"]
         self._attempts = attempts
+        # AWS tells checksums only to who asks; what others make of this header is not known
+        self._more = {} if options["boto_host"] else {"x-amz-checksum-mode": "ENABLED"}
         self._base: str | None = None
         self._http = URLLib3Session(
             verify=session.get_config_variable("ca_bundle")
@@ -76,29 +81,35 @@ class Wire:
 
     def get_object(self, **named: Any) -> dict[str, Any]:
         headers = {name: named[key] for key, name in _CONDITIONS.items() if key in named}
-        answer = self._ask("get_object", named, "GET", headers=headers, stream=True)
+        answer = self._ask(
+            "get_object", named, "GET", headers={**self._more, **headers}, stream=True
+        )
         if isinstance(answer, dict):
             return answer
-        length = answer.headers["Content-Length"]
-        return {
-            "ContentLength": int(length),
-            "ETag": answer.headers["ETag"],
-            "Body": StreamingBody(answer.raw, length),
-        }
+        told = {name.lower(): value for name, value in answer.headers.items()}
+        with _understood(named["Key"]):
+            return {
+                "ContentLength": int(told["content-length"]),
+                "ContentRange": told.get("content-range"),
+                "ETag": told["etag"],
+                "Body": StreamingBody(answer.raw, told["content-length"]),
+                "ResponseMetadata": {"HTTPHeaders": told},
+            }
 
     def head_object(self, **named: Any) -> dict[str, Any]:
         answer = self._ask("head_object", named, "HEAD")
         if isinstance(answer, dict):
             return answer
-        return {
-            "ContentLength": int(answer.headers["Content-Length"]),
-            "LastModified": parsedate_to_datetime(answer.headers["Last-Modified"]),
-            "Metadata": {
-                name.lower().removeprefix(_META): value
-                for name, value in answer.headers.items()
-                if name.lower().startswith(_META)
-            },
-        }
+        with _understood(named["Key"]):
+            return {
+                "ContentLength": int(answer.headers["Content-Length"]),
+                "LastModified": parsedate_to_datetime(answer.headers["Last-Modified"]),
+                "Metadata": {
+                    name.lower().removeprefix(_META): value
+                    for name, value in answer.headers.items()
+                    if name.lower().startswith(_META)
+                },
+            }
 
     def put_object(self, **named: Any) -> dict[str, Any]:
         others = named.keys() - {"Bucket", "Key", "Body"}
@@ -129,7 +140,10 @@ class Wire:
         answer = self._ask("list_objects_v2", named, "GET", query)
         if isinstance(answer, dict):
             return answer
-        root = _parsed(answer.content)
+        root = ET.fromstring(answer.content)
+        more = root.findtext("{*}NextContinuationToken")
+        if not more and root.findtext("{*}IsTruncated") == "true":
+            raise Damaged(f"{named['Prefix']}: a listing that goes on without telling where")
         return {
             "Contents": [
                 {"Key": name, "ETag": item.findtext("{*}ETag") or ""}
@@ -138,7 +152,7 @@ class Wire:
             "CommonPrefixes": [
                 {"Prefix": name} for _, name in _named(root, "CommonPrefixes", "Prefix")
             ],
-            "NextContinuationToken": root.findtext("{*}NextContinuationToken"),
+            "NextContinuationToken": more,
         }
 
     # -- one request ----------------------------------------------------------
@@ -169,12 +183,19 @@ class Wire:
                     raise
             else:
                 if answer.status_code < 300:
-                    return answer
+                    content = None if stream else answer.content
+                    wrong = complaint(operation, answer.status_code, answer.headers, content)
+                    if wrong is None:
+                        return answer
+                    answer.raw.close()
+                    if last:
+                        raise Damaged(f"{named.get('Key', self._bucket)}: {operation}: {wrong}")
+                    continue
                 error = _error(answer, operation)
                 code = error.response["Error"]["Code"]
                 if answer.status_code in _ELSEWHERE or code in _ODD:
                     return self._boto(operation, named)
-                if last or not (answer.status_code in _AGAIN or code in _SLOW):
+                if last or not (answer.status_code in _AGAIN or code in _BROKEN):
                     raise error
             time.sleep(random.random() * 2 ** (attempt - 1))
         raise AssertionError("unreachable")
@@ -237,8 +258,8 @@ def _error(answer: Any, operation: str) -> ClientError:
         root = ET.fromstring(answer.content)
         code = root.findtext("{*}Code") or code
         message = root.findtext("{*}Message") or ""
-    except ET.ParseError:
-        pass  # HEAD, or a proxy's page
+    except (ET.ParseError, LookupError, ValueError):
+        pass  # HEAD, or a proxy's page, or damaged
     details = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
@@ -246,11 +267,13 @@ def _error(answer: Any, operation: str) -> ClientError:
     return ClientError(details, operation)
 
 
-def _parsed(content: bytes) -> ET.Element:
+@contextlib.contextmanager
+def _understood(key: str) -> Iterator[None]:
+    """Raise Damaged if the answer lacks what it must have."""
     try:
-        return ET.fromstring(content)
-    except ET.ParseError as error:
-        raise HTTPClientError(error=error) from error  # cut short, or not from an S3 server
+        yield
+    except (KeyError, ValueError, TypeError) as error:
+        raise Damaged(f"{key}: not an answer of S3's: {error!r}") from error
 
 
 def _named(root: ET.Element, outer: str, inner: str) -> Iterator[tuple[ET.Element, str]]:

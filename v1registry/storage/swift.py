@@ -42,10 +42,6 @@ class SwiftStorage(RemoteStorage):
 
     # -- reading -----------------------------------------------------------
 
-    def get(self, key: str) -> bytes:
-        with self.open(key) as blob:
-            return blob.read()
-
     def open(self, key: str) -> RemoteBlob:
         return self._objects.open(key)
 

@@ -23,16 +23,24 @@ from swiftclient import authv1
 from swiftclient.utils import generate_temp_url
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import Damaged, Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 
 ATTEMPTS = 3  # of one request, the first among them
 _PAUSE = 0.5  # seconds before the second at most; twice that before the third
 _SHOWN = 300  # characters of an error's body
 
-#: 498, 499: Swift's own, for too many requests and a slow one. 401: keystoneauth has logged in again
-#: by then; a Swift whose memcached does not answer in time takes good tokens for unknown ones.
-_BUSY = {401, 408, 429, 498, 499}
+# 401: keystoneauth has logged in again by then; a Swift whose memcached does not answer in time takes
+# good tokens for unknown ones. 422: damaged on its way. 498, 499: Swift's own, for too many requests
+# and a slow one.
+_BUSY = {401, 408, 422, 429, 498, 499}
+#: what a success is told with; else it is no answer of Swift's, or was damaged
+_DONE = {
+    "GET": (200, 204, 206),
+    "HEAD": (200, 204),
+    "PUT": (201, 202),
+    "DELETE": (200, 204),
+}
 
 #: What a call or a stream raises when something is wrong outside of this program.
 FAILURES = (exceptions.ClientException, HTTPError, OSError)  # requests' own are OSErrors
@@ -64,7 +72,7 @@ class Account:
     ) -> requests.Response:
         """One request about an object, or about the container if `name` is None; tried again.
 
-        Return an answer of 2xx or with a status in `ok`; raise a storage error for all others.
+        Return an answer that tells of success or has a status in `ok`; raise a storage error for all others.
         `more` is what requests takes, and `session`, if it must not be the thread's own.
         """
         key = self.container if name is None else name
@@ -76,9 +84,12 @@ class Account:
                 if last or not _may_pass(error):
                     raise storage_error(error, key) from error
             else:
-                if answer.ok or answer.status_code in ok:
+                status = answer.status_code
+                if status in _DONE[method] or status in ok:
                     return answer
-                if last or not _is_busy(answer.status_code):
+                if last and status < 400:
+                    raise Damaged(f"{key}: answered with a status of {status}")
+                if last or not (status < 400 or _is_busy(status)):
                     raise self._refusal(method, name, answer)
                 answer.close()
             time.sleep(random.uniform(0.1, 1) * _PAUSE * 2 ** (attempt - 1))
@@ -212,8 +223,8 @@ def _refusal(key: str, answer: requests.Response, *, reading: bool) -> StorageEr
         return NotFound(text)
     if status in (413, 507):
         return Full(text)
-    if status == 409 or status == 422 or _is_busy(status):
-        return Unavailable(text)  # 409: another's write is newer; 422: damaged on its way
+    if status == 409 or _is_busy(status):
+        return Unavailable(text)  # 409: another's write is newer
     if status == 403:
         return Refused(f"{text} (swift_user may not do this here)")
     return Refused(text)

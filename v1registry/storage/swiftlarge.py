@@ -33,6 +33,7 @@ from v1registry.storage import Buffer, Stage, Stat, keys
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.parts import Room, send_parts
 from v1registry.storage.remote import RemoteBlob
+from v1registry.storage.sums import hex_md5
 from v1registry.storage.swiftobjects import Objects
 
 _SEGMENTS = f"{keys.OURS}/segments"
@@ -71,8 +72,9 @@ class LargeObjects:
         def send(number: int, data: bytearray) -> None:
             if data:
                 name = f"{folder}/{number:08}"
-                answer = self._objects.put(name, data, session=session)
-                segments[number] = self._entry(name, answer.headers["ETag"], len(data))
+                etag = hex_md5(data)
+                self._objects.put(name, data, etag=etag, session=session)
+                segments[number] = self._entry(name, etag, len(data))
 
         send_parts(pieces, self._room, send)
         return self._short([entry for _, entry in sorted(segments.items())], folder)

@@ -11,8 +11,9 @@ import requests
 from keystoneauth1.session import Session
 
 from v1registry.storage import Stat
-from v1registry.storage.errors import NotFound, Refused
-from v1registry.storage.remote import Answer, RemoteBlob
+from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError
+from v1registry.storage.remote import Answer, RemoteBlob, part_of
+from v1registry.storage.sums import hex_md5, of_swift
 from v1registry.storage.swifthttp import FAILURES, Account, storage_error
 
 _PAGE = 1000  # names in one answer
@@ -68,12 +69,19 @@ class Objects:
     def _fetch(self, key: str, start: int, version: str | None) -> Answer:
         headers = {**_NEWEST, **({"Range": f"bytes={start}-"} if version else {})}
         answer = self.call("GET", key, headers=headers, stream=True)
-        found = answer.headers.get("ETag", "")
-        # Compared here, since not every server keeps to If-Match for large objects.
-        if version and (found != version or answer.status_code != 206):
+        found, told = answer.headers.get("ETag", ""), answer.headers.get("Content-Length", "")
+        try:
+            if answer.status_code != (206 if version else 200) or not told.isdecimal():
+                raise Damaged(f"{key}: {answer.status_code}, of {told or 'no'} bytes")
+            if not version:
+                return Answer(int(told), found, answer.raw, of_swift(answer.headers))
+            # Compared here, since not every server keeps to If-Match for large objects.
+            if found != version:
+                raise Refused(f"{key}: it is another object now, {found}")
+            return Answer(part_of(answer.headers.get("Content-Range"), start), found, answer.raw)
+        except StorageError:
             answer.close()
-            raise Refused(f"{key}: it is another object now, {found}")
-        return Answer(int(answer.headers["Content-Length"]), found, answer.raw)
+            raise
 
     def head(self, key: str) -> Found:
         headers = self.call("HEAD", key, headers=_NEWEST).headers
@@ -96,11 +104,18 @@ class Objects:
         data: bytes | bytearray,
         *,
         upload: str = "",
+        etag: str = "",
         headers: Mapping[str, str] = _BINARY,
         **more: Any,
     ) -> requests.Response:
-        """`upload` is written down with the object."""
+        """`upload` is written down with the object.
+
+        The store refuses other bytes than these. Not of a manifest, whose ETag is another one: it
+        refuses that unless the segments are as it says.
+        """
         own = {_UPLOAD: upload} if upload else {}
+        if "params" not in more:
+            own["ETag"] = etag or hex_md5(data)
         return self.call("PUT", key, data=data, headers={**_BINARY, **headers, **own}, **more)
 
     def remove(self, key: str) -> bool:
@@ -130,10 +145,15 @@ class Objects:
         items = []
         for line in page:
             if "subdir" in line:
-                items.append(Item(line["subdir"][len(self._prefix) : -1], True, 0.0))
+                items.append(Item(self._key(line["subdir"], begin)[:-1], True, 0.0))
             elif line["name"] != begin and line.get("content_type") != _FOLDER:
-                items.append(Item(line["name"][len(self._prefix) :], False, _time(line)))
+                items.append(Item(self._key(line["name"], begin), False, _time(line)))
         return items
+
+    def _key(self, name: str, begin: str) -> str:
+        if not name.startswith(begin):
+            raise ValueError(f"{name} does not begin with {begin}")
+        return name[len(self._prefix) :]
 
 
 _FOLDER = "application/directory"

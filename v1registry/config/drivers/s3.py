@@ -87,6 +87,14 @@ OPTIONS: tuple[Option, ...] = (
         variable="AWS_CONDITIONAL_WRITES",
     ),
     Option(
+        "s3_etag_is_md5",
+        "boolean",
+        "Whether the ETag of an object that was put as a whole is its MD5, as with AWS, Ceph and most"
+        " others; small objects are held against it.",
+        default=True,
+        variable="AWS_ETAG_IS_MD5",
+    ),
+    Option(
         "s3_read_timeout",
         "duration",
         "How long the store may keep silent. Requests that it refuses for the moment, or that do"
