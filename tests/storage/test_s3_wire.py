@@ -13,7 +13,7 @@ from tests.needs import needs
 from tests.nginx import Nginx
 from tests.server import free_port
 from v1registry.storage import Entry
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError
+from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.s3 import S3Storage
 
 LAYER = "images/" + "a" * 64 + "/layer"
@@ -82,6 +82,7 @@ def test_what_stays_is_raised(storage: S3Storage) -> None:
         (507, "", Full),
         (403, "AccessDenied", Refused),
         (404, "", NotFound),
+        (400, "ExpiredToken", Unavailable),
     ):
         answer_once(storage, Answered(status, code))
         with pytest.raises(kind):
