@@ -40,8 +40,14 @@ def ordinary(
     value: Any = True, status: int = 200, headers: Iterable[tuple[str, str]] = ()
 ) -> Response:
     """A JSON answer that nobody may cache."""
-    body = documents.dump(value) if status != 204 else b""
-    return Response(body, status, [*_ORDINARY, *headers])
+    own = [*_ORDINARY, *headers]
+    if status == 204:
+        return Response(b"", status, own)
+    body = documents.dump(value)
+    if status == 302:
+        return Response(body, status, own)  # which makes an IRI in Location a URI
+    own.append(("Content-Length", str(len(body))))
+    return Whole(body, status, own)
 
 
 def immutable(
