@@ -99,12 +99,16 @@ class Unanswered(AssertionError):
 
 @dataclass
 class Promises:
-    """What the server has answered with success, and what was `sent`, by all that share this."""
+    """What the server has answered with success, and what was `sent`, by all that share this.
+
+    Nothing counts while `void`: what is answered by a server whose disk has lost its power.
+    """
 
     finished: set[str] = field(default_factory=set)  # image ids
     sent: dict[str, set[str]] = field(default_factory=dict)  # image id -> layers' SHA-256
     tags: dict[tuple[str, str], str] = field(default_factory=dict)  # repository, tag -> id
     lists: dict[str, set[str]] = field(default_factory=dict)  # repository -> ids
+    void: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, image: PushedImage) -> None:
@@ -113,7 +117,18 @@ class Promises:
 
     def finish(self, image: PushedImage) -> None:
         with self.lock:
-            self.finished.add(image.id)
+            if not self.void:
+                self.finished.add(image.id)
+
+    def listed(self, repository: str, images: list[PushedImage]) -> None:
+        with self.lock:
+            if not self.void:
+                self.lists.setdefault(repository, set()).update(image.id for image in images)
+
+    def tagged(self, repository: str, tag: str, image: PushedImage) -> None:
+        with self.lock:
+            if not self.void:
+                self.tags[repository, tag] = image.id
 
 
 class Engine:
@@ -133,9 +148,7 @@ class Engine:
         """
         items = json.dumps([{"id": image.id} for image in images]).encode()
         self.expect(200, "PUT", f"/v1/repositories/{self.repository}/", items)
-        with self.promises.lock:
-            held = self.promises.lists.setdefault(self.repository, set())
-            held.update(image.id for image in images)
+        self.promises.listed(self.repository, images)
         for image in images:
             if not (look and self.ask("GET", f"/v1/images/{image.id}/json").status == 200):
                 self.push_image(image)
@@ -173,8 +186,7 @@ class Engine:
     def put_tag(self, tag: str, image: PushedImage) -> None:
         path = f"/v1/repositories/{self.repository}/tags/{tag}"
         self.expect(200, "PUT", path, json.dumps(image.id).encode())
-        with self.promises.lock:
-            self.promises.tags[self.repository, tag] = image.id
+        self.promises.tagged(self.repository, tag, image)
 
     def pull(self, tag: str) -> dict[str, tuple[bytes, bytes]]:
         """All images of a tag as an engine fetches them: id -> (JSON, layer)."""
