@@ -285,7 +285,7 @@ def test_a_rolling_restart_without_a_failed_pull(site: Site) -> None:
 
 @pytest.mark.heavy
 def test_rolling_restarts_for_long(site: Site) -> None:
-    roll(site, rounds=4, pullers=12)
+    roll(site, rounds=6, pullers=12)
 
 
 def roll(site: Site, rounds: int, pullers: int) -> None:
