@@ -62,6 +62,8 @@ def main() -> int:
         for server in running.values():
             if server.speaks not in ("v1", "v2"):
                 loads.check(server)  # it serves the store of ours
+        for server in running.values():
+            server.rest()
         floors = [floor.measure(material.file(SIZES[0]))]
         for row in [row for row in chosen if row.own not in running]:
             skipped.append(f"{row.title}: {row.own} is not there")

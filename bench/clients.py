@@ -23,9 +23,25 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 def pull(
-    address: Address, tally: Outcome, *, path: str, length: int, redirected: bool = False
+    address: Address,
+    tally: Outcome,
+    *,
+    path: str,
+    length: int,
+    redirected: bool = False,
+    times: int = 1,
 ) -> Waits:
-    """GET a layer on a connection of its own; `redirected`, from where the first answer says."""
+    """GET a layer so many times one after the other, each time on a connection of its own.
+
+    `redirected`: from where the first answer says.
+    """
+    for _ in range(times):
+        yield from _pull_once(address, path, length, redirected)
+        tally.answers += 1
+        tally.bytes += length
+
+
+def _pull_once(address: Address, path: str, length: int, redirected: bool) -> Waits:
     if redirected:
         connection = yield from opened(address)
         with closing(connection):
@@ -36,8 +52,6 @@ def pull(
     connection = yield from opened(address)
     with closing(connection):
         yield from exchange(connection, request("GET", path, address), 200, length=length)
-    tally.answers += 1
-    tally.bytes += length
 
 
 def push_v1(

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import memory
 from bench.servers import HOST, ROOT
 
 _PIECE = 256 * 1024
@@ -37,6 +38,7 @@ def _once(source: Path, target: Path) -> float:
         try:
             connection = listener.accept()[0]
             with connection, target.open("wb", buffering=0) as out:
+                memory.warm(source.stat().st_size)
                 before = _cpu()
                 taken = _take(connection, out.fileno())
                 used = _cpu() - before

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench import memory
 from bench.clients import MANIFEST
 from bench.material import MIB, Layer, Material, v1_push, v2_push
 from bench.servers import ROOT, Site
@@ -52,8 +53,9 @@ class Load:
 def measure(server: Site, load: Load) -> Figures:
     """Run `load` against `server`; the data that it pushed is removed afterwards."""
     job = {"address": server.address, "limit": load.limit, "clients": load.clients}
-    used = server.cpu()
     with Peak(server.pids) as peak:
+        memory.warm(sum(layer.size for _, layers in load.pushed for layer in layers))
+        used = server.cpu()
         done = subprocess.run(
             [sys.executable, "-m", "bench.load"],
             input=json.dumps(job).encode(),
@@ -132,13 +134,22 @@ class Loads:
             load.pushed.append((name, made))
         return load
 
-    def pull(self, server: Site, size: int, clients: int = 1, *, redirected: bool = False) -> Load:
-        """`clients` at once pull the layer of `size` bytes, each on its own connection.
+    def pull(
+        self,
+        server: Site,
+        size: int,
+        clients: int = 1,
+        *,
+        redirected: bool = False,
+        times: int = 1,
+    ) -> Load:
+        """`clients` at once pull the layer of `size` bytes, so many times one after the other.
 
         `redirected`: the server only says where the bytes are, and the client goes there.
         """
         redirected = redirected and server.speaks != "store"
         what = {"path": self._path(server, size), "length": size, "redirected": redirected}
+        what["times"] = times
         return Load([{"kind": "pull", "count": clients, "what": what}], limit=_LIMIT)
 
     def both(self, server: Site, size: int, pulls: int, pushed: int, pushes: int) -> Load:

@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 _START = 30.0
 _STOP = 15.0
+_REST = 4.0  # seconds without work; ours begins to read layers for v2 when pushes rest for 2
+_RESTLESS = 60.0
+_WORK = 0.05  # CPU seconds in that time that are not rest
 
 # The environment of the caller's shell must not configure the servers.
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
@@ -93,6 +96,15 @@ class Site:
     def cpu(self) -> float:
         """CPU seconds of all its processes until now."""
         return sum(cpu(pid) for pid in self.pids)
+
+    def rest(self) -> None:
+        """Wait until it has nothing more to do with what was pushed, such as reading it for v2."""
+        used, since = self.cpu(), time.monotonic()
+        ends = since + _RESTLESS
+        while time.monotonic() < min(since + _REST, ends):
+            time.sleep(0.2)
+            if (now := self.cpu()) > used + _WORK:
+                used, since = now, time.monotonic()
 
     def log(self) -> str:
         """The last lines that it wrote."""

@@ -140,6 +140,18 @@ def test_engine_sized_chunks_come_as_large_pieces(edge):
     assert 100_000 < found["largest"] <= PIECE
 
 
+def test_a_body_that_has_ended_has_no_memory(tmp_path):
+    """Also while its last piece is still held, as by a store that waits for the disk."""
+    data = b"x" * 3_000_000
+    with Serving(tmp_path) as edge:
+        by_length = told(edge.get("/receive", "PUT", [("Content-Length", len(data))], data))
+        in_chunks = told(edge.get("/receive", "PUT", TE, chunked(data)))
+    for found in (by_length, in_chunks):
+        assert found["fast"]
+        assert found["sha256"] == sha(data)
+        assert not found["memory"]
+
+
 def test_many_tiny_chunks(edge):
     parts = [b"a", b"bc"] * 30_000
     found = told(edge.get("/receive", "PUT", TE, chunked(*parts)))

@@ -1,6 +1,14 @@
 """The memory of request bodies: who has which room, and nothing lost on the way between them."""
 
-from v1registry.edge.rooms import OWN_ROOMS, PIECE, SMALL_PIECE, Room, Rooms
+from v1registry.edge.rooms import (
+    OWN_ROOMS,
+    PIECE,
+    SHARED_OUT,
+    SMALL_PIECE,
+    SMALLEST_PIECE,
+    Room,
+    Rooms,
+)
 
 
 def test_large_rooms_are_few():
@@ -10,6 +18,25 @@ def test_large_rooms_are_few():
     for size in taken:
         rooms.give(size)
     assert [rooms.take() for _ in taken] == taken
+
+
+def test_a_thousand_bodies_have_little_room():
+    rooms = Rooms(0)
+    taken = [rooms.take() for _ in range(1000)]
+    assert taken == sorted(taken, reverse=True)
+    assert (taken[0], taken[-1]) == (SMALL_PIECE, SMALLEST_PIECE)
+    assert sum(taken) < 6 * SHARED_OUT + 1000 * SMALLEST_PIECE
+    for size in taken:
+        rooms.give(size)
+    assert rooms.take() == SMALL_PIECE
+
+
+def test_memory_goes_while_a_piece_is_held():
+    room = Room(PIECE)
+    room.end = room.add(memoryview(b"x" * PIECE))
+    piece = room.data
+    room.release()
+    assert not any(piece)
 
 
 def test_the_shared_room_is_lent_to_one():

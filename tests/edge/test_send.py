@@ -257,3 +257,12 @@ def test_a_small_answer_is_one_packet(edge):
         first = sock.recv(65536)
         assert first.startswith(b"HTTP/1.1 200 ")
         assert first.endswith(b"}")
+
+
+def test_a_head_and_a_small_file_are_one_packet(edge, big_file):
+    with edge.connect() as sock:
+        for _ in range(2):
+            sock.sendall(head("GET", path_of(7, 1000)))
+            first = sock.recv(65536)
+            assert first.startswith(b"HTTP/1.1 200 ")
+            assert first.endswith(big_file.read_bytes()[7:1007])

@@ -58,6 +58,7 @@ def receive(environ, query, start_response):
     fast = _fast(environ, SMALL_PIECE, Rooms()) is not None
     digest = hashlib.sha256()
     sizes = []
+    piece = b""
     for piece in pieces(environ, limit):
         if "pause" in query:
             time.sleep(float(query["pause"]))  # as a store over the network does
@@ -70,6 +71,7 @@ def receive(environ, query, start_response):
         "length": sum(sizes),
         "largest": max(sizes, default=0),
         "fast": fast,
+        "memory": any(piece),  # of what is still held now, as by one who waits for the disk
     }
     return answer(start_response, json.dumps(found))
 

@@ -67,12 +67,14 @@ class Answer(Response):  # type: ignore[misc]
         if self._omits_body or not body.length:
             self.send_headers()
         elif isinstance(self.sock, EdgeSocket) and self.response_length == body.length:
-            self.send_headers()
             before = self.sock.file_bytes
+            self.sock.cork(True)  # for good if this fails: closing the connection sends the rest
+            self.send_headers()
             try:
                 self.sock.sendfile(body.file, body.start, body.length)
             finally:
                 self.sent += self.sock.file_bytes - before
+            self.sock.cork(False)
         else:
             for piece in body:
                 self.write(piece)

@@ -145,15 +145,18 @@ def _by_length(reader: Any, sock: _Socket, size: int) -> Iterator[memoryview]:
     if mine:
         yield mine
     if left:
-        view = memoryview(bytearray(min(size, left)))
-        while left:
-            held = 0
-            since = monotonic()
-            while held < len(view) and held < left and monotonic() - since < PATIENCE:
-                # A piece as full as it gets makes fewer writes of it.
-                held += _receive(sock, view[held : min(len(view), left)])
-            left -= held
-            yield view[:held]
+        room = Room(min(size, left))
+        try:
+            while left:
+                room.end = 0
+                since = monotonic()
+                while room.end < min(room.size, left) and monotonic() - since < PATIENCE:
+                    # A piece as full as it gets makes fewer writes of it.
+                    room.end += _receive(sock, room.view[room.end : min(room.size, left)])
+                left -= room.end
+                yield room.data
+        finally:
+            room.release()
     reader.length = 0
 
 
@@ -212,6 +215,7 @@ def _by_chunks(reader: Any, sock: _Socket, size: int, rooms: Rooms) -> Iterator[
     finally:
         if room is not own:
             rooms.give_back()
+        own.release()
 
 
 def _enter(rooms: Rooms, own: Room) -> Room:

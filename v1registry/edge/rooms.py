@@ -15,7 +15,15 @@ PIECE = 2 * 1024 * 1024
 """Bytes of a large room, and so of the largest piece."""
 
 SMALL_PIECE = 256 * 1024
-"""Bytes of a small room; what is less is kept there while more may come, and handed on together."""
+"""Bytes of a small room, the most: what is less is kept there while more may come, and handed on
+together."""
+
+SMALLEST_PIECE = 16 * 1024
+"""Bytes of a small room, the least: half of what engines send at once."""
+
+SHARED_OUT = 2 * 1024 * 1024
+"""Bytes of which each small room is a fair part when it is taken: the more bodies there are, the
+smaller is the room of a new one."""
 
 OWN_ROOMS = 1
 """Bodies of one process that may have a large room of their own, and wait until it is full."""
@@ -32,6 +40,10 @@ class Room:
         self.buffer = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.view = memoryview(self.buffer)
         self.clear()
+
+    def release(self) -> None:
+        """Give the memory back, also if somebody still holds a piece: while the disk is waited for."""
+        self.buffer.madvise(mmap.MADV_DONTNEED)
 
     def clear(self) -> None:
         self.start = self.end = self.at = self.filled = 0
@@ -77,18 +89,24 @@ class Rooms:
 
     def __init__(self, own: int = OWN_ROOMS) -> None:
         self._own = own
+        self._small = 0
         self._shared: Room | None = None
         self._lent = False
 
     def take(self) -> int:
         """Bytes of the room that a body may have for itself; to be given back."""
-        if not self._own:
-            return SMALL_PIECE
-        self._own -= 1
-        return PIECE
+        if self._own:
+            self._own -= 1
+            return PIECE
+        self._small += 1
+        part = max(SMALLEST_PIECE, min(SMALL_PIECE, SHARED_OUT // self._small))
+        return 1 << (part.bit_length() - 1)
 
     def give(self, size: int) -> None:
-        self._own += size == PIECE
+        if size == PIECE:
+            self._own += 1
+        else:
+            self._small -= 1
 
     def borrow(self) -> Room | None:
         """The room that all share, empty, to be returned before others get to run; None if one who

@@ -20,10 +20,10 @@ import gevent
 from gevent import socket as gsocket
 from gevent import ssl as gssl
 
-SEND_STEP = 1024 * 1024
+SEND_STEP = 2 * 1024 * 1024
 """Bytes asked from the kernel in one `os.sendfile`; also what a cold disk may hold us up for."""
 
-BURST = 1024 * 1024
+BURST = 2 * 1024 * 1024
 """Bytes that one connection may move before the others get their turn."""
 
 
@@ -134,8 +134,20 @@ class EdgeSocket(_Patient, gsocket.socket):
                 break
             sent += done
             self.file_bytes += done
-            self._spend(done)
+            if done < step and sent != count:
+                self._wait(self._write_event)  # full: asking again would only be told so
+                self._credit = BURST
+            else:
+                self._spend(done)
         return sent
+
+    def cork(self, on: bool) -> None:
+        """Whether the kernel waits until a packet is full (nginx: tcp_nopush).
+
+        Between head and end of a file: one packet less, and a fifth less work for both sides.
+        """
+        if self._sock.family != stdlib.AF_UNIX:
+            self._sock.setsockopt(stdlib.IPPROTO_TCP, stdlib.TCP_CORK, on)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """As socket.sendall, but the time-out starts anew with every byte that gets through."""
