@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 _START = 30.0
 _STOP = 15.0
-_REST = 4.0  # seconds without work; ours begins to read layers for v2 when pushes rest for 2
+_REST = 8.0  # seconds without work; ours reads what was pushed when pushes have rested for 5
 _RESTLESS = 60.0
 _WORK = 0.05  # CPU seconds in that time that are not rest
 
