@@ -10,11 +10,17 @@ for the other. On a machine of its own this takes half a second a run and change
 from __future__ import annotations
 
 import mmap
+import os
 
 _SPARE = 512 * 1024 * 1024  # for sockets, processes and what the file system keeps beside
 
 
 def warm(new_bytes: int) -> None:
-    """Touch and free as much memory as a run will use that makes `new_bytes` of page cache."""
+    """Touch and free as much memory as a run will use that makes `new_bytes` of page cache.
+
+    No more than is free and leaves some: nobody shall be pushed out of memory for it.
+    """
+    free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
+    size = min(new_bytes + new_bytes // 2 + _SPARE, free * 3 // 4)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-    mmap.mmap(-1, new_bytes + new_bytes // 2 + _SPARE, flags=flags).close()
+    mmap.mmap(-1, size, flags=flags).close()
