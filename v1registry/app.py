@@ -28,6 +28,7 @@ from v1registry.api import (
 from v1registry.api.door import Door, unguarded
 from v1registry.api.parts import Common, IndexParts, Parts, V2Parts
 from v1registry.api.paths import AnyPath
+from v1registry.api.site import Site
 from v1registry.attached import Attached
 from v1registry.config import Config
 from v1registry.edge.deadline import within
@@ -70,7 +71,7 @@ _HASHES_AT_ONCE = 2  # of passwords
 def create_app(config: Config) -> Flask:
     """The WSGI application. Raises what `build` raises."""
     parts = _index_alone(config) if config.index.alone else build(config)
-    app = Flask("v1registry", static_folder=None)
+    app = Site("v1registry", static_folder=None)
     app.url_map.strict_slashes = False  # a redirect would end an old engine's push
     app.url_map.merge_slashes = False
     app.url_map.converters["any_path"] = AnyPath

@@ -1,11 +1,13 @@
 """A connection that never has to wait must not keep the worker for itself."""
 
+import os
 import socket
+import time
 
 import gevent
 import pytest
 
-from v1registry.edge.sockets import BURST, EdgeSocket
+from v1registry.edge.sockets import BURST, SEND_STEP, TURN, EdgeSocket
 
 STEP = 64 * 1024
 
@@ -61,3 +63,25 @@ def test_others_run_after_a_burst(pair, tmp_path, move):
             move(*pair, file)
         assert ran
         assert file.tell() == 0
+
+
+def test_others_run_while_a_fast_client_takes_a_large_file(pair, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    turns = []
+
+    def others():
+        while True:
+            turns.append(True)
+            gevent.sleep(0)
+
+    def all_of_it(_out, _in, _offset, count):  # a socket that is never full cannot be had for real
+        time.sleep(TURN / 2)
+        return count
+
+    monkeypatch.setattr(os, "sendfile", all_of_it)
+    other = gevent.spawn(others)
+    with open(path, "rb") as file:
+        assert pair[0].sendfile(file, 0, 20 * SEND_STEP) == 20 * SEND_STEP
+    other.kill()
+    assert len(turns) >= 5

@@ -152,6 +152,18 @@ def test_an_absolute_url_is_its_path(server: Server) -> None:
     assert (answer.status, answer.body) == (200, b"{}")
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["Host: my_registry:5000", "Host: [::1]:5000", "Host: B\xfccher", "Host: no.such.name:1", ""],
+)
+def test_no_host_matters(server: Server, host: str) -> None:
+    path = "/v1/repositories/forms/app/tags"
+    with raw.Connection(server) as connection:
+        head = f"GET {path} HTTP/1.0\r\n{host}\r\n" + ("\r\n" if host else "")
+        connection.send(head.encode("latin-1"))
+        assert connection.read().json() == raw.get(server, path).json()
+
+
 def test_a_query_does_not_matter(server: Server) -> None:
     assert raw.get(server, f"{CHILD.path('json')}?x=1&y").body == CHILD.json
 

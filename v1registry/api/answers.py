@@ -59,20 +59,22 @@ def immutable(
     private: bool = False,
 ) -> Response:
     """Something of a finished image: cacheable for a year, by the asker alone if `private`."""
-    own = [
+    fixed = [
         ("Content-Type", content_type),
         *_for_a_year(private),
         ("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
         VERSION,
     ]
-    return final(body, status, [*own, *headers])
+    return final(body, status, headers, fixed)
 
 
 class Whole(Response):
     """An answer whose headers are all there: none is looked up or completed before they are sent."""
 
-    def __init__(self, body: bytes, status: int, headers: Headers | WerkzeugHeaders) -> None:
-        super().__init__([body], status, headers, direct_passthrough=True)
+    def __init__(self, body: Any, status: int, headers: Headers | WerkzeugHeaders) -> None:
+        """`body`: bytes, or what a WSGI server takes as an answer's body."""
+        pieces = [body] if isinstance(body, bytes) else body
+        super().__init__(pieces, status, headers, direct_passthrough=True)
 
     def get_wsgi_headers(self, environ: WSGIEnvironment) -> WerkzeugHeaders:
         return self.headers
@@ -86,12 +88,20 @@ class Checked(WerkzeugHeaders):
         self._list = list(headers)
 
 
-def final(content: Any, status: int, headers: Headers) -> Response:
-    """A success. Bytes get their Content-Length here, all else brings it."""
-    if status == 304 or not isinstance(content, bytes):
-        return Response(content, status, headers, direct_passthrough=True)
-    headers.append(("Content-Length", str(len(content))))
-    return Whole(content, status, headers)
+def final(
+    content: Any, status: int, headers: Iterable[tuple[str, str]], fixed: Headers | None = None
+) -> Response:
+    """A success. Bytes get their Content-Length here, all else brings it in `headers`.
+
+    `fixed`: headers of our own making, in which no line break has to be looked for.
+    """
+    own = Checked(fixed or ())
+    own.extend(headers)
+    if status == 304:
+        return Response(content, status, own)
+    if isinstance(content, bytes):
+        own.add("Content-Length", str(len(content)))
+    return Whole(content, status, own)
 
 
 def fetched(path: str, url: str, content_type: str, *, private: bool) -> Response:

@@ -12,8 +12,9 @@ import json
 import logging
 import re
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
@@ -58,8 +59,8 @@ def client_address(environ: dict[str, Any], cfg: Any) -> tuple[str, bool]:
     peer = environ.get("REMOTE_ADDR") or ""
     if peer.startswith("::ffff:"):
         peer = _host(peer) or peer
-    networks = _networks(cfg)
-    trusted = not peer or _is_trusted(peer, networks)
+    is_trusted = _trusted_by(cfg)
+    trusted = not peer or is_trusted(peer)
     if not trusted:
         return peer, False
     address = peer
@@ -70,23 +71,23 @@ def client_address(environ: dict[str, Any], cfg: Any) -> tuple[str, bool]:
             if host is None:
                 break
             address = host
-            if not _is_trusted(host, networks):
+            if not is_trusted(host):
                 break
     return address or "-", True
 
 
-def _networks(cfg: Any) -> tuple[Any, ...]:
-    found = cfg.__dict__.get("_v1registry_networks")
+def _trusted_by(cfg: Any) -> Callable[[str], bool]:
+    found: Callable[[str], bool] | None = cfg.__dict__.get("_v1registry_trusts")
     if found is None:
-        found = tuple(cfg.forwarded_allow_networks())
+        networks = tuple(cfg.forwarded_allow_networks())
         if "*" in cfg.forwarded_allow_ips:
-            found = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
-        cfg.__dict__["_v1registry_networks"] = found
-    return tuple(found)
+            networks = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+        found = lru_cache(maxsize=4096)(partial(_is_within, networks))
+        cfg.__dict__["_v1registry_trusts"] = found
+    return found
 
 
-@lru_cache(maxsize=4096)
-def _is_trusted(host: str, networks: tuple[Any, ...]) -> bool:
+def _is_within(networks: tuple[Any, ...], host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -228,7 +228,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 continue
             connection.state = IDLE
             try:
-                self._wait(connection, self.cfg.keepalive)
+                if self._wait(connection, self.cfg.keepalive) == b"":
+                    return
             except TimeoutError:
                 return
 
