@@ -78,6 +78,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]
         yield [one, other]
 
 
+@pytest.mark.heavy
 def test_rights(accounts: list[Server], table: dict[str, str]) -> None:
     """What nobody in particular may read no more, since another node was told so."""
     one, other = accounts
@@ -181,6 +182,7 @@ def test_blobs_of_v2(pair: tuple[list[Server], Redis], table: dict[str, str]) ->
     assert 0 < max(last.values()) < seconds + LATE, last
 
 
+@pytest.mark.heavy
 def test_the_search(pair: tuple[list[Server], Redis], table: dict[str, str]) -> None:
     """A repository that is deleted; for new ones see test_nodes_s3.py."""
     (one, other), _ = pair

@@ -41,12 +41,6 @@ LARGE = 24 * MIB  # more than the sockets between store and client can hold
 SEARCH = 10.0  # seconds until all nodes find a new repository, as docs/deploy.md says
 
 
-# The longer tests: on one store each time, on the other by `make test-heavy`.
-on_s3_first = pytest.mark.parametrize(
-    "site", ["s3", pytest.param("swift", marks=pytest.mark.heavy)], indirect=True
-)
-
-
 @dataclass
 class Site:
     """`nginx` in front of `nodes`."""
@@ -60,7 +54,7 @@ class Site:
         return [self.nginx, *self.nodes]
 
 
-@pytest.fixture(scope="module", params=["s3", "swift"])
+@pytest.fixture(scope="module", params=["s3", pytest.param("swift", marks=pytest.mark.heavy)])
 def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
@@ -136,7 +130,6 @@ def test_tags_are_never_stale(site: Site) -> None:
     assert [raw.get(door, path).status for door in site.doors] == [404] * len(site.doors)
 
 
-@on_s3_first
 def test_search_finds_a_new_repository_in_time(site: Site) -> None:
     """All nodes have looked just before it is pushed."""
     repository = "team/searched"
@@ -238,7 +231,6 @@ def push_until_done(engine: Engine, images: list[PushedImage], tag: str) -> None
     raise AssertionError("the push never ends")
 
 
-@on_s3_first
 def test_a_node_dies_in_the_middle_of_pushes_and_pulls(site: Site) -> None:
     [large] = chain("large", LARGE, 1)
     Engine(site.nodes[0], "team/killed").push([large], "large")
@@ -278,13 +270,8 @@ def pull_on(stop: threading.Event, pull: Callable[[], None]) -> int:
     return done
 
 
-@on_s3_first
-def test_a_rolling_restart_without_a_failed_pull(site: Site) -> None:
-    roll(site, rounds=1, pullers=3)
-
-
 @pytest.mark.heavy
-def test_rolling_restarts_for_long(site: Site) -> None:
+def test_rolling_restarts_without_a_failed_pull(site: Site) -> None:
     roll(site, rounds=6, pullers=12)
 
 

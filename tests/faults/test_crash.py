@@ -156,8 +156,8 @@ def _seed() -> int:
 
 
 @pytest.mark.timeout(300)
-def test_forty_kills(store: Path):
-    crash(store, 40, _seed())
+def test_twenty_kills(store: Path):
+    crash(store, 20, _seed())
 
 
 @pytest.mark.heavy

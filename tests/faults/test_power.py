@@ -94,8 +94,8 @@ def _seed() -> int:
 
 @pytest.mark.timeout(300)
 @needs("xfs")
-def test_power_goes_five_times(disk: Disk):
-    lose_power(disk, 5, _seed())
+def test_power_goes_three_times(disk: Disk):
+    lose_power(disk, 3, _seed())
 
 
 @pytest.mark.heavy

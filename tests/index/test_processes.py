@@ -49,7 +49,10 @@ def key(url: str) -> str:
     return public
 
 
-@pytest.fixture(scope="module", params=["asked over TLS", "alone", "one database"])
+@pytest.fixture(
+    scope="module",
+    params=["asked over TLS", "one database", pytest.param("alone", marks=pytest.mark.heavy)],
+)
 def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:

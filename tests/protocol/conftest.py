@@ -9,7 +9,7 @@ import pytest
 from tests.protocol.places import PLACES, Place
 from tests.server import Server
 
-_QUICK = {"s3", "swift", "gcs", "glance"}  # on which `make test` has the tables too
+_QUICK = {"s3"}  # on which `make test` has the tables too
 _FILES = "files"
 
 

@@ -349,6 +349,7 @@ class GcsPlace(Place):
     """A part of the bucket of a fake: see fakegcs.py."""
 
     backend = "fake_gcs"
+    heavy = True  # every day: the driver's tests, the contract, and a registry on the emulator
 
     def __init__(self, fake: FakeGcs) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 _TRIES = 40
 
 
-@pytest.fixture(scope="module", params=["s3", "swift"])
+@pytest.fixture(scope="module", params=["s3", pytest.param("swift", marks=pytest.mark.heavy)])
 def place(request: pytest.FixtureRequest) -> Place:
     kind = PLACES[request.param]
     return kind(request.getfixturevalue(kind.backend))

@@ -71,6 +71,7 @@ def test_pushes_and_pulls_go_on_while_keys_change(server: Server, role: RoleCred
     assert role.asked > 2
 
 
+@pytest.mark.heavy
 def test_keys_that_are_not_renewed(server: Server, role: RoleCredentials):
     image = make_image(f"{role.name}-one", squeeze(make_tar(42, 1000), 0))
     engine = Engine(server, "x/one")

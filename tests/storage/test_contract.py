@@ -28,6 +28,7 @@ LAYER = "images/" + "a" * 64 + "/layer"
 
 
 GIVEN = os.environ.get("STORE")
+GIVENS = ["given"] if GIVEN else []
 
 
 #: what each is kept in, by the fixture of its server
@@ -49,12 +50,13 @@ BEYOND_THE_EMULATOR = {
 #: the same, for what keeps its layers in one and all else in a folder
 GLANCES = {"glance": "glance", "glance-25": "old_glance"}
 
+HEAVY = {"gcs-hmac", "glance-25"}  # most of them is another's driver
+
 
 @pytest.fixture(
     params=[
-        *("file", "memory", "example", *SERVERS, "glance", "s3-of-swift"),
-        pytest.param("glance-25", marks=pytest.mark.heavy),
-        *(["given"] if GIVEN else []),
+        pytest.param(name, marks=[pytest.mark.heavy] if name in HEAVY else [])
+        for name in ("file", "memory", "example", *SERVERS, *GLANCES, "s3-of-swift", *GIVENS)
     ]
 )
 def storage(

@@ -75,7 +75,15 @@ def _gcs_hmac(request: pytest.FixtureRequest) -> tuple[int, Callable[[int], Stor
 STORES = {"s3": _s3, "s3-older": _s3_older, "swift": _swift, "gcs": _gcs, "gcs-hmac": _gcs_hmac}
 
 
-@pytest.fixture(params=STORES)
+_EVERYDAY = {"s3", "swift", "gcs"}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[] if name in _EVERYDAY else [pytest.mark.heavy])
+        for name in STORES
+    ]
+)
 def both(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Storage, Storage, Proxy]]:
