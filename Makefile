@@ -9,7 +9,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 IMAGE ?= v1registry
 
 # Each stamp is newer than the requirements that it installed.
@@ -57,9 +57,10 @@ run: $(RUN) $(EXTRAS) ## serve the registry on port 5000, files in ./data (or as
 servers:
 	@bash scripts/servers.sh
 
-# A file's tests run in one process, two files at a time: most of their time is waiting.
+# A file's tests run in one process, three files at a time: most of their time is waiting. Which
+# files are begun first, tests/conftest.py says.
 test: $(DEV) servers ## the tests, with the real servers that they need (ARGS="-k ..." to choose)
-	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-heavy: export HEAVY := 1
 test-heavy: $(DEV) servers ## the slow and machine-bound checks, once before a release: under 30 minutes

@@ -23,6 +23,32 @@ if TYPE_CHECKING:
     from tests.backends.swift import Swift
 
 
+# What takes longest, begun first: so that no process works on alone at the end.
+_FIRST = [
+    "test_object_stores",
+    "test_nodes_s3",
+    "test_endpoints_delivery",
+    "test_endpoints_images",
+    "test_contract",
+    "test_processes",
+    "test_damaged",
+    "test_glance",
+    "test_cut",
+    "test_swift",
+    "test_server",
+    "test_nodes_bounds",
+    "test_index",
+    "test_worker",
+]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several processes, each takes the next file in this order."""
+    if hasattr(config, "workerinput"):
+        rank = {name: number for number, name in enumerate(_FIRST)}
+        items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """The folder of an empty store, not made yet."""
