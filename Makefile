@@ -63,7 +63,7 @@ test: $(DEV) servers ## the tests, with the real servers that they need (ARGS="-
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-heavy: export HEAVY := 1
-test-heavy: $(DEV) servers ## the slow and machine-bound checks, once before a release: under 30 minutes
+test-heavy: $(DEV) servers ## the slow and machine-bound checks, once before a release: under 40 minutes
 	$(PY) -m pytest -m heavy -rP --durations=0 --timeout 900 $(ARGS)
 
 lint: $(DEV) ## formatter, linter and type checker; changes nothing
