@@ -9,7 +9,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 2
 IMAGE ?= v1registry
 
 # Each stamp is newer than the requirements that it installed.
@@ -57,8 +57,8 @@ run: $(RUN) $(EXTRAS) ## serve the registry on port 5000, files in ./data (or as
 servers:
 	@bash scripts/servers.sh
 
-# A file's tests run in one process, three files at a time: most of their time is waiting. Which
-# files are begun first, tests/conftest.py says.
+# A file's tests run in one process, two files at a time: much of their time is waiting. Which files
+# are begun first, tests/conftest.py says.
 test: $(DEV) servers ## the tests, with the real servers that they need (ARGS="-k ..." to choose)
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

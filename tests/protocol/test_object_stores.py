@@ -34,6 +34,13 @@ MIB = 1024 * 1024
 
 _HEAVY = {name: [pytest.mark.heavy] if kind.heavy else [] for name, kind in PLACES.items()}
 
+# What takes long: on S3 each time, on the others by `make test-heavy`.
+on_s3_first = pytest.mark.parametrize(
+    "new_place",
+    [pytest.param(name, marks=[] if name == "s3" else [pytest.mark.heavy]) for name in PLACES],
+    indirect=True,
+)
+
 
 @pytest.fixture(
     scope="module", params=[pytest.param(name, marks=marks) for name, marks in _HEAVY.items()]
@@ -190,6 +197,7 @@ def test_redirect_to_the_store(place: Place, tmp_path: Path):
         assert (beyond.status, beyond.header("Content-Length"), beyond.body) == (416, "0", b"")
 
 
+@on_s3_first
 def test_many_pushes_take_bounded_memory(place: Place, tmp_path: Path):
     """All are in the middle of their layer at once, far more than the process may keep."""
     if not place.parallel:
@@ -235,6 +243,7 @@ def resident(server: Server) -> int:
     return int(found[1]) * 1024
 
 
+@on_s3_first
 def test_todays_clients_pull(nodes: list[Server], shared: Place, tmp_path: Path):
     """Over v2: the manifest from one node, layers from the other, or from the store itself."""
     agent = {"User-Agent": "podman/4.3.1"}
@@ -275,6 +284,7 @@ def test_a_client_that_goes_leaves_no_upload(nodes: list[Server], shared: Place)
     wait_for(lambda: not mine())
 
 
+@on_s3_first
 def test_the_command_clean_removes_uploads_left_behind(place: Place):
     place.leave_upload(f"images/{'c' * 64}/layer")
     assert clean(place, "3600")["stages"] == 0
@@ -297,6 +307,7 @@ def clean(place: Place, seconds: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@on_s3_first
 def test_a_store_that_breaks_off_is_resumed(proxied: Server, proxy: Proxy):
     image = make_image("broken", squeeze(make_tar(7, 4 * MIB), 0))
     Engine(proxied, "x/broken").push([image], "v1")
@@ -307,6 +318,7 @@ def test_a_store_that_breaks_off_is_resumed(proxied: Server, proxy: Proxy):
     assert proxy.cuts == 0
 
 
+@on_s3_first
 def test_a_store_that_ends_in_the_middle_ends_the_download(proxied: Server, proxy: Proxy):
     """No 200 that looks complete: the client sees that bytes are missing."""
     image = make_image("ended", squeeze(make_tar(8, 24 * MIB), 0))
@@ -322,6 +334,7 @@ def test_a_store_that_ends_in_the_middle_ends_the_download(proxied: Server, prox
             connection._exactly(len(image.layer))
 
 
+@on_s3_first
 @pytest.mark.parametrize("fault", ["refusing", "silent"])
 def test_a_store_that_fails_gives_503_and_recovers(proxied: Server, proxy: Proxy, fault: str):
     image = make_image(f"{fault}", squeeze(make_tar(9, 1000), 0))
@@ -346,6 +359,7 @@ def test_a_store_that_fails_gives_503_and_recovers(proxied: Server, proxy: Proxy
     assert engine.pull("v1") == {image.id: (image.json, image.layer)}
 
 
+@on_s3_first
 def test_a_store_that_is_slow_gives_503_and_recovers(proxied: Server, proxy: Proxy):
     image = make_image("slow", squeeze(make_tar(12, 1000), 0))
     engine = Engine(proxied, "x/slow")

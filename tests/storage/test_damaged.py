@@ -75,7 +75,7 @@ def _gcs_hmac(request: pytest.FixtureRequest) -> tuple[int, Callable[[int], Stor
 STORES = {"s3": _s3, "s3-older": _s3_older, "swift": _swift, "gcs": _gcs, "gcs-hmac": _gcs_hmac}
 
 
-_EVERYDAY = {"s3", "swift", "gcs"}
+_EVERYDAY = {"s3", "swift"}
 
 
 @pytest.fixture(
