@@ -2,12 +2,11 @@
 
 import os
 import socket
-import time
 
 import gevent
 import pytest
 
-from v1registry.edge.sockets import BURST, SEND_STEP, TURN, EdgeSocket
+from v1registry.edge.sockets import BURST, SEND_STEP, EdgeSocket
 
 STEP = 64 * 1024
 
@@ -76,7 +75,6 @@ def test_others_run_while_a_fast_client_takes_a_large_file(pair, tmp_path, monke
             gevent.sleep(0)
 
     def all_of_it(_out, _in, _offset, count):  # a socket that is never full cannot be had for real
-        time.sleep(TURN / 2)
         return count
 
     monkeypatch.setattr(os, "sendfile", all_of_it)

@@ -14,7 +14,6 @@ import socket as stdlib
 import struct
 import sys
 import termios
-import time
 from typing import Any
 
 import gevent
@@ -26,9 +25,6 @@ SEND_STEP = 2 * 1024 * 1024
 
 BURST = 2 * 1024 * 1024
 """Bytes that one connection may move before the others get their turn."""
-
-TURN = 0.002
-"""Seconds that a client who takes a file as fast as we send it may keep the others waiting."""
 
 
 class _Patient:
@@ -124,33 +120,26 @@ class EdgeSocket(_Patient, gsocket.socket):
 
         :raises TimeoutError: the client took nothing for `timeout` seconds; OSError: it is gone.
         """
-        source, out = file.fileno(), self._sock.fileno()
+        source = file.fileno()
         sent = 0
-        ends = time.monotonic() + TURN
         while count is None or sent < count:
             step = SEND_STEP if count is None else min(SEND_STEP, count - sent)
             try:
-                done = os.sendfile(out, source, offset + sent, step)
+                done = os.sendfile(self._sock.fileno(), source, offset + sent, step)
             except BlockingIOError:
-                ends = self._await_room()
+                self._wait(self._write_event)
+                self._credit = BURST
                 continue
             if done == 0:
                 break
             sent += done
             self.file_bytes += done
             if done < step and sent != count:
-                ends = self._await_room()  # full: asking again would only be told so
-            elif time.monotonic() > ends:
-                self.rest()
-                ends = time.monotonic() + TURN
-        self._spend(min(sent, BURST))  # of small files, many are one turn
+                self._wait(self._write_event)  # full: asking again would only be told so
+                self._credit = BURST
+            else:
+                self._spend(done)
         return sent
-
-    def _await_room(self) -> float:
-        """Wait until the client has taken something; when the turn that begins then ends."""
-        self._wait(self._write_event)
-        self._credit = BURST
-        return time.monotonic() + TURN
 
     def cork(self, on: bool) -> None:
         """Whether the kernel waits until a packet is full (nginx: tcp_nopush).
