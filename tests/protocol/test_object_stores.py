@@ -202,7 +202,7 @@ def test_many_pushes_take_bounded_memory(place: Place, tmp_path: Path):
     """All are in the middle of their layer at once, far more than the process may keep."""
     if not place.parallel:
         pytest.skip("the server of these tests takes one upload at a time")
-    size, pushes = 6 * MIB, 14
+    size, pushes = 6 * MIB, 20
     sizes = {"UPLOAD_MEMORY": "16MiB", "PART_SIZE": "5MiB", "CHUNK_SIZE": "5MiB"}
     sizes["SEGMENT_SIZE"] = "5MiB"
     own = {
