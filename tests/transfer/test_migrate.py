@@ -222,6 +222,17 @@ def test_a_layer_that_repositories_share_is_sent_once(
     assert totals["bytes_sent"] < 110_000
 
 
+def test_many_tags_of_one_image_do_not_disturb_each_other(
+    made: MadeStore, target: V2Registry, tmp_path: Path
+) -> None:
+    for number in range(8):
+        top = made.image(None, 10)
+        for tag in "abcdefgh":
+            made.tag(f"team/app{number}", tag, top)
+    totals = Command(made.folder, tmp_path).report(target.url, "--jobs", "8")["totals"]
+    assert (totals["moved"], totals["failed"]) == (64, 0)
+
+
 def test_a_damaged_layer_is_told(made: MadeStore, target: V2Registry, tmp_path: Path) -> None:
     base = made.image(None)
     made.tag("team/bad", "1", made.image(base))

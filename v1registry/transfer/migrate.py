@@ -64,6 +64,7 @@ class Migration:
         self._lock = threading.Lock()
         self._sent: dict[tuple[str, str], Future[None]] = {}  # (repository, digest)
         self._first: dict[str, tuple[str, Future[None]]] = {}  # digest -> where it goes first
+        self._putting: dict[tuple[str, str], threading.Lock] = {}  # (repository, configuration)
 
     def run(self, tags: Iterable[Tagged]) -> None:
         """Move the tags; what cannot be moved is in the report. Raise Interrupted if stopped."""
@@ -128,13 +129,24 @@ class Migration:
         ]
         for future in waiting:
             future.result()
-        if not self._has(tagged.target, image.config_digest, len(image.config)):
-            self._remote.put_blob(tagged.target, image.config, image.config_digest)
-            self._journal.note_blob(tagged.target, image.config_digest)
-        self._remote.put_manifest(tagged.target, tagged.tag, self._media_type, manifest.data)
-        self._verify(tagged, manifest.digest)
+        with self._alone(tagged.target, image.config_digest):
+            if not self._has(tagged.target, image.config_digest, len(image.config)):
+                self._remote.put_blob(tagged.target, image.config, image.config_digest)
+                self._journal.note_blob(tagged.target, image.config_digest)
+            self._remote.put_manifest(tagged.target, tagged.tag, self._media_type, manifest.data)
+            self._verify(tagged, manifest.digest)
         self._journal.note_tag(tagged.target, tagged.tag, *known)
         return "moved"
+
+    def _alone(self, repository: str, config_digest: str) -> threading.Lock:
+        """To be held while this configuration, and the manifest that names it, is put.
+
+        Distribution 2.8 writes the link of a blob or manifest anew, in place, each time it is
+        put: whoever reads it then (for a manifest that names the blob, by another tag of the
+        same image) may find it empty, and is refused.
+        """
+        with self._lock:
+            return self._putting.setdefault((repository, config_digest), threading.Lock())
 
     def _verify(self, tagged: Tagged, digest: str) -> None:
         """Read the manifest back: the registry itself has held each blob against its digest."""
