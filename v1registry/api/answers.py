@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, current_app, g, request
@@ -14,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from v1registry.api import ocierrors
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
+from v1registry.lib.units import http_date
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def final(
     `fixed`: headers of our own making, in which no line break has to be looked for.
     """
     own = Checked(fixed or ())
-    own.extend(headers)
+    for header in headers:
+        own.add(*header)
     if status == 304:
         return Response(content, status, own)
     if isinstance(content, bytes):
@@ -125,7 +126,7 @@ def _for_a_year(private: bool) -> Headers:
     scope = "private" if private else "public"
     return [
         ("Cache-Control", f"{scope}, max-age={YEAR}"),
-        ("Expires", formatdate(time.time() + YEAR, usegmt=True)),
+        ("Expires", http_date(int(time.time()) + YEAR)),
     ]
 
 

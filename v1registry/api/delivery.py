@@ -4,7 +4,6 @@ pieces. v1 and v2 send the same bytes and differ in how their answers look.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -52,16 +51,19 @@ def layer(parts: Parts, image: Image, size: int, style: Style, asked: str | None
         elsewhere = _elsewhere(parts, image, size, style, wanted)
         if elsewhere is not None:
             return elsewhere
-        with contextlib.ExitStack() as opened:
-            blob = opened.enter_context(parts.images.open_layer(image))
+        blob = parts.images.open_layer(image)
+        sent = False
+        try:
             _agree(parts, image, size, blob.size)
             pieces = None
             if parts.config.verify_layers and style.wanted(asked, blob.size) is None:
                 pieces = checked(blob.pieces(), image)
             answer = _ours(blob, style, style.wanted(asked, blob.size), pieces)
-            if request.method != "HEAD":
-                opened.pop_all()  # the answer closes it
+            sent = request.method != "HEAD"  # and the answer closes it
             return answer
+        finally:
+            if not sent:
+                blob.close()
     except ranges.Unsatisfiable:
         # what others answer to this is not what engines take for the end
         return style.past_the_end(size)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
+from gunicorn import util  # type: ignore[import-untyped]
 from gunicorn.http.body import ChunkedReader, LengthReader  # type: ignore[import-untyped]
-from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
+from gunicorn.http.message import TOKEN_RE  # type: ignore[import-untyped]
+from gunicorn.http.wsgi import HEADER_VALUE_RE, Response  # type: ignore[import-untyped]
 
 from v1registry.edge.send import FileRange, Truncated
 from v1registry.edge.sockets import EdgeSocket
+from v1registry.lib.units import http_date
 
 DRAIN = 64 * 1024
 """Bytes of an unread body that are worth reading to keep a connection."""
@@ -28,9 +34,25 @@ class Answer(Response):  # type: ignore[misc]
         if unread(self.req) > DRAIN:
             # The rest of the body is never read: say so now, then end the connection gently.
             self.force_close()
-        headers: list[str] = super().default_headers()
-        headers.append(f"X-Request-Id: {self.request_id}\r\n")
+        kept = "close" if self.should_close() else "keep-alive"
+        major, minor = self.req.version
+        headers = [
+            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\n"
+            f"Date: {http_date(int(time.time()))}\r\nConnection: {kept}\r\n"
+            f"X-Request-Id: {self.request_id}\r\n"
+        ]
+        if self.chunked:
+            headers.append("Transfer-Encoding: chunked\r\n")
         return headers
+
+    def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
+        """As gunicorn's, where a header's name is judged once for all answers."""
+        for header in headers:
+            name, value = header
+            if _is_end_to_end(name) and HEADER_VALUE_RE.fullmatch(value):
+                self.headers.append((name, value.strip(" \t")))
+            else:
+                super().process_headers([header])
 
     def write(self, arg: Any) -> None:
         """As gunicorn's; but a small answer is one call and one packet."""
@@ -88,6 +110,14 @@ class Answer(Response):  # type: ignore[misc]
             return bool(super().sendfile(respiter))
         finally:
             self.sent += self.sock.file_bytes - before
+
+
+@lru_cache(maxsize=256)
+def _is_end_to_end(name: str) -> bool:
+    """Whether a header of this name goes to the client as it is, and tells gunicorn nothing."""
+    return bool(
+        TOKEN_RE.fullmatch(name) and not util.is_hoppish(name) and name.lower() != "content-length"
+    )
 
 
 class _Gathered:

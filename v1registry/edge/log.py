@@ -7,9 +7,11 @@ whatever a client can choose is escaped, so that no client can write a line of i
 
 from __future__ import annotations
 
+import _thread
 import ipaddress
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Callable
@@ -59,7 +61,7 @@ def client_address(environ: dict[str, Any], cfg: Any) -> tuple[str, bool]:
     peer = environ.get("REMOTE_ADDR") or ""
     if peer.startswith("::ffff:"):
         peer = _host(peer) or peer
-    is_trusted = _trusted_by(cfg)
+    is_trusted = trusted_by(cfg)
     trusted = not peer or is_trusted(peer)
     if not trusted:
         return peer, False
@@ -76,7 +78,8 @@ def client_address(environ: dict[str, Any], cfg: Any) -> tuple[str, bool]:
     return address or "-", True
 
 
-def _trusted_by(cfg: Any) -> Callable[[str], bool]:
+def trusted_by(cfg: Any) -> Callable[[str], bool]:
+    """Tells whether an address is one of gunicorn's `forwarded_allow_ips`."""
     found: Callable[[str], bool] | None = cfg.__dict__.get("_v1registry_trusts")
     if found is None:
         networks = tuple(cfg.forwarded_allow_networks())
@@ -156,6 +159,24 @@ def _date(whole: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
+class _Line(logging.LogRecord):
+    """A record of the access log, made without asking for what is always the same.
+
+    Logger.info would walk the stack for the caller's name, and every record takes a path apart.
+    """
+
+    def __init__(self, line: str) -> None:
+        self.__dict__.update(_ALWAYS)
+        self.msg = line
+        self.created = now = time.time()
+        self.msecs = now % 1 * 1000
+        self.relativeCreated += (now - _ALWAYS["created"]) * 1000
+        self.process = os.getpid()
+
+
+_ALWAYS = vars(logging.LogRecord("gunicorn.access", logging.INFO, "", 0, "", None, None))
+
+
 class PlainLogger(Logger):  # type: ignore[misc]
     """Both logs as plain text."""
 
@@ -166,6 +187,10 @@ class PlainLogger(Logger):  # type: ignore[misc]
         super().setup(cfg)
         # Each record would look for the names of its thread and process, which no line shows.
         logging.logThreads = logging.logMultiprocessing = False
+        for handler in self.access_log.handlers:
+            # gevent's is written in Python, and taken three times a line. No greenlet waits while
+            # it has this one, and threads exclude each other by it as by any other.
+            handler.lock = _thread.RLock()
         for handler in self.error_log.handlers:
             # A handler for syslog has a prefix of its own.
             if isinstance(handler, logging.StreamHandler):
@@ -180,9 +205,7 @@ class PlainLogger(Logger):  # type: ignore[misc]
         if not self.access_log_enabled:
             return
         line = self.line(resp, environ, request_time / timedelta(milliseconds=1))
-        # Built here and not by Logger.info, which walks the stack for the caller's name.
-        record = logging.LogRecord("gunicorn.access", logging.INFO, "", 0, line, None, None)
-        self.access_log.handle(record)
+        self.access_log.handle(_Line(line))
 
     def line(self, resp: Any, environ: dict[str, Any], milliseconds: float) -> str:
         """The plain line: fields in a fixed order, what clients choose is quoted."""

@@ -87,6 +87,8 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         "forwarded_allow_ips": ",".join(str(proxy) for proxy in config.trusted_proxies or ()),
         # It would make a socket in the home directory, which an image may not have.
         "control_socket_disable": True,
+        # What edge/head.py leaves to gunicorn is judged alike everywhere, whatever else is installed.
+        "http_parser": "python",
         "on_starting": "v1registry.edge.master.on_starting",
     }
     if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):

@@ -22,7 +22,6 @@ from gevent import socket as gsocket
 from gevent.event import Event
 from gevent.pool import Pool
 from gunicorn import http, util  # type: ignore[import-untyped]
-from gunicorn.http import wsgi  # type: ignore[import-untyped]
 from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
@@ -45,6 +44,7 @@ from v1registry.edge.connection import (
     throw_if_waiting,
 )
 from v1registry.edge.fork import patch_process
+from v1registry.edge.head import Environs, Head
 from v1registry.edge.log import client_address, sane_request_id
 from v1registry.edge.master import HELD_WHILE_STARTING
 from v1registry.edge.rooms import Rooms
@@ -68,6 +68,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         prefix = os.urandom(6).hex()
         self.request_ids = map(partial(_request_id, prefix), itertools.count())
         self.rooms = Rooms()
+        self.head = partial(Head, self.stall)
         self.tls: ssl.SSLContext | None = None
         # gunicorn looks settings up by a chain of calls, dozens of times a request. Nothing sets
         # one any more: a reload makes a new process.
@@ -110,9 +111,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def _start(self, listener: Any) -> Server:
         listener.setblocking(1)
-        server = Server(
-            listener, partial(self.handle, listener.getsockname()), Pool(self.worker_connections)
-        )
+        handle = partial(self.handle, Environs(self.cfg, listener.getsockname()))
+        server = Server(listener, handle, Pool(self.worker_connections))
         if self.cfg.workers > 1:
             # One at a time, so that the other workers get their share.
             server.max_accept = 1
@@ -145,7 +145,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     # One connection
 
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+    def handle(self, environs: Environs, client: Any, addr: Any) -> None:
         """Serve all requests of one connection and close it; raises nothing."""
         client.settimeout(self.stall)
         connection = Connection(client)
@@ -154,7 +154,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         try:
             if self._opened(connection, addr):
                 for request in self._requests(connection, addr):
-                    if not self._one(listener, request, connection, addr):
+                    if not self._one(environs, request, connection, addr):
                         break
         except (Stopped, gevent.GreenletExit):
             pass
@@ -207,13 +207,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def _requests(self, connection: Connection, addr: Any) -> Any:
         """The requests of a connection, until it ends or the client asks for none."""
         parser = http.get_parser(self.cfg, connection.sock, addr)
+        parser.mesg_class = self.head
         while True:
-            # The whole head within the time, however slowly it drips in.
-            with gevent.Timeout(self.stall, TimeoutError("request head")):
-                try:
-                    request = next(parser)
-                except StopIteration:
-                    return
+            try:
+                request = next(parser)
+            except StopIteration:
+                return
             yield request
             if request.should_close() or not self.cfg.keepalive or not self.alive:
                 return
@@ -258,15 +257,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     # One request
 
-    def _one(self, listener: Any, request: Any, connection: Connection, addr: Any) -> bool:
+    def _one(self, environs: Environs, request: Head, connection: Connection, addr: Any) -> bool:
         """Answer one request; whether the connection may go on."""
         sock = connection.sock
         started = datetime.now()  # noqa: DTZ005 - gunicorn's logger takes a difference
         self.cfg.pre_request(self, request)
-        answer, environ = wsgi.create(
-            request, sock, addr, listener, self.cfg, response_class=Answer
-        )
-        environ["wsgi.multithread"] = True
+        answer, environ = environs.create(request, sock, addr)
         self._identify(answer, environ)
         self._count()
         if not self.alive or not self.cfg.keepalive:

@@ -1,6 +1,9 @@
-"""Sizes and times as people read them."""
+"""Sizes and times as people read them, and as HTTP does."""
 
 from __future__ import annotations
+
+from email.utils import formatdate
+from functools import lru_cache
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -11,6 +14,12 @@ def human(size: int) -> str:
     while number >= 1000 and unit < len(_UNITS) - 1:
         number, unit = number / 1000, unit + 1
     return f"{number:.1f} {_UNITS[unit]}" if unit else f"{size} B"
+
+
+@lru_cache(maxsize=4)
+def http_date(seconds: int) -> str:
+    """A time, in seconds since 1970, as headers have it (RFC 9110 section 5.6.7)."""
+    return formatdate(seconds, usegmt=True)
 
 
 def duration(seconds: float) -> str:
