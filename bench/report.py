@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +27,8 @@ def machine() -> str:
     cores = len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
     return (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {cores} cores ({model}), Linux"
-        f" {platform.release()}, Python {platform.python_version()}, load before {load:.1f}"
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {cores} cores ({model}), Linux {platform.release()},"
+        f" Python {platform.python_version()} of {sys.base_prefix}, load before {load:.1f}"
     )
 
 
