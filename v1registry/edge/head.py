@@ -70,7 +70,7 @@ class Head(Request):  # type: ignore[misc]
         data: bytes = unreader.read()
         if not data:
             raise StopIteration
-        end = data.find(b"\r\n\r\n") + 4
+        end = data.find(b"\r\n\r\n") + 4  # 3 if it is not whole, which is no head either
         found = _ORDINARY.fullmatch(data[:end].decode("latin-1"))
         if found is None or not self._take(*found.groups()):
             unreader.unread(data)

@@ -206,7 +206,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def _requests(self, connection: Connection, addr: Any) -> Any:
         """The requests of a connection, until it ends or the client asks for none."""
-        parser = http.get_parser(self.cfg, connection.sock, addr)
+        parser = http.RequestParser(self.cfg, connection.sock, addr)
         parser.mesg_class = self.head
         while True:
             try:
