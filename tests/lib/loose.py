@@ -20,6 +20,7 @@ class Loose(Storage):
     """What the driver does in several requests; the methods below are one request each."""
 
     creates_atomically = False
+    delete_if = Storage.delete_if
 
     def create(self, key: str, data: bytes) -> bool:
         if exists(self, key):

@@ -266,7 +266,12 @@ def test_model_of_a_store_that_creates_loosely_heavy(name: str) -> None:
     _explore_loosely(HEAVY_LOOSE[name])
 
 
-@pytest.mark.parametrize("others", [[], [read]], ids=["alone", "a reader"])
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "others",
+    [[], [read], pytest.param([push(ONE, b"second")], marks=pytest.mark.heavy)],
+    ids=["alone", "a reader", "another client"],
+)
 def test_a_reckless_cleaner_breaks_nothing(others: list[Callable[..., Any]]) -> None:
     """It takes running pushes what they sent: they may fail, and a finished image is whole."""
 

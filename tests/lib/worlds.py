@@ -74,6 +74,9 @@ class Remote(Storage):
     def delete(self, key: str, *, durable: bool = True) -> None:
         self._step("delete", key, durable)
 
+    def delete_if(self, key: str, data: bytes) -> bool:
+        return self._step("delete_if", key, data)
+
     def delete_folder(self, folder: str) -> None:
         raise NotImplementedError
 
@@ -194,6 +197,12 @@ class Still(MemoryStorage):
         before = self.look(key)
         self.delete(key)
         self._changed(key, before, None, durable)
+
+    def _delete_if(self, key: str, data: bytes) -> bool:
+        deleted = self.delete_if(key, data)
+        if deleted:
+            self._changed(key, data, None, True)
+        return deleted
 
     def _stage(self, key: str, data: bytes, handle: str) -> str:
         self._staged[handle] = (key, data, 0.0)

@@ -154,6 +154,20 @@ def test_create_has_one_winner(storage: Storage) -> None:
         storage.delete("race/key")
 
 
+def test_delete_if_it_is_this_one(storage: Storage) -> None:
+    key = "race/key"
+    assert not storage.delete_if(key, b"one")
+    storage.create(key, b"one")
+    assert not storage.delete_if(key, b"other")
+    assert storage.get(key) == b"one"
+    assert storage.delete_if(key, b"one")
+    assert not exists(storage, key)
+    assert storage.create(key, b"two")
+    assert not storage.delete_if(key, b"one")
+    assert storage.get(key) == b"two"
+    storage.delete(key)
+
+
 def test_list(storage: Storage) -> None:
     for key in ("f/one", "f/two/three", "f/two/four", "g/five"):
         storage.put(key, b"x")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +139,36 @@ def test_leftovers_of_broken_writes_are_removed_by_age(tmp_path: Path) -> None:
         os.utime(uploads / name, (hour_ago, hour_ago))
     assert storage.clean(time.time() - 60) == 2
     assert {path.name for path in uploads.iterdir()} == {"put-new", handle}
+
+
+def test_of_those_who_delete_one_value_nobody_deletes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process deletes it, and creates the next, after we have looked and before we delete."""
+    code = """if True:
+        import sys
+        from v1registry.storage.file import FileStorage
+        store = FileStorage(sys.argv[1])
+        deleted = store.delete_if("a/b", b"one")
+        print(deleted, store.create("a/b", b"two"))
+        """
+    store, read = FileStorage(tmp_path), disk.read_all
+    store.create("a/b", b"one")
+    other: list[subprocess.Popen[str]] = []
+
+    def look(path: str) -> bytes:
+        data = read(path)
+        if not other:
+            command = [sys.executable, "-c", code, str(tmp_path)]
+            other.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                other[0].wait(2)  # as long as we are in here, it has to wait
+        return data
+
+    monkeypatch.setattr(disk, "read_all", look)
+    assert store.delete_if("a/b", b"one")
+    assert other[0].communicate(timeout=30)[0] == "False True\n"
+    assert store.get("a/b") == b"two"
 
 
 def test_handles_from_elsewhere_are_refused(tmp_path: Path) -> None:

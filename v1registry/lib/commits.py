@@ -11,6 +11,9 @@ A power cut may undo all of it until it is flushed, but not so that a part is
 there and the mark is not: that would look like a finished image. So the mark
 is on the disk before any part gets its name, and goes when all of them are.
 
+A record is given up only when its layer is nowhere, so that nobody can have
+begun to carry it out: it has the image's JSON in it, and the rest follows.
+
 The record stays when all is done. A push that looked before the image was
 finished, and comes to its own `create` much later, must lose then too.
 
@@ -37,13 +40,17 @@ from v1registry.storage.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What an image is: `json` is the hex SHA-256 of its JSON, `handle` the staged layer."""
+    """What an image is: `json` is the hex SHA-256 of its JSON, `handle` the staged layer.
+
+    `document` is the JSON itself, as Latin-1. Records of before 2026-12 have none.
+    """
 
     json: str
     handle: str
     size: int
     checksums: list[str]
     ancestry: list[str]
+    document: str = ""
 
 
 # In this order: should the cleaner take the mark off an old push that goes on just now, the image
@@ -69,10 +76,12 @@ class Commits:
 
     def find(self, image_id: ImageId) -> Record | None:
         """The image's record, or None: open, unknown, or written by 0.x."""
+        found = self._find(image_id)
+        return found[0] if found else None
+
+    def _find(self, image_id: ImageId) -> tuple[Record, bytes] | None:
         data = self._get(keys.image(image_id, "_commit"))
-        if data is None:
-            return None
-        return Record(**json.loads(data))
+        return (Record(**json.loads(data)), data) if data is not None else None
 
     def decide(self, image_id: ImageId, record: Record, data: bytes) -> None:
         """Make `record`, with the JSON `data`, the image unless another came first.
@@ -87,31 +96,34 @@ class Commits:
         with self._storage.aside(values, after=[mark]) as aside:
             if aside.create(name):
                 with contextlib.suppress(Lost):
-                    self._carry_out(image_id, record, aside)
-                    if self._storage.creates_atomically or self.find(image_id) == record:
+                    is_ours = self._carry_out(image_id, record, aside)
+                    if is_ours and self._storage.creates_atomically:
+                        return
+                    if self.find(image_id) == record:
                         return
         if not self.settle(image_id):
             raise Failure(*errors.IMAGE_LOST)
 
     def settle(self, image_id: ImageId) -> bool:
         """Carry out the image's record if there is one; tell whether the image is whole now."""
-        while (record := self.find(image_id)) is not None:
+        while (found := self._find(image_id)) is not None:
+            record, data = found
             try:
                 self._carry_out(image_id, record)
             except Lost:
                 # Nobody can finish this one (the staged data was wiped): the
                 # image is open again, and the next push of it can succeed.
-                if self.find(image_id) == record:
-                    self._storage.delete(keys.image(image_id, "_commit"))
+                if self._storage.delete_if(keys.image(image_id, "_commit"), data):
                     return False
                 continue
-            if self._storage.creates_atomically or self.find(image_id) == record:
+            # What was in place may have been another's, of the same size.
+            if self.find(image_id) == record:
                 return True
         return False
 
-    def _carry_out(self, image_id: ImageId, record: Record, aside: Aside | None = None) -> None:
-        """`aside` has the parts, if they are written already."""
-        self._place_layer(image_id, record)
+    def _carry_out(self, image_id: ImageId, record: Record, aside: Aside | None = None) -> bool:
+        """`aside` has the parts, if they are written already. Tell whether this placed the layer."""
+        placed = self._place_layer(image_id, record)
         if aside is None:
             self._place_missing(image_id, record)
         else:
@@ -125,23 +137,28 @@ class Commits:
             # else another record may have gone before, and whoever still carries that one out must
             # find this JSON when it comes to this record; the cleaner removes it later
             self._storage.delete(keys.pushed_json(image_id, record.json), durable=False)
+        return placed
 
-    def _place_layer(self, image_id: ImageId, record: Record) -> None:
+    def _place_layer(self, image_id: ImageId, record: Record) -> bool:
+        """Whether this placed it; else it was there."""
         try:
             self._storage.commit(record.handle)
         except NotFound:
             if not self._is_in_place(keys.image(image_id, "layer"), record.size):
                 raise Lost(image_id) from None
+            return False
+        return True
 
     def _place_missing(self, image_id: ImageId, record: Record) -> None:
-        parts = _parts(image_id, record, self._json(image_id, record))
+        document = record.document.encode("latin-1") or self._json(image_id, record)
+        parts = _parts(image_id, record, document)
         missing = {key: value for key, value in parts.items() if self._get(key) != value}
         with self._storage.aside(missing) as aside:  # the mark was there before the record
             for key in missing:
                 aside.put(key)
 
     def _json(self, image_id: ImageId, record: Record) -> bytes:
-        """The record's JSON: where it was staged, or already in place."""
+        """The JSON of a record that has none: where it was staged, or already in place."""
         for key in (keys.pushed_json(image_id, record.json), keys.image(image_id, "json")):
             data = self._get(key)
             if data is not None and hashlib.sha256(data).hexdigest() == record.json:

@@ -158,7 +158,7 @@ class Uploads:
         data = self._copies.json(image_id, digest)
         parent = self._parent(_image_json(image_id, data), sender)
         ancestry = [image_id, *(parent.ancestors if parent else [])]
-        record = Record(digest, copy.handle, copy.size, checksums, ancestry)
+        record = Record(digest, copy.handle, copy.size, checksums, ancestry, data.decode("latin-1"))
         self._commits.decide(image_id, record, data)
         return self._images.get(image_id)
 

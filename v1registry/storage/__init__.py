@@ -173,6 +173,20 @@ class Storage(ABC):
         Not `durable`: after a power cut it may be there again.
         """
 
+    def delete_if(self, key: str, data: bytes) -> bool:
+        """Delete a small value, durably, if it is this one; tell whether it was.
+
+        Where `creates_atomically` and all nodes share a machine, no other value is ever deleted.
+        Else one may be that was created since it was looked at.
+        """
+        try:
+            if self.get(key) != data:
+                return False
+        except NotFound:
+            return False
+        self.delete(key)
+        return True
+
     @abstractmethod
     def delete_folder(self, folder: str) -> None:
         """Delete everything below a folder; one that is not there is no error."""

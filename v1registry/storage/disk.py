@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
 import posix
@@ -106,6 +107,21 @@ def make_folders(folder: str) -> list[str]:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
     return [os.path.dirname(path) for path in missing]
+
+
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Alone among all processes of this machine that ask for it; briefly, since others stand still.
+
+    On a file system without locks, not alone.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        close(descriptor)
 
 
 def open_folders(folders: Iterable[str]) -> Iterator[int]:

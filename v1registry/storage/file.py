@@ -147,6 +147,20 @@ class FileStorage(Storage):
             if durable:
                 self._force(key, (), [folder])
 
+    def delete_if(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        folder = os.path.dirname(path)
+        try:
+            # Nobody replaces a created value, and of those who delete it one is in here at a time.
+            with Mapped(key), disk.locked(folder):
+                if disk.read_all(path) != data:
+                    return False
+                os.unlink(path)
+        except NotFound:
+            return False
+        self._force(key, (), [folder])
+        return True
+
     def delete_folder(self, folder: str) -> None:
         self._offload(self._delete_folder, folder)
 
