@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from tests.lib.explore import End, Explorer
 from tests.lib.loose import LooseRemote, LooseStore
 from tests.lib.worlds import Still
 from v1registry.lib.cleaner import Cleaner
-from v1registry.lib.commits import Commits
+from v1registry.lib.commits import Commits, Record
 from v1registry.lib.errors import CHECKSUM_MISMATCH, IMAGE_EXISTS, Failure
 from v1registry.lib.images import Images
 from v1registry.lib.names import ImageId
@@ -291,6 +292,37 @@ def test_a_reckless_cleaner_breaks_nothing(others: list[Callable[..., Any]]) -> 
     programs = [push(ONE, b"1st"), clean_all, *others]
     constant = f"images/{PARENT}"
     Explorer(prepare, programs, is_finished, parts, finish_taken, 0, constant).explore()
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_record_without_its_json_is_carried_out(in_place: bool) -> None:
+    """As they were written before 2026-12: the JSON lies staged, or in place already."""
+    store = Still()
+    prepare(store)
+    handle = store.stage(keys.image(ID, "layer"), [b"1st"])
+    record = {
+        "json": hashlib.sha256(ONE).hexdigest(), "handle": handle, "size": 3,
+        "checksums": [payload(ONE, b"1st")], "ancestry": [ID, PARENT],
+    }  # fmt: skip
+    staged = keys.pushed_json(ID, str(record["json"]))
+    store.put(keys.image(ID, "json") if in_place else staged, ONE)
+    store.put(keys.image(ID, "_inprogress"), b"true")
+    store.create(keys.image(ID, "_commit"), json.dumps(record).encode())
+    assert read(store) == "whole"
+    assert is_finished(store)
+    assert store.look(keys.image(ID, "json")) == ONE
+
+
+def test_a_record_whose_data_is_gone_is_given_up() -> None:
+    store = Still()
+    prepare(store)
+    store.put(keys.image(ID, "_inprogress"), b"true")
+    record = Record("0" * 64, "gone", 3, [payload(ONE, b"1st")], [ID, PARENT])
+    store.create(keys.image(ID, "_commit"), json.dumps(asdict(record)).encode())
+    assert not Commits(store).settle(ID)
+    assert store.look(keys.image(ID, "_commit")) is None
+    assert push(ONE, b"1st")(store) == "pushed"
+    assert is_finished(store)
 
 
 def test_wrong_bytes_are_never_told_success() -> None:
