@@ -72,11 +72,18 @@ def facts(made):
     return found
 
 
+class Sent(list):
+    """In place of the connection: what is written to it."""
+
+    send = list.append
+
+
 def environ(make, made):
+    sent = Sent()
     try:
-        _, found = make(made[0], "sock", PEER)
+        _, found = make(made[0], sent, PEER)
     except ConfigurationProblem as error:
-        return str(error)
+        return str(error), sent
     for name in ("wsgi.input", "wsgi.errors", "wsgi.early_hints", "wsgi.multithread"):
         found.pop(name, None)
     return found
