@@ -188,9 +188,11 @@ class PlainLogger(Logger):  # type: ignore[misc]
         # Each record would look for the names of its thread and process, which no line shows.
         logging.logThreads = logging.logMultiprocessing = False
         for handler in self.access_log.handlers:
-            # gevent's is written in Python, and taken three times a line. No greenlet waits while
-            # it has this one, and threads exclude each other by it as by any other.
-            handler.lock = _thread.RLock()
+            # gevent's is written in Python, and taken three times a line. Where lines go to a file
+            # no greenlet waits while it has this one (for syslog it might), and threads exclude
+            # each other by it as by any other.
+            if isinstance(handler, logging.StreamHandler):
+                handler.lock = _thread.RLock()
         for handler in self.error_log.handlers:
             # A handler for syslog has a prefix of its own.
             if isinstance(handler, logging.StreamHandler):

@@ -135,7 +135,8 @@ class Commits:
         self._storage.delete(keys.image(image_id, "_inprogress"), durable=False)
         if self._storage.creates_atomically:
             # else another record may have gone before, and whoever still carries that one out must
-            # find this JSON when it comes to this record; the cleaner removes it later
+            # find this JSON when it comes to this record, should that have none; the cleaner removes
+            # it later
             self._storage.delete(keys.pushed_json(image_id, record.json), durable=False)
         return placed
 

@@ -176,8 +176,8 @@ class Storage(ABC):
     def delete_if(self, key: str, data: bytes) -> bool:
         """Delete a small value, durably, if it is this one; tell whether it was.
 
-        Where `creates_atomically` and all nodes share a machine, no other value is ever deleted.
-        Else one may be that was created since it was looked at.
+        As it is written here, another may be deleted that was created since this was looked at.
+        The driver for local files does not let that happen, among processes of one machine.
         """
         try:
             if self.get(key) != data:
