@@ -28,6 +28,7 @@ from tests.lib.tars import (
     tar,
     vector,
 )
+from v1registry.lib import tarheader
 from v1registry.lib.tarstream import Entry, LayerTooLarge, LayerUnreadable, entries
 
 MIB = 1 << 20
@@ -355,6 +356,63 @@ def test_an_extended_header_of_8_gib_is_not_read(flag):
 def test_extended_headers_without_end_take_no_memory():
     block = pax({"SCHILY.xattr.user.a": b"x" * 4000})
     assert peak(Endless(b"", block), LayerTooLarge, max_bytes=16 * MIB) < 2 * MIB
+
+
+class PaxHeaders:
+    """A file of pax headers without end, and no entry. Each record has a name of its own."""
+
+    def __init__(self, records: int) -> None:
+        self._records = records
+        self._left = b""
+        self.headers = 0
+
+    def read(self, size: int, /) -> bytes:
+        if not self._left:
+            names = range(self.headers * self._records, (self.headers + 1) * self._records)
+            self._left = pax({f"SCHILY.xattr.user.{name}": b"x" * 20 for name in names})
+            self.headers += 1
+        piece, self._left = self._left[:size], self._left[size:]
+        return piece
+
+
+@pytest.mark.parametrize("records", [1, 500, 9_000])
+def test_pax_records_of_many_headers_count_together(records):
+    file = PaxHeaders(records)
+    # about 200 bytes for each of 10,000 records, and the text of the headers
+    assert peak(file, LayerTooLarge, max_bytes=16 * MIB) < 6 * MIB
+    assert file.headers * records < 30_000
+
+
+def test_pax_records_are_counted_before_they_are_kept():
+    tiny = b"".join(b"9 %05x=\n" % number for number in range(100_000))
+    file = io.BytesIO(header(b"h", len(tiny), b"x") + padded(tiny) + header())
+    assert peak(file, LayerTooLarge) < 5 * MIB
+    assert len(walk(pax({f"a{n}": b"v" for n in range(9_999)}) + header())) == 1
+
+
+def test_empty_extended_headers_without_end_are_refused():
+    file = Endless(b"", header(b"h", 0, b"L"))
+    assert peak(file, LayerTooLarge, max_bytes=16 * MIB) < MIB
+    assert file.taken < 8 * MIB
+
+
+def test_long_names_and_pax_records_of_one_entry_share_the_limit():
+    half = header(b"h", 600_000, b"L") + padded(b"n" * 600_000)
+    with pytest.raises(LayerTooLarge, match="1200000 bytes before one entry"):
+        walk(half + half + header())
+    assert len(walk(half + header() + half + header())) == 2
+
+
+def test_pax_records_of_a_whole_archive_are_limited(monkeypatch):
+    monkeypatch.setattr(tarheader, "MAX_ARCHIVE_EXTENDED_RECORDS", 40)
+    one = pax({"a": b"1", "b": b"2", "c": b"3"}) + header()
+    assert len(walk(one * 10)) == 10  # a header counts as a record
+    with pytest.raises(LayerTooLarge, match="more than 40 pax records"):
+        walk(one * 11)
+    monkeypatch.undo()
+    monkeypatch.setattr(tarheader, "MAX_ARCHIVE_EXTENDED_BYTES", 150)
+    with pytest.raises(LayerTooLarge, match="extended headers of 162 bytes"):
+        walk(one * 11)
 
 
 def test_a_million_entries_stop_at_the_limit():

@@ -20,6 +20,16 @@ _TIME = re.compile(rb"(-?)([0-9]{1,19})(?:\.([0-9]*))?")
 _INTEGER = re.compile(rb"-?[0-9]{1,19}")
 _INT64 = 1 << 63
 
+#: Limits on extended headers (pax records, long names): of one header and of all before one entry ...
+MAX_EXTENDED_BYTES = 1 << 20  # Go has the same limit for one header
+MAX_EXTENDED_RECORDS = 10_000
+#: ... and of all in one archive. bsdtar writes seven records of 30 bytes for each entry.
+MAX_ARCHIVE_EXTENDED_BYTES = 1 << 30
+MAX_ARCHIVE_EXTENDED_RECORDS = 16_000_000
+
+_LONG_NAMES = {"L": "path", "K": "linkpath"}
+EXTENDED = ("x", *_LONG_NAMES)
+
 
 class LayerUnreadable(ValueError):
     """The layer is no tar archive that we can read, or it is damaged or cut off."""
@@ -178,6 +188,52 @@ class Header:
     def body_size(self) -> int:
         """Bytes that follow in the archive, without their padding."""
         return 0 if self.typeflag in _HEADER_ONLY else self.size
+
+
+class ExtendedHeaders:
+    """What the extended headers of an archive say of the next entry, within the limits above.
+
+    Many headers may stand before one entry, so the limits count them together, and
+    each header and each record is counted before it is kept.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+        self._bytes = self._count = 0  # before the next entry
+        self._all_bytes = self._all_count = 0
+
+    def reserve(self, size: int) -> None:
+        """Count a header of `size` bytes before it is read. Raises `LayerTooLarge`."""
+        self._bytes += size
+        self._all_bytes += size
+        if self._bytes > MAX_EXTENDED_BYTES:
+            raise LayerTooLarge(f"extended headers of {self._bytes} bytes before one entry")
+        if self._all_bytes > MAX_ARCHIVE_EXTENDED_BYTES:
+            raise LayerTooLarge(f"extended headers of {self._all_bytes} bytes")
+        self._add_record()  # an empty header is work, too
+
+    def add(self, typeflag: str, data: bytes) -> None:
+        """Keep what a header says, under pax keys. Raises `LayerUnreadable`, `LayerTooLarge`."""
+        if typeflag in _LONG_NAMES:
+            self.records[_LONG_NAMES[typeflag]] = c_string(data)
+            return
+        for key, value in pax_records(data):
+            self._add_record()
+            self.records[key] = value
+
+    def take(self) -> dict[str, bytes]:
+        """Return the records of the entry that comes now; those of the next one start empty."""
+        taken, self.records = self.records, {}
+        self._bytes = self._count = 0
+        return taken
+
+    def _add_record(self) -> None:
+        self._count += 1
+        self._all_count += 1
+        if self._count > MAX_EXTENDED_RECORDS:
+            raise LayerTooLarge(f"more than {MAX_EXTENDED_RECORDS} pax records before one entry")
+        if self._all_count > MAX_ARCHIVE_EXTENDED_RECORDS:
+            raise LayerTooLarge(f"more than {MAX_ARCHIVE_EXTENDED_RECORDS} pax records")
 
 
 def pax_records(data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 
 from v1registry.lib.tarheader import (
     BLOCK,
+    EXTENDED,
+    ExtendedHeaders,
     Header,
     LayerTooLarge,
     LayerUnreadable,
-    c_string,
-    pax_records,
     text,
 )
 from v1registry.lib.unpack import Readable, Source
@@ -30,8 +30,6 @@ from v1registry.lib.unpack import Readable, Source
 __all__ = ["Entry", "LayerTooLarge", "LayerUnreadable", "Readable", "entries"]
 
 _ZEROS = bytes(BLOCK)
-_MAX_SPECIAL = 1 << 20  # bytes of one pax header or long name; Go has the same limit
-_LONG = {"L": "path", "K": "linkpath"}
 _XATTR = "SCHILY.xattr."
 
 
@@ -126,7 +124,7 @@ def entries(
     is passed), and whatever `file.read` raises.
     """
     source = Source(file, max_bytes)
-    pax: dict[str, bytes] = {}
+    extended = ExtendedHeaders()
     pending = False
     count = 0
     while True:
@@ -135,8 +133,8 @@ def entries(
             break
         header = Header(block)
         padding = -header.body_size() % BLOCK
-        if header.typeflag in ("x", "L", "K"):
-            pax.update(_special(source, header))
+        if header.typeflag in EXTENDED:
+            _read_extended(source, header, extended)
             pending = True
             source.skip(padding)
             continue
@@ -144,27 +142,24 @@ def entries(
         count += 1
         if max_entries is not None and count > max_entries:
             raise LayerTooLarge(f"the layer holds more than {max_entries} entries")
-        entry = Entry(header, pax, source)
+        entry = Entry(header, extended.take(), source)
         padding = -entry._left % BLOCK
         yield entry
         entry._pass()
         source.skip(padding)
-        pax, pending = {}, False
+        pending = False
     if pending:
         raise LayerUnreadable("the archive ends after an extended header")
     source.drain()
 
 
-def _special(source: Source, header: Header) -> dict[str, bytes]:
-    """What a pax header or a long name says about the next entry, under pax keys."""
-    if header.size > _MAX_SPECIAL:
-        raise LayerTooLarge(f"an extended header of {header.size} bytes")
+def _read_extended(source: Source, header: Header, extended: ExtendedHeaders) -> None:
+    """Read what a pax header or a long name says about the next entry."""
+    extended.reserve(header.size)
     data = source.read(header.size)
     if len(data) < header.size:
         raise LayerUnreadable("the archive is cut off inside an extended header")
-    if header.typeflag == "x":
-        return dict(pax_records(data))
-    return {_LONG[header.typeflag]: c_string(data)}
+    extended.add(header.typeflag, data)
 
 
 def _skip_sparse_map(source: Source, header: Header) -> None:
