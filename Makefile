@@ -16,10 +16,10 @@ IMAGE ?= v1registry
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help run test test-heavy servers lint format bench image image-test clean
+.PHONY: help run test test-distribution test-heavy servers lint format bench image image-test clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(RUN): requirements.txt scripts/venv.sh
 	@bash scripts/venv.sh $(VENV) requirements.txt
@@ -60,6 +60,7 @@ servers:
 # A file's tests run in one process, two files at a time: much of their time is waiting. Which files
 # are begun first, tests/conftest.py says.
 test: $(DEV) servers ## the tests, with the real servers that they need (ARGS="-k ..." to choose)
+	$(if $(ARGS),,@$(MAKE) --no-print-directory test-distribution)
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-heavy: export HEAVY := 1
@@ -75,19 +76,31 @@ format: $(DEV) ## let the formatter and the linter mend what they can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-# Measured is what most users have, also by our image: the Python of the distribution, built to be
-# fast. One built by hand, without --enable-optimizations, takes a third longer.
-BENCH_PYTHON ?= $(shell for p in /usr/bin/python3 python3; do \
+# The Python of the distribution, which our image and most installations use. It may be older than the
+# default `python3`, have bugs that are fixed there, and be built to be faster (--enable-optimizations).
+DISTRIBUTION_PYTHON ?= $(shell for p in /usr/bin/python3 python3; do \
     $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-BENCH := .venv-bench/.installed
+DISTRIBUTION_PY := .venv-distribution/bin/python
+DISTRIBUTION := .venv-distribution/.installed
 
-$(BENCH): $(wildcard requirements*.txt) scripts/venv.sh
-	@PYTHON=$(BENCH_PYTHON) bash scripts/venv.sh .venv-bench requirements-dev.txt
+$(DISTRIBUTION): $(wildcard requirements*.txt) scripts/venv.sh
+	@PYTHON=$(DISTRIBUTION_PYTHON) bash scripts/venv.sh .venv-distribution requirements-dev.txt
 	@touch $@
 
-bench: $(BENCH) ## measure, beside the peers that are installed (docker-registry, nginx-light)
-	.venv-bench/bin/python -m bench $(ARGS)
-	$(if $(ARGS),,.venv-bench/bin/python -m bench.moving)
+SERVER_TESTS := tests/edge $(addprefix tests/protocol/test_,clients.py endpoints_*.py framing.py \
+    hostile.py old_clients.py read_only.py recordings.py settings.py)
+
+test-distribution: $(DEV) ## the server's tests on the distribution's Python, if $(PY) is another one
+	@if [ "$$($(PY) -VV)" = "$$($(DISTRIBUTION_PYTHON) -VV)" ]; then \
+	    echo "The distribution's Python is the one of $(VENV): not tested twice"; \
+	else \
+	    $(MAKE) --no-print-directory $(DISTRIBUTION) && \
+	    $(DISTRIBUTION_PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(SERVER_TESTS); \
+	fi
+
+bench: $(DISTRIBUTION) ## measure, beside the peers that are installed (docker-registry, nginx-light)
+	$(DISTRIBUTION_PY) -m bench $(ARGS)
+	$(if $(ARGS),,$(DISTRIBUTION_PY) -m bench.moving)
 
 image: ## build the container image with docker or podman
 	$$(command -v docker || command -v podman) build -t $(IMAGE) .
@@ -96,5 +109,5 @@ image-test: $(DEV) ## check the Dockerfile, build it for real on a fresh Debian,
 	bash scripts/image-test.sh $(VENV)
 
 clean: ## remove what the targets above made, but never ./data
-	rm -rf $(VENV) .venv-bench .venv-servers .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/npm/node_modules
+	rm -rf $(VENV) .venv-distribution .venv-servers .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/npm/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

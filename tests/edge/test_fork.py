@@ -35,8 +35,9 @@ def test_modules_come_from_the_master(tmp_path):
             os.kill(pid, signal.SIGKILL)
         second = wait_for(lambda: other_pid(edge, *first))
         assert told(edge.get("/facts"))["shared"]
+        before = {*first, second, *both_pids(edge)}
         edge.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: other_pid(edge, *first, *both_pids(edge), second))
+        wait_for(lambda: other_pid(edge, *before))
         assert told(edge.get("/facts"))["shared"]
         assert "Traceback" not in edge.log + edge.output.read_text()
 

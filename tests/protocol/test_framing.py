@@ -150,6 +150,23 @@ def test_headers_that_hide_where_a_body_ends(server: Server, headers: dict[str, 
     _nothing_came(server, made)
 
 
+@pytest.mark.parametrize("shift", range(15))
+def test_a_size_line_cut_at_the_end_of_the_buffer(server: Server, shift: int) -> None:
+    """On Debian 12's Python 3.11.2, `find` of an mmap read past its end here and crashed."""
+    made = image(f"tiny chunks {shift}", layer=b"a" * (shift + 1) + b"xyz" * 200_000)
+    head = raw.encode("PUT", made.path("layer"), server.host, {"Transfer-Encoding": "chunked"})
+    head = head.replace(b"Content-Length: 0\r\n", b"")
+    first = b"%x\r\n" % (shift + 1) + b"a" * (shift + 1) + b"\r\n"
+    workers = server.worker_pids()
+    engine.expect(raw.put(server, made.path("json"), made.json))
+    framed = first + b"00000003\r\nxyz\r\n" * 200_000 + b"0\r\n\r\n"
+    engine.expect(raw.exchange(server, head + framed, "PUT"))
+    sum = {"X-Docker-Checksum-Payload": made.checksum}
+    engine.expect(raw.put(server, made.path("checksum"), b"", sum))
+    assert raw.get(server, made.path("layer")).body == made.layer
+    assert server.worker_pids() == workers
+
+
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("chunk", [None, 1024])
 def test_a_client_gone_in_the_middle(server: Server, chunk: int | None, reset: bool) -> None:

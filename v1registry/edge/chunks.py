@@ -15,6 +15,7 @@ from v1registry.edge.rooms import Room
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _NEXT_SIZE_LINE = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})\r\n")
+_LINE_END = re.compile(rb"\r\n")
 _LONGEST_SIZE_LINE = 17
 _LAST_CHUNK = re.compile(rb"0+(?![0-9A-Fa-f])")
 
@@ -41,7 +42,7 @@ class Chunks:
 
         :raises ParseException: the framing is malformed.
         """
-        buffer, view, filled = room.buffer, room.view, room.filled
+        view, filled = room.view, room.filled
         start, end, at, left = room.start, room.end, room.at, self._left
         plain_left = True
         while at < filled:
@@ -57,26 +58,26 @@ class Chunks:
                 self._after_data = True
                 continue
             line = _NEXT_SIZE_LINE if self._after_data else _SIZE_LINE
-            plain = line.match(buffer, at, filled)
+            plain = line.match(view, at, filled)
             if plain and (left := int(plain[1], 16)):
                 at = plain.end()
             elif self._after_data:
                 if filled - at < 2:
                     break
-                if buffer[at : at + 2] != b"\r\n":
-                    raise ChunkMissingTerminator(bytes(buffer[at : at + 2]))
+                if (line_end_bytes := bytes(view[at : at + 2])) != b"\r\n":
+                    raise ChunkMissingTerminator(line_end_bytes)
                 at += 2
             else:
-                stop = buffer.find(b"\r\n", at, filled)
-                if stop < 0 and filled - at < _LONGEST_SIZE_LINE:
+                line_end = _LINE_END.search(view, at, filled)
+                if line_end is None and filled - at < _LONGEST_SIZE_LINE:
                     break
-                if stop < 0 or _LAST_CHUNK.match(buffer, at, stop):
+                if line_end is None or _LAST_CHUNK.match(view, at, line_end.start()):
                     plain_left = False
                     break
                 # An extension, or something malformed: gunicorn's parser decides.
-                line_bytes = bytes(view[at : stop + 2])
+                line_bytes = bytes(view[at : line_end.end()])
                 left, _ = self._reader.parse_chunk_size(self._unreader, data=line_bytes)
-                at = stop + 2
+                at = line_end.end()
             self._after_data = False
         room.start, room.end, room.at, self._left = start, end, at, left
         return plain_left

@@ -32,18 +32,20 @@ OWN_ROOMS = 1
 class Room:
     """A buffer with a part of a body: [start:end] is its data, [at:filled] still has its framing."""
 
-    __slots__ = ("at", "buffer", "end", "filled", "size", "start", "view")
+    __slots__ = ("_memory", "at", "end", "filled", "size", "start", "view")
 
     def __init__(self, size: int) -> None:
         self.size = size
         # Its pages come when they are filled, and go with it: malloc would keep them.
-        self.buffer = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.view = memoryview(self.buffer)
+        # Only the view is public. On Debian 12's Python 3.11.2, `find` and `rfind` of an mmap read
+        # past its end and crash the process (CPython gh-105235). A memoryview has neither.
+        self._memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.view = memoryview(self._memory)
         self.clear()
 
     def release(self) -> None:
         """Give the memory back, also if somebody still holds a piece: while the disk is waited for."""
-        self.buffer.madvise(mmap.MADV_DONTNEED)
+        self._memory.madvise(mmap.MADV_DONTNEED)
 
     def clear(self) -> None:
         self.start = self.end = self.at = self.filled = 0
