@@ -56,7 +56,9 @@ def healthy(connection: http.client.HTTPConnection) -> bool:
 
 
 if __name__ == "__main__":
+    port = os.environ.get("REGISTRY_PORT") or "5000"
     listening = connections(
-        os.environ.get("REGISTRY_HOST", ""), int(os.environ.get("REGISTRY_PORT") or 5000)
+        os.environ.get("REGISTRY_HOST") or os.environ.get("REGISTRY_ADDRESS", ""),
+        int(port) if port.isdigit() else 5000,  # the server ignores a service link, tcp://...
     )
     sys.exit(0 if any(healthy(connection) for connection in listening) else 1)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.config.texts import BASE, NO_SUCH_DRIVER
 from v1registry.config import ConfigError, load_config
 from v1registry.config.load import PROJECT, Document, find
+from v1registry.config.reader import Reader, compose
 from v1registry.config.redis import Redis
 from v1registry.config.show import as_yaml
 
@@ -354,7 +355,6 @@ def test_bugsnag_new_relic_and_elliptics_start():
     ]
     assert config.storage["nginx_x_accel_redirect"] == "/layers/"
     assert config.search_backend is True
-    assert config.extensions["acme"]["anything"] == ["goes", {"here": True}]
     with pytest.raises(ConfigError, match="driver 'elliptics' is not available"):
         load_config(FIXTURES / "everything-on.yml", {}, "elliptics")
 
@@ -371,17 +371,93 @@ def test_common_of_0_6_9_is_merged_below():
     ]
 
 
-def test_common_is_not_merged_where_the_flavor_inherits(load):
+def test_common_is_below_flavors_that_inherit_from_another_flavor(load):
+    # docker-registry up to 0.7.3: `common` belongs to every flavor, named by `<<` or not
     text = """
     common:
         loglevel: error
-    base: &base
         standalone: true
+        cache_lru: {host: redis.example.org, port: 6379}
+    base: &base
         storage: memory
+        uploads_life: 2d
     dev:
         <<: *base
+        uploads_life: 3d
     """
-    assert load(text).loglevel == "info"
+    config = load(text)
+    assert (config.loglevel, config.standalone) == ("error", True)
+    assert config.redis == Redis("redis.example.org", 6379, 0, None)
+    assert config.uploads_life == 3 * 86400
+
+
+def test_what_a_flavor_inherits_goes_before_common(load):
+    text = """
+    common: {loglevel: error, standalone: true, storage: memory}
+    base: &base {loglevel: warn}
+    dev: {<<: *base}
+    """
+    assert load(text).loglevel == "warn"
+
+
+def test_bucket_of_a_file_of_0_6():
+    config = load_config(FIXTURES / "r069.yml", {}, "prod")
+    assert config.storage["boto_bucket"] == "images"
+    assert config.storage["storage_path"] == "/prod"
+
+
+def test_the_later_name_of_the_bucket_goes_first(load):
+    text = """
+    dev: {standalone: true, storage: s3, s3_bucket: older, boto_bucket: later}
+    """
+    assert load(text).storage["boto_bucket"] == "later"
+
+
+@pytest.mark.parametrize("key", ["s3_access_key", "s3_secret_key"])
+def test_half_a_key_pair_of_s3_stops_the_start(problems, key):
+    [(found, _, reason)] = problems(
+        f"dev: {{standalone: true, storage: s3, boto_bucket: b, {key}: x}}"
+    )
+    other = ({"s3_access_key", "s3_secret_key"} - {key}).pop()
+    assert (found, reason) == (
+        f"dev.{other}",
+        f"must be set, because {key} is; or leave out both",
+    )
+
+
+KEYS_OF_0X = [
+    ("debug_versions: false", 0),
+    ("debug_versions: true", 1),
+    ("cloud_sdk_path: /opt/cloud", 1),
+    ("glance_endpoint: http://glance:9292", 1),
+    ("cache: true", 1),
+    # drivers of other packages, in a `common` for all flavors
+    ("jss_domain: storage.example.org", 0),
+    ("qiniu_accesskey: x", 0),
+    ("ufile_baseurl: http://bucket.example.org", 0),
+    ("oss_bucket: x", 0),
+    ("private_key: x", 0),
+    ("key_id: x", 0),
+]
+
+
+@pytest.mark.parametrize(("written", "count"), KEYS_OF_0X)
+def test_keys_of_0x_without_effect_give_a_warning_at_most(load, written, count):
+    warnings = load(f"{BASE}    {written}\n").warnings
+    assert len(warnings) == count
+    assert all(f"dev.{written.partition(':')[0]}: has no effect" in text for text in warnings)
+
+
+def test_a_file_of_registry_2_is_recognized(problems):
+    text = """
+    version: 0.1
+    storage: {filesystem: {rootdirectory: /var/lib/registry}}
+    auth: {htpasswd: {realm: here, path: /auth/htpasswd}}
+    http: {addr: ":5000"}
+    """
+    [(key, _, reason)] = problems(text)
+    assert key == ""
+    assert reason.startswith("is a configuration file of registry 2.x")
 
 
 # -- the file and the flavor ----------------------------------------------------------------------
@@ -461,10 +537,11 @@ def test_variables(load, written, environ, value):
     assert config.registry_endpoints == value
 
 
-def test_variables_in_free_form_values(load):
-    text = f"{BASE}    extensions: {{a: ['_env:X:1'], b: {{c: '_env:Y:{{d: true}}'}}}}\n"
-    config = load(text, {"X": "[2, three]"})
-    assert config.extensions == {"a": [[2, "three"]], "b": {"c": {"d": True}}}
+def test_variables_in_free_form_values():
+    reader = Reader({"X": "[2, three]"})
+    node = compose("{a: ['_env:X:1'], b: {c: '_env:Y:{d: true}'}}")
+    assert reader.value(node, ()) == {"a": [[2, "three"]], "b": {"c": {"d": True}}}
+    assert reader.problems == []
 
 
 def test_variable_is_named_in_errors(problems):
@@ -488,8 +565,8 @@ def test_reference_without_a_name(problems, written):
 
 def test_variables_cannot_make_objects(problems):
     hostile = "!!python/object/apply:os.system ['exit 1']"
-    [(key, _, reason)] = problems(f"{BASE}    issue: _env:X\n", {"X": hostile})
-    assert key == "dev.issue"
+    [(key, _, reason)] = problems(f"{BASE}    debug: _env:X\n", {"X": hostile})
+    assert key == "dev.debug"
     assert "cannot be used here (variable X)" in reason
 
 

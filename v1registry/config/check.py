@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from v1registry.config import access, index, legacy, redis
+from v1registry.config import access, index, legacy, redis, variables
 from v1registry.config.drivers import ALTERNATE, DRIVERS, STORAGE
+from v1registry.config.drivers.contradictions import contradictions
 from v1registry.config.drivers.plugins import Available
-from v1registry.config.errors import Problem
-from v1registry.config.options import TEXTUAL, Option
+from v1registry.config.errors import Problem, suggestion
+from v1registry.config.options import TEXTUAL, VERBATIM, Option
 from v1registry.config.reader import Path, Place
 from v1registry.config.schema import GROUPS, Config
 from v1registry.config.tables import OPTIONS
@@ -26,7 +27,10 @@ _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")
 
 
 class Checker:
-    """Checks one flavor; `problems` and `warnings` hold what it found."""
+    """Checks one flavor; `problems` and `warnings` hold what it found.
+
+    `verbatim` names the options (flavor first) that take a variable's text as it stands.
+    """
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Checker:
     ) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
+        self.verbatim: set[str] = set()
         self._flavor = flavor
         self._values = values
         self._places = places
@@ -54,6 +59,7 @@ class Checker:
             self._unknown_keys()
         self._contradictions(found, storage)
         self._dead_keys()
+        self._variables()
         self._without_effect(found, storage)
         if self.problems:
             return None
@@ -90,10 +96,15 @@ class Checker:
         path = tuple(option.key.split("."))
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
+        if value is None and option.formerly:
+            path, value = (option.formerly,), self._values.get(option.formerly)
         place = self._places.get((self._flavor, *path))
         if place is None and option.outside and option.variable:
             text = self._environ.get(option.variable) or None
             return text, Place(0, option.variable, text)
+        if place is not None and place.variable is not None and option.kind in VERBATIM:
+            self.verbatim.add(".".join((self._flavor, *path)))
+            return (place.text or "").rstrip("\r\n") or None, place
         text = place.text if place is not None and option.kind in TEXTUAL else None
         kept = (str, list) if option.kind == "prefix" else (str, list, dict)
         if text is not None and value is not None and not isinstance(value, kept):
@@ -134,7 +145,7 @@ class Checker:
             known |= self._keys_of_other_packages()
         for key, value in self._values.items():
             if key not in known:
-                self._problem(key, f"unknown key{_suggestion(key, known)}")
+                self._problem(key, f"unknown key{suggestion(key, known)}")
             elif key in members and value is not None:
                 self._unknown_members(key, value, members[key])
 
@@ -148,12 +159,16 @@ class Checker:
         return known
 
     def _unknown_members(self, group: str, value: Any, known: set[str]) -> None:
+        if value is True and group in ("cache", "cache_lru"):
+            # a sample file of 0.6 says so
+            self._warn(group, "has no effect: name the Redis by `host` and `port`")
+            return
         if not isinstance(value, dict):
             self._problem(group, f"must be a mapping, not {_shown(value)}")
             return
         for name in value:
             if name not in known:
-                self._problem(f"{group}.{name}", f"unknown key{_suggestion(name, known)}")
+                self._problem(f"{group}.{name}", f"unknown key{suggestion(name, known)}")
 
     def _contradictions(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
         for key, reason in (*access.contradictions(found), *index.contradictions(found)):
@@ -164,36 +179,27 @@ class Checker:
                 self._problem(key, f"no such file: {given[key]}")
             elif given and key not in given:
                 self._problem(key, "must be set, for https needs a certificate and its key")
-        self._cloudfront(storage)
-        self._glance(storage)
-
-    def _cloudfront(self, storage: Mapping[str, Any]) -> None:
-        """All of its options, or none: half of them would sign nothing that anybody trusts."""
-        given = self._values.get("cloudfront")
-        if not isinstance(given, dict) or not any(given.values()):
-            return
-        for key in storage:
-            if key.startswith("cloudfront.") and not given.get(key.partition(".")[2]):
-                self._problem(key, "must be set, for CloudFront needs base, keyid and keysecret")
-
-    def _glance(self, storage: Mapping[str, Any]) -> None:
-        wrong = any(problem.key.startswith(f"{self._flavor}.glance_") for problem in self.problems)
-        if storage.get(STORAGE.key) != "glance" or wrong:
-            return
-        if not storage["glance_url"] and not storage["glance_authurl"]:
-            reason = "must be set, or glance_authurl, whose catalog names it"
-            self._problem("glance_url", reason)
-        for key in ("user", "password", "tenant_name"):
-            if storage["glance_authurl"] and not storage[f"glance_{key}"]:
-                self._problem(f"glance_{key}", "must be set, for glance_authurl asks for it")
+        wrong = {problem.key.removeprefix(f"{self._flavor}.") for problem in self.problems}
+        for key, reason in contradictions(storage, wrong):
+            self._problem(key, reason)
 
     def _dead_keys(self) -> None:
         for dead in legacy.DEAD:
             if dead.is_set(self._values.get(dead.key)):
                 self._warn(dead.key, dead.replaced_by)
-        for variable, text in legacy.DEAD_VARIABLES.items():
-            if self._environ.get(variable):
-                self.warnings.append(f"variable {variable}: {text}")
+        if self._values.get("extensions"):
+            reason = (
+                "must be empty: this version runs no extensions, and one that vetoes pushes would"
+                " be missed; see docs/upgrade.md"
+            )
+            self._problem("extensions", reason)
+
+    def _variables(self) -> None:
+        """Variables that look like options but are none; those that ask for protection are refused."""
+        read = {place.variable for place in self._places.values() if place.variable}
+        for reason in variables.refused(self._environ, read):
+            self.problems.append(Problem("", reason))
+        self.warnings += variables.warnings(self._environ, read)
 
     def _without_effect(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
         for key, text in access.without_effect(found):
@@ -277,10 +283,3 @@ def _shown(value: Any) -> str:
         return "this list"
     word = repr(value)
     return word if len(word) <= 60 else f"{word[:57]}..."
-
-
-def _suggestion(word: str, known: Iterable[str]) -> str:
-    import difflib  # only for who made a mistake
-
-    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.75)
-    return f"; do you mean {close[0]}?" if close else ""

@@ -6,7 +6,6 @@ colons itself (`_env:INDEX_ENDPOINT:https://index.docker.io`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 _PREFIX = "_env:"
@@ -18,10 +17,6 @@ class Reference:
 
     variable: str
     default: str
-
-    def text(self, environ: Mapping[str, str]) -> str:
-        """The YAML text that counts in this environment."""
-        return environ.get(self.variable, self.default)
 
 
 def reference(text: str) -> Reference | None:

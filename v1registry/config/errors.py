@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,3 +30,9 @@ class ConfigError(ValueError):
     def _line(self, problem: Problem) -> str:
         place = self.file if problem.line is None else f"{self.file}:{problem.line}"
         return ": ".join(part for part in (place, problem.key, problem.reason) if part)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown word: the most similar known one, or nothing."""
+    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.75)
+    return f"; do you mean {close[0]}?" if close else ""

@@ -33,16 +33,18 @@ _MAIL = f"{_NO_EFFECT}: errors are logged, not mailed; let your log system watch
 _MIRROR = f"{_NO_EFFECT}: mirroring is not supported in this version"
 _NEW_RELIC = f"{_NO_EFFECT}: New Relic's agent is not started in this version; use the access log"
 
+_DEBUG = f"{_NO_EFFECT}: `_ping` discloses no versions, hosts or arguments"
+_SDK = f"{_NO_EFFECT}: gcs_credentials or the machine's own account signs in to Google"
+_CORS = f"{_NO_EFFECT}: CORS headers are not sent in this version; let the proxy in front add them"
+_SIGNATURE = f"{_NO_EFFECT}: a signature that can be sent again proves nothing"
+_BUGSNAG = f"{_NO_EFFECT}: errors are logged; let a log forwarder send them to Bugsnag"
+
 DEAD: tuple[Dead, ...] = (
-    Dead("privileged_key", f"{_NO_EFFECT}: a signature that can be sent again proves nothing"),
+    Dead("privileged_key", _SIGNATURE),
     Dead("mirroring", _MIRROR, ("source", "source_index")),
     Dead("email_exceptions", _MAIL, ("smtp_host",)),
-    Dead("bugsnag", f"{_NO_EFFECT}: errors are logged; let a log forwarder send them to Bugsnag"),
-    Dead(
-        "cors",
-        f"{_NO_EFFECT}: CORS headers are not sent in this version; let the proxy in front add them",
-        ("origins",),
-    ),
+    Dead("bugsnag", _BUGSNAG),
+    Dead("cors", _CORS, ("origins",)),
     Dead("newrelic", _NEW_RELIC),
     Dead("new_relic", _NEW_RELIC),
     # what 0.6 and 0.7 had before, or beside, the above
@@ -53,24 +55,40 @@ DEAD: tuple[Dead, ...] = (
     *(Dead(f"smtp_{name}", _MAIL) for name in ("host", "port", "login", "password", "secure")),
     Dead("from_addr", _MAIL),
     Dead("to_addr", _MAIL),
+    Dead("debug_versions", _DEBUG),
+    Dead("cloud_sdk_path", _SDK),
+    Dead("glance_endpoint", f"{_NO_EFFECT}: glance_url is the address of Glance"),
 )
 
-#: Variables that were read outside the file.
+#: Variables that 0.x or its sample file read, and that the shipped config.yml does not name.
 DEAD_VARIABLES: Mapping[str, str] = {
+    "MIRROR_SOURCE": _MIRROR,
+    "MIRROR_SOURCE_INDEX": _MIRROR,
+    "CORS_ORIGINS": _CORS,
+    "SMTP_HOST": _MAIL,
+    "BUGSNAG": _BUGSNAG,
+    "PRIVILEGED_KEY": _SIGNATURE,
     "NEW_RELIC_CONFIG_FILE": _NEW_RELIC,
     "NEW_RELIC_LICENSE_KEY": _NEW_RELIC,
 }
 
 _OTHER_DRIVERS = {
-    "s3": "bucket",  # never read: boto_bucket is the bucket
+    "s3": "bucket",  # read as boto_bucket where that is missing
     "boto": "debug",
     "elliptics": "nodes wait_timeout check_timeout io_thread_num net_thread_num"
     " nonblocking_io_thread_num groups verbosity logfile addr_family",
     "oss": "host bucket accessid accesskey",
     "azure": "storage_account_name storage_account_key storage_container use_https",
+    # drivers of other packages
+    "jss": "bucket accesskey secretkey domain",
+    "qiniu": "bucket accesskey secretkey domain",
+    "ufile": "baseurl public_key private_key retries retry_interval timeout",
 }
+
+# The driver for Joyent's Manta gives its keys no prefix of its own.
+_MANTA = ("path", "url", "insecure", "key_id", "private_key", "account")
 
 #: Keys of drivers that this version does not have, and those that its drivers do not need.
 OTHER_DRIVERS = frozenset(
     f"{driver}_{name}" for driver, names in _OTHER_DRIVERS.items() for name in names.split()
-)
+) | frozenset(_MANTA)

@@ -43,6 +43,12 @@ class Document:
             raise ConfigError(file, [Problem("", str(error), error.line)]) from None
         if reader.problems:
             raise ConfigError(file, reader.problems)
+        if "version" in self._flavors and isinstance(self._flavors["version"], yaml.ScalarNode):
+            reason = (
+                "is a configuration file of registry 2.x (Distribution), which this server cannot"
+                " read: begin with our config.yml; docs/configuration.md names the options"
+            )
+            raise ConfigError(file, [Problem("", reason)])
 
     @property
     def flavors(self) -> tuple[str, ...]:
@@ -71,10 +77,13 @@ class Document:
         if not isinstance(values, dict):
             raise ConfigError(self.file, reader.problems)
         checker = Checker(flavor, values, reader.places, drivers or Available(), environ)
+        checker.warnings += reader.warnings
         found = checker.config(str(self.file))
-        broken = {problem.key for problem in reader.problems}
+        # Text options take the variable as it stands: that it is no YAML does not matter.
+        unread = [problem for problem in reader.problems if problem.key not in checker.verbatim]
+        broken = {problem.key for problem in unread}
         problems = [
-            *reader.problems,
+            *unread,
             # what could not be read is null to the checker, which must not complain again
             *(problem for problem in checker.problems if problem.key not in broken),
         ]
@@ -84,10 +93,13 @@ class Document:
         return found
 
     def _with_common(self, flavor: str, node: yaml.MappingNode) -> yaml.MappingNode:
-        """R <= 0.6.9 put `common` under every flavor; later files say so themselves with `<<`."""
+        """Put `common` below every flavor, as docker-registry up to 0.7.3 did.
+
+        What the flavor says or inherits goes before it. Files of 0.8 and later inherit `common`
+        with `<<`; for them nothing changes.
+        """
         common = self._flavors.get(_COMMON)
-        inherits = any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value)
-        if inherits or flavor == _COMMON or not isinstance(common, yaml.MappingNode):
+        if flavor == _COMMON or not isinstance(common, yaml.MappingNode):
             return node
         merge = yaml.ScalarNode(
             "tag:yaml.org,2002:merge", "<<", node.start_mark, node.start_mark, style=None

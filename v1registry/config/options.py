@@ -32,7 +32,8 @@ class Option:
 
     `key` is dotted within the flavor; `default` is written as it would be in the file; `variable`
     is the environment variable that the shipped config.yml reads. `outside`: 0.x read it past the
-    file, so it counts also where a file does not name the key. All fields are plain data, so that a
+    file, so it counts also where a file does not name the key. `formerly`: the key's name in older
+    releases of 0.x, read where the key is missing. All fields are plain data, so that a
     storage driver can declare its options without importing anything: `Option(**fields)`.
     """
 
@@ -46,6 +47,7 @@ class Option:
     choices: tuple[str, ...] = ()
     at_least: int = 0
     outside: bool = False
+    formerly: str | None = None
 
     def check(self, value: Any) -> Any:
         """The value in our type, e.g. a size in bytes. Null becomes the default.
@@ -278,6 +280,14 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "template": lambda value, option: access.template(value),
     "public keys": lambda value, option: access.public_keys(value),
 }
+
+#: Kinds that take a variable's text as it stands. As YAML, `pw #1` would become `pw`, and `~` nothing.
+VERBATIM = frozenset(
+    {
+        *("text", "path", "URL path", "URL", "PEM", "Redis URL", "database URL", "LDAP URL"),
+        *("prefix", "header", "template"),
+    }
+)
 
 #: Kinds that take a variable's text as it is where YAML saw a number or a date in it.
 TEXTUAL = frozenset(

@@ -15,6 +15,7 @@ import yaml
 
 from v1registry.config.environment import reference
 from v1registry.config.errors import Problem
+from v1registry.config.variables import is_service_link, link_warning
 
 Path = tuple[str, ...]
 
@@ -65,10 +66,15 @@ def compose(text: str) -> yaml.Node | None:
 
 
 class Reader:
-    """Turns nodes into values. Collects `problems`, and the `places` of values by their path."""
+    """Turns nodes into values. Collects `problems`, and the `places` of values by their path.
+
+    A variable that holds a service link of a container platform counts as not set; `warnings`
+    says so.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.warnings: list[str] = []
         self.places: dict[Path, Place] = {}
         self._environ = environ
         self._scalars = yaml.constructor.SafeConstructor()
@@ -134,11 +140,12 @@ class Reader:
             return None
         if named is None:
             return value
-        text = named.text(self._environ)
-        if named.variable in self._environ:
-            self.places[path] = Place(line, named.variable, text)
-        else:
-            self.places[path] = Place(line, None, text)
+        given = self._environ.get(named.variable)
+        if given is not None and is_service_link(named.variable, given):
+            self.warnings.append(link_warning(named.variable, given))
+            given = None
+        text = named.default if given is None else given
+        self.places[path] = Place(line, named.variable if given is not None else None, text)
         try:
             inner = compose(text)
             return None if inner is None else self._value(inner, path, above, expand=False)

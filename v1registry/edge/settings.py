@@ -6,6 +6,7 @@ starts gunicorn, in whichever way, gets the same server.
 | Variable | Meaning, default |
 |---|---|
 | REGISTRY_HOST, REGISTRY_PORT | address to listen on: 0.0.0.0, 5000; `unix:/path` as host for a socket |
+| REGISTRY_ADDRESS | the same as REGISTRY_HOST, whose name it is in the RPM package of 0.x |
 | GUNICORN_WORKERS | processes: one a core, at least 2, at most 4 |
 | GUNICORN_WORKER_CONNECTIONS | connections of one process, 2000; fewer if open files are too few |
 | GUNICORN_GRACEFUL_TIMEOUT | seconds that running transfers get on stop and reload, 3600 |
@@ -27,6 +28,9 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from v1registry.config.variables import is_service_link
+
+_PORT = 5000
 _MOST_WORKERS = 4
 
 # A connection holds its socket and, while it transfers, one file; the rest is the process's own.
@@ -196,15 +200,30 @@ def _end_chores(_server: Any, worker: Any) -> None:
 
 
 def _bind(environ: Mapping[str, str]) -> str:
-    host = environ.get("REGISTRY_HOST") or "0.0.0.0"
-    port = _integer(environ, "REGISTRY_PORT", 5000, high=65535)
-    return host if host.startswith("unix:") else _address(host, port)
+    host = _host(environ)
+    return host if host.startswith("unix:") else _address(host, _port(environ))
+
+
+def _host(environ: Mapping[str, str]) -> str:
+    """REGISTRY_HOST; or REGISTRY_ADDRESS, its name in the RPM package of 0.x."""
+    host, address = environ.get("REGISTRY_HOST"), environ.get("REGISTRY_ADDRESS")
+    if host and address and host != address:
+        raise SettingsError(
+            f"REGISTRY_ADDRESS: {address} differs from REGISTRY_HOST ({host}): set one of them"
+        )
+    return host or address or "0.0.0.0"
+
+
+def _port(environ: Mapping[str, str]) -> int:
+    if is_service_link("REGISTRY_PORT", environ.get("REGISTRY_PORT", "")):
+        return _PORT  # the configuration's warnings name it
+    return _integer(environ, "REGISTRY_PORT", _PORT, high=65535)
 
 
 def _bind_v2(environ: Mapping[str, str], port: int) -> str:
     """The address of v2 alone: the same host, or any where v1 has a socket."""
-    host = environ.get("REGISTRY_HOST") or "0.0.0.0"
-    if port > 65535 or port == _integer(environ, "REGISTRY_PORT", 5000, high=65535):
+    host = _host(environ)
+    if port > 65535 or port == _port(environ):
         raise SettingsError(f"v2.port: {port} is no port, or that of REGISTRY_PORT")
     return _address("0.0.0.0" if host.startswith("unix:") else host, port)
 

@@ -16,10 +16,11 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "boto_bucket",
         "text",
-        "The bucket. It must exist.",
+        "The bucket. It must exist. Read as `s3_bucket`, its name up to 0.6, where it is missing.",
         default="registry",
         variable="AWS_BUCKET",
         required=True,
+        formerly="s3_bucket",
     ),
     Option(
         "storage_path",

@@ -28,7 +28,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "extensions",
         "mapping",
-        "Settings of extensions, in whatever form they want.",
+        "Settings of 0.x's extensions. Must be empty: this version runs no extensions.",
         default={},
     ),
 )

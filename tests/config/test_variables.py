@@ -1,0 +1,261 @@
+"""Environment variables: text as it stands, service links, and names that no option reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.config.texts import BASE
+from v1registry.config import ConfigError, load_config
+from v1registry.edge.settings import SettingsError, settings
+
+SECRETS = [
+    *("Tr0ub4dor #3", "&tango77", "~", "null", "#hash1", "[open", "{brace", ">gt9", "|pipe"),
+    *("!bang", "*star", "%pct", "@at", "`tick", "key: value", "- dash", "0123", "yes"),
+    *(
+        "2014-01-01",
+        "'quoted'",
+        '"quoted"',
+        " blanks ",
+        "_env:OTHER",
+        "a\\nb",
+        "a: b: c",
+        "\u00e9\u2603",
+    ),
+]
+
+#: Variables with a secret, and the variables that their flavor needs.
+PLACES = {
+    "s3_secret_key": ("AWS_SECRET", {"SETTINGS_FLAVOR": "s3", "AWS_BUCKET": "b", "AWS_KEY": "k"}),
+    "cloudfront.keyid": (
+        "CF_KEYID",
+        {
+            "SETTINGS_FLAVOR": "cloudfronts3",
+            "AWS_BUCKET": "b",
+            "CF_BASE_URL": "https://c.example",
+            "CF_KEYSECRET": "/key.pem",
+        },
+    ),
+    "swift_password": (
+        "OS_PASSWORD",
+        {
+            "SETTINGS_FLAVOR": "swift",
+            "OS_AUTH_URL": "https://k.example/v3",
+            "OS_USERNAME": "u",
+            "OS_CONTAINER": "c",
+            "OS_TENANT_NAME": "t",
+        },
+    ),
+    "glance_password": (
+        "OS_PASSWORD",
+        {
+            "SETTINGS_FLAVOR": "glance",
+            "OS_AUTH_URL": "https://k.example/v3",
+            "OS_USERNAME": "u",
+            "OS_TENANT_NAME": "t",
+        },
+    ),
+    "gs_secret_key": (
+        "GCS_SECRET",
+        {"SETTINGS_FLAVOR": "gcs", "GCS_BUCKET": "b", "GCS_KEY": "k"},
+    ),
+}
+
+
+@pytest.mark.parametrize("key", PLACES)
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_is_taken_as_it_stands(key, secret):
+    variable, environ = PLACES[key]
+    assert load_config(environ={**environ, variable: secret}).storage[key] == secret
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_passwords_of_redis_and_of_the_directory(secret):
+    environ = {
+        "SETTINGS_FLAVOR": "local",
+        "CACHE_REDIS_HOST": "redis.example",
+        "CACHE_REDIS_PASSWORD": secret,
+        "LDAP_URL": "ldaps://directory.example",
+        "LDAP_BASE": "dc=example",
+        "LDAP_BIND_DN": "cn=registry",
+        "LDAP_BIND_PASSWORD": secret,
+    }
+    config = load_config(environ=environ)
+    assert config.redis is not None
+    assert (config.redis.password, config.ldap.bind_password) == (secret, secret)
+
+
+def test_a_database_url_with_a_hash_sign_in_its_password():
+    url = "postgresql://registry:a%20 #b@db.example/registry"
+    with pytest.raises(ConfigError, match=r"index\.database"):
+        load_config(environ={"INDEX_DATABASE": url})
+    good = "postgresql://registry:a%23b&c@db.example/registry"
+    assert load_config(environ={"INDEX_DATABASE": good}).index.database == good
+
+
+def test_line_ends_after_a_secret_are_left_out():
+    # `$(cat FILE)` drops them, and a Kubernetes secret made of a file keeps them
+    environ = PLACES["s3_secret_key"][1]
+    assert load_config(environ={**environ, "AWS_SECRET": "pw\r\n"}).storage["s3_secret_key"] == "pw"
+
+
+def test_an_empty_variable_is_not_set(load):
+    assert load(f"{BASE}    issue: _env:X:text\n", {"X": ""}).issue == '"docker-registry server"'
+
+
+def test_other_kinds_still_read_yaml(load):
+    environ = {"X": "[10.0.0.0/8]", "Y": "yes", "Z": "'4MiB'"}
+    text = "    trusted_proxies: _env:X\n    debug: _env:Y\n    limits: {json: _env:Z}\n"
+    config = load(f"{BASE}{text}", environ)
+    assert (config.trusted_proxies, config.debug) == (("10.0.0.0/8",), True)
+    assert config.limits.json == 4 * 1024**2
+
+
+# -- registry 2.x ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "ours"),
+    [
+        ("REGISTRY_AUTH", "htpasswd", "ACCOUNTS_HTPASSWD"),
+        ("REGISTRY_AUTH", "{token: {realm: x}}", "ACCOUNTS_HTPASSWD"),
+        ("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd", "ACCOUNTS_HTPASSWD"),
+        ("REGISTRY_AUTH_TOKEN_REALM", "https://auth.example/token", "ACCOUNTS_HTPASSWD"),
+        ("REGISTRY_AUTH_TOKEN_SERVICE", "registry", "ACCOUNTS_HTPASSWD"),
+        ("REGISTRY_HTTP_TLS_CERTIFICATE", "/certs/a.pem", "TLS_CERTIFICATE"),
+        ("REGISTRY_HTTP_TLS_CLIENTCAS_0", "/certs/ca.pem", "TLS_CERTIFICATE"),
+        ("REGISTRY_HTTP_TLS_LETSENCRYPT_HOSTS", "[a.example]", "TLS_CERTIFICATE"),
+        ("REGISTRY_HTTP_TLS", "{certificate: /a.pem}", "TLS_CERTIFICATE"),
+        ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true", "READ_ONLY=true"),
+        ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}", "READ_ONLY=true"),
+    ],
+)
+def test_protection_of_registry_2_is_refused(problems, name, text, ours):
+    [(key, _, reason)] = problems(BASE, {name: text})
+    assert key == ""
+    assert reason.startswith(f"variable {name} protects registry 2.x, but not this server: use")
+    assert ours in reason
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/srv", "use STORAGE_PATH"),
+        ("REGISTRY_HTTP_ADDR", "0.0.0.0:80", "use REGISTRY_HOST and REGISTRY_PORT"),
+        ("REGISTRY_LOG_LEVEL", "debug", "use LOGLEVEL"),
+        ("REGISTRY_STORAGE_DELETE_ENABLED", "true", "docs/configuration.md"),
+        ("REGISTRY_PROXY_REMOTEURL", "https://registry.example", "docs/configuration.md"),
+        ("REGISTRY_HTTP_SECRET", "x", "docs/configuration.md"),
+        ("REGISTRY_AUTH", "none", "docs/configuration.md"),
+        ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "false", "docs/configuration.md"),
+    ],
+)
+def test_other_variables_of_registry_2_give_a_warning(load, name, text, hint):
+    [warning] = load(BASE, {name: text}).warnings
+    assert warning.startswith(f"variable {name}: has no effect, it belongs to registry 2.x")
+    assert hint in warning
+
+
+def test_a_variable_that_the_file_reads_is_nobodys_mistake(load):
+    text = f"{BASE}    index_endpoint: _env:REGISTRY_AUTH_TOKEN_REALM\n"
+    config = load(text, {"REGISTRY_AUTH_TOKEN_REALM": "https://index.example"})
+    assert config.index_endpoint == "https://index.example"
+    assert [text.partition(":")[0] for text in config.warnings] == ["dev.index_endpoint"]
+
+
+# -- variables of 0.x, and misspelt ones ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MIRROR_SOURCE",
+        "MIRROR_SOURCE_INDEX",
+        "CORS_ORIGINS",
+        "SMTP_HOST",
+        "BUGSNAG",
+        "PRIVILEGED_KEY",
+    ],
+)
+def test_variables_of_0x_without_effect_give_a_warning(load, name):
+    [warning] = load(BASE, {name: "https://x.example"}).warnings
+    assert warning.startswith(f"variable {name}: has no effect")
+
+
+def test_one_warning_where_the_file_reads_the_variable(load):
+    text = f"{BASE}    mirroring: {{source: _env:MIRROR_SOURCE}}\n"
+    [warning] = load(text, {"MIRROR_SOURCE": "https://x.example"}).warnings
+    assert warning.startswith("dev.mirroring: has no effect")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ACCOUNTS_HTPASWD", "; do you mean ACCOUNTS_HTPASSWD?"),
+        ("TLS_CERTIFICAT", "; do you mean TLS_CERTIFICATE?"),
+        ("LDAP_START_TSL", "; do you mean LDAP_START_TLS?"),
+        ("ACCESS_RULE", "; do you mean ACCESS_RULES?"),
+        ("TLS_WHOLLY_OTHER", ""),
+    ],
+)
+def test_misspelt_variables_about_access_give_a_warning(load, name, meant):
+    [warning] = load(BASE, {name: "x"}).warnings
+    assert warning == f"variable {name}: has no effect: no option reads it{meant}"
+
+
+# -- service links --------------------------------------------------------------------------------
+
+LINK = "tcp://10.0.0.9:5000"
+
+
+def test_the_port_of_a_service_link_is_ignored(load):
+    config = load(BASE, {"REGISTRY_PORT": LINK})
+    assert settings({"REGISTRY_PORT": LINK}, config)["bind"] == "0.0.0.0:5000"
+    [warning] = config.warnings
+    assert warning.startswith(f"variable REGISTRY_PORT: ignored: {LINK} is a service link")
+    assert "enableServiceLinks" in warning
+
+
+def test_a_port_that_is_no_number_and_no_link_is_still_refused(load):
+    with pytest.raises(SettingsError, match="REGISTRY_PORT: 'tcp' is not a whole number"):
+        settings({"REGISTRY_PORT": "tcp"}, load(BASE))
+
+
+@pytest.mark.parametrize(
+    ("name", "flavor"), [("CACHE_REDIS_PORT", "local"), ("V2_PORT", "local"), ("AWS_PORT", "s3")]
+)
+def test_other_ports_are_left_to_their_defaults(name, flavor):
+    environ = {"SETTINGS_FLAVOR": flavor, "AWS_BUCKET": "b", "STORAGE_PATH": "/srv/x"}
+    config = load_config(environ={**environ, name: LINK})
+    plain = load_config(environ=environ)
+    assert (config.cache, config.v2, config.storage) == (plain.cache, plain.v2, plain.storage)
+    [warning] = set(config.warnings) - set(plain.warnings)
+    assert warning.startswith(f"variable {name}: ignored: {LINK} is a service link")
+
+
+def test_service_links_of_other_services_say_nothing(load):
+    links = {
+        "REGISTRY_SERVICE_HOST": "10.0.0.9",
+        "REGISTRY_SERVICE_PORT": "5000",
+        "REGISTRY_PORT_5000_TCP": LINK,
+        "REGISTRY_PORT_5000_TCP_ADDR": "10.0.0.9",
+        "REGISTRY_AUTH_PORT": "tcp://10.0.0.8:5001",
+        "REGISTRY_AUTH_SERVICE_HOST": "10.0.0.8",
+        "REGISTRY_AUTH_SERVICE_PORT_HTTPS": "5001",
+        "REGISTRY_AUTH_PORT_5001_TCP_PROTO": "tcp",
+        "LDAP_PORT": "tcp://10.0.0.7:389",
+        "LDAP_SERVICE_HOST": "10.0.0.7",
+        "TLS_ENV_PASSWORD": "x",
+    }
+    assert load(BASE, links).warnings == ()
+
+
+# -- the address ----------------------------------------------------------------------------------
+
+
+def test_address_of_the_rpm_package(load):
+    config = load(BASE)
+    assert settings({"REGISTRY_ADDRESS": "127.0.0.1"}, config)["bind"] == "127.0.0.1:5000"
+    both = {"REGISTRY_ADDRESS": "127.0.0.1", "REGISTRY_HOST": "127.0.0.1"}
+    assert settings(both, config)["bind"] == "127.0.0.1:5000"
+    with pytest.raises(SettingsError, match=r"REGISTRY_ADDRESS: 127\.0\.0\.1 differs"):
+        settings({**both, "REGISTRY_HOST": "0.0.0.0"}, config)

@@ -1,0 +1,129 @@
+"""Environment variables that no option reads, although an operator may rely on them.
+
+A variable that asks for protection is refused, never ignored: an operator who sets `REGISTRY_AUTH`
+believes that the registry asks for a password. Other such variables get a warning.
+
+Three kinds are known: variables of registry 2.x (Distribution, which reads `REGISTRY_SECTION_KEY`
+for each key of its configuration file), variables of docker-registry 0.x without effect here, and
+names that begin like our own options about access but are misspelt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from v1registry.config import legacy
+from v1registry.config.drivers import DRIVERS
+from v1registry.config.errors import suggestion
+from v1registry.config.tables import OPTIONS
+
+_ACCESS = "ACCOUNTS_HTPASSWD, LDAP_URL or INDEX_ENDPOINT (docs/access.md)"
+_TLS = "TLS_CERTIFICATE and TLS_KEY (docs/tls.md)"
+
+#: Variables of registry 2.x that ask for protection, by their beginning, and our options.
+_PROTECTION: Mapping[str, str] = {
+    "REGISTRY_AUTH": _ACCESS,
+    "REGISTRY_HTTP_TLS": _TLS,
+    "REGISTRY_STORAGE_MAINTENANCE_READONLY": "READ_ONLY=true",
+}
+
+#: Other variables of registry 2.x for which we have an option.
+_COUNTERPARTS: Mapping[str, str] = {
+    "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "STORAGE_PATH",
+    "REGISTRY_HTTP_ADDR": "REGISTRY_HOST and REGISTRY_PORT",
+    "REGISTRY_LOG_LEVEL": "LOGLEVEL",
+    "REGISTRY_LOGLEVEL": "LOGLEVEL",
+    "REGISTRY_LOG_FORMATTER": "LOG_FORMAT",
+    "REGISTRY_REDIS_ADDR": "CACHE_URL",
+    "REGISTRY_CONFIGURATION_PATH": "DOCKER_REGISTRY_CONFIG, for a file of this version",
+}
+
+#: The sections of a configuration file of registry 2.x.
+_SECTIONS = (
+    *("AUTH", "CATALOG", "COMPATIBILITY", "CONFIGURATION", "HEALTH", "HTTP", "LOG", "LOGLEVEL"),
+    *("MIDDLEWARE", "NOTIFICATIONS", "POLICY", "PROXY", "REDIS", "REPORTING", "STORAGE"),
+    *("VALIDATION", "VERSION"),
+)
+_REGISTRY_2 = re.compile(rf"REGISTRY_({'|'.join(_SECTIONS)})(_\w+)?")
+
+# Docker and Kubernetes describe a service called `NAME` by such variables.
+_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://\S+")
+_LINK_NAME = re.compile(
+    r"\w+_SERVICE_(HOST|PORT)(_\w+)?|\w+_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|\w+?_ENV_\w+"
+)
+
+#: How options about access and encryption begin.
+_OURS = ("ACCESS_", "ACCOUNTS_", "LDAP_", "TLS_")
+_OFF = ("", "none", "false", "0", "no", "off")
+
+
+def is_service_link(name: str, text: str) -> bool:
+    """Whether a container platform set this variable to describe another service.
+
+    Kubernetes and `docker run --link` set `REGISTRY_PORT=tcp://10.0.0.9:5000`, and more variables
+    of that form, for a service called `registry`.
+    """
+    if name.endswith("_PORT") and _LINK_VALUE.fullmatch(text):
+        return True
+    return _LINK_NAME.fullmatch(name) is not None
+
+
+def link_warning(name: str, text: str) -> str:
+    """The warning for a service link in a variable that an option reads."""
+    return (
+        f"variable {name}: ignored: {text} is a service link of Docker or Kubernetes, not a port;"
+        " `enableServiceLinks: false` keeps such variables away"
+    )
+
+
+def refused(environ: Mapping[str, str], read: Collection[str] = ()) -> Iterator[str]:
+    """A reason for each variable that asks for protection which it does not get here.
+
+    `read` names the variables that the configuration file itself reads.
+    """
+    for name in _of_registry_2(environ, read):
+        for beginning, ours in _PROTECTION.items():
+            asks = environ[name].strip().lower() not in _OFF
+            if asks and (name == beginning or name.startswith(f"{beginning}_")):
+                yield (
+                    f"variable {name} protects registry 2.x, but not this server: use {ours},"
+                    f" and remove {name}"
+                )
+
+
+def warnings(environ: Mapping[str, str], read: Collection[str] = ()) -> list[str]:
+    """A line for each other variable that has no effect, though an operator may expect one."""
+    found = []
+    for name, text in legacy.DEAD_VARIABLES.items():
+        if environ.get(name) and name not in read:
+            found.append(f"variable {name}: {text}")
+    for name in _of_registry_2(environ, read):
+        ours = _COUNTERPARTS.get(name)
+        hint = f": use {ours}" if ours else "; docs/configuration.md lists the options"
+        found.append(f"variable {name}: has no effect, it belongs to registry 2.x{hint}")
+    known = _known()
+    for name, text in environ.items():
+        unknown = name.startswith(_OURS) and text and name not in known and name not in read
+        if unknown and not is_service_link(name, text):
+            hint = suggestion(name, known)
+            found.append(f"variable {name}: has no effect: no option reads it{hint}")
+    if (link := environ.get("REGISTRY_PORT")) and is_service_link("REGISTRY_PORT", link):
+        found.append(link_warning("REGISTRY_PORT", link))
+    return found
+
+
+def _of_registry_2(environ: Mapping[str, str], read: Collection[str]) -> list[str]:
+    return [
+        name
+        for name, text in sorted(environ.items())
+        if _REGISTRY_2.fullmatch(name)
+        and text
+        and name not in read
+        and not is_service_link(name, text)
+    ]
+
+
+def _known() -> set[str]:
+    options = [*OPTIONS, *(option for found in DRIVERS.values() for option in found)]
+    return {option.variable for option in options if option.variable}
