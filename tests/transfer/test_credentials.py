@@ -163,6 +163,7 @@ class Answer:
         return self._document
 
 
+R = "https://r.example"
 CHALLENGE = 'Bearer realm="https://a.example/token",service="r"'
 SCOPES = ("repository:a/b:pull,push",)
 
@@ -174,7 +175,7 @@ def test_a_token_is_fetched_once_and_kept() -> None:
         asked.append((method, url, more))
         return Answer(200, {"token": f"t{len(asked)}", "expires_in": 300})
 
-    keys = Keyring(Account("ann", "pw"))
+    keys = Keyring(Account("ann", "pw"), R)
     assert keys.header(SCOPES) is None
     assert keys.answer(CHALLENGE, SCOPES, None, fetch) == "Bearer t1"
     assert keys.header(SCOPES) == "Bearer t1"
@@ -194,7 +195,9 @@ def test_an_identity_token_is_exchanged() -> None:
         assert ("scope", SCOPES[0]) in more["data"]
         return Answer(200, {"access_token": "short"})
 
-    assert Keyring(Account("", "", "long")).answer(CHALLENGE, SCOPES, None, fetch) == "Bearer short"
+    assert (
+        Keyring(Account("", "", "long"), R).answer(CHALLENGE, SCOPES, None, fetch) == "Bearer short"
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,22 +211,22 @@ def test_an_identity_token_is_exchanged() -> None:
 )
 def test_no_token(answer: Answer, reason: str) -> None:
     with pytest.raises(Rejected, match=reason):
-        Keyring(None).answer(CHALLENGE, SCOPES, None, lambda *_, **__: answer)
+        Keyring(None, R).answer(CHALLENGE, SCOPES, None, lambda *_, **__: answer)
 
 
 def test_a_password_does_not_leave_tls() -> None:
-    with pytest.raises(Rejected, match="sends us for a token"):
-        Keyring(Account("ann", "pw")).answer(
+    with pytest.raises(Rejected, match=r"unencrypted address 'http://a\.example/token'"):
+        Keyring(Account("ann", "pw"), R).answer(
             'Bearer realm="http://a.example/token"', SCOPES, None, lambda *_, **__: None
         )
 
 
 def test_basic() -> None:
-    keys = Keyring(Account("ann", "pw"))
+    keys = Keyring(Account("ann", "pw"), R)
     basic = keys.answer('Basic realm="r"', SCOPES, None, lambda *_, **__: None)
     assert basic == f"Basic {b64('ann:pw')}"
     assert keys.header(SCOPES) == basic
     with pytest.raises(Rejected, match="refused our credentials"):
         keys.answer('Basic realm="r"', SCOPES, basic, lambda *_, **__: None)
     with pytest.raises(Rejected, match="wants credentials"):
-        Keyring(None).answer('Basic realm="r"', SCOPES, None, lambda *_, **__: None)
+        Keyring(None, R).answer('Basic realm="r"', SCOPES, None, lambda *_, **__: None)

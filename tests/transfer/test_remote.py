@@ -22,7 +22,8 @@ from tests.transfer.cutting import Cutting
 from v1registry.lib.convert import SCHEMA2, Layer, digest_of, manifest
 from v1registry.transfer.credentials import Account
 from v1registry.transfer.errors import Gone, Rejected, TransferError, Unreachable
-from v1registry.transfer.http import Http, Interrupted, _asked
+from v1registry.transfer.http import Http, Interrupted
+from v1registry.transfer.reasons import retry_after
 from v1registry.transfer.remote import Remote
 
 MIB = 1024 * 1024
@@ -225,18 +226,18 @@ def test_nobody_there() -> None:
 def test_a_retry_after_that_is_nonsense(value: str) -> None:
     response = requests.Response()
     response.headers["Retry-After"] = value
-    assert _asked(response) == 0.0
+    assert retry_after(response) == 0.0
 
 
 def test_a_retry_after() -> None:
     response = requests.Response()
     response.headers["Retry-After"] = "7"
-    assert _asked(response) == 7.0
+    assert retry_after(response) == 7.0
     response.headers["Retry-After"] = email.utils.formatdate(time.time() + 60, usegmt=True)
-    assert 55 < _asked(response) <= 60
+    assert 55 < retry_after(response) <= 60
     response.headers["Retry-After"] = "Thu, 01 Jan 1970 00:00:00 GMT"
-    assert _asked(response) == 0.0
-    assert _asked(None) == 0.0
+    assert retry_after(response) == 0.0
+    assert retry_after(None) == 0.0
 
 
 def test_stopped() -> None:

@@ -35,6 +35,7 @@ from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
 
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.origins import Insecure, origin, secured
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
 
 T = TypeVar("T")
@@ -156,7 +157,29 @@ class Client(NamedTuple):
 
     def send(self, method: str, address: str, *, stream: bool = False, **more: Any) -> Any:
         """A request that the library has no call for. Raises if the answer tells an error."""
-        answer = self.session.request(
+        return self._sent(self.session.request, method, address, stream=stream, **more)
+
+    def send_named(self, method: str, url: str, **more: Any) -> Any:
+        """A request to a URL that the store named. Only the store's own origin gets credentials.
+
+        The URL of an upload's session is a credential itself. Raise Refused if it leaves https.
+        """
+        try:
+            url = secured(url, self.endpoint)
+            own = origin(url) == origin(self.endpoint)
+        except Insecure as error:
+            raise Refused(f"storage: {error}; nothing was sent there") from None
+        send = (
+            self.session.request
+            if own
+            else functools.partial(requests.Session.request, self.session)
+        )
+        return self._sent(send, method, url, **more)
+
+    def _sent(
+        self, send: Any, method: str, address: str, *, stream: bool = False, **more: Any
+    ) -> Any:
+        answer = send(
             method,
             address if "://" in address else self.endpoint + address,
             timeout=self.timeout,

@@ -61,7 +61,7 @@ class ResumableUpload:
     def cancel(self) -> None:
         """Forget the session; if that fails, the store does so within a week."""
         with contextlib.suppress(StorageError, *FAILURES):
-            self._get().send("DELETE", self._session)
+            self._get().send_named("DELETE", self._session)
 
     def _add(self, chunk: memoryview) -> None:
         for at in range(0, len(chunk), CHUNK_UNIT):
@@ -94,7 +94,7 @@ class ResumableUpload:
         rest = memoryview(b"") if unsure else chunk[self._kept - start :]
         span = f"{self._kept}-{self._kept + len(rest) - 1}" if rest else "*"
         size = "*" if unsure or total is None else total
-        answer = self._get().send(
+        answer = self._get().send_named(
             "PUT", self._session, data=rest, headers={"Content-Range": f"bytes {span}/{size}"}
         )
         self._unsure = False

@@ -25,6 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from v1registry.storage import errors
 from v1registry.storage.errors import Damaged, Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.origins import mount
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 
 PAUSES = (0.1, 0.5)  # seconds between tries of one request
@@ -187,14 +188,21 @@ class Client:
 
     def _new_session(self) -> Session:
         session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        options = self._options
+        named = [options["glance_url"], *(options["glance_endpoints"] or "").split(",")]
+        mount(
+            session,
+            HTTPAdapter(pool_maxsize=CONNECTIONS),
+            options["glance_authurl"] or options["glance_url"],
+            tuple(url.strip() for url in named if url and url.strip()),
+        )
         return Session(
             self._auth,
             session,
             verify=self._options["glance_cacert"] or True,
             timeout=self._options["glance_read_timeout"],
             app_name="v1registry",
+            redirect=False,  # it would carry the password or the token anywhere
         )
 
 

@@ -24,6 +24,7 @@ from swiftclient.utils import generate_temp_url
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from v1registry.storage.errors import Damaged, Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.origins import mount
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 
 ATTEMPTS = 3  # of one request, the first among them
@@ -165,14 +166,15 @@ class Account:
 
     def _new_session(self) -> Session:
         transport = requests.Session()
-        for scheme in ("http://", "https://"):
-            transport.mount(scheme, _Adapter(self._options["swift_read_timeout"]))
+        adapter = _Adapter(self._options["swift_read_timeout"])
+        mount(transport, adapter, self._options["swift_authurl"])
         transport.headers["Accept-Encoding"] = "identity"  # the bytes as they are stored
         return Session(
             auth=_plugin(self._options),
             session=transport,
             verify=self._options["swift_cacert"] or True,
             user_agent="v1registry",
+            redirect=False,  # it would carry the password or the token anywhere
         )
 
     def _refusal(self, method: str, name: str | None, answer: requests.Response) -> StorageError:

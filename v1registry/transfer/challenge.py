@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from v1registry.storage.origins import Insecure, secured
 from v1registry.transfer.credentials import Account
 from v1registry.transfer.errors import Rejected
 
@@ -52,10 +53,10 @@ class Keyring:
     Tokens are fetched when a challenge comes, and kept until they run out.
     """
 
-    def __init__(self, account: Account | None, *, secure: bool = True) -> None:
-        """`secure`: the registry is reached over TLS, so what it names must be, too."""
+    def __init__(self, account: Account | None, registry: str) -> None:
+        """`registry` is its URL. If that is https, so must be the token servers that it names."""
         self._account = account
-        self._schemes = ("https://",) if secure else ("https://", "http://")
+        self._registry = registry
         self._basic = False
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
         self._lock = threading.Lock()
@@ -100,9 +101,10 @@ class Keyring:
         self, challenge: Challenge, scopes: tuple[str, ...], fetch: Fetch
     ) -> tuple[str, float]:
         """A new token and how many seconds it lives."""
-        realm = challenge.parameters.get("realm", "")
-        if not realm.startswith(self._schemes):
-            raise Rejected(f"the registry sends us for a token to {realm!r}", 401)
+        try:
+            realm = secured(challenge.parameters.get("realm", ""), self._registry)
+        except Insecure as error:
+            raise Rejected(f"no token: {error}; nothing was sent there", 401) from None
         fields: list[tuple[str, str]] = [("scope", scope) for scope in scopes]
         if service := challenge.parameters.get("service"):
             fields.append(("service", service))

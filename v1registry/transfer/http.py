@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import email.utils
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
+from v1registry.storage.origins import Insecure, joined, origin, secured
 from v1registry.transfer.challenge import Keyring
 from v1registry.transfer.connections import Connections
 from v1registry.transfer.credentials import Account
 from v1registry.transfer.errors import Gone, Rejected, Unreachable
+from v1registry.transfer.reasons import cause, retry_after
+from v1registry.transfer.reasons import reason as reason_of
 
 TRIES = 6  # of one request, the first among them
 _FIRST_WAIT = 0.5  # seconds before the second try; doubled for each further one
@@ -27,8 +28,7 @@ _LONGER = 5  # times as long a registry may store and hash what it was sent, or 
 STILL = 60.0  # seconds without an answer, or without anything being taken of what is sent
 _STORING = ("PUT", "PATCH")
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_SECONDS = re.compile(r"[0-9]{1,9}")
-_EXCERPT = 500  # characters of an error's text that are shown
+_REDIRECTS = 5  # in a row
 
 Sleep = Callable[[float], None]
 
@@ -58,7 +58,7 @@ class Http:
     ) -> None:
         self.url = url.rstrip("/")
         self._verify = verify
-        self._keys = Keyring(account, secure=self.url.startswith("https://"))
+        self._keys = Keyring(account, self.url)
         self._stop = stop or threading.Event()
         self._first_wait = first_wait
         self._still = still
@@ -99,17 +99,17 @@ class Http:
                     response = self._authorized(method, path, scopes, headers, body, more)
                 except requests.exceptions.SSLError as error:
                     self.check()
-                    raise Rejected(f"{what}: {_cause(error)}") from None
+                    raise Rejected(f"{what}: {cause(error)}") from None
                 except requests.RequestException as error:
-                    reason, response = _cause(error), None
+                    reason, response = cause(error), None
                 if response is not None:
                     if response.status_code in good:
                         return response
-                    reason = self._reason(response)
+                    reason = reason_of(response)
                     if response.status_code not in _PASSING:
                         raise Rejected(f"{what}: {reason}", response.status_code)
                 if tried < tries:
-                    seconds = max(wait * random.uniform(0.5, 1.0), _asked(response))
+                    seconds = max(wait * random.uniform(0.5, 1.0), retry_after(response))
                     self.tell(f"{what}: {reason}; tried again")
                     self.pause(seconds)
                     wait = min(2 * wait, _LONGEST_WAIT)
@@ -136,7 +136,7 @@ class Http:
                     self._request("GET", f"{self.url}/v2/", None, None, {}).close()
                     return was_away
                 except requests.RequestException as error:
-                    reason = _cause(error)
+                    reason = cause(error)
                 if time.monotonic() > end:
                     self._gone = reason
                 elif not was_away:
@@ -168,12 +168,42 @@ class Http:
         body: Callable[[], Any] | bytes | None,
         more: dict[str, Any],
     ) -> requests.Response:
-        """One try, and once more with what the registry then asks to be shown."""
+        """Send once, and follow redirects of GET and HEAD. Only the registry's origin gets credentials."""
         self.check()
-        url = urljoin(f"{self.url}/", path)
-        if urlsplit(url).netloc != urlsplit(self.url).netloc:
-            # an upload that the registry sends elsewhere: signed by it, none of our credentials
-            return self._request(method, url, headers, body, more)
+        url = self._secured(path, f"{self.url}/")
+        for _ in range(_REDIRECTS):
+            if origin(url) == origin(self.url):
+                response = self._with_credentials(method, url, scopes, headers, body, more)
+            else:  # e.g. a signed URL of the registry's object store
+                response = self._request(method, url, headers, body, more)
+            if method not in ("GET", "HEAD") or not response.is_redirect:
+                return response
+            response.close()
+            before, url = url, self._secured(response.headers["Location"], url)
+            if url == before.replace("http:", "https:", 1):
+                scheme, host, _ = urlsplit(url)[:3]
+                raise Rejected(f"{self.url} redirects to https: use --to {scheme}://{host}")
+        raise Rejected(f"{self._what(method, path)}: more than {_REDIRECTS} redirects")
+
+    def _secured(self, location: str, base: str) -> str:
+        """Return the URL to use for a location that the registry named. Raise Rejected."""
+        try:
+            url = secured(joined(base, location), self.url)
+            origin(url)
+            return url
+        except Insecure as error:
+            raise Rejected(f"{error}; nothing was sent there") from None
+
+    def _with_credentials(
+        self,
+        method: str,
+        url: str,
+        scopes: tuple[str, ...],
+        headers: Mapping[str, str] | None,
+        body: Callable[[], Any] | bytes | None,
+        more: dict[str, Any],
+    ) -> requests.Response:
+        """Send once, and a second time with the credentials that the registry then demands."""
         sent = self._keys.header(scopes)
         for _ in range(2):
             shown = {**(headers or {}), **({"Authorization": sent} if sent else {})}
@@ -201,7 +231,7 @@ class Http:
                 headers=dict(headers or {}),
                 data=data,
                 timeout=(_CONNECT, self._still * (_LONGER if method in _STORING else 1)),
-                allow_redirects=method in ("GET", "HEAD"),
+                allow_redirects=False,  # see _authorized
                 verify=self._verify,
                 **more,
             )
@@ -210,12 +240,33 @@ class Http:
                 data.close()
 
     def _fetch(self, method: str, url: str, **more: Any) -> requests.Response:
-        """For tokens: another server, retried by whoever retries the request."""
-        response = self._session().request(
-            method, url, timeout=(_CONNECT, self._still), verify=self._verify, **more
-        )
+        """Ask a token server; the caller repeats the whole request if this fails for the moment.
+
+        Redirects are followed on the same host only, and never from https to http: they would carry
+        the password elsewhere.
+        """
+        for _ in range(_REDIRECTS):
+            response = self._session().request(
+                method,
+                url,
+                timeout=(_CONNECT, self._still),
+                verify=self._verify,
+                allow_redirects=False,
+                **more,
+            )
+            if method != "GET" or not response.is_redirect:
+                break
+            try:
+                there = joined(url, response.headers["Location"])
+                if origin(there) not in (origin(url), ("https", origin(url)[1], 443)):
+                    break
+            except Insecure:
+                break
+            response.close()
+            url = there
+            more.pop("params", None)  # they are in the new URL, if it needs them
         if response.status_code in _PASSING:
-            raise requests.RequestException(f"{url} {self._reason(response)}")
+            raise requests.RequestException(f"{url} {reason_of(response)}")
         return response
 
     def _session(self) -> requests.Session:
@@ -230,38 +281,8 @@ class Http:
         return session
 
     def _what(self, method: str, path: str) -> str:
-        return f"{method} {urlsplit(urljoin(f'{self.url}/', path)).path}"
-
-    def _reason(self, response: requests.Response) -> str:
-        """Status and the registry's own words, bounded, printable."""
-        try:
-            errors = response.json()["errors"]
-            words = "; ".join(f"{e.get('code', '')} {e.get('message', '')}".strip() for e in errors)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            words = ""
-        text = f"answered {response.status_code} {words}".strip()[:_EXCERPT]
-        return "".join(c if c.isprintable() else " " for c in text)
+        return f"{method} {urlsplit(joined(f'{self.url}/', path)).path}"
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
-
-
-def _asked(response: requests.Response | None) -> float:
-    """Seconds that the server asks us to wait, by Retry-After (RFC 9110 section 10.2.3)."""
-    value = response.headers.get("Retry-After", "") if response is not None else ""
-    if _SECONDS.fullmatch(value):
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0  # none, or nonsense
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason: requests and urllib3 wrap it several times."""
-    inner: Any = error
-    while inner.args and isinstance(inner.args[0], BaseException):
-        inner = inner.args[0]
-    reason = getattr(inner, "reason", None)
-    return str(reason if isinstance(reason, BaseException) else inner)[:_EXCERPT]

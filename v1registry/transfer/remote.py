@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
+from v1registry.storage.origins import Insecure, joined
 from v1registry.transfer.errors import Rejected, TransferError, Unreachable
 from v1registry.transfer.http import TRIES, Http
 
@@ -274,4 +275,7 @@ def _location(response: Any, before: str = "") -> str:
     location: str = response.headers.get("Location") or before
     if not location:
         raise Rejected("the registry does not tell where the upload is to go")
-    return str(urljoin(response.url, location))
+    try:
+        return joined(response.url, location)
+    except Insecure as error:
+        raise Rejected(f"the registry sends us to {error}") from None

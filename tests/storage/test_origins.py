@@ -1,0 +1,228 @@
+"""Stores name URLs, too (tokens, catalogs, uploads): none of them leads credentials out of TLS."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.backends.fakegcs import FakeGcs
+from tests.backends.glance import Glance
+from tests.backends.glancekeystone import FakeKeystone
+from tests.backends.keystone import Keystone
+from tests.backends.quirky import Answer, Asked, Quirky
+from tests.backends.swift import Swift
+from tests.tls import Certificate, make_certificate
+from v1registry.storage.errors import Refused, StorageError
+from v1registry.storage.gcsjson import GcsStorage
+from v1registry.storage.glance import GlanceStorage
+from v1registry.storage.glanceclient import Client
+from v1registry.storage.origins import Insecure, joined, origin, secured
+from v1registry.storage.swift import SwiftStorage
+
+LAYER = "images/" + "a" * 64 + "/layer"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def works(storage: SwiftStorage | GcsStorage | GlanceStorage) -> bool:
+    key = f"{secrets.token_hex(8)}/key"
+    storage.put(key, b"value")
+    value = storage.get(key)
+    storage.delete(key)
+    return value == b"value"
+
+
+def replaced(old: str, new: str) -> object:
+    """Replace a text in every answer."""
+
+    def after(asked: Asked, answer: Answer) -> Answer:
+        headers = [(name, value.replace(old, new)) for name, value in answer.headers]
+        return Answer(answer.status, headers, answer.body.replace(old.encode(), new.encode()))
+
+    return after
+
+
+# -- Swift ---------------------------------------------------------------------------------------
+
+
+def secure_swift(made: Certificate, quirky: Quirky, path: str, **more: object) -> dict[str, object]:
+    return {"swift_authurl": quirky.url + path, "swift_cacert": str(made.certificate), **more}
+
+
+@pytest.mark.parametrize("named", ["http://127.0.0.1", "http://127.0.0.1:8080"])
+def test_a_plain_storage_url_on_the_same_host(swift: Swift, made: Certificate, named: str) -> None:
+    """As Swift names it behind a proxy that ends TLS (`storage_url_scheme` is not set)."""
+    with Quirky(swift.port, made) as quirky:
+        quirky.after = replaced(f"http://127.0.0.1:{quirky.port}", named)
+        assert works(SwiftStorage(swift.options(**secure_swift(made, quirky, "/auth/v1.0"))))
+        assert [asked.method for asked in quirky.asked if "AUTH_test" in asked.path] == [
+            "PUT",
+            "GET",
+            "DELETE",
+        ]
+
+
+def test_a_plain_storage_url_elsewhere(swift: Swift, made: Certificate) -> None:
+    with Quirky(swift.port, made) as quirky, Quirky(swift.port) as plain:
+        quirky.after = replaced(f"http://127.0.0.1:{quirky.port}", f"http://localhost:{plain.port}")
+        storage = SwiftStorage(swift.options(**secure_swift(made, quirky, "/auth/v1.0")))
+        with pytest.raises(Refused, match="uses https, but names the unencrypted address"):
+            storage.prepare()
+        assert plain.asked == []
+
+
+def test_a_plain_endpoint_in_keystones_catalog(swift: Swift, made: Certificate) -> None:
+    with Keystone(swift) as keystone, Quirky(keystone.port, made) as quirky:
+        quirky.after = replaced("http://127.0.0.1:", "http://localhost:")
+        own = secure_swift(made, quirky, "/v3")
+        with pytest.raises(Refused, match="unencrypted address 'http://localhost:"):
+            SwiftStorage(keystone.options(**own)).prepare()
+
+
+@pytest.mark.parametrize("path", ["/auth/v1.0", "/v3"])
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_redirect_does_not_carry_the_password(
+    swift: Swift, made: Certificate, path: str, tls: bool
+) -> None:
+    with (
+        Keystone(swift) as keystone,
+        Quirky(swift.port, made if tls else None) as quirky,
+        Quirky(swift.port, made if tls else None) as other,
+    ):
+        quirky.before = lambda asked: Answer(307, [("Location", other.url + asked.path)])
+        options = keystone.options() if path == "/v3" else swift.options()
+        with pytest.raises(StorageError):
+            SwiftStorage({**options, **secure_swift(made, quirky, path)}).prepare()
+        assert quirky.asked
+        assert other.asked == []
+
+
+# -- Glance --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keystone() -> Iterator[FakeKeystone]:
+    with FakeKeystone() as fake:
+        fake.add("ann", "right", project="p", roles=["member"])
+        yield fake
+
+
+def glance_options(glance: Glance, folder: Path, made: Certificate, url: str) -> dict[str, object]:
+    more = {"glance_authurl": url, "glance_cacert": str(made.certificate), "glance_url": None}
+    return glance.account().options(folder, **more)
+
+
+def test_keystones_plain_versions_and_plain_glance(
+    glance: Glance, made: Certificate, tmp_path: Path
+) -> None:
+    """Keystone names its versions by plain URLs if it does not know of the proxy in front of it."""
+    with (
+        Quirky(glance.keystone.port, made) as quirky,
+        Quirky(glance.port) as plain,
+    ):
+        quirky.after = replaced(glance.url, f"http://localhost:{plain.port}")
+        options = glance_options(glance, tmp_path, made, quirky.url)
+        with pytest.raises(Refused, match="unencrypted address 'http://localhost:"):
+            Client(options).request("GET", "/v2/images", "key")
+        assert [asked.method for asked in quirky.asked].count("POST") == 1  # the token
+        assert plain.asked == []
+        # what the configuration itself names is meant
+        options["glance_url"] = plain.url
+        assert Client(options).request("GET", "/v2/images", "key").status_code == 200
+        assert plain.asked
+
+
+def test_a_redirect_of_keystone(glance: Glance, made: Certificate, tmp_path: Path) -> None:
+    with Quirky(glance.keystone.port) as quirky, Quirky(glance.keystone.port) as other:
+        quirky.before = lambda asked: Answer(308, [("Location", other.url + asked.path)])
+        with pytest.raises(StorageError):
+            options = glance_options(glance, tmp_path, made, f"{quirky.url}/v3")
+            Client(options).request("GET", "/v2/images", "key")
+        assert other.asked == []
+
+
+# -- GCS -----------------------------------------------------------------------------------------
+
+
+def gcs(fake: FakeGcs, url: str) -> GcsStorage:
+    root = secrets.token_hex(8)
+    options = fake.options(storage_path=f"/{root}", gcs_endpoint=url, gcs_chunk_size=256 * 1024)
+    return GcsStorage(options)
+
+
+def test_an_upload_whose_session_is_plain(
+    fake_gcs: FakeGcs, made: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(made.certificate))
+    with Quirky(fake_gcs.port, made) as quirky, Quirky(fake_gcs.port) as plain:
+        storage, data = gcs(fake_gcs, quirky.url), secrets.token_bytes(600 * 1024)
+        handle = storage.stage(LAYER, [data])
+        with storage.open_staged(handle) as blob:
+            assert blob.read() == data
+        assert sum(asked.method == "PUT" for asked in quirky.asked) == 3
+        quirky.after = replaced(f"http://{quirky.host}", f"http://localhost:{plain.port}")
+        with pytest.raises(Refused, match="unencrypted address"):
+            storage.stage(LAYER, [data])
+        assert plain.asked == []
+
+
+def test_an_upload_whose_session_is_elsewhere_gets_no_token(fake_gcs: FakeGcs) -> None:
+    """The session's URL is a credential itself, so the upload goes on there without ours."""
+    with Quirky(fake_gcs.port) as quirky, Quirky(fake_gcs.port) as other:
+        shown: list[str | None] = []
+
+        def before(asked: Asked) -> None:
+            shown.append(asked.headers.get("authorization"))
+            asked.headers["authorization"] = f"Bearer {fake_gcs.new_token()}"  # the fake demands it
+
+        other.before = before
+        quirky.after = replaced(f"http://{quirky.host}", other.url)
+        gcs(fake_gcs, quirky.url).stage(LAYER, [bytes(600 * 1024)])
+        assert shown == [None, None, None]
+
+
+# -- the rule ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "result"),
+    [
+        ("http://r.example/a?b", "https://r.example", "https://r.example/a?b"),
+        ("http://R.example:80/a", "https://r.example:5443", "https://r.example:5443/a"),
+        ("http://u:p@r.example/a", "https://r.example", "https://r.example/a"),
+        ("http://r.example/a", "http://r.example", "http://r.example/a"),
+        ("http://o.example/a", "http://r.example", "http://o.example/a"),
+        ("https://o.example/a", "https://r.example", "https://o.example/a"),
+        ("HTTP://[::1]/a", "https://[::1]:5443", "https://[::1]:5443/a"),
+    ],
+)
+def test_secured(url: str, base: str, result: str) -> None:
+    assert secured(url, base) == result
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://o.example/a", "http://r.example.evil/", "http://r.example@o.example/", "//x", ""],
+)
+def test_insecure(url: str) -> None:
+    with pytest.raises(Insecure):
+        secured(url, "https://r.example")
+
+
+def test_origins() -> None:
+    assert (
+        origin("HTTPS://R.example")
+        == origin("https://r.example:443/x")
+        != origin("http://r.example:443")
+    )
+    for url in ("ftp://r.example", "http://r.example:99999", "http://[", "https://"):
+        with pytest.raises(Insecure):
+            origin(url)
+    with pytest.raises(Insecure):
+        joined("http://r.example", "http://[")

@@ -1,0 +1,231 @@
+"""Where `migrate` sends credentials and layers, whatever URLs a registry names."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.backends.quirky import Answer, Asked, Quirky
+from tests.backends.v2registry import V2Registry
+from tests.tls import Certificate, make_certificate
+from tests.transfer.test_remote import Bytes, remote
+from v1registry.transfer.credentials import Account
+from v1registry.transfer.errors import Rejected, TransferError
+from v1registry.transfer.remote import Remote
+
+ANN = Account("ann", "pw")
+BASIC = "Basic " + base64.b64encode(b"ann:pw").decode()
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def push(there: Remote, repository: str = "") -> None:
+    repository, blob = (
+        repository or f"t/{secrets.token_hex(4)}",
+        Bytes(secrets.token_bytes(3 * MIB)),
+    )
+    there.upload(repository, blob, there.begin(repository), lambda count: None)
+    assert there.has_blob(repository, blob.digest, blob.size)
+
+
+def wants_basic(asked: Asked) -> Answer | None:
+    if asked.headers.get("authorization") == BASIC:
+        return None
+    return Answer(401, [("WWW-Authenticate", 'Basic realm="r"')])
+
+
+def named(scheme: str, host: str) -> object:
+    """Let the registry name absolute URLs of this origin, as behind a proxy that ends TLS."""
+
+    def after(asked: Asked, answer: Answer) -> Answer:
+        headers = [
+            (name, f"{scheme}://{host}/{value.partition('://')[2].partition('/')[2]}")
+            if name == "Location"
+            else (name, value)
+            for name, value in answer.headers
+        ]
+        return Answer(answer.status, headers, answer.body)
+
+    return after
+
+
+@pytest.mark.parametrize("port", ["", ":80", ":5000", ":same"])
+def test_a_plain_location_on_the_same_host_is_used_over_https(
+    go: V2Registry, made: Certificate, port: str
+) -> None:
+    with Quirky(go.port, made) as quirky:
+        quirky.before = wants_basic
+        quirky.after = named("http", "127.0.0.1" + port.replace("same", str(quirky.port)))
+        push(remote(quirky.url, account=ANN, verify=str(made.certificate), chunk=MIB))
+        assert sum(asked.method == "PATCH" for asked in quirky.asked) == 3
+
+
+def test_a_plain_location_on_another_host_stops(go: V2Registry, made: Certificate) -> None:
+    with Quirky(go.port, made) as quirky, Quirky(go.port) as plain:
+        quirky.after = named("http", f"localhost:{plain.port}")
+        there = remote(quirky.url, account=ANN, verify=str(made.certificate))
+        with pytest.raises(Rejected, match=f"unencrypted address 'http://localhost:{plain.port}/"):
+            push(there)
+        assert plain.asked == []
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "http://[/x", "https://127.0.0.1:x/y"])
+def test_a_location_that_is_no_url_stops(go: V2Registry, location: str) -> None:
+    with Quirky(go.port) as quirky:
+        quirky.after = lambda asked, answer: Answer(answer.status, [("Location", location)])
+        with pytest.raises(TransferError, match="is not an http"):
+            push(remote(quirky.url))
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_another_origin_gets_no_credentials(go: V2Registry, made: Certificate, tls: bool) -> None:
+    with Quirky(go.port, made if tls else None) as quirky, Quirky(go.port, made) as store:
+        quirky.before = wants_basic
+        quirky.after = store.after = named("https", store.host)
+        push(remote(quirky.url, account=ANN, verify=str(made.certificate)))
+        uploads = [asked for asked in store.asked if asked.method in ("PATCH", "PUT")]
+        assert len(uploads) == 2
+        assert all("authorization" not in asked.headers for asked in store.asked)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_redirects_do_not_leave_tls(go: V2Registry, made: Certificate, method: str) -> None:
+    with Quirky(go.port, made) as quirky, Quirky(go.port) as plain:
+        there = remote(quirky.url, account=ANN, verify=str(made.certificate))
+        there.check()
+        quirky.before = lambda asked: (
+            Answer(307, [("Location", f"http://localhost:{plain.port}{asked.path}")])
+            if asked.method == method
+            else None
+        )
+        with pytest.raises(Rejected, match="unencrypted address"):
+            if method == "HEAD":
+                there.has_blob("t/x", "sha256:" + "0" * 64, 1)
+            else:
+                there.get_manifest("t/x", "1", "*/*")
+        assert plain.asked == []
+
+
+def test_redirects_on_the_same_host_keep_credentials_and_tls(
+    go: V2Registry, made: Certificate
+) -> None:
+    """A signed URL elsewhere gets none; `http://` on the same host is asked over https."""
+    with Quirky(go.port, made) as quirky:
+
+        def before(asked: Asked) -> Answer | None:
+            if asked.method == "HEAD" and "?" not in asked.path:
+                return Answer(307, [("Location", f"http://127.0.0.1{asked.path}?again")])
+            return wants_basic(asked)
+
+        quirky.before = before
+        push(remote(quirky.url, account=ANN, verify=str(made.certificate)))
+
+
+def test_redirects_in_a_circle_end(go: V2Registry) -> None:
+    with Quirky(go.port) as quirky:
+        quirky.before = lambda asked: Answer(302, [("Location", asked.path)])
+        with pytest.raises(Rejected, match="more than 5 redirects"):
+            remote(quirky.url).check()
+        assert len(quirky.asked) == 5
+
+
+def test_a_redirect_to_https_names_the_url_to_use(go: V2Registry, made: Certificate) -> None:
+    with Quirky(go.port, made) as secure, Quirky(go.port) as plain:
+        plain.before = lambda asked: Answer(
+            301, [("Location", plain.url.replace("http", "https") + asked.path)]
+        )
+        with pytest.raises(Rejected, match=f"use --to https://{plain.host}"):
+            remote(plain.url, account=ANN, verify=str(made.certificate)).check()
+        assert secure.asked == []
+
+
+# -- token servers -------------------------------------------------------------------------------
+
+
+def bearer(realm: str) -> object:
+    def before(asked: Asked) -> Answer | None:
+        if asked.path.startswith("/token"):
+            return Answer(200, [], b'{"token": "TOKEN"}')
+        if asked.headers.get("authorization") == "Bearer TOKEN":
+            del asked.headers["authorization"]
+            return None
+        return Answer(401, [("WWW-Authenticate", f'Bearer realm="{realm}",service="s"')])
+
+    return before
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTPS"])
+def test_a_plain_realm_on_the_same_host_is_asked_over_https(
+    go: V2Registry, made: Certificate, scheme: str
+) -> None:
+    with Quirky(go.port, made) as quirky:
+        quirky.before = bearer(f"{scheme}://127.0.0.1:{quirky.port}/token")
+        push(remote(quirky.url, account=ANN, verify=str(made.certificate)))
+        tokens = [asked for asked in quirky.asked if asked.path.startswith("/token")]
+        assert {asked.headers["authorization"] for asked in tokens} == {BASIC}
+
+
+def test_a_plain_realm_elsewhere_stops(go: V2Registry, made: Certificate) -> None:
+    with Quirky(go.port, made) as quirky, Quirky(go.port) as plain:
+        quirky.before = bearer(f"http://localhost:{plain.port}/token")
+        with pytest.raises(Rejected, match=r"no token: .* unencrypted address"):
+            push(remote(quirky.url, account=ANN, verify=str(made.certificate)))
+        assert plain.asked == []
+
+
+@pytest.mark.parametrize("account", [ANN, Account("", "", "refresh-me")])
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_token_server_that_redirects_elsewhere_gets_us_nowhere(
+    go: V2Registry, made: Certificate, account: Account, tls: bool
+) -> None:
+    with (
+        Quirky(go.port) as quirky,
+        Quirky(go.port) as tokens,
+        Quirky(go.port, made if tls else None) as other,
+    ):
+        quirky.before = bearer(f"{tokens.url}/token")
+        tokens.before = lambda asked: Answer(307, [("Location", f"{other.url}{asked.path}")])
+        with pytest.raises(Rejected, match="it answered 307"):
+            push(remote(quirky.url, account=account, verify=str(made.certificate)))
+        assert other.asked == []
+
+
+def test_a_token_server_may_redirect_on_its_own_host(go: V2Registry) -> None:
+    with Quirky(go.port) as quirky:
+        token = bearer(f"{quirky.url}/auth")
+
+        def before(asked: Asked) -> Answer | None:
+            if asked.path.startswith("/auth"):
+                return Answer(302, [("Location", f"/token{asked.path[5:]}")])
+            return token(asked)  # type: ignore[operator]
+
+        quirky.before = before
+        push(remote(quirky.url, account=ANN))
+        tokens = [asked for asked in quirky.asked if asked.path.startswith("/token")]
+        assert tokens[0].path.count("service=s") == 1
+        assert tokens[0].headers["authorization"] == BASIC
+
+
+def test_an_old_journal_does_not_lead_out_of_tls(
+    go: V2Registry, made: Certificate, tmp_path: Path
+) -> None:
+    """Where another run was sent is held against the registry's origin, too."""
+    with Quirky(go.port, made) as quirky, Quirky(go.port) as plain:
+        quirky.after = named("http", f"localhost:{plain.port}")
+        there = remote(quirky.url, account=ANN, verify=str(made.certificate))
+        with pytest.raises(Rejected, match="unencrypted address"):
+            there.upload(
+                "t/x",
+                Bytes(b"x"),
+                f"http://localhost:{plain.port}/v2/t/x/blobs/uploads/1",
+                lambda count: None,
+                resumed=True,
+            )
+        assert plain.asked == []
