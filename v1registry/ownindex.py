@@ -125,11 +125,23 @@ def own(
     )
 
 
-def sync_with(database: Database, storage: Storage, offload: Run) -> Sync:
-    """What keeps the database in step with a store."""
+LeftOut = Callable[[str, str, str], object]
+
+
+def sync_with(
+    database: Database, storage: Storage, offload: Run, left_out: LeftOut | None = None
+) -> Sync:
+    """What keeps the database in step with a store.
+
+    `left_out` is called with a repository, its tag, and the reason why the tag cannot be read.
+    """
     tags = Tags(storage)
+
+    def all_tags(repository: RepositoryName) -> dict[str, str] | None:
+        return tags.all(repository, left_out and partial(left_out, str(repository)))
+
     store = Store(
-        tags.all, tags.get, partial(is_private, storage), partial(walk.repositories, storage)
+        all_tags, tags.get, partial(is_private, storage), partial(walk.repositories, storage)
     )
     return Sync(database, store, offload)
 
@@ -144,13 +156,13 @@ def taken_in(storage: Storage) -> Callable[[str], bool]:
     return is_taken
 
 
-def rebuild(config: Config, *, with_lists: bool) -> tuple[Report, int]:
+def rebuild(config: Config, left_out: LeftOut, *, with_lists: bool) -> tuple[Report, int]:
     """Compare the database with the whole store, and mend it; the report, and how many image lists
-    were copied.
+    were copied. See `sync_with` for `left_out`.
     """
     storage = load(config.storage, here)
     with contextlib.closing(opened(config, here, unbounded)) as database:
-        report = sync_with(database, storage, here).rebuild()
+        report = sync_with(database, storage, here, left_out).rebuild()
         return report, _copy_lists(database, storage) if with_lists else 0
 
 

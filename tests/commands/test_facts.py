@@ -69,6 +69,25 @@ def test_problems_are_named_and_have_a_status(store: Path) -> None:
         assert f"libtest/d150:latest ({MADE_BY_1_5_0}): {MADE_BY_1_5_0}: the layer" in out
 
 
+def test_unreadable_tags_are_named_once(store: Path) -> None:
+    (store / "repositories/libtest/d150/tag_empty").write_bytes(b"")
+    (store / "repositories/libtest/d150/tag_bad").write_bytes(b"garbage")
+    status, out, _ = run(store)
+    assert status == 3
+    reason = "the file of the tag holds no image id: push the tag again, or delete it"
+    assert sorted(out.splitlines()[2:]) == [
+        f"libtest/d150:bad: {reason}",
+        f"libtest/d150:empty: {reason}",
+    ]
+    status, out, _ = run(store, "--only", "reach", "--json")
+    rows = json.loads(out)["problems"]
+    assert status == 3
+    assert sorted((row["repository"], row["tag"], row["problem"]) for row in rows) == [
+        ("libtest/d150", "bad", reason),
+        ("libtest/d150", "empty", reason),
+    ]
+
+
 def test_a_read_only_store_is_refused(store: Path) -> None:
     status, out, err = run(store, READ_ONLY="true")
     assert (status, out) == (1, "")

@@ -27,9 +27,9 @@ class Called:
     def __init__(self, url: str, store: Path) -> None:
         self.env = {"SETTINGS_FLAVOR": "local", "INDEX_DATABASE": url, "STORAGE_PATH": str(store)}
 
-    def __call__(self, *arguments: str, stdin: str = "") -> str:
+    def __call__(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
         result = CliRunner().invoke(main, ["index", *arguments], input=stdin, env=self.env)
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == status, result.output
         assert result.stderr == ""
         return result.stdout
 
@@ -220,6 +220,7 @@ def test_repositories_and_rebuild(call: Called, url: str) -> None:
     assert told.startswith("1 repositories in the store, 1 of them changed in the index, 0 removed")
     assert call.json("rebuild", "--image-lists") == {
         "repositories": 1, "changed": 0, "removed": 0, "image_lists": 1,
+        "problems": [],
     }  # fmt: skip
     assert call("repository", "set", "team/app", "--private", "--official", "--description", "x")
     [row] = call.json("repository", "list")
@@ -230,6 +231,18 @@ def test_repositories_and_rebuild(call: Called, url: str) -> None:
     [row] = call.json("repository", "list")
     assert (row["is_private"], row["is_official"]) == (False, False)
     assert not exists(store, f"{app.folder}/_private")
+
+
+def test_rebuild_names_tags_that_cannot_be_read(call: Called) -> None:
+    store = FileStorage(call.env["STORAGE_PATH"])
+    app = RepositoryName("team", "app")
+    store.put(f"{app.folder}/tag_v1", image_id("a").encode())
+    store.put(f"{app.folder}/tag_bad", b"garbage")
+    text = call("rebuild", status=3)
+    assert "team/app:bad: the file of the tag holds no image id: push the tag again" in text
+    told = json.loads(call("rebuild", "--json", status=3))
+    assert [(row["repository"], row["tag"]) for row in told["problems"]] == [("team/app", "bad")]
+    assert told["changed"] == 0
 
 
 def test_rebuild_of_a_mere_search(call: Called, url: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.lib.stores import image_id
 from v1registry.lib.catalog import Catalog
-from v1registry.lib.names import RepositoryName
+from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.tags import Tags
 from v1registry.storage import keys
 from v1registry.storage.file import call
@@ -73,16 +73,26 @@ def test_a_nested_name_as_080_wrote_it(storage: MemoryStorage) -> None:
     assert names(storage) == sorted([*NAMES, "a/old/er"])
 
 
-def test_names_of_tags() -> None:
-    """Without a look at where they point; but the metadata of `_x` is no tag `x_json`."""
+def test_names_of_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order; only files of names that are taken are read. Metadata of `_x` is no tag `x_json`."""
     storage = MemoryStorage()
     repository = RepositoryName.parse("a/b/c")
     tags = Tags(storage)
-    assert tags.names(repository) is None
+    assert tags.names(repository, "", Tag.is_valid) is None
     folder = repository.folder
     for tag in ("1.0", "_x", "y_json", "odd one"):
         storage.put(f"{folder}/{keys.tag(tag)}", image_id("1").encode())
     storage.put(f"{folder}/{keys.tag_metadata('_x')}", b'{"last_update": 1}')
     storage.put(f"{folder}/{keys.tag_metadata('1.0')}", b'{"last_update": 1}')
+    storage.put(f"{folder}/tag_empty", b"")
     storage.put(f"{keys.repository_before_081('a', 'b/c')}/tag_old", image_id("1").encode())
-    assert tags.names(repository) == {"1.0", "_x", "y_json", "odd one", "old"}
+    found = tags.names(repository, "", Tag.may_exist)
+    assert found is not None
+    assert list(found) == ["1.0", "_x", "odd one", "old", "y_json"]
+    read: list[str] = []
+    get = storage.get
+    monkeypatch.setattr(storage, "get", lambda key: read.append(key) or get(key))
+    found = tags.names(repository, "1.0", Tag.is_valid)
+    assert found is not None
+    assert next(found) == "_x"
+    assert read == [f"{folder}/tag__x"]

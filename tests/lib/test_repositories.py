@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from v1registry.lib.repositories import Repositories, metadata_of
 from v1registry.lib.rights import NOBODY, Access, Asker, Open, Rights
 from v1registry.lib.roster import Roster
 from v1registry.lib.search import Found, Listing, StoreSearch
+from v1registry.lib.tags import UNREACHABLE, UNREADABLE
 from v1registry.storage import exists, keys
 from v1registry.storage.file import FileStorage, call
 
@@ -145,6 +147,67 @@ def test_tags_of_old_stores(domain: Domain, repositories: Repositories) -> None:
     assert repositories.tags(NAME) == {"odd one/~": A}
     repositories.delete_tag(NAME, Tag("odd one/~"))
     assert repositories.tags(NAME) == {}
+
+
+@pytest.mark.parametrize("tag", ["${x}", "50%", "a%2fb", "a+b", "\u00e9", "~1", "%24", ";#?"])
+def test_tags_of_080(domain: Domain, repositories: Repositories, tag: str) -> None:
+    """Up to 0.8.0 tags were not encoded; since then they are: both are read, the new is written."""
+    domain.storage.put(f"{NAME.folder}/_index_images", b"[]")
+    domain.storage.put(f"{NAME.folder}/tag_{tag}", A.encode())
+    domain.storage.put(f"{NAME.folder}/tag{tag}_json", b'{"arch": "arm"}')
+    (listed,) = repositories.tags(NAME)
+    for name in {Tag(tag), Tag(listed)}:
+        assert repositories.tag(NAME, name) == A
+        assert repositories.metadata(NAME, Tag(tag)) == {"arch": "arm"}
+    moved = repositories.writable(NAME, tag)
+    repositories.set_tag(NAME, moved, quoted(B), AGENT)
+    assert exists(domain.storage, f"{NAME.folder}/{keys.tag(tag)}")
+    assert repositories.tags(NAME)[tag] == repositories.tag(NAME, moved) == B
+    assert repositories.metadata(NAME, moved)["arch"] == "amd64"
+    repositories.delete_tag(NAME, moved)
+    assert repositories.tags(NAME) == {}
+    assert [entry.name for entry in domain.storage.list(NAME.folder)] == ["_index_images"]
+    assert fails(repositories.tag, NAME, moved)[0] == 404
+    assert fails(repositories.writable, NAME, tag)[0] == 400
+
+
+def test_plain_tags_in_an_older_folder(domain: Domain, repositories: Repositories) -> None:
+    older, newer = NESTED.folders[1], NESTED.folder
+    domain.storage.put(f"{older}/tag_$", A.encode())
+    domain.storage.put(f"{older}/tag_%24", B.encode())
+    assert repositories.tags(NESTED) == {"$": B}
+    assert repositories.tag(NESTED, Tag("$")) == B
+    domain.storage.put(f"{newer}/tag_$", A.encode())
+    assert repositories.tags(NESTED) == {"$": A}
+    assert repositories.tag(NESTED, Tag("$")) == A
+    repositories.delete_tag(NESTED, Tag("$"))
+    assert fails(repositories.tags, NESTED)[0] == 404
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"\xff\xfe", b"{}", b"[]", b"a" * 63, b"null"])
+def test_unreadable_tags(domain: Domain, repositories: Repositories, data: bytes) -> None:
+    """No list shows them; a push or a DELETE of the tag mends that."""
+    domain.storage.put(f"{NAME.folder}/tag_bad", data)
+    domain.storage.put(f"{NAME.folder}/tag_good", A.encode())
+    told: list[tuple[str, str]] = []
+    tags = domain.tags
+    assert tags.all(NAME, lambda *one: told.append(one)) == dict(tags.each(NAME)) == {"good": A}
+    assert told == [("bad", UNREADABLE)]
+    assert list(tags.names(NAME, "", Tag.is_valid) or ()) == ["good"]
+    assert fails(repositories.tag, NAME, Tag("bad"))[0] == 404
+    repositories.set_tag(NAME, Tag("bad"), quoted(B), AGENT)
+    assert repositories.tags(NAME) == {"bad": B, "good": A}
+    domain.storage.put(f"{NAME.folder}/tag_bad", data)
+    repositories.delete_tag(NAME, Tag("bad"))
+    assert not exists(domain.storage, f"{NAME.folder}/tag_bad")
+
+
+def test_tags_that_no_client_can_ask_for(domain: Domain) -> None:
+    domain.storage.put(f"{NAME.folder}/tag_a%0Ab", A.encode())
+    domain.storage.put(f"{NAME.folder}/tag_{os.fsdecode(bytes([255]))}", A.encode())
+    told: list[tuple[str, str]] = []
+    assert domain.tags.all(NAME, lambda *one: told.append(one)) == {}
+    assert sorted(told) == [("\\udcff", UNREACHABLE), ("a\\nb", UNREACHABLE)]
 
 
 def test_nested_names_of_080(domain: Domain, repositories: Repositories) -> None:

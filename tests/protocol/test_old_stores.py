@@ -125,6 +125,47 @@ def test_names_encoded_once(server: Server, family: Family) -> None:
     assert raw.get(server, f"{path}/tags").status == 404
 
 
+def test_tags_encoded_by_no_version(server: Server, family: Family) -> None:
+    """R <= 0.8.0 wrote `tag_${x}`: read, moved and deleted there; no tag of such a name is made."""
+    engine.upload(server, family.base)
+    engine.upload(server, family.child)
+    folder = server.store / "repositories/old/plain"
+    seed.tags(folder, {"${x}": family.base.id, "50%": family.base.id, "v1": family.base.id})
+    path = "/v1/repositories/old/plain/tags"
+    for tag, asked in (("${x}", "$%7Bx%7D"), ("50%", "50%25")):
+        assert raw.get(server, path).json()[tag] == family.base.id
+        assert raw.get(server, f"{path}/{asked}").json() == family.base.id
+        assert raw.get(server, f"{path}/{asked}/json").status == 200
+        engine.expect(raw.put(server, f"{path}/{asked}", engine.quoted(family.child.id)))
+        assert raw.get(server, path).json()[tag] == family.child.id
+        assert raw.get(server, f"{path}/{asked}").json() == family.child.id
+        engine.expect(raw.delete(server, f"{path}/{asked}"))
+        assert raw.get(server, f"{path}/{asked}").status == 404
+        assert raw.put(server, f"{path}/{asked}", engine.quoted(family.base.id)).status == 400
+    assert raw.get(server, path).json() == {"v1": family.base.id}
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"{}"])
+def test_unreadable_tags_are_no_tags(server: Server, family: Family, data: bytes) -> None:
+    """Neither v1 nor v2 shows them; a push or a DELETE mends that."""
+    engine.upload(server, family.base)
+    name = f"old/bad{len(data)}"
+    folder = server.store / "repositories" / name
+    seed.tags(folder, {"v1": family.base.id})
+    (folder / "tag_bad").write_bytes(data)
+    path = f"/v1/repositories/{name}/tags"
+    assert raw.get(server, path).json() == {"v1": family.base.id}
+    assert raw.get(server, f"{path}/bad").status == 404
+    v2 = {"User-Agent": "skopeo/1.9"}
+    assert raw.get(server, f"/v2/{name}/tags/list?n=1", v2).json()["tags"] == ["v1"]
+    assert raw.get(server, f"/v2/{name}/manifests/bad", v2).status == 404
+    engine.expect(raw.put(server, f"{path}/bad", engine.quoted(family.base.id)))
+    assert raw.get(server, f"{path}/bad").json() == family.base.id
+    (folder / "tag_bad").write_bytes(data)
+    engine.expect(raw.delete(server, f"{path}/bad"))
+    assert not (folder / "tag_bad").exists()
+
+
 def test_a_list_with_tags_and_repeated_ids(server: Server, family: Family) -> None:
     folder = server.store / "repositories/old/list"
     verbatim = [

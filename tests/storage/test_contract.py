@@ -176,6 +176,34 @@ def test_list(storage: Storage) -> None:
     assert list(storage.list("f/one")) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tag_${x}",
+        "tag_a b+c",
+        "tag_50%",
+        "tag_%24",
+        "tag_\u00e9",
+        "tag_~!@#&=;:,'()[]{}^`|",
+        'tag_"<>',
+    ],
+)
+def test_names_that_are_not_encoded(storage: Storage, name: str) -> None:
+    """docker-registry up to 0.8.0 wrote names of tags and namespaces as they were."""
+    key = f"repositories/te am$/app/{name}"
+    storage.put(key, b"one")
+    assert (storage.get(key), storage.stat(key).size) == (b"one", 3)
+    with storage.open(key) as blob:
+        assert blob.read() == b"one"
+    assert [entry.name for entry in storage.list("repositories/te am$/app")] == [name]
+    assert [entry.name for entry in storage.list("repositories")] == ["te am$"]
+    storage.delete(key)
+    assert not exists(storage, key)
+    storage.put(key, b"two")
+    storage.delete_folder("repositories/te am$/app")
+    assert not exists(storage, key)
+
+
 def test_delete_leaves_no_empty_folder(storage: Storage) -> None:
     storage.put("f/g/h", b"x")
     storage.put("f/other", b"x")

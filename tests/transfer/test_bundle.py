@@ -87,6 +87,25 @@ def blob_of(layout: Path, digest: str) -> bytes:
     return (layout / "blobs/sha256" / digest.removeprefix("sha256:")).read_bytes()
 
 
+@pytest.mark.parametrize("form", ["oci", "docker"])
+def test_unreadable_tags_are_named(golden: Path, tmp_path: Path, form: str) -> None:
+    folder = golden / "repositories/libtest/d150"
+    (folder / "tag_empty").write_bytes(b"")
+    told = report(
+        golden, "export", str(tmp_path / "to"), "--format", form, "--repositories", "libtest/d150",
+        "--tags", "latest", "--tags", "empty", status=3,
+    )  # fmt: skip
+    states = {line["tag"]: (line["state"], line["reason"]) for line in told["images"]}
+    assert states["latest"] == ("moved", None)
+    state, reason = states["empty"]
+    assert state == "failed"
+    assert reason.startswith("the file of the tag holds no image id")
+    (folder / "tag_latest").unlink()
+    arguments = ("export", str(tmp_path / "none"), "--repositories", "*/d150", "--tags", "[el]*")
+    out, _ = run(golden, *arguments, "--quiet", status=3)
+    assert "failed      libtest/d150:empty: the file of the tag" in out
+
+
 @needs("skopeo")
 def test_skopeo_reads_both_forms(golden: Path, tmp_path: Path) -> None:
     run(golden, "export", str(tmp_path / "oci"), "--tags", "latest")

@@ -155,6 +155,14 @@ def test_images_that_cannot_be_moved_are_told_and_do_not_stop_the_others(
     assert "[8/8]" in error
 
 
+def test_unreadable_tags_are_told(golden: Command, target: V2Registry) -> None:
+    (golden.store / "repositories/libtest/d150/tag_bad").write_bytes(b"garbage")
+    chosen = ("--repositories", "libtest/d150", "--tags", "latest", "--tags", "bad")
+    out, _ = golden.run(target.url, *chosen, "--quiet", status=3)
+    assert "failed      libtest/d150:bad: the file of the tag holds no image id" in out
+    assert "1 there" in golden.run(target.url, *chosen, "--quiet", status=3)[0]
+
+
 def test_a_dry_run_sends_nothing(golden: Command, target: V2Registry) -> None:
     plan = golden.report(target.url, "--tags", "latest", "--dry-run")
     assert target.blobs() == set()

@@ -24,7 +24,7 @@ def _get_tag(parts: Parts, target: paths.Target) -> Response:
 
 
 def _put_tag(parts: Parts, target: paths.Target) -> Response:
-    tag = Tag.parse(target.tag or "")
+    tag = parts.repositories.writable(target.repository, target.tag or "")
     agent = request.headers.get("User-Agent", "")
     data = body.small(parts.config.limits.json)
     parts.repositories.set_tag(target.repository, tag, data, agent, parts.door.sender())

@@ -61,8 +61,8 @@ def export(
     with ended_well():
         selection = selection_of(repositories, tags, names)
         parts = parts_of(None, None)
-        chosen = tagged(parts, selection)
         report = Report(str(path))
+        chosen = tagged(parts, selection, report)
         bar = bars.start(len(chosen), quiet=quiet)
         try:
             with _form(form, path, parts, bar, report) as written:

@@ -33,6 +33,8 @@ def facts(only: str | None, jobs: int | None, again: bool, as_json: bool) -> Non
     `blobs`, what v2 clients must know of every layer and tag. Without it, the first of them waits
     while the layers of an image are read. Damaged layers are named.
 
+    Tags whose file holds no image id are named, too.
+
     Exit status: 0, 3 if something is damaged or cannot be shown over v2, 1 for a failure.
     """
     from v1registry.app import build
@@ -68,7 +70,12 @@ def _report(done: dict[str, dict[str, int]], run: Run, as_json: bool) -> None:
     for name, counts in done.items():
         click.echo(f"{name}: {', '.join(f'{n} {word}' for word, n in counts.items() if n)}")
     for problem in run.problems:
-        what = problem["image"]
-        if "tag" in problem:
-            what = f"{problem['repository']}:{problem['tag']} ({what})"
-        click.echo(f"{what}: {problem['problem']}")
+        click.echo(f"{_subject(problem)}: {problem['problem']}")
+
+
+def _subject(problem: dict[str, str]) -> str:
+    """What a problem is about: an image, or a tag and the image that it points to, if any."""
+    if "tag" not in problem:
+        return problem["image"]
+    tag = f"{problem['repository']}:{problem['tag']}"
+    return f"{tag} ({problem['image']})" if "image" in problem else tag

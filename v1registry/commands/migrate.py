@@ -123,8 +123,8 @@ def migrate(
         remote, url = _remote(target, creds, ca, insecure, timeout, stop)
         parts = parts_of(source, flavor)
         remote.check()
-        chosen = tagged(parts, selection)
         report = Report(url, dry_run)
+        chosen = tagged(parts, selection, report)
         kept = Journal(None if no_journal or dry_run else journal, url)
         bar = bars.start(len(chosen), quiet=quiet)
         migration = Migration(

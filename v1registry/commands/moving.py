@@ -91,11 +91,13 @@ def parts_of(file: Path | None, flavor: str | None) -> Parts:
     return build(dataclasses.replace(config, clean_interval=0))
 
 
-def tagged(parts: Parts, selection: Selection) -> list[Any]:
+def tagged(parts: Parts, selection: Selection, report: Report) -> list[Any]:
+    """The tags that are meant; what cannot be read is in the report. Raise TransferError."""
     from v1registry.lib import walk
 
-    chosen = list(selection.select(list(walk.repositories(parts.storage)), parts.repositories))
-    if not chosen:
+    names = list(walk.repositories(parts.storage))
+    chosen = list(selection.select(names, parts.repositories, report.left_out))
+    if not chosen and not report.lines:
         raise TransferError("no tag in the store fits")
     return chosen
 

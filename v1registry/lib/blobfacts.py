@@ -66,7 +66,9 @@ class BlobFacts:
                     counts["damaged"] += 1
                     run.problems.append({"image": image_id, "problem": str(found[1])})
                 run.progress("layers", counts["layers"], total, counts["bytes"])
-            for (repository, tag, id), shown in _at_once(pool, run, self._show, self._all_tags()):
+            for (repository, tag, id), shown in _at_once(
+                pool, run, self._show, self._all_tags(run)
+            ):
                 counts["tags"] += 1
                 if isinstance(shown, NotShown):
                     counts["unshown"] += 1
@@ -95,9 +97,9 @@ class BlobFacts:
 
         return read
 
-    def _all_tags(self) -> Iterator[tuple[RepositoryName, str, str]]:
+    def _all_tags(self, run: Run) -> Iterator[tuple[RepositoryName, str, str]]:
         for repository in walk.repositories(self._storage):
-            for tag, image_id in self._tags.each(repository):
+            for tag, image_id in self._tags.each(repository, run.unreadable(repository)):
                 yield repository, tag, image_id
 
     def _show(self, tag: tuple[RepositoryName, str, str]) -> V2Image | NotShown:

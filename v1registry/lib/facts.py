@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from v1registry.lib import walk
+from v1registry.lib.names import RepositoryName
 from v1registry.lib.reach import Reach
-from v1registry.lib.tags import Tags
+from v1registry.lib.tags import Tags, Told
 from v1registry.storage import Storage, exists, keys
 
 _REACH = f"{keys.OURS}/facts/reach"  # lies there once reach was built for the whole store
@@ -43,6 +44,18 @@ class Run:
     progress: Progress = _untold
     problems: list[dict[str, str]] = field(default_factory=list)
     tags: list[dict[str, Any]] | None = None
+    _left_out: set[tuple[str, str]] = field(default_factory=set)
+
+    def unreadable(self, repository: RepositoryName) -> Told:
+        """What to call with unreadable tags of this repository: each becomes one problem."""
+
+        return lambda tag, reason: self.left_out(str(repository), tag, reason)
+
+    def left_out(self, repository: str, tag: str, reason: str) -> None:
+        """Add a problem of the store, once however many kinds of facts meet it."""
+        if (repository, tag) not in self._left_out:
+            self._left_out.add((repository, tag))
+            self.problems.append({"repository": repository, "tag": tag, "problem": reason})
 
 
 class Facts(Protocol):
@@ -72,7 +85,8 @@ class ReachFacts:
         repositories = written = dropped = 0
         for repository in walk.repositories(self._storage):
             repositories += 1
-            written += self._reach.mend(repository, self._tags.all(repository) or {})
+            tags = self._tags.all(repository, run.unreadable(repository)) or {}
+            written += self._reach.mend(repository, tags)
             run.progress("repositories", repositories, None)
         for done, image_id in enumerate(walk.images(self._storage), 1):
             dropped += self._reach.drop_stale(image_id)

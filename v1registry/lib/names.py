@@ -19,7 +19,7 @@ _REPOSITORY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NEVER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # in a tag: no URL leads to it
 
 NAME_LIMIT = 255  # of a whole repository name, and of a file name on most systems
 RESERVED = frozenset({"images", "auth", "tags", "json", "properties"})
@@ -125,9 +125,16 @@ class Tag(str):
     @classmethod
     def parse_existing(cls, text: str) -> Tag:
         """A tag that an old store may hold, to be read or deleted; raise Failure 404."""
-        if text and len(keys.tag_metadata(text)) <= NAME_LIMIT and not _CONTROL.search(text):
+        if cls.may_exist(text):
             return cls(text)
         raise Failure(*errors.TAG_NOT_FOUND)
+
+    @classmethod
+    def may_exist(cls, text: str) -> bool:
+        """Whether clients can ask for it, in a store that docker-registry 0.x may have written."""
+        if _TAG.fullmatch(text):
+            return True
+        return bool(text) and not _NEVER.search(text) and len(keys.tag_metadata(text)) <= NAME_LIMIT
 
 
 class Digest(str):

@@ -15,7 +15,7 @@ from v1registry.lib.images import Images
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.proofs import Sender
 from v1registry.lib.reach import LIFE, Reach
-from v1registry.lib.tags import Tags
+from v1registry.lib.tags import Tags, Told
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import NotFound
 
@@ -61,9 +61,12 @@ class Repositories:
 
     # -- tags -----------------------------------------------------------------
 
-    def tags(self, repository: RepositoryName) -> dict[str, str]:
-        """All tags with their image ids. Raise Failure 404 if nothing is stored there."""
-        found = self._tags.all(repository)
+    def tags(self, repository: RepositoryName, unreadable: Told | None = None) -> dict[str, str]:
+        """All tags with their image ids. Raise Failure 404 if nothing is stored there.
+
+        `unreadable` is called with each unreadable tag and the reason (see `lib.tags`).
+        """
+        found = self._tags.all(repository, unreadable)
         if found is None:
             raise Failure(*errors.REPOSITORY_NOT_FOUND)
         return found
@@ -74,6 +77,14 @@ class Repositories:
         if image_id is None:
             raise Failure(*errors.TAG_NOT_FOUND)
         return image_id
+
+    def writable(self, repository: RepositoryName, name: str) -> Tag:
+        """The tag of this name, which must be legal or stored already. Raise Failure 400."""
+        if not Tag.is_valid(name) and Tag.may_exist(name):
+            tag = Tag(name)
+            if self._tags.stored(repository, tag):
+                return tag
+        return Tag.parse(name)
 
     def set_tag(
         self,
@@ -110,27 +121,24 @@ class Repositories:
         self._events.tagged(repository, tag)
 
     def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        """Raise Failure 404 if there is no such tag."""
-        try:
-            self.tag(repository, tag)
-        except Failure:
-            raise Failure(404, f"{errors.TAG_NOT_FOUND[1]}: {tag}") from None
-        for folder in repository.folders:
-            if self._tags.read(f"{folder}/{keys.tag(tag)}") is not None:
-                self._storage.delete(f"{folder}/{keys.tag(tag)}")
-            metadata = f"{folder}/{keys.tag_metadata(tag)}"
-            if self._tags.read(metadata) is None:
-                self._storage.delete(metadata)
+        """Delete a tag, also an unreadable one. Raise Failure 404 if there is no such tag."""
+        stored = self._tags.stored(repository, tag)
+        if not stored:
+            raise Failure(404, f"{errors.TAG_NOT_FOUND[1]}: {tag}")
+        for key in stored:
+            self._storage.delete(key)
+        for key in _metadata_places(repository, tag):
+            if self._tags.read(key) is None:  # else it is the tag `x_json`, not metadata of `_x`
+                self._storage.delete(key)
         self._events.tagged(repository, tag)
 
     # -- metadata ---------------------------------------------------------------
 
     def metadata(self, repository: RepositoryName, tag: Tag | None = None) -> Metadata:
         """What is noted of a tag, or of the repository (its `latest`); defaults otherwise."""
-        name = "json" if tag is None else keys.tag_metadata(tag)
-        for folder in repository.folders:
+        for key in _metadata_places(repository, tag):
             try:
-                value = json.loads(self._storage.get(f"{folder}/{name}"))
+                value = json.loads(self._storage.get(key))
             except (NotFound, ValueError):
                 continue
             if isinstance(value, dict):
@@ -160,6 +168,12 @@ class Repositories:
         set_private(self._storage, repository, private)
         self._flags.forget(str(repository))
         self._events.flagged(repository, private)
+
+
+def _metadata_places(repository: RepositoryName, tag: Tag | None) -> list[str]:
+    """Where metadata of a tag, or of the repository, may lie, the place that we write to first."""
+    names = ("json",) if tag is None else keys.tags_metadata(tag)
+    return [f"{folder}/{name}" for folder in repository.folders for name in names]
 
 
 def is_private(storage: Storage, repository: RepositoryName) -> bool:

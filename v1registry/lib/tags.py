@@ -1,19 +1,28 @@
-"""Reading tags: which image each of a repository's tags points to."""
+"""Reading tags: which image each of a repository's tags points to.
+
+A tag is a file that holds an image id, under a name that clients can ask for. Any other file in
+the place of a tag is an unreadable tag: lists leave it out, GET answers 404, commands report it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from v1registry.lib.cache import Cache
-from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.storage import Entry, Storage, keys
 from v1registry.storage.errors import NotFound
 
-_PREFIX = "tag_"
+UNREADABLE = "the file of the tag holds no image id: push the tag again, or delete it"
+UNREACHABLE = "no client can ask for a tag of this name: rename or delete its file in the store"
+
 _KNOWN = 10_000  # ids that are kept, some 2 MB
+
+Files = list[tuple[str, Entry]]  # files of one tag: folder and entry
+Told = Callable[[str, str], object]  # called with an unreadable tag and the reason
 
 
 class Tags:
@@ -27,32 +36,25 @@ class Tags:
         self._storage = storage
         self._known: Cache[str] = Cache(_KNOWN, math.inf, lambda _: 1)  # by MD5
 
-    def all(self, repository: RepositoryName) -> dict[str, str] | None:
+    def all(
+        self, repository: RepositoryName, unreadable: Told | None = None
+    ) -> dict[str, str] | None:
         """All tags with their image ids; None if nothing at all is stored there."""
-        found: dict[str, str] = {}
-        anything = False
-        for folder in reversed(repository.folders):
-            for entry in self._storage.list(folder):
-                anything = True
-                if entry.name.startswith(_PREFIX) and not entry.is_folder:
-                    image_id = self._listed(folder, entry)
-                    if image_id is not None:
-                        found[keys.decode(entry.name)[len(_PREFIX) :]] = image_id
-        return found if anything else None
+        files = self._files(repository)
+        return None if files is None else dict(self._read(files, unreadable))
 
-    def names(self, repository: RepositoryName) -> set[str] | None:
-        """All tags, without a look at where they point; None if nothing at all is stored there."""
-        found: set[str] = set()
-        anything = False
-        for folder in repository.folders:
-            for entry in self._storage.list(folder):
-                anything = True
-                if not entry.name.startswith(_PREFIX) or entry.is_folder:
-                    continue
-                # the metadata of the tag `_x` lies where the tag `x_json` does
-                if not entry.name.endswith("_json") or self._listed(folder, entry):
-                    found.add(keys.decode(entry.name)[len(_PREFIX) :])
-        return found if anything else None
+    def names(
+        self, repository: RepositoryName, after: str, wanted: Callable[[str], bool]
+    ) -> Iterator[str] | None:
+        """The wanted tags that sort after `after`, in order; None if nothing is stored there.
+
+        Files are read only as far as names are taken.
+        """
+        files = self._files(repository)
+        if files is None:
+            return None
+        chosen = sorted(tag for tag in files if tag > after and wanted(tag))
+        return (tag for tag, _ in self._read({tag: files[tag] for tag in chosen}))
 
     def get(self, repository: RepositoryName, tag: str) -> str | None:
         """The image id of a tag; None if there is no such tag."""
@@ -62,24 +64,66 @@ class Tags:
                 return image_id
         return None
 
-    def each(self, repository: RepositoryName) -> Iterator[tuple[str, str]]:
-        """Tags with their image ids one by one, for who may stop early."""
-        for folder in repository.folders:
-            for entry in self._storage.list(folder):
-                if entry.name.startswith(_PREFIX) and not entry.is_folder:
-                    image_id = self._listed(folder, entry)
-                    if image_id is not None:
-                        yield keys.decode(entry.name)[len(_PREFIX) :], image_id
+    def each(
+        self, repository: RepositoryName, unreadable: Told | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """The same as `all`, one by one, for callers that may stop early."""
+        return self._read(self._files(repository) or {}, unreadable)
 
     def read(self, key: str) -> str | None:
-        """The id that a tag's file holds; None for no file, and for metadata of a `_x` tag."""
+        """The id that a tag's file holds; None for no file, and for a file without an id."""
         try:
             return _id(self._storage.get(key))
         except NotFound:
             return None
 
+    def stored(self, repository: RepositoryName, tag: str) -> list[str]:
+        """The keys of a tag's files, readable or not; none if there is no such tag."""
+        return [key for key in _places(repository, tag) if self._is_tag(key)]
+
+    def _files(self, repository: RepositoryName) -> dict[str, Files] | None:
+        """The files of each tag, the one that counts first; None if nothing at all is stored."""
+        found: dict[str, Files] = {}
+        anything = False
+        for folder in repository.folders:
+            for entry in self._storage.list(folder):
+                anything = True
+                if entry.name.startswith(keys.TAG) and not entry.is_folder:
+                    found.setdefault(keys.tag_name(entry.name), []).append((folder, entry))
+        for tag, files in found.items():
+            if len(files) > 1:
+                order = _places(repository, tag)
+                files.sort(key=lambda file: order.index(f"{file[0]}/{file[1].name}"))
+        return found if anything else None
+
+    def _read(
+        self, found: dict[str, Files], unreadable: Told | None = None
+    ) -> Iterator[tuple[str, str]]:
+        for tag, files in found.items():
+            image_id = None
+            if Tag.may_exist(tag):
+                image_id = next(filter(None, (self._listed(*file) for file in files)), None)
+            if image_id is not None:
+                yield tag, image_id
+            elif unreadable and any(self._is_tag(f"{place}/{file.name}") for place, file in files):
+                if Tag.may_exist(tag):
+                    unreadable(tag, UNREADABLE)
+                else:
+                    unreadable(ascii(tag)[1:-1], UNREACHABLE)  # to be printed on any terminal
+
+    def _is_tag(self, key: str) -> bool:
+        """Whether there is such a file, and it is not the metadata of a tag `_x`.
+
+        That metadata lies where the tag `x_json` would.
+        """
+        try:
+            data = self._storage.get(key)
+        except NotFound:
+            return False
+        return not (key.endswith("_json") and data.lstrip().startswith(b"{"))
+
     def _listed(self, folder: str, entry: Entry) -> str | None:
-        """The same of a file in a listing, which may know what it holds."""
+        """The same as `read` for a file in a listing, which may know what it holds."""
         known = self._known.get(entry.md5) if entry.md5 else None
         if known is not None:
             return known
@@ -102,4 +146,4 @@ def _id(data: bytes) -> str | None:
 @lru_cache(maxsize=1024)
 def _places(repository: RepositoryName, tag: str) -> tuple[str, ...]:
     """Where a tag may lie, the place that we write to first."""
-    return tuple(f"{folder}/{keys.tag(tag)}" for folder in repository.folders)
+    return tuple(f"{folder}/{name}" for folder in repository.folders for name in keys.tags(tag))

@@ -10,7 +10,6 @@ from v1registry.storage.errors import NotFound, Refused
 from v1registry.storage.glanceimages import GlanceImages
 
 _LONGEST = 255  # characters, in Glance
-_TAG = "tag_"  # begins the file name of a tag
 _log = logging.getLogger(__name__)
 
 
@@ -43,9 +42,9 @@ class Names:
 def name_of(key: str) -> str | None:
     """The name that goes with the key of a tag; None for other keys, and names Glance can't hold."""
     parts = key.split("/")
-    if len(parts) != 4 or parts[0] != keys.REPOSITORIES or not parts[3].startswith(_TAG):
+    if len(parts) != 4 or parts[0] != keys.REPOSITORIES or not parts[3].startswith(keys.TAG):
         return None
-    namespace, tag = keys.decode(parts[1]), keys.decode(parts[3]).removeprefix(_TAG)
+    namespace, tag = keys.decode(parts[1]), keys.tag_name(parts[3])
     name = f"{keys.repository_name(parts[2])}:{tag}"
     if namespace != "library":
         name = f"{namespace}/{name}"

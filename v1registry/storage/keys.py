@@ -15,6 +15,7 @@ IMAGES = "images"
 REPOSITORIES = "repositories"
 OURS = "_v1registry"  # facts about many things; 0.x never looks here
 PUSHES = f"{OURS}/pushes"
+TAG = "tag_"  # begins the file name of a tag
 HASHED = "@"  # begins the file name of a claim whose repository's name is too long for one
 
 _LONGEST = 255  # bytes of a file name
@@ -61,12 +62,44 @@ def repository_name(folder: str) -> str:
 
 def tag(name: str) -> str:
     """File name of a tag, below its repository's folder."""
-    return encode(f"tag_{name}")
+    return encode(f"{TAG}{name}")
 
 
 def tag_metadata(name: str) -> str:
     """File name of a tag's metadata, below its repository's folder."""
     return encode(f"tag{name}_json")
+
+
+def tags(name: str) -> tuple[str, ...]:
+    """All file names that a tag may have, the one that is written first.
+
+    Versions up to 0.8.0 did not encode tags. A tag that no version encodes differently has one.
+    """
+    return _with_plain(tag(name), f"{TAG}{name}")
+
+
+def tags_metadata(name: str) -> tuple[str, ...]:
+    """All file names that the metadata of a tag may have, the one that is written first."""
+    return _with_plain(tag_metadata(name), f"tag{name}_json")
+
+
+def _with_plain(encoded: str, plain: str) -> tuple[str, ...]:
+    return (encoded,) if plain == encoded or "/" in plain else (encoded, plain)
+
+
+def tag_name(file: str) -> str:
+    """Return the tag that a file belongs to whose name begins with `TAG`; undoes `tags`.
+
+    A name that 0.8.1 and later would not write was written by 0.8.0 or older, and is not encoded.
+    """
+    plain = file[len(TAG) :]
+    if _PLAIN.fullmatch(file):
+        return plain
+    name = decode(file)[len(TAG) :]
+    try:
+        return name if tag(name) == file else plain
+    except UnicodeEncodeError:  # bytes that are no UTF-8
+        return plain
 
 
 def index_entry(image_id: str) -> str:

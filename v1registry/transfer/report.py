@@ -29,6 +29,12 @@ class Line:
     notes: tuple[str, ...] = ()
     reason: str | None = None
 
+    @property
+    def subject(self) -> str:
+        """The repository, its tag and the v1 id, as far as they are known."""
+        name = f"{self.repository}:{self.tag}" if self.tag else self.repository
+        return f"{name} ({self.v1_id})" if self.v1_id else name
+
 
 @dataclass(slots=True)
 class Report:
@@ -42,6 +48,10 @@ class Report:
     mounted: int = 0
     present: int = 0
     seconds: float = 0.0
+
+    def left_out(self, repository: str, tag: str, reason: str) -> None:
+        """Add something of the store that cannot be read; without a tag, a whole repository."""
+        self.lines.append(Line(repository, tag, repository, "", "failed", reason=reason))
 
     @property
     def failed(self) -> list[Line]:
@@ -81,7 +91,7 @@ class Report:
             for note in line.notes:
                 out(f"{'':10}  note: {note}")
         for line in self.failed:
-            out(f"failed      {line.repository}:{line.tag} ({line.v1_id}): {line.reason}")
+            out(f"failed      {line.subject}: {line.reason}")
         out(self.summary())
 
     def summary(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from v1registry.lib.errors import Failure
@@ -17,6 +17,8 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _LONGEST = 255
+
+LeftOut = Callable[[str, str, str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,12 @@ class Selection:
         return new + name[len(old) :]
 
     def select(
-        self, names: Sequence[RepositoryName], repositories: Repositories
+        self, names: Sequence[RepositoryName], repositories: Repositories, left_out: LeftOut
     ) -> Iterator[Tagged]:
-        """All tags that are meant, by name. Raise TransferError if two would become one."""
+        """All tags that are meant, by name. Raise TransferError if two would become one.
+
+        `left_out` is called with a repository, its tag, and the reason why it cannot be read.
+        """
         targets: dict[str, RepositoryName] = {}
         for repository in sorted(names):
             if not self.wants(repository):
@@ -72,9 +77,13 @@ class Selection:
             if (other := targets.setdefault(target, repository)) != repository:
                 raise TransferError(f"{other} and {repository} would both become {target}")
             try:
-                tags = repositories.tags(repository)
+                unreadable: dict[str, str] = {}
+                tags = repositories.tags(repository, unreadable.__setitem__)
             except Failure:
                 continue  # deleted meanwhile
+            for tag, reason in sorted(unreadable.items()):
+                if self.wants_tag(tag):
+                    left_out(str(repository), tag, reason)
             for tag, image_id in sorted(tags.items()):
                 if self.wants_tag(tag):
                     yield Tagged(repository, tag, image_id, target)

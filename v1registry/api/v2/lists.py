@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from urllib.parse import quote, urlencode
 
 from flask import Response, request
@@ -57,12 +58,11 @@ def _looked_through(parts: Parts, count: int) -> tuple[list[str], str | None]:
 
 def tags(parts: Parts, repository: RepositoryName) -> Response:
     """The repository's tags, in order; those that v2 clients can ask for."""
-    found = parts.v2.tags.names(repository)
+    found = parts.v2.tags.names(repository, _last(), Tag.is_valid)
     if found is None:
         raise Failure(*errors.REPOSITORY_NOT_FOUND)
-    last = _last()
-    names = sorted(name for name in found if name > last and Tag.is_valid(name))
     count = _count()
+    names = list(islice(found, count + 1))
     page = names[:count]
     path = f"{quote(_shown_name(repository))}/tags/list"
     headers = _link(path, page[-1], count) if page and len(names) > count else []

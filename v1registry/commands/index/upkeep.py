@@ -9,6 +9,8 @@ import click
 from v1registry.commandline import configured, failure
 from v1registry.commands.index.common import as_json, tell
 
+_PROBLEMS = 3  # exit status
+
 
 @click.command("rebuild")
 @click.option(
@@ -22,6 +24,8 @@ def rebuild(image_lists: bool, as_json: bool) -> None:
 
     Safe at any time, beside running servers, which do the same every index.repair_interval. Nothing
     that only the index knows is lost: descriptions, stars, comments.
+
+    Exit status: 0, 3 if something in the store cannot be read (it is named), 1 for a failure.
     """
     config = configured()
     if config.database is None:
@@ -30,6 +34,16 @@ def rebuild(image_lists: bool, as_json: bool) -> None:
         raise failure(click.ClickException("an index alone has no store to compare with"))
     from v1registry import ownindex
 
-    report, lists = ownindex.rebuild(config, with_lists=image_lists)
-    value = asdict(report) | ({"image_lists": lists} if image_lists else {})
-    tell(as_json, value, f"{report}" + (f", {lists} image lists copied" if image_lists else ""))
+    found: dict[tuple[str, str], str] = {}  # (repository, tag) -> why it is left out
+
+    def left_out(repository: str, tag: str, reason: str) -> None:
+        found[repository, tag] = reason
+
+    report, lists = ownindex.rebuild(config, left_out, with_lists=image_lists)
+    rows = [{"repository": r, "tag": t, "problem": why} for (r, t), why in sorted(found.items())]
+    value = asdict(report) | ({"image_lists": lists} if image_lists else {}) | {"problems": rows}
+    lines = [f"{report}" + (f", {lists} image lists copied" if image_lists else "")]
+    lines += [f"{r}:{t}: {why}" if t else f"{r}: {why}" for (r, t), why in sorted(found.items())]
+    tell(as_json, value, "\n".join(lines))
+    if rows:
+        raise click.exceptions.Exit(_PROBLEMS)
