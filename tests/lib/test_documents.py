@@ -67,3 +67,32 @@ def test_not_json(data: bytes) -> None:
 def test_the_form_of_0x() -> None:
     assert documents.dump({"b": [1, "x"], "a": None}) == b'{"a": null, "b": [1, "x"]}'
     assert documents.dump("\u00fc") == b'"\\u00fc"'
+
+
+@given(st.lists(VALUES, max_size=30), st.sampled_from([None, 1, "\n"]))
+def test_the_elements_of_an_array_are_those_that_a_parser_finds(
+    values: list[object], indent: int | str | None
+) -> None:
+    data = json.dumps(values, indent=indent).encode()
+    assert list(documents.elements(b" " + data + b"\n")) == values
+
+
+@given(st.text(alphabet='[]{},:" 1a\\', max_size=12))
+def test_elements_of_anything_else_are_refused(text: str) -> None:
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        expected = None
+    if isinstance(expected, list):
+        assert list(documents.elements(text.encode())) == expected
+    else:
+        with pytest.raises(ValueError):
+            list(documents.elements(text.encode()))
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2000, 2500])
+def test_large_values_look_like_small_ones(count: int) -> None:
+    rows = [[f"n{number}", number, "\u00e9"] for number in range(count)]
+    named = {f"n{number:x}": {"b": 1, "a": [number]} for number in range(count)}
+    for value in (rows, named, {"z": rows, "a": named, "m": None}, [rows, named], {"": {}}):
+        assert documents.dump(value) == json.dumps(value, sort_keys=True).encode()

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from v1registry.lib.layers import OPAQUE, UNION, WHITEOUT, hidden_name
+from v1registry.lib.tarheader import LayerTooLarge
 
 AnyRow = Sequence[Any]
 Diff = dict[str, dict[str, list[Any]]]
@@ -52,14 +53,6 @@ class _Node:
         self.gone = False  # farther ancestors' versions do not show
         self.blocked = False  # nor does anything of theirs below
 
-    def child(self, name: str) -> _Node:
-        if self.children is None:
-            self.children = {}
-        node = self.children.get(name)
-        if node is None:
-            node = self.children[name] = _Node()
-        return node
-
 
 class _Seen(NamedTuple):
     """A row read: the path it is about, and `live`, `whiteout` or `opaque`."""
@@ -70,26 +63,126 @@ class _Seen(NamedTuple):
 
 
 def diff(own_rows: Iterable[AnyRow], ancestors_rows: Iterable[Iterable[AnyRow]]) -> Diff:
-    """`{"deleted", "changed", "created"}`, each name -> the last seven fields of its row.
-
-    `ancestors_rows` come nearest first, and only as many are read as are needed.
-    """
-    root = _Node()
-    live: dict[int, tuple[_Node, AnyRow]] = {}
-    answer: Diff = {"deleted": {}, "changed": {}, "created": {}}
-    for seen in map(_read, own_rows):
-        if seen is not None:
-            _plant(root, seen, live)
-    opaque = _find_opaque(root)
-    pending = len(live)
+    """Compare a layer with its ancestors, which come nearest first; see `Comparison`."""
+    comparison = Comparison()
+    comparison.add_own(own_rows)
     ancestors = iter(ancestors_rows)
-    # without an opaque folder, nothing matters once all our files are found
-    while (pending or opaque) and (rows := next(ancestors, None)) is not None:
-        pending -= _compare(root, rows)
-    for node, row in live.values():
-        answer["changed" if node.existed else "created"][row[0]] = list(row[1:])
-    _collect_deleted(root, answer["deleted"])
-    return answer
+    while not comparison.is_complete and (rows := next(ancestors, None)) is not None:
+        comparison.add_ancestor(rows)
+    return comparison.result()
+
+
+class Comparison:
+    """A layer's files, held against those of one ancestor after the other, the nearest first.
+
+    Only the layer's own rows stay in memory, and the names below its opaque folders. `max_names`
+    limits the places in the tree of names; the methods raise `LayerTooLarge` past it.
+    """
+
+    def __init__(self, max_names: int | None = None) -> None:
+        self._left = max_names
+        self._root = _Node()
+        self._live: dict[int, tuple[_Node, AnyRow]] = {}
+        self._pending = 0  # files of the layer that no ancestor had yet
+        self._opaque = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no further ancestor can change the result."""
+        # without an opaque folder, nothing matters once all our files are found
+        return not self._pending and not self._opaque
+
+    def add_own(self, rows: Iterable[AnyRow]) -> None:
+        """Take the layer's own rows, before any ancestor's."""
+        for seen in map(_read, rows):
+            if seen is not None:
+                self._plant(seen)
+        self._pending = len(self._live)
+        self._opaque = _find_opaque(self._root)
+
+    def result(self) -> Diff:
+        """`{"deleted", "changed", "created"}`, each name -> the last seven fields of its row."""
+        answer: Diff = {"deleted": {}, "changed": {}, "created": {}}
+        for node, row in self._live.values():
+            answer["changed" if node.existed else "created"][row[0]] = list(row[1:])
+        _collect_deleted(self._root, answer["deleted"])
+        return answer
+
+    def _child(self, node: _Node, name: str) -> _Node:
+        """The place of this name below another, made if it is not there."""
+        if node.children is None:
+            node.children = {}
+        child = node.children.get(name)
+        if child is None:
+            if self._left is not None:
+                self._left -= 1
+                if self._left < 0:
+                    raise LayerTooLarge("too many names to compare")
+            child = node.children[name] = _Node()
+        return child
+
+    def _plant(self, seen: _Seen) -> None:
+        """Put a row of our own layer into the tree."""
+        node = self._root
+        for part in seen.path:
+            node.kept = True
+            node = self._child(node, part)
+        if seen.kind == "whiteout":
+            node.whiteout = seen.row
+        elif seen.kind == "opaque":
+            node.opaque = True
+        else:
+            node.row = seen.row  # of equal names the last counts, as in 0.x
+            self._live[id(node)] = (node, seen.row)
+
+    def add_ancestor(self, rows: Iterable[AnyRow]) -> None:
+        """Hold the next ancestor's rows against the tree."""
+        gone: list[_Node] = []
+        blocked: list[_Node] = []
+        for seen in map(_read, rows):
+            if seen is None:
+                continue
+            node = self._descend(seen.path)
+            if node is None:
+                continue
+            if seen.kind == "live":
+                if not node.gone:
+                    node.gone = True  # farther versions are older ones of the same
+                    if node.row is not None:
+                        node.existed = True
+                        self._pending -= 1
+                    else:
+                        node.vanished = seen.row
+                if seen.row[1] != "d":
+                    blocked.append(node)
+            else:
+                blocked.append(node)
+                if seen.kind == "whiteout":
+                    gone.append(node)
+        # only now: a layer's own marks do not hide its own files
+        for node in gone:
+            node.gone = True
+        for node in blocked:
+            node.blocked = True
+
+    def _descend(self, path: list[str]) -> _Node | None:
+        """The node of an ancestor's name; None if it does not show or does not matter.
+
+        Below our opaque folders the tree grows, for there every name matters.
+        """
+        node = self._root
+        grows = False
+        for part in path:
+            if node.blocked or (node.row is not None and node.row[1] != "d"):
+                return None
+            grows = grows or node.opaque
+            known = node.children.get(part) if node.children else None
+            if known is None:
+                if not grows:
+                    return None
+                known = self._child(node, part)
+            node = known
+        return node
 
 
 def _read(row: AnyRow) -> _Seen | None:
@@ -109,21 +202,6 @@ def _read(row: AnyRow) -> _Seen | None:
     return _Seen([*path[:-1], hidden], "whiteout", [shown, row[1], True, *row[3:]])
 
 
-def _plant(root: _Node, seen: _Seen, live: dict[int, tuple[_Node, AnyRow]]) -> None:
-    """Put a row of our own layer into the tree."""
-    node = root
-    for part in seen.path:
-        node.kept = True
-        node = node.child(part)
-    if seen.kind == "whiteout":
-        node.whiteout = seen.row
-    elif seen.kind == "opaque":
-        node.opaque = True
-    else:
-        node.row = seen.row  # of equal names the last counts, as in 0.x
-        live[id(node)] = (node, seen.row)
-
-
 def _find_opaque(root: _Node) -> bool:
     """Mark the folders that our layer deletes and has: those are opaque. Tell if any is."""
     found = False
@@ -135,59 +213,6 @@ def _find_opaque(root: _Node) -> bool:
         found = found or node.opaque
         todo.extend((node.children or {}).values())
     return found
-
-
-def _compare(root: _Node, rows: Iterable[AnyRow]) -> int:
-    """Hold one ancestor's rows against the tree; return how many of our files it has first."""
-    found = 0
-    gone: list[_Node] = []
-    blocked: list[_Node] = []
-    for seen in map(_read, rows):
-        if seen is None:
-            continue
-        node = _descend(root, seen.path)
-        if node is None:
-            continue
-        if seen.kind == "live":
-            if not node.gone:
-                node.gone = True  # farther versions are older ones of the same
-                if node.row is not None:
-                    node.existed = True
-                    found += 1
-                else:
-                    node.vanished = seen.row
-            if seen.row[1] != "d":
-                blocked.append(node)
-        else:
-            blocked.append(node)
-            if seen.kind == "whiteout":
-                gone.append(node)
-    # only now: a layer's own marks do not hide its own files
-    for node in gone:
-        node.gone = True
-    for node in blocked:
-        node.blocked = True
-    return found
-
-
-def _descend(root: _Node, path: list[str]) -> _Node | None:
-    """The node of an ancestor's name; None if it does not show or does not matter.
-
-    Below our opaque folders the tree grows, for there every name matters.
-    """
-    node = root
-    grows = False
-    for part in path:
-        if node.blocked or (node.row is not None and node.row[1] != "d"):
-            return None
-        grows = grows or node.opaque
-        known = node.children.get(part) if node.children else None
-        if known is None:
-            if not grows:
-                return None
-            known = node.child(part)
-        node = known
-    return node
 
 
 def _collect_deleted(root: _Node, deleted: dict[str, list[Any]]) -> None:

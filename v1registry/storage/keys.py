@@ -35,7 +35,7 @@ def decode(component: str) -> str:
 
 
 def image(image_id: str, part: str) -> str:
-    """`part` is json, layer, ancestry, _inprogress, _checksum, _files, _diff, _commit or a folder."""
+    """`part` is json, layer, ancestry, _checksum, another file with an underscore, or a folder."""
     return f"{IMAGES}/{image_id}/{part}"
 
 
