@@ -31,7 +31,7 @@ _PORTS = 3  # another process may take a free port between our look and the serv
 _OURS = (
     "REGISTRY_", "GUNICORN_", "STORAGE_", "SETTINGS_", "DOCKER_REGISTRY_", "AWS_", "CORS_", "OS_",
     "CACHE_", "MIRROR_", "SMTP_", "SWIFT_", "GCS_", "TLS_", "LOG", "DEBUG", "STANDALONE", "SEARCH_",
-    "NGINX_", "NEW_RELIC_", "READ_ONLY", "V2_",
+    "NGINX_", "STORE_", "NEW_RELIC_", "READ_ONLY", "V2_",
     "INDEX_", "TRUSTED_", "LIMITS_", "UPLOADS_", "CLEAN_", "SQLALCHEMY_", "DISABLE_", "PRIVILEGED_",
     "ACCOUNTS_", "ACCESS_", "LDAP_",
 )  # fmt: skip

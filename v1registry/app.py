@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os.path
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Blueprint, Flask, request
@@ -32,6 +31,7 @@ from v1registry.api.site import Site
 from v1registry.attached import Attached
 from v1registry.config import Config
 from v1registry.edge.deadline import within
+from v1registry.edge.fork import StoreIds
 from v1registry.edge.offload import offload
 from v1registry.lib import lease, sharedimages
 from v1registry.lib.bearer import Bearer
@@ -61,7 +61,7 @@ from v1registry.lib.tags import Tags
 from v1registry.lib.uploads import Uploads
 from v1registry.lib.v2images import V2Images
 from v1registry.storage import Storage
-from v1registry.storage.loading import load
+from v1registry.store import opened, place
 
 # What a worker computes at once: more would keep others' fsync waiting for a thread.
 _HEAVY_AT_ONCE = 2  # decompressions
@@ -81,12 +81,24 @@ def create_app(config: Config) -> Flask:
         app.register_blueprint(blueprint)
     if config.read_only:
         app.before_request(answers.refuse_changes)
+    elif isinstance(parts, Parts):
+        _refuse_without_marker(app, parts.storage)
     if isinstance(parts, Parts) and parts.storage.heeds:
         _hand_on_headers(app, parts.storage)
     app.extensions["v1registry"] = parts
     if forgotten := unguarded(app):
         raise RuntimeError(f"endpoints without a rule of who may use them: {forgotten}")
     return app
+
+
+def _refuse_without_marker(app: Flask, store: Storage) -> None:
+    """Answer 503 to what would write, before it is answered 404 because nothing is found."""
+
+    def refuse() -> None:
+        if answers.writes_to_store():
+            store.require_marker(store.marker_seconds)
+
+    app.before_request(refuse)
 
 
 def _hand_on_headers(app: Flask, store: Storage) -> None:
@@ -127,9 +139,8 @@ def build(config: Config) -> Parts:
 
     Raises StorageError when the store cannot be used.
     """
-    store = load(config.storage, offload)
-    if not config.read_only:
-        store.prepare()
+    store = opened(config, offload, StoreIds.of_server)
+    store.prepare()
     heavy = limited(offload, _HEAVY_AT_ONCE)
     max_bytes = config.limits.files_bytes
     commits = Commits(store)
@@ -165,7 +176,7 @@ def build(config: Config) -> Parts:
         image_lists=image_lists,
         search=own.search(rights)
         or StoreSearch(Roster(store, offload, read_only=config.read_only), tags, rights),
-        services=tuple(filter(None, (level, Store(store, config.read_only), own.service))),
+        services=tuple(filter(None, (level, Store(store), own.service))),
         chores=(*_chores(config, store, cleaner), *own.chores),
         index=own.index,
         prepare=own.prepare,
@@ -252,7 +263,7 @@ def _shared(config: Config, store: Storage) -> tuple[SharedImages | None, Level 
         return None, None
     from v1registry.cache.redis import RedisLevel  # an optional extra
 
-    secret = sharedimages.secret_of(store, _place(config.storage), read_only=config.read_only)
+    secret = sharedimages.secret_of(store, place(config.storage), read_only=config.read_only)
     prefix = config.cache_prefix or f"v1registry:{sharedimages.name_of(secret)}:"
     level = RedisLevel(
         config.redis,
@@ -262,17 +273,6 @@ def _shared(config: Config, store: Storage) -> tuple[SharedImages | None, Level 
         within=within,
     )
     return SharedImages(level, secret), level
-
-
-def _place(options: Mapping[str, Any]) -> str:
-    """Driver and root of a store, in one form, no secrets."""
-    driver = {"file": "local"}.get(options["storage"], options["storage"])
-    roots = {
-        name: os.path.abspath(str(value)) if driver == "local" else str(value)
-        for name, value in options.items()
-        if name.endswith(("path", "bucket", "container"))
-    }
-    return f"{driver} {sorted(roots.items())}"
 
 
 def limited(run: Callable[..., Any], at_once: int) -> Callable[..., Any]:

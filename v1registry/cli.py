@@ -161,12 +161,12 @@ def _gunicorn_options(config: Config) -> list[str]:
 def _check_store(config: Config) -> None:
     """Say it before gunicorn starts if the store is not ours; unless another user will serve."""
     from v1registry.lib.facts import lacks_reach
-    from v1registry.storage.loading import load
+    from v1registry.store import opened
 
     if config.read_only or (os.geteuid() == 0 and os.environ.get("GUNICORN_USER")):
         return  # nothing to write; or each worker looks for itself
     try:
-        store = load(config.storage, lambda function, *arguments: function(*arguments))
+        store = opened(config, lambda function, *arguments: function(*arguments))
         store.prepare()
         if config.tells_users_apart and lacks_reach(store):
             warn(["images that 0.x wrote are shown to nobody before `v1registry facts` has run"])

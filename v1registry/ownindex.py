@@ -42,7 +42,7 @@ from v1registry.lib.search import Search
 from v1registry.lib.tags import Tags
 from v1registry.lib.throttle import Counts, Throttle
 from v1registry.storage import Storage, keys
-from v1registry.storage.loading import load
+from v1registry.store import opened as opened_store
 
 Run = Callable[..., Any]
 Within = Callable[[float, Callable[[], Any]], Any]
@@ -160,7 +160,8 @@ def rebuild(config: Config, left_out: LeftOut, *, with_lists: bool) -> tuple[Rep
     """Compare the database with the whole store, and mend it; the report, and how many image lists
     were copied. See `sync_with` for `left_out`.
     """
-    storage = load(config.storage, here)
+    storage = opened_store(config, here)
+    storage.prepare()
     with contextlib.closing(opened(config, here, unbounded)) as database:
         report = sync_with(database, storage, here, left_out).rebuild()
         return report, _copy_lists(database, storage) if with_lists else 0

@@ -57,7 +57,8 @@ def test_read_only(mounted: Path) -> None:
             "latest": TOP,
             "v2": TOP,
         }
-        assert ask(server, "GET", "/_status")[0] == 200
+        status, body = ask(server, "GET", "/_status")
+        assert (status, json.loads(body)["failures"]) == (200, {})
         assert ask(server, "POST", "/v1/users/", b"{}")[0] == 201
         for method, path in (
             ("PUT", "/v1/repositories/libtest/new/"),

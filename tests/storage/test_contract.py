@@ -12,14 +12,15 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from v1registry.config import load_config
-from v1registry.storage import Entry, Storage, exists
-from v1registry.storage.errors import NotFound
+from v1registry.storage import Entry, Storage, exists, marker
+from v1registry.storage.errors import NotFound, Refused, Unavailable
 from v1registry.storage.file import FileStorage
 from v1registry.storage.loading import load
 from v1registry.storage.memory import MemoryStorage
@@ -342,3 +343,57 @@ def test_concurrent_puts_into_folders_that_come_and_go(storage: Storage) -> None
         thread.join()
     assert not failures
     assert list(storage.list("f")) == []
+
+
+def test_writes_need_the_marker(storage: Storage) -> None:
+    """A store that is not mounted, or another one in its place: `storage` is looked at from below."""
+    storage.prepare()
+    kept = marker.MarkedStorage(storage)
+    kept.prepare()
+    id = marker.read(storage)
+    assert id is not None
+    assert marker.is_there(storage)
+    kept.put("repositories/a/b/tag_x", b"1")
+    handle = kept.stage(LAYER, [b"layer"])
+    for absent in (None, b"store-" + b"0" * 32, b"", b"\xff"):
+        if absent is None:
+            storage.delete(marker.KEY)
+        else:
+            storage.put(marker.KEY, absent)
+        time.sleep(storage.marker_seconds)
+        for refused in (
+            lambda: kept.require_marker(),
+            lambda: kept.check(),
+            lambda: kept.put("repositories/a/b/tag_x", b"2"),
+            lambda: kept.put_all({"repositories/a/b/tag_x": b"2"}),
+            lambda: kept.create("repositories/a/b/tag_y", b"2"),
+            lambda: kept.aside({"repositories/a/b/tag_y": b"2"}),
+            lambda: kept.delete("repositories/a/b/tag_x"),
+            lambda: kept.delete_if("repositories/a/b/tag_x", b"1"),
+            lambda: kept.delete_folder("repositories/a"),
+            lambda: kept.stage(LAYER, [b"2"]),
+            lambda: kept.commit(handle),
+            lambda: kept.clean(0),
+        ):
+            with pytest.raises(Unavailable, match=f"{id}. Mount that store again"):
+                refused()
+        assert kept.get("repositories/a/b/tag_x") == b"1"
+        assert [entry.name for entry in kept.list("repositories/a/b")] == ["tag_x"]
+    storage.put(marker.KEY, id.encode())
+    kept.commit(handle)
+    with kept.open(LAYER) as blob:
+        assert blob.read() == b"layer"
+    again = marker.MarkedStorage(storage, pinned=id)
+    again.prepare()
+    again.put("repositories/a/b/tag_x", b"3")
+    with pytest.raises(Refused, match=f"the store has the marker {id}, not store-1"):
+        marker.MarkedStorage(storage, pinned="store-1").prepare()
+
+
+def test_nodes_that_begin_at_once_agree_on_the_marker(storage: Storage) -> None:
+    storage.prepare()
+    nodes = [marker.MarkedStorage(storage) for _ in range(4)]
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        list(pool.map(lambda node: node.prepare(), nodes))
+    for node in nodes:
+        node.require_marker()

@@ -142,10 +142,16 @@ def handle_errors(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
+def writes_to_store() -> bool:
+    """Whether the request would change images or repositories."""
+    return request.method not in ("GET", "HEAD", "OPTIONS") and request.path.startswith(
+        ("/v1/images/", "/v1/repositories/")
+    )
+
+
 def refuse_changes() -> None:
     """Before each request of a read-only registry. Raise Failure 503 for what would write."""
-    writes = request.method not in ("GET", "HEAD", "OPTIONS")
-    if writes and request.path.startswith(("/v1/images/", "/v1/repositories/")):
+    if writes_to_store():
         raise Failure(*errors.READ_ONLY)
 
 

@@ -77,6 +77,7 @@ class Config:
     verify_layers: bool
     nginx_x_accel_store: str | None
     read_only: bool
+    store_id: str | None
     registry_endpoints: str | None
     search_backend: bool
     sqlalchemy_index_database: str | None = field(repr=False)

@@ -10,12 +10,42 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import hashlib
+import mmap
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
+_PAGE = 4096  # bytes
 _M_ARENA_MAX = -8  # of malloc.h
 _MALLOC_SETTINGS = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
+
+
+class StoreIds:
+    """The id of the store that this server's processes serve, in memory that they share.
+
+    So a process that begins while the disk is not mounted does not take the empty mount point for a
+    new store. It lasts as long as the master, also over a reload.
+    """
+
+    #: made by the master before it forks; None in commands and under other servers
+    of_server: ClassVar[StoreIds | None] = None
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, _PAGE)  # shared with all processes forked from now on
+
+    def get(self, place: str) -> str | None:
+        name = _place_name(place)
+        for line in self._page[:].rstrip(b"\0").splitlines():
+            found, _, store_id = line.partition(b" ")
+            if found == name and store_id:
+                return store_id.decode("ascii")
+        return None
+
+    def set(self, place: str, store_id: str) -> None:
+        """Remember the last place alone: a reload may name another one."""
+        line = b"%s %s\n" % (_place_name(place), store_id.encode("ascii"))
+        self._page[: len(line)] = line
 
 
 def hooks(load: Callable[[], None]) -> dict[str, Callable[[Any], None]]:
@@ -25,6 +55,7 @@ def hooks(load: Callable[[], None]) -> dict[str, Callable[[Any], None]]:
     """
 
     def share(server: Any) -> None:
+        StoreIds.of_server = StoreIds.of_server or StoreIds()
         _keep_one_heap()
         patch_master()
         try:
@@ -71,3 +102,7 @@ def _keep_one_heap() -> None:
         return
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def _place_name(place: str) -> bytes:
+    return hashlib.sha256(place.encode()).hexdigest().encode("ascii")

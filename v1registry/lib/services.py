@@ -24,15 +24,11 @@ class Store:
     """The store, as a service."""
 
     storage: Storage
-    read_only: bool
     name: str = "storage"
 
     def check(self) -> str | None:
         try:
-            if self.read_only:
-                list(self.storage.list("images"))
-            else:
-                self.storage.check()
+            self.storage.check()
         except StorageError as error:
             return str(error)
         return None

@@ -111,6 +111,9 @@ class Storage(ABC):
     #: whether `open_staged` works: S3 shows nothing of an upload before it is completed
     reads_stages = True
 
+    #: seconds for which a marker that was read is believed, see `marker`; 0 where reading is cheap
+    marker_seconds = 1.0
+
     #: headers of requests that the driver heeds, by name; a driver that wraps another hands them on
     heeds: tuple[str, ...] = ()
 
@@ -252,6 +255,9 @@ class Storage(ABC):
     def prepare(self) -> None:
         """Make the store ready at start; raise `Refused`, saying what to do, if it is not ours."""
         self.check()
+
+    def require_marker(self, within: float = 0.0) -> None:  # noqa: B027 - a driver has none
+        """Raise Unavailable unless this is still the store of the start; see `MarkedStorage`."""
 
     @abstractmethod
     def check(self) -> None:

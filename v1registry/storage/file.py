@@ -41,6 +41,8 @@ class FileStorage(Storage):
     to `root`, for X-Accel-Redirect.
     """
 
+    marker_seconds = 0.0
+
     def __init__(
         self, root: str | Path, *, accel: str | None = None, offload: Callable[..., Any] = call
     ) -> None:

@@ -43,6 +43,8 @@ class MemoryBlob:
 class MemoryStorage(Storage):
     """Keeps objects in a dictionary, gone with the process. `clock` tells their times."""
 
+    marker_seconds = 0.0
+
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._objects: dict[str, tuple[bytes, float]] = {}

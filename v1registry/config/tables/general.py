@@ -72,6 +72,13 @@ OPTIONS: tuple[Option, ...] = (
         variable="READ_ONLY",
     ),
     Option(
+        "store_id",
+        "text",
+        "The id in the store's marker `_v1registry/store`. Set it where the store is a mounted disk:"
+        " a start with another store, or without the disk, is refused.",
+        variable="STORE_ID",
+    ),
+    Option(
         "registry_endpoints",
         "endpoints",
         "Hosts that `X-Docker-Endpoints` tells clients to use: a text with commas, or a list."

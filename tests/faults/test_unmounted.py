@@ -1,0 +1,184 @@
+"""The disk of the store is unmounted while the registry serves, and mounted again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import raw
+from tests.lib.stores import image_id, image_json, layer_of, payload
+from tests.needs import require, tool
+from tests.server import Server, StartError
+
+GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden" / "store-0.9.1"
+JSON = [("Content-Type", "application/json")]
+
+
+def push(server: Server, letter: str) -> list[int]:
+    """Push a repository with one image; return the status of every answer."""
+    id, layer = image_id(letter), layer_of(letter)
+    data = image_json(id)
+    images = json.dumps([{"id": id}]).encode()
+    checksum = [("X-Docker-Checksum-Payload", payload(data, layer))]
+    answers = [
+        raw.put(server, f"/v1/repositories/team/{letter}/", images, JSON),
+        raw.put(server, f"/v1/images/{id}/json", data, JSON),
+        raw.put(server, f"/v1/images/{id}/layer", layer),
+        raw.put(server, f"/v1/images/{id}/checksum", b"", checksum),
+        raw.put(server, f"/v1/repositories/team/{letter}/tags/latest", json.dumps(id).encode()),
+        raw.put(server, f"/v1/repositories/team/{letter}/images", images, JSON),
+    ]
+    return [answer.status for answer in answers]
+
+
+DONE = [200, 200, 200, 200, 200, 204]
+REFUSED = [503] * 6
+
+
+def marker(store: Path) -> str:
+    return (store / "_v1registry/store").read_text()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def away(store: Path) -> Iterator[None]:
+    """The store's folder is an empty one, as a mount point is without its disk."""
+    kept = store.with_name("kept")
+    store.rename(kept)
+    store.mkdir()
+    yield
+    left = files(store)
+    shutil.rmtree(store)
+    kept.rename(store)
+    assert left == []
+
+
+def unmounted(store: Path) -> Iterator[None]:
+    """The same for real: the bind mount over an empty folder is taken away."""
+    subprocess.run([tool("umount"), "-l", str(store)], check=True)
+    yield
+    left = files(store)
+    subprocess.run([tool("mount"), "--bind", str(store.with_name("disk")), str(store)], check=True)
+    assert left == []
+
+
+Gone = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+@pytest.fixture(params=["renamed", "mounted"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Gone]]:
+    """A store's folder, and how to take it away for a while; nothing may be written meanwhile."""
+    store = tmp_path / "store"
+    store.mkdir()
+    if request.param == "renamed":
+        yield store, lambda: contextlib.contextmanager(away)(store)
+        return
+    require("tmpfs")
+    (tmp_path / "disk").mkdir()
+    subprocess.run([tool("mount"), "--bind", str(tmp_path / "disk"), str(store)], check=True)
+    try:
+        yield store, lambda: contextlib.contextmanager(unmounted)(store)
+    finally:
+        subprocess.run([tool("umount"), "-l", str(store)], check=True)
+
+
+def test_writes_wait_for_the_disk(disk: tuple[Path, Gone]) -> None:
+    store, gone = disk
+    with Server(store, workers=2, env={"CLEAN_INTERVAL": "1"}) as server:
+        assert push(server, "a") == DONE
+        id = marker(store)
+        with gone():
+            assert push(server, "b") == REFUSED
+            status = raw.get(server, "/v1/_status")
+            assert (status.status, list(status.json()["failures"])) == (503, ["storage"])
+            assert raw.get(server, "/v1/_ping").status == 200
+            assert raw.request(server, "DELETE", "/v1/repositories/team/a/").status == 503
+            time.sleep(1.5)  # the chores write nothing, either
+        assert "The store's marker _v1registry/store is missing" in server.log
+        assert id in server.log
+        assert push(server, "b") == DONE
+        assert raw.get(server, "/v1/_status").status == 200
+        assert raw.get(server, "/v1/repositories/team/a/tags").json() == {"latest": image_id("a")}
+        assert "is back" in server.log
+
+
+def test_a_worker_that_begins_meanwhile_does_not_take_the_mount_point(
+    disk: tuple[Path, Gone],
+) -> None:
+    store, gone = disk
+    with Server(store, workers=1) as server:
+        assert push(server, "a") == DONE
+        with gone():
+            before = server.worker_pids()
+            os.kill(before[0], signal.SIGKILL)
+            wait(lambda: server.worker_pids() not in ([], before))
+            assert push(server, "b") == REFUSED
+            before = server.worker_pids()
+            os.kill(server.pid, signal.SIGHUP)
+            wait(lambda: len(pids := server.worker_pids()) == 1 and pids != before)
+            assert push(server, "c") == REFUSED
+        assert push(server, "b") == DONE
+
+
+def test_another_store_is_mounted(tmp_path: Path) -> None:
+    store, other = tmp_path / "store", tmp_path / "other"
+    with Server(other) as server:
+        assert push(server, "a") == DONE
+    with Server(store) as server:
+        assert push(server, "a") == DONE
+        store.rename(tmp_path / "kept")
+        other.rename(store)
+        before = files(store)
+        assert push(server, "b") == REFUSED
+        assert raw.get(server, "/v1/_status").status == 503
+        assert f"says {marker(store)}" in server.log
+        assert files(store) == before
+        server.stop()
+        server.restart()  # it is meant
+        assert push(server, "b") == DONE
+
+
+def test_an_old_store_is_taken_up_and_its_marker_is_all_that_tells(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(GOLDEN, store)
+    before = set(files(store))
+    with Server(store):
+        pass
+    new = set(files(store)) - before
+    assert all(name.startswith("_v1registry") for name in new)
+    id = marker(store)
+    with Server(store, workers=2) as server:
+        assert marker(store) == id
+        assert push(server, "a") == DONE
+
+
+def test_a_start_without_the_pinned_store_is_refused(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with Server(store):
+        pass
+    pinned = {"STORE_ID": marker(store)}
+    with Server(store, env=pinned) as server:
+        assert push(server, "a") == DONE
+    store.rename(tmp_path / "kept")
+    store.mkdir()
+    with pytest.raises(StartError, match="store_id: the store has no marker"):
+        Server(store, env=pinned)
+    assert files(store) == []
+
+
+def wait(found: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.05)

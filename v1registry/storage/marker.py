@@ -1,0 +1,257 @@
+"""The store's marker: the proof that the store of the start is still mounted.
+
+The object `_v1registry/store` holds the store's id. It is created when a store is first used, also
+in a store that 0.x wrote; 0.x never reads it. While the marker is missing or holds another id, the
+disk is not mounted, or another one is, so every write is refused: it would succeed in the empty
+mount point and be hidden as soon as the disk is back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+from v1registry.storage import Aside, Blob, Buffer, Entry, Stage, Stat, Storage, keys
+from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
+
+KEY = f"{keys.OURS}/store"
+
+_FORM = re.compile(r"store-[0-9a-f]{32}")
+_SETTLE = 1.0  # seconds in which nodes may replace each other's first marker
+_log = logging.getLogger(__name__)
+
+
+class Memory(Protocol):
+    """Remembers a store's id for longer than one process lives."""
+
+    def get(self, place: str) -> str | None: ...
+
+    def set(self, place: str, store_id: str) -> None: ...
+
+
+def read(storage: Storage) -> str | None:
+    """Return the id in the store's marker; None if the marker is missing or unreadable."""
+    try:
+        text = storage.get(KEY).decode("ascii", "replace").strip()
+    except NotFound:
+        return None
+    return text if _FORM.fullmatch(text) else None
+
+
+def is_there(storage: Storage) -> bool:
+    """Whether there is a store: one with a marker, or one that 0.x wrote."""
+    return read(storage) is not None or any(
+        True for folder in (keys.IMAGES, keys.REPOSITORIES) for _ in storage.list(folder)
+    )
+
+
+class MarkedStorage(Storage):
+    """A driver's store that refuses writes unless the marker is the one of the start.
+
+    `pinned` is the id that the operator requires. `memory` makes a process that starts later
+    expect the same id in the same `place`. Call `prepare` before anything else.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        place: str = "",
+        read_only: bool = False,
+        pinned: str | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        self._storage = storage
+        self._place = place
+        self._read_only = read_only
+        self._pinned = pinned
+        self._memory = memory
+        self._expected: str | None = None
+        self._checked = float("-inf")
+        self._is_missing = False
+        self.creates_atomically = storage.creates_atomically
+        self.reads_stages = storage.reads_stages
+        self.heeds = storage.heeds
+        self.marker_seconds = storage.marker_seconds
+
+    # -- the marker ------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the store ready and take its id.
+
+        If another process of this server has taken an id that is not found now, write nothing:
+        this process serves what there is, and accepts writes when the store is back.
+        """
+        self._expected = self._memory.get(self._place) if self._memory else None
+        if self._expected is not None and not self._is_back():
+            return
+        if self._pinned is not None:
+            self._refuse_another(self._pinned)
+        if not self._read_only:
+            self._storage.prepare()
+            self._expected = self._expected or read(self._storage) or self._created()
+        else:
+            self._take_existing()
+        if self._memory is not None and self._expected is not None:
+            self._memory.set(self._place, self._expected)
+
+    def _is_back(self) -> bool:
+        """Whether the marker is right; the log says if it is not."""
+        if read(self._storage) == self._expected:
+            return True
+        with contextlib.suppress(Unavailable):
+            self.require_marker()
+        return False
+
+    def _take_existing(self) -> None:
+        """In a read-only store: a marker that is not there is not needed, a store away may come."""
+        if self._expected is None:
+            with contextlib.suppress(StorageError):
+                self._expected = read(self._storage)
+
+    def require_marker(self, within: float = 0.0) -> None:
+        """Raise Unavailable unless the marker held the id of the start `within` these seconds."""
+        if time.monotonic() - self._checked < within:
+            return
+        found = read(self._storage)
+        if self._expected is not None and found == self._expected:
+            self._checked = time.monotonic()
+            if self._is_missing:
+                self._is_missing = False
+                _log.warning("The store %s is back: writes are accepted again", found)
+            return
+        self._checked = float("-inf")
+        reason = self._reason(found)
+        if not self._is_missing:
+            self._is_missing = True
+            _log.error("Writes are refused with 503. %s", reason)
+        raise Unavailable(reason)
+
+    def _reason(self, found: str | None) -> str:
+        if self._expected is None:
+            return f"The store has no marker {KEY}, and read_only is set, so none is written"
+        what = "is missing" if found is None else f"says {found}"
+        return (
+            f"The store's marker {KEY} {what}, but the store of the start is {self._expected}."
+            " Mount that store again; if this is really the store to serve, restart the registry"
+        )
+
+    def _refuse_another(self, pinned: str) -> None:
+        found = read(self._storage)
+        if found != pinned:
+            what = "no marker" if found is None else f"the marker {found}"
+            raise Refused(
+                f"store_id: the store has {what}, not {pinned}."
+                " Mount the disk with that store, or correct store_id"
+            )
+
+    def _created(self) -> str:
+        new = f"store-{secrets.token_hex(16)}".encode("ascii")
+        if not self._storage.create(KEY, new) and read(self._storage) is None:
+            self._storage.put(KEY, new)  # an unreadable one
+        if not self._storage.creates_atomically:
+            time.sleep(_SETTLE)
+        found = read(self._storage)
+        if found is None:
+            raise Unavailable(f"{KEY}: what was written does not read back")
+        return found
+
+    def _may_write(self) -> None:
+        if self._expected is not None or not self._read_only:
+            self.require_marker(self.marker_seconds)
+
+    # -- what needs the marker ---------------------------------------------------
+
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        self._may_write()
+        self._storage.put(key, data, durable=durable)
+
+    def put_all(self, values: Mapping[str, bytes]) -> None:
+        self._may_write()
+        self._storage.put_all(values)
+
+    def create(self, key: str, data: bytes) -> bool:
+        self._may_write()
+        return self._storage.create(key, data)
+
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
+        self._may_write()
+        return self._storage.aside(values, after)
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        self._may_write()
+        self._storage.delete(key, durable=durable)
+
+    def delete_if(self, key: str, data: bytes) -> bool:
+        self._may_write()
+        return self._storage.delete_if(key, data)
+
+    def delete_folder(self, folder: str) -> None:
+        self._may_write()
+        self._storage.delete_folder(folder)
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        self._may_write()
+        return self._storage.stage(key, pieces)
+
+    def commit(self, handle: str) -> None:
+        self._may_write()
+        self._storage.commit(handle)
+
+    def clean(self, before: float) -> int:
+        self._may_write()
+        return self._storage.clean(before)
+
+    def check(self) -> None:
+        """Raise as the driver does, and if the marker is not the one of the start."""
+        if not self._read_only:
+            self.require_marker()
+            self._storage.check()
+            return
+        self._take_existing()
+        if self._expected is not None:
+            self.require_marker()
+        next(self._storage.list(keys.IMAGES), None)
+
+    # -- what does not --------------------------------------------------------------
+
+    def hear(self, headers: Mapping[str, str]) -> None:
+        self._storage.hear(headers)
+
+    def get(self, key: str) -> bytes:
+        return self._storage.get(key)
+
+    def flush(self, keys: Iterable[str]) -> None:
+        self._storage.flush(keys)
+
+    def open(self, key: str) -> Blob:
+        return self._storage.open(key)
+
+    def stat(self, key: str) -> Stat:
+        return self._storage.stat(key)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        return self._storage.list(folder)
+
+    def url(self, key: str) -> str | None:
+        return self._storage.url(key)
+
+    def accel_path(self, key: str) -> str | None:
+        return self._storage.accel_path(key)
+
+    def abandon(self, handle: str) -> None:
+        self._storage.abandon(handle)  # on the way out of a failure, which it must not replace
+
+    def open_staged(self, handle: str) -> Blob:
+        return self._storage.open_staged(handle)
+
+    def is_staged(self, handle: str) -> bool:
+        return self._storage.is_staged(handle)
+
+    def stages(self) -> Iterator[Stage]:
+        return self._storage.stages()
