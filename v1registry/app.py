@@ -65,6 +65,7 @@ from v1registry.store import opened, place
 
 # What a worker computes at once: more would keep others' fsync waiting for a thread.
 _HEAVY_AT_ONCE = 2  # decompressions
+_UNPACKED_AT_ONCE = 2  # steps of layers that are unpacked for v2 clients
 _HASHES_AT_ONCE = 2  # of passwords
 
 
@@ -239,7 +240,8 @@ def _v2(
     reads = config.v2.enabled and not config.read_only
     pushed = Pushed(config.v2.read_pushed) if reads and config.v2.read_pushed else None
     bearer = Bearer(store, read_only=config.read_only)
-    return V2Parts(blobs, shown, lookup, Catalog(store, offload), tags, bearer, pushed)
+    unpack = limited(offload, _UNPACKED_AT_ONCE)
+    return V2Parts(blobs, shown, lookup, Catalog(store, offload), tags, bearer, pushed, unpack)
 
 
 def _chores(config: Config, store: Storage, cleaner: Cleaner) -> tuple[Chore, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from v1registry.api.door import Door
 from v1registry.config import Config
@@ -31,7 +32,11 @@ from v1registry.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class V2Parts:
-    """What the v2 view is made of. `pushed`: the line of images to be read, if they are."""
+    """What the v2 view is made of.
+
+    `pushed`: the line of images to be read, if they are. `unpack` runs one step of
+    unpacking a layer for a client, few at once.
+    """
 
     blobs: Blobs
     images: V2Images
@@ -40,6 +45,7 @@ class V2Parts:
     tags: Tags
     bearer: Bearer
     pushed: Pushed | None
+    unpack: Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

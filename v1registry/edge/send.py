@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PIECE = 1024 * 1024
 """Bytes read at once where os.sendfile cannot be used."""
@@ -58,3 +58,12 @@ class FileRange:
     def close(self) -> None:
         """Close the file; may be called more than once."""
         self.file.close()
+
+
+def is_client_gone(environ: dict[str, Any]) -> bool:
+    """Whether the client of this request has ended its connection.
+
+    Always False where that cannot be seen: over TLS, and under another server.
+    """
+    sock: Any = environ.get("gunicorn.socket")
+    return hasattr(sock, "has_ended") and bool(sock.has_ended())

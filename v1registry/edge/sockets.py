@@ -103,6 +103,10 @@ class EdgeSocket(_Patient, gsocket.socket):
         self._wait(self._read_event)
         self._credit = BURST
 
+    def has_ended(self) -> bool:
+        """Whether the client has ended the connection, and nothing from it lies unread."""
+        return peek(self) == b""
+
     def is_greedy(self) -> bool:
         """Whether this connection has moved so much that it is the others' turn."""
         return self._credit < 0

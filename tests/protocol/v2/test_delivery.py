@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import os
+import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import pytest
 import requests
 
 from tests import raw
+from tests.lib.stores import layer_of
 from tests.needs import needs
 from tests.nginx import Nginx
 from tests.protocol import engine
@@ -110,3 +115,67 @@ def test_nginx_sends_the_layers(tmp_path: Path) -> None:
     # as stored: nothing of it went through us
     assert f'/blobs/{layers[0]["digest"]}" 200 0 ' in log
     assert f'/blobs/{layers[2]["digest"]}" 200 {len(world.PACKED)} ' in log
+
+
+# -- layers that must be unpacked for v2 clients ----------------------------------------------------
+
+MIB = 1 << 20
+ZEROS = layer_of(zeros=bytes(64 * MIB))
+NOISE = layer_of(noise=random.Random(38).randbytes(24 * MIB))  # some seconds of work for bzip2
+
+
+@pytest.fixture(scope="module")
+def unpacking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    store = tmp_path_factory.mktemp("unpacking") / "store"
+    for number, content in enumerate((ZEROS, NOISE)):
+        world.image(store, f"{number:064x}", bz2.compress(content))
+        world.tag(store, "team/large", str(number), f"{number:064x}")
+    with Server(store) as server:
+        for number in range(2):
+            manifest(server, "team/large", str(number))  # reads the layers
+        yield server
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_range_far_into_a_layer_that_must_be_unpacked_is_ignored(
+    unpacking: Server, method: str
+) -> None:
+    path, size = f"team/large/blobs/{digest(ZEROS)}", len(ZEROS)
+    for wanted in (f"{16 * MIB + 1}-", f"{40 * MIB}-{40 * MIB + 5}", "-5"):
+        answer = get(unpacking, path, method, Range=f"bytes={wanted}")
+        assert (answer.status, answer.header("Content-Length")) == (200, str(size))
+        assert answer.header("Content-Range") is None
+        assert answer.body == (ZEROS if method == "GET" else b"")
+    near = get(unpacking, path, method, Range=f"bytes={16 * MIB}-{16 * MIB + 3}")
+    assert (near.status, near.header("Content-Length")) == (206, "4")
+    error_ = get(unpacking, path, Range=f"bytes={size}-")
+    error(error_, 416, "RANGE_INVALID")
+
+
+def test_a_range_ends_with_its_client(unpacking: Server) -> None:
+    """Thirty clients that leave at once must not keep the processor busy for a minute."""
+    path = f"/v2/team/large/blobs/{digest(NOISE)}"
+    head = f"GET {path} HTTP/1.1\r\nHost: a\r\nUser-Agent: docker/24.0.7\r\n"
+    before, begun = cpu_seconds(unpacking), time.monotonic()
+    for _ in range(30):
+        with unpacking.connect() as client:
+            client.sendall(f"{head}Range: bytes={16 * MIB}-\r\n\r\n".encode())
+            time.sleep(0.02)
+    assert raw.get(unpacking, "/v1/_ping").status == 200
+    engine.push(unpacking, "team/meanwhile", [engine.image("meanwhile")], ["1"])
+    time.sleep(max(0.0, begun + 4 - time.monotonic()))
+    used = cpu_seconds(unpacking) - before
+    time.sleep(1)
+    assert cpu_seconds(unpacking) - before - used < 0.5  # it has ended
+    assert used < 3
+    part = get(unpacking, path.removeprefix("/v2/"), Range=f"bytes={8 * MIB}-{8 * MIB + 99}")
+    assert (part.status, part.body) == (206, NOISE[8 * MIB : 8 * MIB + 100])
+
+
+def cpu_seconds(server: Server) -> float:
+    """What the workers have computed so far."""
+    ticks = 0
+    for pid in server.worker_pids():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

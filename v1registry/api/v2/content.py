@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 from flask import Response, request
 from werkzeug.datastructures import MIMEAccept
@@ -14,7 +16,7 @@ from v1registry.api import delivery, ranges
 from v1registry.api.ocierrors import OciFailure
 from v1registry.api.parts import Parts
 from v1registry.api.v2 import answers
-from v1registry.edge.offload import offload
+from v1registry.edge.send import is_client_gone
 from v1registry.lib.convert import OCI, SCHEMA2
 from v1registry.lib.lookup import LayerBlob
 from v1registry.lib.names import Digest, RepositoryName, Tag
@@ -24,6 +26,7 @@ from v1registry.storage import Blob
 
 _BINARY = "application/octet-stream"
 _PIECE = 1 << 20
+_MOST_SKIPPED = 16 << 20  # bytes that are unpacked only to be passed over
 _LONGEST = 2000  # characters of an Accept header that are looked at
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
 
@@ -74,14 +77,16 @@ def blob(parts: Parts, repository: RepositoryName, digest: Digest) -> Response:
         wanted = style.wanted(asked, size)
     except ranges.Unsatisfiable:
         return style.past_the_end(size)
-    start, stop = wanted or (0, size)
     if not isinstance(found, LayerBlob):
+        start, stop = wanted or (0, size)
         return delivery.part(style, found[start:stop], wanted, size)
+    if wanted and wanted[0] > _MOST_SKIPPED:
+        wanted = None  # a server may ignore any range (RFC 9110, 14.2)
     if request.method == "HEAD":
         return delivery.part(style, (), wanted, size)
-    return delivery.part(
-        style, _Unpacked(parts.images.open_layer(found.image), start, stop), wanted, size
-    )
+    layer = parts.images.open_layer(found.image)
+    unpacked = _Unpacked(layer, wanted or (0, size), parts.v2.unpack, request.environ)
+    return delivery.part(style, unpacked, wanted, size)
 
 
 def _style(parts: Parts, digest: Digest) -> delivery.Style:
@@ -107,22 +112,37 @@ def _style(parts: Parts, digest: Digest) -> delivery.Style:
 
 
 class _Unpacked:
-    """A range of a layer that is stored in a way that clients do not read, as a plain archive."""
+    """A range of a layer that is stored in a way that clients do not read, as a plain archive.
 
-    def __init__(self, layer: Blob, start: int, stop: int) -> None:
+    `run` calls the function that it is given where unpacking does not stop other clients.
+    """
+
+    def __init__(
+        self,
+        layer: Blob,
+        wanted: tuple[int, int],
+        run: Callable[..., Any],
+        environ: dict[str, Any],
+    ) -> None:
         self._layer = layer
-        self._start = start
-        self._left = stop - start
+        self._start, self._stop = wanted
+        self._run = run
+        self._environ = environ
 
     def __iter__(self) -> Iterator[bytes]:
         source = Source(self._layer, None)  # it was read once, to the end
-        offload(source.skip, self._start)
-        while self._left:
-            piece = offload(source.some, min(_PIECE, self._left))
+        at = 0
+        while at < self._stop:
+            # a client that is gone is noticed by sending, but not before the first byte is sent
+            if at <= self._start and is_client_gone(self._environ):
+                raise BrokenPipeError(errno.EPIPE, "the client is gone")
+            end = self._start if at < self._start else self._stop
+            piece: bytes = self._run(source.some, min(_PIECE, end - at))
             if not piece:
                 return  # the answer is seen to be too short
-            self._left -= len(piece)
-            yield piece
+            at += len(piece)
+            if at > self._start:
+                yield piece
 
     def close(self) -> None:
         self._layer.close()
