@@ -155,6 +155,34 @@ def test_a_missing_layer_is_damage() -> None:
         setup.blobs().get(setup.image())
 
 
+@pytest.mark.parametrize("cache", [0, 10_000])
+def test_a_layer_that_was_missing_once_is_read_when_it_is_back(cache: int) -> None:
+    setup = Setup()
+    image, gone = setup.image(), keys.image(ID, "layer")
+    setup.storage.delete(gone)
+    blobs = setup.blobs(cache=cache)
+    for asked in (image, setup.image()):  # one knows the layer's size, one does not
+        with pytest.raises(Damaged, match="missing"):
+            blobs.get(asked)
+    assert not exists(setup.storage, keys.image(ID, "_oci"))
+    setup.storage.put(gone, LAYER[:40])  # an operator is restoring it
+    with pytest.raises(Damaged, match="cut off"):
+        blobs.get(image)
+    setup.storage.put(gone, LAYER)
+    assert blobs.get(image).size == len(LAYER)
+    assert blobs.get(setup.image()).size == len(LAYER)
+
+
+def test_what_older_versions_kept_of_a_missing_layer_is_not_believed() -> None:
+    setup = Setup()
+    image = setup.image()
+    for stored in (None, image.size):
+        record = {"checksums": list(image.checksums), "stored": stored, "limit": 1 << 40}
+        kept = json.dumps({**record, "damage": "the layer is missing"}).encode()
+        setup.storage.put(keys.image(ID, "_oci"), kept)
+        assert setup.blobs().get(image).size == len(LAYER)
+
+
 def test_a_limit_counts_until_it_is_raised() -> None:
     """And a layer may unpack to twenty times its size in any case."""
     bomb = gzip.compress(layer_of(a=bytes(1_000_000)))

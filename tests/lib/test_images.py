@@ -136,3 +136,14 @@ def test_only_finished_images_are_cached() -> None:
     assert images.get(A).size == 5
     storage.delete(keys.image(A, "json"))
     assert images.get(A).size == 5
+
+
+def test_an_image_without_its_layer_is_not_cached() -> None:
+    """The layer may come back, as when an operator restores it."""
+    storage = MemoryStorage()
+    write_image(storage, A, layer=b"layer")
+    storage.delete(keys.image(A, "layer"))
+    images = Images(storage, Commits(storage), cache_limit=100_000, cache_life=60)
+    assert images.get(A).size is None
+    storage.put(keys.image(A, "layer"), b"layer")
+    assert images.get(A).size == 5

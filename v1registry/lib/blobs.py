@@ -2,8 +2,9 @@
 
 0.x ignores the file. It carries the layer's checksums and size and counts only
 while they fit (design rule 9): 0.x may have written the image anew in between.
-Damage is kept, too: a layer that was found broken is not read again on every
-request.
+Damage is kept, too, if reading the image's bytes showed it: a broken layer is not
+read again on every request. A layer that is missing or half there is looked for
+again, since an operator may be restoring it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from v1registry.lib.asked import Asked
 from v1registry.lib.cache import Cache
 from v1registry.lib.digests import Digests
 from v1registry.lib.errors import Failure
-from v1registry.lib.examine import Damaged, LayerFacts, examine, is_checked, walk
+from v1registry.lib.examine import Damaged, LayerFacts, NotWhole, examine, is_checked, walk
 from v1registry.lib.images import Image, Images
 from v1registry.lib.names import Digest
 from v1registry.storage import Storage, keys
@@ -28,6 +29,7 @@ from v1registry.storage.errors import NotFound, Refused
 
 _NAME = "_oci"
 _SIZE = 500  # bytes that cached facts take, about
+_MISSING = "the layer is missing"
 _RATIO = 20  # a layer may unpack to so many times its size, where that is more than the limit
 
 _log = logging.getLogger(__name__)
@@ -99,6 +101,8 @@ class Blobs:
         except Damaged as error:
             _log.error("Image %s: %s", image.id, error)
             found = error
+            if isinstance(error, NotWhole):
+                return found
         self._keep(image, found)
         self._cache.put(image.id, found)
         return found
@@ -120,12 +124,17 @@ class Blobs:
         """Read the layer once, and hold it against `checksums`, unless somebody did (None)."""
         try:
             with self._images.open_layer(image) as layer:
-                facts = examine(layer, image.json, checksums or (), self._limit(image))
+                try:
+                    facts = examine(layer, image.json, checksums or (), self._limit(image))
+                except Damaged as error:
+                    if layer.size != image.size:
+                        raise NotWhole(str(error)) from None
+                    raise
             if checksums is not None and not is_checked(facts, checksums):
                 with self._images.open_layer(image) as layer:
                     walk(layer)
         except Failure:
-            raise Damaged("the layer is missing") from None
+            raise NotWhole(_MISSING) from None
         return facts
 
     def _limit(self, image: Image) -> int:
@@ -154,8 +163,9 @@ class Blobs:
             if "facts" in value:
                 facts = LayerFacts(**value["facts"])
                 return facts if Digest.is_valid(facts.digest) else None
-            # more may be read by now than when it was too large
-            return Damaged(value["damage"]) if value["limit"] >= self._limit(image) else None
+            if value["damage"] == _MISSING or value["limit"] < self._limit(image):
+                return None  # it may be back; and more may be read now
+            return Damaged(value["damage"])
         except (NotFound, ValueError, KeyError, TypeError):
             return None
 

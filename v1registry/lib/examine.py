@@ -32,6 +32,10 @@ class Damaged(Exception):
     """The layer cannot be served; the text says why."""
 
 
+class NotWhole(Damaged):
+    """The layer is missing or not all there now, which may be over soon: keep nothing of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
     """What a layer is over v2.

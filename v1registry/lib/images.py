@@ -63,10 +63,10 @@ class Images:
         image = self._cache.get(image_id)
         if image is None:
             image = self._shared.get(image_id) if self._shared else None
-            if image is None:
+            if image is None or image.size is None:
                 image = self._read(image_id)
-                if not self._is_settled(image_id):
-                    return image
+                if image.size is None or not self._is_settled(image_id):
+                    return image  # a layer that is missing may come back
                 if self._shared:
                     self._shared.put(image_id, image)
             self._cache.put(image_id, image)
