@@ -3,6 +3,9 @@
 #   docker build -t v1registry .
 #   docker run -p 5000:5000 -v /srv/registry:/var/lib/v1registry v1registry
 
+# The tag gets security updates. For builds that can be repeated to the byte, pin its digest:
+#   docker buildx imagetools inspect debian:bookworm-slim      # or: skopeo inspect docker://...
+#   docker build --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:... .
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS build
@@ -14,16 +17,24 @@ RUN apt-get update \
 # For a store in S3: --build-arg REQUIREMENTS=requirements-s3.txt; other drivers likewise
 ARG REQUIREMENTS=requirements.txt
 COPY requirements*.txt /build/
-# Byte code is made here: at run time the user may not write beside the code.
+# Every archive is checked against its hash. Byte code is made here: at run time the user may not
+# write beside the code.
 RUN python3 -m venv /opt/v1registry \
-    && /opt/v1registry/bin/pip install --no-cache-dir \
-        -r "/build/${REQUIREMENTS}" \
+    && pip="/opt/v1registry/bin/python -m pip --no-cache-dir" \
+    && $pip install --require-hashes -r /build/requirements-pip.txt \
+    && $pip install --require-hashes -r "/build/${REQUIREMENTS}" \
         -r /build/requirements-redis.txt -r /build/requirements-ldap.txt \
-    && /opt/v1registry/bin/pip uninstall -y pip setuptools \
     && rm -rf /opt/v1registry/lib/python3*/site-packages/gevent/tests
-WORKDIR /opt/v1registry/app
-COPY . .
-RUN /opt/v1registry/bin/python -m compileall -q .
+COPY . /build/
+# The package itself. What built it does not stay.
+RUN python3 -m venv --without-pip /tmp/builder \
+    && pip="/opt/v1registry/bin/python -m pip --no-cache-dir" \
+    && $pip --python /tmp/builder install --require-hashes -r /build/requirements-build.txt \
+    && cd /build && /tmp/builder/bin/python -m hatchling build -t wheel -d /tmp/wheel \
+    && $pip install --no-deps /tmp/wheel/*.whl \
+    && cp /build/scripts/healthcheck.py /opt/v1registry/ \
+    && $pip uninstall -y pip setuptools \
+    && /opt/v1registry/bin/python -m compileall -q /opt/v1registry
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="v1registry" \
@@ -42,7 +53,7 @@ COPY --from=build /opt/v1registry /opt/v1registry
 # As numbers, so that Kubernetes can see that this is not root. The 0.x image ran as root:
 # a store that it wrote must be given to this user once, see docs/upgrade.md.
 USER 1000:1000
-WORKDIR /opt/v1registry/app
+WORKDIR /opt/v1registry
 ENV PATH=/opt/v1registry/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -52,6 +63,6 @@ VOLUME /var/lib/v1registry
 EXPOSE 5000
 # No curl in the image; the script asks in plain or over TLS, whichever is served.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
-    CMD ["python", "scripts/healthcheck.py"]
-ENTRYPOINT ["python", "-m", "v1registry"]
+    CMD ["python", "healthcheck.py"]
+ENTRYPOINT ["v1registry"]
 CMD ["serve"]

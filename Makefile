@@ -16,16 +16,19 @@ IMAGE ?= v1registry
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help run test test-distribution test-heavy servers lint format bench image image-test clean
+.PHONY: help run test test-distribution test-heavy servers lint format bench wheel lock audit image image-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-$(RUN): requirements.txt scripts/venv.sh
+# What changes the installation of the project itself.
+PACKAGE := pyproject.toml requirements-build.txt requirements-pip.txt scripts/venv.sh
+
+$(RUN): requirements.txt $(PACKAGE)
 	@bash scripts/venv.sh $(VENV) requirements.txt
 	@touch $@
 
-$(DEV): $(wildcard requirements*.txt) scripts/venv.sh
+$(DEV): $(wildcard requirements*.txt) $(PACKAGE)
 	@bash scripts/venv.sh $(VENV) requirements-dev.txt
 	@touch $@ $(RUN)
 
@@ -40,7 +43,7 @@ EXTRAS := $(if $(LDAP_URL),$(VENV)/.installed-ldap) \
           $(if $(filter glance openstack glance-swift openstack-swift,$(SETTINGS_FLAVOR)),$(VENV)/.installed-glance)
 
 $(patsubst %,$(VENV)/.installed-%,cloudfront gcs glance index ldap redis s3 swift): $(VENV)/.installed-%: requirements-%.txt $(RUN)
-	$(PY) -m pip install -q -r requirements-$*.txt
+	$(PY) -m pip install -q --require-hashes -r requirements-$*.txt
 	@touch $@
 
 # The environment of a 0.x deployment counts here as it did there (STORAGE_PATH, SETTINGS_FLAVOR,
@@ -52,7 +55,7 @@ run: $(RUN) $(EXTRAS) ## serve the registry on port 5000, files in ./data (or as
 	    local|dev|test) export STORAGE_PATH="$${STORAGE_PATH:-$$PWD/data}" ;; \
 	    glance|openstack) export STORAGE_PATH="$${STORAGE_PATH:-$$PWD/data}" ;; \
 	esac; \
-	exec $(PY) -m v1registry serve $(ARGS)
+	exec $(VENV)/bin/v1registry serve $(ARGS)
 
 servers:
 	@bash scripts/servers.sh
@@ -83,7 +86,7 @@ DISTRIBUTION_PYTHON ?= $(shell for p in /usr/bin/python3 python3; do \
 DISTRIBUTION_PY := .venv-distribution/bin/python
 DISTRIBUTION := .venv-distribution/.installed
 
-$(DISTRIBUTION): $(wildcard requirements*.txt) scripts/venv.sh
+$(DISTRIBUTION): $(wildcard requirements*.txt) $(PACKAGE)
 	@PYTHON=$(DISTRIBUTION_PYTHON) bash scripts/venv.sh .venv-distribution requirements-dev.txt
 	@touch $@
 
@@ -102,12 +105,36 @@ bench: $(DISTRIBUTION) ## measure, beside the peers that are installed (docker-r
 	$(DISTRIBUTION_PY) -m bench $(ARGS)
 	$(if $(ARGS),,$(DISTRIBUTION_PY) -m bench.moving)
 
+# A docker CLI without a daemon cannot build.
 image: ## build the container image with docker or podman
-	$$(command -v docker || command -v podman) build -t $(IMAGE) .
+	@if docker info >/dev/null 2>&1; then engine=docker; \
+	elif command -v podman >/dev/null; then engine=podman; \
+	else echo "error: neither podman nor a docker daemon is there: install one of them" >&2; exit 1; fi; \
+	set -x; $$engine build -t $(IMAGE) .
+
+wheel: $(DEV) ## build dist/v1registry-*.whl, which `pip install` takes anywhere
+	$(PY) -m hatchling build -t wheel
+
+# The tools that ask the package index about our pins, in an environment of their own.
+AUDIT := .venv-audit/.installed
+
+$(AUDIT): requirements-audit.txt requirements-pip.txt scripts/venv.sh
+	@bash scripts/venv.sh .venv-audit requirements-audit.txt bare
+	@touch $@
+
+lock: $(AUDIT) ## after changing a pin: write the hashes of requirements*.txt
+	.venv-audit/bin/python scripts/lock.py
+
+audit: $(AUDIT) ## name pins that are not current, and known vulnerabilities (asks the package index)
+	@status=0; .venv-audit/bin/python scripts/lock.py --current || status=$$?; \
+	for file in requirements*.txt; do \
+	    echo "== $$file"; \
+	    .venv-audit/bin/pip-audit --strict --progress-spinner off --disable-pip --no-deps -r $$file || status=$$?; \
+	done; exit $$status
 
 image-test: $(DEV) ## check the Dockerfile, build it for real on a fresh Debian, push to it (root)
 	bash scripts/image-test.sh $(VENV)
 
 clean: ## remove what the targets above made, but never ./data
-	rm -rf $(VENV) .venv-distribution .venv-servers .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/npm/node_modules
+	rm -rf $(VENV) .venv-distribution .venv-audit .venv-servers dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/npm/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -34,7 +34,8 @@ cleanup() {
 trap cleanup EXIT
 
 say "hadolint"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements-image.txt
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+    -r requirements-image.txt
 "$venv/bin/hadolint" Dockerfile
 
 say "base: debootstrap, imported as $base"
@@ -68,7 +69,7 @@ start() { # start STORE
         --env REGISTRY_HOST=127.0.0.1 --env "REGISTRY_PORT=$port" --env GUNICORN_WORKERS=2 \
         --volume "$1:/var/lib/v1registry" "$image" >/dev/null
 }
-health() { engine exec "$name" python scripts/healthcheck.py; }
+health() { engine exec "$name" python healthcheck.py; }
 
 say "a store that it may not write stops the start, with the line to run"
 mkdir -m 0755 "$work/roots" && mkdir "$work/roots/images" "$work/roots/repositories"
@@ -98,6 +99,9 @@ health || { engine logs "$name" >&2; fail "not healthy after 30 s"; }
 "$venv/bin/python" scripts/push_pull.py "http://127.0.0.1:$port" ||
     { engine logs "$name" >&2; fail "push or pull"; }
 [ "$(stat -c %u "$work"/store/images)" = 1000 ] || fail "files of another user"
+
+say "the command is on the PATH, and finds the store"
+engine exec "$name" v1registry facts >/dev/null || fail "v1registry facts"
 
 say "stop"
 engine stop --time 20 "$name" >/dev/null

@@ -69,7 +69,7 @@ for requirements in tests/backends/requirements-*.txt; do
     name=${requirements#*requirements-}
     folder=.venv-servers/${name%.txt}
     [ "$folder/.installed" -nt "$requirements" ] && continue
-    if bash scripts/venv.sh "$folder" "$requirements"; then
+    if bash scripts/venv.sh "$folder" "$requirements" bare; then
         touch "$folder/.installed"
     else
         complain "$requirements could not be installed"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# usage: scripts/venv.sh FOLDER REQUIREMENTS
-# Makes the virtual environment FOLDER unless it is there and works, and installs REQUIREMENTS.
+# usage: scripts/venv.sh FOLDER REQUIREMENTS [bare]
+# Makes the virtual environment FOLDER unless it is there and works, and installs REQUIREMENTS and, in
+# place, this project with its command `v1registry` (bare: REQUIREMENTS alone).
 # PYTHON names the interpreter (default python3).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
 
-folder=$1 requirements=$2 python=${PYTHON:-python3}
+folder=$1 requirements=$2 bare=${3:-} python=${PYTHON:-python3}
 
 if ! command -v "$python" >/dev/null; then
     can_install || { echo "error: $python is missing: install Python 3.11 or newer" >&2; exit 1; }
@@ -38,4 +39,12 @@ if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
         make_venv
     }
 fi
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+pip=("$folder/bin/python" -m pip --disable-pip-version-check)
+# The pip that Python brings may have known faults. Every pin has its hashes.
+"${pip[@]}" install --quiet --require-hashes -r requirements-pip.txt
+"${pip[@]}" install --quiet --require-hashes -r "$requirements"
+if [ "$bare" != bare ]; then
+    "${pip[@]}" install --quiet --require-hashes -r requirements-build.txt
+    "${pip[@]}" install --quiet --no-deps --no-build-isolation --editable .
+    "${pip[@]}" uninstall --quiet --yes setuptools 2>/dev/null # nothing needs it
+fi

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -45,7 +45,8 @@ class Server:
     """One running registry on the loopback.
 
     `store` is the folder of its images; `env` goes over the variables set here; `config` is the
-    text of a config.yml; `tls` the files (certificate, key); `port` one that others were told of. Attributes: `url`, `port`, `pid` (the
+    text of a config.yml; `tls` the files (certificate, key); `port` one that others were told of;
+    `command` starts our command line in `folder`. Attributes: `url`, `port`, `pid` (the
     master).
     """
 
@@ -57,8 +58,11 @@ class Server:
         config: str | None = None,
         tls: tuple[Path, Path] | None = None,
         port: int | None = None,
+        command: Sequence[str] = (sys.executable, "-m", "v1registry"),
+        folder: Path = ROOT,
     ) -> None:
         self.store = Path(store)
+        self._command, self._cwd = command, folder
         self._given = port
         self.workers = workers
         self._tls = tls
@@ -206,8 +210,8 @@ class Server:
         environ |= self._env
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "v1registry", "serve"],
-                cwd=ROOT,
+                [*self._command, "serve"],
+                cwd=self._cwd,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -14,8 +14,11 @@ from v1registry.config.errors import ConfigError, Problem
 from v1registry.config.reader import Reader, YamlError, compose
 from v1registry.config.schema import Config
 
-#: The folder that holds config.yml, wsgi.py and gunicorn.conf.py.
-PROJECT = Path(__file__).resolve().parent.parent.parent
+_PACKAGE = Path(__file__).resolve().parent.parent
+_INSTALLED = _PACKAGE / "_project"
+
+#: The folder that holds config.yml, wsgi.py and gunicorn.conf.py: a wheel brings copies of them.
+PROJECT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent
 
 DEFAULT_FLAVOR = "dev"
 _COMMON = "common"
