@@ -14,7 +14,7 @@ import resource
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read_all(path: Path) -> None:
     """As `import` does, up to the store. Nothing comes out but what is told to people."""
     try:
-        with bundles.opened(path, "linux/amd64") as bundle:
+        with bundles.opened(path, "linux/amd64", 1 << 30) as bundle:
             for image in naming.wanted(bundle, Selection((), (), []), "team/x"):
                 try:
                     for layer in bundle.chain(image.key):
@@ -173,15 +173,140 @@ def test_a_header_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
         for _ in range(300):
             out.write(bytes(1 << 20))
     text = imported(tmp_path / "x.tar", tmp_path / "store", memory=600 << 20)
-    assert "a header of 4294967296 bytes" in text
+    assert "extended headers of 4294967296 bytes" in text
+
+
+def packed(path: Path, pieces: Iterable[bytes]) -> Path:
+    with gzip.open(path, "wb", compresslevel=1) as out:
+        for piece in pieces:
+            out.write(piece)
+    return path
+
+
+def pax(name: str, records: bytes) -> bytes:
+    """A pax header with these records, and an empty file."""
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, len(records)
+    file = tarfile.TarInfo(name)
+    return (
+        header.tobuf(tarfile.GNU_FORMAT)
+        + records
+        + bytes(-len(records) % 512)
+        + file.tobuf(tarfile.GNU_FORMAT)
+    )
+
+
+def sparse(name: str, size: int = 0, *, more: bool = False) -> bytes:
+    """The header of an old GNU sparse file; `more`: blocks of its map follow."""
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = b"%011o\0" % size
+    block[156:157] = b"S"
+    block[482] = more
+    block[483:495] = b"%011o\0" % (1 << 20)
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def test_extended_headers_of_many_members_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """They are limited before each member; of the members, they are not kept."""
+    record = b"1000010 SCHILY.xattr.user.x=" + b"x" * (1000010 - 29) + b"\n"
+    pieces = (pax(f"file{number}", record) for number in range(700))
+    text = imported(packed(tmp_path / "x.tar", pieces), tmp_path / "store", memory=600 << 20)
+    assert "is neither an archive of `docker save` nor" in text
+
+
+def test_names_without_end_do_not_fill_the_memory(tmp_path: Path) -> None:
+    record = b"900000 path=" + b"x" * (900000 - 13) + b"\n"
+    path = packed(tmp_path / "x.tar", (pax("x", record) for _ in range(700)))
+    assert "a name has more than 4096 characters" in imported(path, tmp_path / "s", 600 << 20)
+    record = b"4010 path=%d" + b"x" * (4010 - 16) + b"\n"
+    path = packed(tmp_path / "x.tar", (pax("x", record % (n + 10000)) for n in range(9000)))
+    assert "its names have more than" in imported(path, tmp_path / "s")
+
+
+def test_extended_headers_in_a_row_are_one_line(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("x")
+    header.type = tarfile.XHDTYPE
+    path = packed(tmp_path / "x.tar", (header.tobuf(tarfile.GNU_FORMAT) for _ in range(20_000)))
+    assert "more than 10000 pax records before one entry" in imported(path, tmp_path / "store")
+
+
+def test_a_sparse_map_without_end_is_refused(tmp_path: Path) -> None:
+    block = b"00000000001 00000000001 " * 21 + b"\1" + bytes(7)
+    pieces = [sparse("x", more=True), *[block * 2000] * 100]
+    text = imported(packed(tmp_path / "x.tar", pieces), tmp_path / "store", memory=600 << 20)
+    assert "the map of a sparse file has more than 50000 blocks" in text
+
+
+def test_a_sparse_map_that_is_cut_off_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(sparse("x", more=True) + b"0000")
+    text = imported(tmp_path / "x.tar", tmp_path / "store")
+    assert "the archive is cut off inside a sparse map" in text
+
+
+def test_a_sparse_layer_is_named(tmp_path: Path) -> None:
+    id, data = "a" * 64, json.dumps({"team/app": {"1": "a" * 64}}).encode()
+    files = archive({"repositories": data, f"{id}/json": json.dumps({"id": id}).encode()})
+    files = files[: files.rindex(b"}") // 512 * 512 + 512]
+    (tmp_path / "x.tar").write_bytes(files + sparse(f"{id}/layer.tar", 512) + bytes(2048))
+    text = imported(tmp_path / "x.tar", tmp_path / "store")
+    assert f"{id}/layer.tar in the archive is a sparse file" in text
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
+    big = tarfile.TarInfo("x")
+    big.size = 100 << 20
+    path = packed(tmp_path / "x.tar", [big.tobuf(), *[bytes(1 << 20)] * 101])
+    limit = f"it holds more than {max(30 << 20, 20 * path.stat().st_size)} bytes"
+    with (
+        pytest.raises(TransferError, match=limit),
+        bundles.opened(path, "linux/amd64", 30 << 20),
+    ):
+        pass
+
+
+def test_the_json_of_ancestors_does_not_fill_the_memory(tmp_path: Path) -> None:
+    def files() -> Iterator[tuple[str, bytes]]:
+        yield "repositories", json.dumps({"team/app": {"1": f"{99:064x}"}}).encode()
+        for number in range(100):
+            id = f"{number:064x}"
+            parent = {"parent": f"{number - 1:064x}"} if number else {}
+            yield f"{id}/json", json.dumps({"id": id, **parent}).encode() + b" " * (7 << 20)
+            yield f"{id}/layer.tar", b""
+
+    with tarfile.open(tmp_path / "x.tar", "w:gz", compresslevel=1) as tar:
+        for name, data in files():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    text = imported(tmp_path / "x.tar", tmp_path / "store", memory=600 << 20)
+    assert "and its ancestors have more than 67108864 bytes of JSON" in text
+
+
+def test_names_do_not_write_to_the_terminal(tmp_path: Path) -> None:
+    names = ["\x1b[2J\ud800:1", "a\nv1registry: all is well:1"]
+    for name in names:
+        entry = {"Config": "c", "RepoTags": [name], "Layers": []}
+        (tmp_path / "x").write_bytes(archive({"manifest.json": json.dumps([entry]).encode()}))
+        text = imported(tmp_path / "x", tmp_path / "store")
+        line = [line for line in text.splitlines() if "warning" not in line]
+        assert len(line) == 1, text
+        assert "\x1b" not in text
+        assert "\\x1b[2J\\ud800:1" in text or "a\\nv1registry" in text
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x")
+    assert "is neither a file nor a folder" in imported(tmp_path / "x", tmp_path / "store")
 
 
 def test_members_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("v1registry.transfer.tarball._MOST_MEMBERS", 10)
+    monkeypatch.setattr("v1registry.transfer.archive._MOST_MEMBERS", 10)
     (tmp_path / "x").write_bytes(archive({str(number): b"" for number in range(11)}))
     with (
-        pytest.raises(TransferError, match="more than 10 members"),
-        bundles.opened(tmp_path / "x", ""),
+        pytest.raises(TransferError, match="more than 10 entries"),
+        bundles.opened(tmp_path / "x", "", 1 << 30),
     ):
         pass
 

@@ -113,7 +113,8 @@ def import_(
         if parts.config.read_only:
             raise TransferError("read_only is set: nothing is imported")
         report = Report(str(path))
-        with bundles.opened(path, platform) as bundle:
+        limit = parts.config.limits.files_bytes
+        with bundles.opened(path, platform, limit) as bundle:
             chosen = naming.wanted(bundle, selection, repository)
             bar = bars.start(len(chosen), quiet=quiet)
             importer = Importer(
@@ -123,7 +124,7 @@ def import_(
                 parts.repositories,
                 bar,
                 report,
-                max_bytes=parts.config.limits.files_bytes,
+                max_bytes=limit,
             )
             try:
                 importer.run(bundle, chosen)

@@ -27,10 +27,11 @@ from v1registry.lib.tarheader import (
 )
 from v1registry.lib.unpack import Readable, Source
 
-__all__ = ["Entry", "LayerTooLarge", "LayerUnreadable", "Readable", "entries"]
+__all__ = ["Entry", "LayerTooLarge", "LayerUnreadable", "Readable", "entries", "walk"]
 
 _ZEROS = bytes(BLOCK)
 _XATTR = "SCHILY.xattr."
+MAX_SPARSE_BLOCKS = 50_000  # of 21 regions each; Go stops at a million regions
 
 
 class Entry:
@@ -123,7 +124,11 @@ def entries(
     Raises `LayerUnreadable` (no tar, damaged, cut off), `LayerTooLarge` (a limit
     is passed), and whatever `file.read` raises.
     """
-    source = Source(file, max_bytes)
+    return walk(Source(file, max_bytes), max_entries)
+
+
+def walk(source: Source, max_entries: int | None = None) -> Iterator[Entry]:
+    """Walk over a source. When an entry is yielded, the source is at the first byte of its body."""
     extended = ExtendedHeaders()
     pending = False
     count = 0
@@ -165,7 +170,11 @@ def _read_extended(source: Source, header: Header, extended: ExtendedHeaders) ->
 def _skip_sparse_map(source: Source, header: Header) -> None:
     """Old GNU sparse files have the rest of their map between header and body."""
     more = header.sparse_continues
+    blocks = 0
     while more:
+        blocks += 1
+        if blocks > MAX_SPARSE_BLOCKS:
+            raise LayerTooLarge(f"the map of a sparse file has more than {blocks - 1} blocks")
         block = source.read(BLOCK)
         if len(block) < BLOCK:
             raise LayerUnreadable("the archive is cut off inside a sparse map")

@@ -84,14 +84,23 @@ _DECODERS: tuple[tuple[str, bytes, Callable[[], _Decoder]], ...] = (
 class Source:
     """The archive's bytes, decompressed, counted against the limit.
 
+    `jump` passes over bytes of a seekable file without reading them, and returns how many it passed.
     `encoding` is `tar` for a plain archive, else gzip, bzip2, xz or lzma. At the
     end, `pure` tells whether a compressed layer holds nothing beside its members.
     """
 
-    def __init__(self, file: Readable, max_bytes: int | None) -> None:
+    def __init__(
+        self,
+        file: Readable,
+        max_bytes: int | None,
+        *,
+        jump: Callable[[int], int] | None = None,
+    ) -> None:
         self._file = file
         self._max = max_bytes
+        self._jump = jump
         self._total = 0
+        self._filled = 0  # bytes that went into the buffer so far
         self._buffer = b""
         self._at = 0
         self.encoding = "tar"
@@ -160,8 +169,14 @@ class Source:
         """Put the next piece into the used-up buffer; tell whether there was one."""
         self._buffer = next(self._pieces, b"")
         self._at = 0
+        self._filled += len(self._buffer)
         self._charge(len(self._buffer))
         return bool(self._buffer)
+
+    @property
+    def position(self) -> int:
+        """Bytes of the archive that were read or skipped."""
+        return self._filled - len(self._buffer) + self._at
 
     def some(self, count: int) -> bytes:
         """From 1 to `count` bytes; b"" at the end."""
@@ -186,8 +201,15 @@ class Source:
     def skip(self, count: int) -> int:
         """Pass over `count` bytes; return how many were missing."""
         while count:
-            if self._at == len(self._buffer) and not self._fill():
-                break
+            if self._at == len(self._buffer):
+                # not before the first piece was taken, which was read to know the encoding
+                if self._jump and self._buffer and self.encoding == "tar" and count > _OUT:
+                    jumped = self._jump(count)
+                    self._filled += jumped
+                    self._charge(jumped)
+                    count -= jumped
+                if not count or not self._fill():
+                    break
             step = min(count, len(self._buffer) - self._at)
             self._at += step
             count -= step

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from v1registry.lib.convert import Unconvertible, complete, image_config
 from v1registry.lib.images import parent_of
 from v1registry.lib.names import ImageId
+from v1registry.transfer.archive import Reader
 from v1registry.transfer.down import V1Layer, diff_ids_of, v1_chain
 from v1registry.transfer.errors import TransferError
 from v1registry.transfer.layout import FULL_NAME, NAME, LayoutReader
-from v1registry.transfer.tarball import Reader
 
 _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
@@ -25,6 +25,8 @@ _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 _DEEPEST = 3  # indexes within indexes
+_MOST_ANCESTORS = 10_000
+_MOST_JSON = 64 * 1024 * 1024  # bytes of the JSON of an image and its ancestors
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +47,22 @@ class Bundle(Protocol):
 
 
 @contextlib.contextmanager
-def opened(path: Path, platform: str) -> Iterator[Bundle]:
+def opened(path: Path, platform: str, max_bytes: int) -> Iterator[Bundle]:
     """What lies at `path`. `platform` (`linux/amd64`) chooses among images for several.
 
-    Raise TransferError for what is none of these.
+    `max_bytes`: see Reader. Raise TransferError for what is none of these.
     """
     if path.is_dir():
         yield Layout(LayoutReader(path), platform)
         return
     try:
+        if not path.is_file():  # opening a named pipe would wait for its other end
+            raise TransferError(f"{path} is neither a file nor a folder")
         file = path.open("rb")
     except OSError as error:
         raise TransferError(f"{path}: {error.strerror}") from None
     with file:
-        reader = Reader(file)
+        reader = Reader(file, max_bytes)
         yield _archive(reader, path)
 
 
@@ -107,23 +111,35 @@ class OldArchive:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._repositories = _names(reader.json("repositories"))
+        self._parents: dict[str, str | None] = {}
 
     def is_whole(self) -> bool:
         """Whether every image that is named is there in this form, with all its ancestors.
 
         Since Docker 25 the names lead to layers that lie elsewhere.
         """
-        return bool(self._repositories) and all(
-            self._has(id) for _, id in self._repositories for id in self._ids(id)
-        )
+        whole: set[str] = set()
+        for _, name in self._repositories:
+            for id in self._ids(name):
+                if id in whole:
+                    break  # and its ancestors, too
+                if not self._has(id):
+                    return False
+                whole.add(id)
+        return bool(whole)
 
     def is_origin_of(self, new: Archive) -> bool:
         """Whether the configurations are those that engines compute from the folders here."""
         ids = dict(self._repositories)
+        if not all(image.name in ids for image in new.images()):
+            return False
+        pairs = {
+            (ids[str(image.name)], new.config_name(image.key)): image for image in new.images()
+        }
         try:
             return all(
-                image.name in ids and self._config(ids[image.name], config) == config
-                for image in new.images()
+                self._config(id, config) == config
+                for (id, _), image in pairs.items()
                 for config in [new.config(image.key)]
             )
         except (Unconvertible, TransferError):
@@ -134,13 +150,13 @@ class OldArchive:
 
     def chain(self, key: str) -> list[V1Layer]:
         return [
-            V1Layer(id, self._json(id), _Member(self._reader, f"{id}/layer.tar"), None)
-            for id in reversed(list(self._ids(key)))
+            V1Layer(id, data, _Member(self._reader, f"{id}/layer.tar"), None)
+            for id, data in reversed(self._jsons(key))
         ]
 
     def _config(self, id: str, other: bytes) -> bytes:
         """The configuration of the image, with the layers that another one names."""
-        jsons = [self._json(image) for image in reversed(list(self._ids(id)))]
+        jsons = [data for _, data in reversed(self._jsons(id))]
         return complete(image_config(jsons, diff_ids_of(other)))
 
     def _has(self, id: str) -> bool:
@@ -154,8 +170,29 @@ class OldArchive:
             if wanted in seen:
                 raise TransferError(f"the ancestors of {id} go round in a circle")
             seen.add(wanted)
+            if len(seen) > _MOST_ANCESTORS:
+                raise TransferError(f"{id} has more than {_MOST_ANCESTORS} ancestors")
             yield wanted
-            wanted = parent_of(self._json(wanted)) if f"{wanted}/json" in self._reader else None
+            wanted = self._parent(wanted)
+
+    def _parent(self, id: str) -> str | None:
+        """The parent, if the image is there. Each JSON is read once, however many tags need it."""
+        if id not in self._parents:
+            there = f"{id}/json" in self._reader
+            self._parents[id] = parent_of(self._json(id)) if there else None
+        return self._parents[id]
+
+    def _jsons(self, id: str) -> list[tuple[str, bytes]]:
+        """The JSON of the image and its ancestors. Raise TransferError if it passes the limit."""
+        found, total = [], 0
+        for one in self._ids(id):
+            found.append((one, self._json(one)))
+            total += len(found[-1][1])
+            if total > _MOST_JSON:
+                raise TransferError(
+                    f"{id} and its ancestors have more than {_MOST_JSON} bytes of JSON"
+                )
+        return found
 
     def _json(self, id: str) -> bytes:
         return self._reader.read(f"{id}/json")
@@ -177,8 +214,11 @@ class Archive:
             for name in entry.get("RepoTags") or [None]
         ]
 
+    def config_name(self, key: str) -> str:
+        return str(self._entries[int(key)]["Config"])
+
     def config(self, key: str) -> bytes:
-        return self._reader.read(self._entries[int(key)]["Config"])
+        return self._reader.read(self.config_name(key))
 
     def chain(self, key: str) -> list[V1Layer]:
         names = self._entries[int(key)]["Layers"] or []

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 
 class TransferError(Exception):
-    """Something could not be moved; the text says what and why, for people to read."""
+    """Something could not be moved; the text says what and why, for people to read.
+
+    It is one line: names from archives and words of registries must not write to the terminal.
+    """
+
+    def __init__(self, text: str) -> None:
+        escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        super().__init__("".join(escaped))
 
 
 class Rejected(TransferError):

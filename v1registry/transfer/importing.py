@@ -8,7 +8,6 @@ store already is left as it is.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator
@@ -21,9 +20,10 @@ from v1registry.lib.index import Lists
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.repositories import Repositories
 from v1registry.lib.tarheader import LayerTooLarge, LayerUnreadable
-from v1registry.lib.unpack import Source
+from v1registry.lib.unpack import Readable, Source
 from v1registry.lib.uploads import Uploads
 from v1registry.storage.errors import StorageError
+from v1registry.transfer import zstd
 from v1registry.transfer.bundles import Bundle
 from v1registry.transfer.down import Layer, V1Layer
 from v1registry.transfer.errors import TransferError
@@ -33,7 +33,6 @@ from v1registry.transfer.report import Line, Report
 AGENT = "v1registry-import"
 _PIECE = 1024 * 1024
 _GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _LEVEL = 6
 _EMPTY = bytes(1024)  # a tar archive without any entry
 
@@ -189,34 +188,12 @@ class _File:
 
 def _unpacked(source: Layer, head: bytes, max_bytes: int) -> Iterator[bytes]:
     """The archive itself. Raise LayerUnreadable, LayerTooLarge, TransferError."""
-    if head.startswith(_ZSTD):
-        yield from _from_zstd(source, max_bytes)
-        return
-    unpacked = Source(_File(source.pieces()), max_bytes)
+    file: Readable = _File(source.pieces())
+    if head.startswith(zstd.MAGIC):
+        file = zstd.Unpacked(file, "the layer")
+    unpacked = Source(file, max_bytes)
     while piece := unpacked.some(_PIECE):
         yield piece
-
-
-def _from_zstd(source: Layer, max_bytes: int) -> Iterator[bytes]:
-    try:
-        zstandard = importlib.import_module("zstandard")
-    except ModuleNotFoundError:
-        raise TransferError(
-            "the layer is compressed with zstd, and zstandard is not installed:"
-            " pip install -r requirements-zstd.txt"
-        ) from None
-    total = 0
-    try:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-            _File(source.pieces()), read_across_frames=True
-        ) as reader:
-            while piece := reader.read(_PIECE):
-                total += len(piece)
-                if total > max_bytes:
-                    raise LayerTooLarge(f"the layer holds more than {max_bytes} bytes")
-                yield piece
-    except zstandard.ZstdError as error:
-        raise LayerUnreadable(f"the compressed layer is damaged: {error}") from None
 
 
 def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
