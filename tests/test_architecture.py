@@ -64,6 +64,13 @@ def test_imports_go_down(path: Path) -> None:
         assert module.split(".")[0] not in FOREIGN.get(own, set()), f"{module} in {own}"
 
 
+def test_bodies_are_read_in_one_module() -> None:
+    """So each is bounded in size and time."""
+    for path in (ROOT / "api").rglob("*.py"):
+        reads = "v1registry.edge.receive" in imports(path) or "wsgi.input" in path.read_text()
+        assert reads == (path == ROOT / "api" / "body.py"), path
+
+
 def test_no_mmap_is_searched() -> None:
     """On Python 3.11.2, `find` and `rfind` of an mmap read past its end: the process crashes.
 

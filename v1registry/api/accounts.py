@@ -20,7 +20,7 @@ from v1registry.lib.index import Index
 
 def blueprint(parts: Common, index: Index) -> Blueprint:
     routes = Blueprint("accounts", __name__)
-    limit = parts.config.limits.json
+    limits = parts.config.limits
     door = parts.door
 
     @routes.get("/v1/users")
@@ -34,7 +34,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     @routes.post("/v1/users")
     @everybody("signing up, if the index lets who has no account do that")
     def create_user() -> Response:
-        given = _object(body.small(limit))
+        given = _object(body.small(limits))
         name, password = _text(given, "username"), _text(given, "password")
         email = _optional(given, "email")
         try:
@@ -57,7 +57,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
         shown = door.credentials().password or ""
         if asker.user == name and not index.users.is_password(name, shown):
             raise Failure(*errors.SECRET_NO_PASSWORD)  # else who finds one could keep the account
-        given = _object(body.small(limit))
+        given = _object(body.small(limits))
         index.users.change(name, _optional(given, "password"), _optional(given, "email"))
         return answers.ordinary(status=204)
 

@@ -7,15 +7,19 @@ from collections.abc import Iterator
 
 from flask import request
 
-from v1registry.edge.receive import pieces
+from v1registry.config.schema import Limits
+from v1registry.edge.receive import pieces, whole
 from v1registry.lib.errors import Failure
 
 _TOO_SLOW = (408, "The upload took longer than this registry allows")
 
 
-def small(limit: int) -> bytes:
-    """The whole body, whatever its Content-Type says. Raise Failure 413 over `limit` bytes."""
-    return b"".join(bytes(piece) for piece in pieces(request.environ, limit))
+def small(limits: Limits) -> bytes:
+    """The whole body, whatever its Content-Type says.
+
+    Raise Failure 413 over `limits.json` bytes, 408 after `limits.body_seconds`.
+    """
+    return whole(request.environ, limits.json, limits.body_seconds)
 
 
 def layer(limit: int, seconds: float) -> Iterator[bytes | memoryview]:

@@ -32,7 +32,7 @@ def blueprint(parts: Parts) -> Blueprint:
     @routes.put("/json")
     @door.pushes
     def put_json(image_id: ImageId) -> Response:
-        parts.uploads.put_json(image_id, body.small(limits.json), door.sender())
+        parts.uploads.put_json(image_id, body.small(limits), door.sender())
         return answers.ordinary()
 
     @routes.get("/ancestry")

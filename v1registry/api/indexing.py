@@ -67,7 +67,7 @@ def _get_access(parts: Common, target: paths.Target) -> Response:
 
 
 def _update(parts: Common, repository: RepositoryName) -> None:
-    data = body.small(parts.config.limits.json)
+    data = body.small(parts.config.limits)
     if parts.index is None:
         parts.image_lists.update(repository, data)
         return

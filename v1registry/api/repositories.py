@@ -26,7 +26,7 @@ def _get_tag(parts: Parts, target: paths.Target) -> Response:
 def _put_tag(parts: Parts, target: paths.Target) -> Response:
     tag = parts.repositories.writable(target.repository, target.tag or "")
     agent = request.headers.get("User-Agent", "")
-    data = body.small(parts.config.limits.json)
+    data = body.small(parts.config.limits)
     parts.repositories.set_tag(target.repository, tag, data, agent, parts.door.sender())
     return answers.ordinary()
 
@@ -57,7 +57,7 @@ def _get_properties(parts: Parts, target: paths.Target) -> Response:
 
 
 def _put_properties(parts: Parts, target: paths.Target) -> Response:
-    value = documents.parse(body.small(parts.config.limits.json), errors.DATA_INVALID)
+    value = documents.parse(body.small(parts.config.limits), errors.DATA_INVALID)
     if not isinstance(value, dict) or "access" not in value:
         raise Failure(*errors.DATA_INVALID)
     if value["access"] in ("public", "private"):  # 0.x ignores other values

@@ -17,7 +17,7 @@ from v1registry.lib.errors import Failure
 
 def blueprint(parts: Common) -> Blueprint:
     routes = Blueprint("users", __name__)
-    limit = parts.config.limits.json
+    limits = parts.config.limits
     rights = parts.door.rights
 
     @routes.get("/v1/users")
@@ -31,7 +31,7 @@ def blueprint(parts: Common) -> Blueprint:
     @routes.post("/v1/users")
     @everybody("part of a login: nobody is created")
     def create_user() -> Response:
-        documents.parse(body.small(limit), errors.INDEX_JSON_INVALID)
+        documents.parse(body.small(limits), errors.INDEX_JSON_INVALID)
         if rights.open:
             return answers.ordinary("User Created", 201)
         # With just these words, engines go on with the account that there is.

@@ -23,6 +23,7 @@ class Limits:
 
     json: int
     layer: int
+    body_seconds: int
     upload_seconds: int
     files_bytes: int
     files_entries: int

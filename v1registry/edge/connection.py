@@ -6,7 +6,8 @@ import errno
 import socket as stdlib
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
@@ -39,7 +40,10 @@ GONE = frozenset(
 )
 """What sends and receives report when the client or the way to it is gone."""
 
-NEW, IDLE, BUSY = "new", "idle", "busy"
+NEW, IDLE, HEAD, BODY, ENDING, BUSY = "new", "idle", "head", "body", "ending", "busy"
+"""What a connection does. Except when busy (with a layer, its answer, or our own work), it waits for
+its client: for a first byte, for a next request, for the rest of a head or of a small body, or until
+the client stops writing after its answer."""
 
 
 class Stopped(BaseException):
@@ -49,7 +53,7 @@ class Stopped(BaseException):
 class Connection:
     """One client's connection: its socket, the greenlet serving it, and what it is waiting for."""
 
-    __slots__ = ("greenlet", "linger", "sock", "state")
+    __slots__ = ("address", "greenlet", "linger", "sock", "state")
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
@@ -57,6 +61,24 @@ class Connection:
         self.state = NEW
         self.linger = False
         """Whether the client may still be writing when we close."""
+        self.address: str | None = None
+        """The client address that it is counted for; see edge.shares."""
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While the client sends a small body: the connection may be ended for a new one."""
+        self.state = BODY
+        try:
+            yield
+        finally:
+            self.state = BUSY
+
+    def end_input(self) -> None:
+        """Let the wait for the client end now, as if the client had closed its side."""
+        try:
+            self.sock._sock.shutdown(stdlib.SHUT_RD)
+        except OSError:
+            pass
 
 
 class Server(StreamServer):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import nullcontext
 from time import monotonic
 from typing import Any, Protocol, cast
 
@@ -16,6 +17,7 @@ from gunicorn.http.body import Body, ChunkedReader, LengthReader  # type: ignore
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 
 from v1registry.edge.chunks import Chunks
+from v1registry.edge.deadline import within
 from v1registry.edge.rooms import PIECE, Room, Rooms
 from v1registry.lib.errors import BODY_CUT, BODY_TOO_LARGE, Failure
 
@@ -27,6 +29,7 @@ _MALFORMED = (400, "The request's body is malformed")
 _LENGTH_INVALID = (400, "Invalid Content-Length")
 _CODING_UNKNOWN = (501, "The only known Transfer-Encoding is chunked")
 _STALLED = (408, "The request's body stopped coming")
+_TOO_SLOW = (408, "The request's body took longer than this registry allows")
 
 
 class _Socket(Protocol):
@@ -81,6 +84,18 @@ def pieces(environ: dict[str, Any], limit: int | None) -> Iterator[bytes | memor
     finally:
         rooms.give(size)
         environ["v1registry.received"] = total
+
+
+def whole(environ: dict[str, Any], limit: int, seconds: float) -> bytes:
+    """The request body, which is small: at most `limit` bytes, received within `seconds`.
+
+    :raises Failure: as `pieces`; 408 after `seconds`.
+    """
+    try:
+        with environ.get("v1registry.waiting", nullcontext)():
+            return within(seconds, lambda: b"".join(bytes(part) for part in pieces(environ, limit)))
+    except TimeoutError as error:
+        raise Failure(*_TOO_SLOW) from error
 
 
 def _content_length(environ: dict[str, Any]) -> int | None:

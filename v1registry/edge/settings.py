@@ -9,6 +9,7 @@ starts gunicorn, in whichever way, gets the same server.
 | REGISTRY_ADDRESS | the same as REGISTRY_HOST, whose name it is in the RPM package of 0.x |
 | GUNICORN_WORKERS | processes: one a core, at least 2, at most 4 |
 | GUNICORN_WORKER_CONNECTIONS | connections of one process, 2000; fewer if open files are too few |
+| GUNICORN_ADDRESS_CONNECTIONS | how many of these one client address may hold, half of them |
 | GUNICORN_GRACEFUL_TIMEOUT | seconds that running transfers get on stop and reload, 3600 |
 | GUNICORN_SILENT_TIMEOUT | seconds without a sign of life after which a process is replaced, 300 |
 | GUNICORN_STALL_TIMEOUT | seconds after which a client that sends or takes nothing is cut, 60 |
@@ -62,6 +63,7 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
 
         config = load_config(environ=environ)
     connections = _integer(environ, "GUNICORN_WORKER_CONNECTIONS", 2000, low=1, high=100_000)
+    address_connections(environ, connections)
     stall_timeout(environ)
     extra_options(environ)
     found: dict[str, Any] = {
@@ -103,6 +105,15 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
     if config.v2.port:
         found["bind"] = [found["bind"], _bind_v2(environ, config.v2.port)]
     return found
+
+
+def address_connections(environ: Mapping[str, str], connections: int) -> int:
+    """How many of a process's `connections` one client address may hold.
+
+    :raises SettingsError: GUNICORN_ADDRESS_CONNECTIONS is not a whole number above 0.
+    """
+    half = max(1, connections // 2)
+    return _integer(environ, "GUNICORN_ADDRESS_CONNECTIONS", half, low=1)
 
 
 def stall_timeout(environ: Mapping[str, str]) -> float:

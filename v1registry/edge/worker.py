@@ -28,8 +28,10 @@ from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped
 from v1registry.edge.answer import DRAIN, Answer, unread
 from v1registry.edge.connection import (
     BUSY,
+    ENDING,
     FRESH_GRACE,
     GONE,
+    HEAD,
     IDLE,
     LINGER_IDLE,
     NEW,
@@ -49,7 +51,8 @@ from v1registry.edge.log import client_address, sane_request_id
 from v1registry.edge.master import HELD_WHILE_STARTING
 from v1registry.edge.rooms import Rooms
 from v1registry.edge.send import Truncated
-from v1registry.edge.settings import stall_timeout
+from v1registry.edge.settings import address_connections, stall_timeout
+from v1registry.edge.shares import Shares, refuse, refusing
 from v1registry.edge.sockets import EdgeTLSSocket, abort, peek
 
 
@@ -63,6 +66,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Build what belongs to this process, then serve until told to stop."""
         self.stall: float = stall_timeout(os.environ)
         self.connections: set[Connection] = set()
+        self.shares = Shares(address_connections(os.environ, self.worker_connections), self.log)
         self.stopping = Event()
         # Unique without a system call per request; a process of its own has its own prefix.
         prefix = os.urandom(6).hex()
@@ -152,7 +156,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.connections.add(connection)
         request = None
         try:
-            if self._opened(connection, addr):
+            if isinstance(addr, tuple) and not self.shares.enter(connection, addr[0]):
+                if self.tls is None:
+                    refuse(connection.sock)
+            elif self._opened(connection, addr):
                 for request in self._requests(connection, addr):
                     if not self._one(environs, request, connection, addr):
                         break
@@ -175,7 +182,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.handle_error(request, connection.sock, addr, error)
         finally:
             self.connections.discard(connection)
-            self._close(connection)
+            connection.state = ENDING
+            try:
+                self._close(connection)
+            finally:
+                self.shares.leave(connection)
 
     def _opened(self, connection: Connection, addr: Any) -> bool:
         """Wait for the first byte; whether there is HTTP to be read. Does the TLS handshake."""
@@ -189,7 +200,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
             return bool(first)
         if not first:
             return False
-        connection.state = BUSY
         try:
             connection.sock = self.tls.wrap_socket(
                 connection.sock,
@@ -242,7 +252,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if first is None:
             gsocket.wait(sock._read_event, seconds, TimeoutError("idle"))
             first = peek(sock)
-        connection.state = BUSY
+        connection.state = HEAD
         return first
 
     def _close(self, connection: Connection) -> None:
@@ -263,13 +273,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
         started = datetime.now()  # noqa: DTZ005 - gunicorn's logger takes a difference
         self.cfg.pre_request(self, request)
         answer, environ = environs.create(request, sock, addr)
-        self._identify(answer, environ)
+        connection.state = BUSY
+        environ["v1registry.waiting"] = connection.waiting
+        client = self._identify(answer, environ)
+        admitted = client == "-" or self.shares.enter(connection, client)
         self._count()
-        if not self.alive or not self.cfg.keepalive:
+        if not self.alive or not self.cfg.keepalive or not admitted:
             answer.force_close()
         body: Any = None
         try:
-            body = self.wsgi(environ, answer.start_response)
+            body = (self.wsgi if admitted else refusing)(environ, answer.start_response)
             answer.send(body, environ["wsgi.file_wrapper"])
         except Truncated as error:
             self.log.error("%s %s: %s", request.method, request.path, error)
@@ -291,8 +304,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         connection.linger = bool(unread(request))
         return not answer.should_close()
 
-    def _identify(self, answer: Answer, environ: dict[str, Any]) -> None:
-        """Set the request's id and its client's address behind trusted proxies in `environ`."""
+    def _identify(self, answer: Answer, environ: dict[str, Any]) -> str:
+        """Set the request's id and its client's address behind trusted proxies in `environ`.
+
+        Return that address, "-" if there is none.
+        """
         address, trusted = client_address(environ, self.cfg)
         environ["v1registry.client"] = address
         environ["v1registry.trusted"] = trusted
@@ -300,6 +316,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         given = environ.get("HTTP_X_REQUEST_ID") if trusted else None
         identity = given if given and sane_request_id(given) else next(self.request_ids)
         environ["v1registry.request_id"] = answer.request_id = identity
+        return address
 
     def _count(self) -> None:
         self.nr += 1

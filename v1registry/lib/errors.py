@@ -23,6 +23,7 @@ class Failure(Exception):
 
 UNAUTHORIZED: Text = (401, "Requires authorization")
 FORBIDDEN: Text = (403, "Access denied")
+TOO_MANY_CONNECTIONS: Text = (429, "Too many connections from this address, retry later")
 TOO_MANY_TRIES: Text = (429, "Too many wrong passwords, wait a minute")
 ACCOUNTS_UNAVAILABLE: Text = (503, "The accounts cannot be looked up now, retry later")
 INDEX_SILENT: Text = (503, "The index does not say who may do what now, retry later")

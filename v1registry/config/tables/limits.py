@@ -14,6 +14,14 @@ OPTIONS: tuple[Option, ...] = (
         at_least=1024,
     ),
     Option(
+        "limits.body_seconds",
+        "duration",
+        "The whole time that sending a body that is not a layer may take, before the answer is 408.",
+        default="1m",
+        variable="LIMITS_BODY_SECONDS",
+        at_least=1,
+    ),
+    Option(
         "limits.layer",
         "size",
         "The largest layer; 0: no limit.",
