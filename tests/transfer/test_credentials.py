@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,42 @@ def test_no_file_is_no_account(tmp_path: Path) -> None:
     assert credentials.find("r.example", tmp_path / "config.json") is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"auths": {"r.example": {"auth": "%"}}}'])
+BROKEN = [
+    "{",
+    "[]",
+    "[" * 100_000,
+    '{"auths":' * 100_000,
+    '{"auths": {"r.example": {"auth": "%"}}}',
+]
+BROKEN += [
+    json.dumps({"auths": {"r.example": entry}})
+    for entry in (
+        {"username": 5, "password": "b"},
+        {"username": "a", "password": ["b"]},
+        {"username": "a\0b", "password": "c"},
+        {"username": "a", "password": "c\r\nd"},
+        {"username": "\ud800", "password": "c"},
+        {"auth": b64("a\0b:c")},
+        {"auth": 7},
+        {"identitytoken": {"a": 1}},
+        {"identitytoken": "a\0"},
+    )
+]
+BROKEN_HELPERS = ["a\0b", "a/b", "\ud800", "x\n", {"a": 1}, 5, ["x"]]
+
+
+@pytest.mark.parametrize("where", ["credsStore", "credHelpers"])
+@pytest.mark.parametrize("helper", BROKEN_HELPERS)
+def test_a_helper_that_is_no_name_is_told(tmp_path: Path, helper: Any, where: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(
+        json.dumps({where: {"r.example": helper} if where == "credHelpers" else helper})
+    )
+    with pytest.raises(TransferError, match="a credential helper may not be called"):
+        credentials.find("r.example", file)
+
+
+@pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_file_is_told(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.json"
     file.write_text(text)
@@ -106,7 +142,14 @@ def test_a_helper_knows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("script", "reason"),
-    [("echo locked; exit 1", "failed: locked"), ("echo hello", "something else than an account")],
+    [
+        ("echo locked; exit 1", "failed: locked"),
+        ("echo hello", "something else than an account"),
+        ("printf '\\377'; exit 1", "failed: "),
+        ("head -c 100000 /dev/zero | tr '\\0' '['", "something else than an account"),
+        ("""echo '{"Username": 1, "Secret": "s"}'""", "cannot be read"),
+        (r"""echo '{"Username": "a", "Secret": "\\u0000"}'""", "control characters"),
+    ],
 )
 def test_a_helper_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
@@ -125,7 +168,20 @@ def test_a_helper_is_missing(tmp_path: Path) -> None:
         credentials.find("r.example", file)
 
 
+def test_a_helper_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = helper(tmp_path, "", monkeypatch)
+    (tmp_path / "docker-credential-test").write_text("#!/nowhere/at/all\n")
+    with pytest.raises(TransferError, match="docker-credential-test"):
+        credentials.find("r.example", file)
+    (tmp_path / "docker-credential-test").write_bytes(b"\x7fELF")
+    with pytest.raises(TransferError, match="docker-credential-test cannot be run"):
+        credentials.find("r.example", file)
+
+
 def test_an_option() -> None:
+    for text in ("a\0:b", "a:b\n", "a:\udcff"):
+        with pytest.raises(TransferError, match="control characters"):
+            credentials.parse(text)
     assert credentials.parse("ann:p:w") == Account("ann", "p:w")
     for text in ("ann", ":pw", ""):
         with pytest.raises(TransferError, match="USER:PASSWORD"):
@@ -139,17 +195,52 @@ def test_passwords_are_not_shown() -> None:
 # -- challenges ------------------------------------------------------------------------
 
 
-def test_a_challenge_is_parsed() -> None:
-    text = 'Bearer realm="https://a.example/token?x=1,2",service="r",scope="repository:a/b:pull"'
-    parsed = challenge.parse(text)
-    assert parsed is not None
-    assert parsed.scheme == "bearer"
-    assert parsed.parameters == {
-        "realm": "https://a.example/token?x=1,2",
-        "service": "r",
-        "scope": "repository:a/b:pull",
-    }
-    assert challenge.parse("nonsense") is None
+BEARER = {
+    "realm": "https://a.example/token?x=1,2",
+    "service": "r",
+    "scope": "repository:a/b:pull",
+}
+BEARER_TEXT = 'Bearer realm="https://a.example/token?x=1,2",service="r",scope="repository:a/b:pull"'
+
+
+@pytest.mark.parametrize(
+    ("text", "challenges"),
+    [
+        (BEARER_TEXT, [("bearer", BEARER)]),
+        (f'{BEARER_TEXT}, Basic realm="r"', [("bearer", BEARER), ("basic", {"realm": "r"})]),
+        (f'BASIC realm="r",{BEARER_TEXT}', [("basic", {"realm": "r"}), ("bearer", BEARER)]),
+        ('Negotiate, Basic realm="r"', [("negotiate", {}), ("basic", {"realm": "r"})]),
+        ('Negotiate oYG+/=, Basic realm="r"', [("negotiate", {}), ("basic", {"realm": "r"})]),
+        (
+            f"NTLM,Negotiate abc==,{BEARER_TEXT}",
+            [("ntlm", {}), ("negotiate", {}), ("bearer", BEARER)],
+        ),
+        ("Basic", [("basic", {})]),
+        ('Basic realm=""', [("basic", {"realm": ""})]),
+        ("Basic realm = r , charset=UTF-8", [("basic", {"realm": "r", "charset": "UTF-8"})]),
+        (
+            r'Digest realm="a \"b\", Basic realm=c", qop="auth,auth-int", Basic realm="d"',
+            [
+                ("digest", {"realm": 'a "b", Basic realm=c', "qop": "auth,auth-int"}),
+                ("basic", {"realm": "d"}),
+            ],
+        ),
+        (', ,Basic realm="r",,', [("basic", {"realm": "r"})]),
+        ('Bearer realm="one",realm="two"', [("bearer", {"realm": "one"})]),
+        ('realm="r"', []),
+        ('"Basic"', []),
+        ("", []),
+    ],
+)
+def test_challenges_are_parsed(text: str, challenges: list[tuple[str, dict[str, str]]]) -> None:
+    assert [(one.scheme, one.parameters) for one in challenge.parse(text)] == challenges
+
+
+def test_a_long_challenge_costs_little() -> None:
+    begun = time.monotonic()
+    for text in ('Basic realm="' + "\\" * 60_000, "a " * 60_000, "a=" * 60_000, "Basic a," * 9000):
+        challenge.parse(text)
+    assert time.monotonic() - begun < 2
 
 
 class Answer:
@@ -207,6 +298,9 @@ def test_an_identity_token_is_exchanged() -> None:
         (Answer(200, {}), "something else than a token"),
         (Answer(200, []), "something else than a token"),
         (Answer(200, {"token": "t", "expires_in": "soon"}), "something else than a token"),
+        (Answer(200, {"token": "t\r\nHost: evil"}), "a token that no header can hold"),
+        (Answer(200, {"token": "\u20ac"}), "a token that no header can hold"),
+        (Answer(200, {"token": ["t"]}), "a token that no header can hold"),
     ],
 )
 def test_no_token(answer: Answer, reason: str) -> None:

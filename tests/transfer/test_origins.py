@@ -229,3 +229,72 @@ def test_an_old_journal_does_not_lead_out_of_tls(
                 resumed=True,
             )
         assert plain.asked == []
+
+
+# -- several challenges --------------------------------------------------------------------------
+
+WANTED = {
+    "Bearer, then Basic": ["{bearer}", 'Basic realm="r"'],
+    "Basic, then Bearer": ['Basic realm="r"', "{bearer}"],
+    "both in one": ['{bearer}, Basic realm="r"'],
+    "both in one, Basic first": ['Basic realm="r", {bearer}'],
+    "an unknown one first": ["Negotiate", 'Basic realm="r"'],
+    "an unknown one first, in one": ["Negotiate abc==, {bearer}"],
+    "without a realm": ["Basic"],
+    "in capitals": ['BASIC realm="Sonatype Nexus Repository Manager"'],
+}
+
+
+@pytest.mark.parametrize("what", WANTED)
+def test_of_several_challenges_the_first_that_we_can_answer_counts(
+    go: V2Registry, what: str
+) -> None:
+    with Quirky(go.port) as quirky:
+        bearer = f'Bearer realm="{quirky.url}/token",service="s"'
+        named = [text.format(bearer=bearer) for text in WANTED[what]]
+        used: set[str | None] = set()
+
+        def before(asked: Asked) -> Answer | None:
+            if asked.path.startswith("/token"):
+                return Answer(200, [], b'{"token": "TOKEN"}')
+            shown = asked.headers.pop("authorization", None)
+            used.add(shown)
+            if shown in (BASIC, "Bearer TOKEN"):
+                return None
+            return Answer(401, [("WWW-Authenticate", text) for text in named])
+
+        quirky.before = before
+        push(remote(quirky.url, account=ANN))
+        words = " ".join(named).lower()
+        first_is_basic = 0 <= words.find("basic") < words.find("bearer") or "bearer" not in words
+        assert used == {None, BASIC if first_is_basic else "Bearer TOKEN"}
+        if "bearer" in words:  # without an account, by an anonymous token
+            push(remote(quirky.url))
+            assert "Bearer TOKEN" in used
+
+
+def test_a_token_that_may_not_write_gives_way_to_basic(go: V2Registry) -> None:
+    with Quirky(go.port) as quirky:
+
+        def before(asked: Asked) -> Answer | None:
+            if asked.path.startswith("/token"):
+                return Answer(200, [], b'{"token": "TOKEN"}')
+            shown = asked.headers.pop("authorization", None)
+            if shown == BASIC or (shown == "Bearer TOKEN" and asked.method in ("GET", "HEAD")):
+                return None
+            if shown == "Bearer TOKEN":
+                return Answer(401, [("WWW-Authenticate", 'Basic realm="harbor"')])
+            return Answer(401, [("WWW-Authenticate", f'Bearer realm="{quirky.url}/token"')])
+
+        quirky.before = before
+        push(remote(quirky.url, account=ANN))
+        assert sum(asked.method == "PATCH" for asked in quirky.asked) == 1
+
+
+@pytest.mark.parametrize("header", ["Negotiate", 'Digest realm="r", nonce="x"', '"'])
+def test_unknown_challenges_are_named(go: V2Registry, header: str) -> None:
+    with Quirky(go.port) as quirky:
+        quirky.before = lambda asked: Answer(401, [("WWW-Authenticate", header)])
+        known = header.partition(" ")[0].lower() if header != '"' else "nothing"
+        with pytest.raises(Rejected, match=f"accepts {known}; we know Basic and Bearer"):
+            remote(quirky.url, account=ANN).check()

@@ -18,8 +18,11 @@ from v1registry.storage.origins import Insecure, secured
 from v1registry.transfer.credentials import Account
 from v1registry.transfer.errors import Rejected
 
-_CHALLENGE = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
-_PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_SEPARATOR = re.compile(r"[\s,]*")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r'\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"=]+))')
+_TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9._~+/-]+=*(?=\s*(?:,|$))")
+_SHOWABLE = re.compile(r"[\x21-\x7e]+")  # a token that can stand in a header
 _LIFE = 60  # seconds that a token counts for which nothing else is said
 _MARGIN = 10  # seconds before its end from which a token is not used any more
 _CLIENT = "v1registry"
@@ -35,16 +38,31 @@ class Challenge:
     parameters: dict[str, str]
 
 
-def parse(header: str) -> Challenge | None:
-    """The challenge; None for what is malformed."""
-    match = _CHALLENGE.fullmatch(header)
-    if match is None:
-        return None
-    parameters = {
-        name.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted or not bare else bare
-        for name, quoted, bare in _PARAMETER.findall(match[2])
-    }
-    return Challenge(match[1].lower(), parameters)
+def parse(header: str) -> list[Challenge]:
+    """Return the challenges in their order, up to where the header is malformed.
+
+    Several header fields arrive as one, joined by commas (RFC 9110 section 5.3).
+    """
+    found: list[Challenge] = []
+    at = 0
+    while (name := _TOKEN.match(header, _after(_SEPARATOR, header, at))) is not None:
+        value = _VALUE.match(header, name.end())
+        if value is None:
+            found.append(Challenge(name[0].lower(), {}))
+            at = _after(_TOKEN68, header, name.end())
+        elif found:
+            quoted, bare = value.groups()
+            text = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+            found[-1].parameters.setdefault(name[0].lower(), text)
+            at = value.end()
+        else:
+            break
+    return found
+
+
+def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match else at
 
 
 class Keyring:
@@ -69,26 +87,35 @@ class Keyring:
         return self._basic_header() if self._basic else None
 
     def answer(self, header: str, scopes: tuple[str, ...], sent: str | None, fetch: Fetch) -> str:
-        """The Authorization for a challenge. Raise Rejected if we have nothing to show.
+        """Return the Authorization for the first challenge that we can answer. Raise Rejected.
 
         `sent` is what was refused: the same is not tried twice.
         """
-        challenge = parse(header)
-        if challenge is not None and challenge.scheme == "bearer":
-            with self._lock:
-                known = self.header(scopes)
-                if known is not None and known != sent:
-                    return known  # another thread was asked the same just now
-                token, life = self._fetch(challenge, scopes, fetch)
-                self._tokens[scopes] = token, time.monotonic() + life
-            return f"Bearer {token}"
-        if challenge is not None and challenge.scheme == "basic":
-            basic = self._basic_header()
+        challenges = parse(header)
+        for challenge in challenges:
+            if challenge.scheme == "bearer":
+                return self._bearer(challenge, scopes, sent, fetch)
+            basic = self._basic_header() if challenge.scheme == "basic" else None
             if basic is not None and basic != sent:
                 self._basic = True
+                self._tokens.pop(scopes, None)  # it was refused
                 return basic
+        if not any(challenge.scheme in ("bearer", "basic") for challenge in challenges):
+            names = ", ".join(challenge.scheme for challenge in challenges)[:100] or "nothing"
+            raise Rejected(f"the registry accepts {names}; we know Basic and Bearer", 401)
         reason = "refused our credentials" if self._account else "wants credentials"
         raise Rejected(f"the registry {reason}", 401)
+
+    def _bearer(
+        self, challenge: Challenge, scopes: tuple[str, ...], sent: str | None, fetch: Fetch
+    ) -> str:
+        with self._lock:
+            known = self.header(scopes)
+            if known is not None and known != sent and known.startswith("Bearer "):
+                return known  # another thread was asked the same just now
+            token, life = self._fetch(challenge, scopes, fetch)
+            self._tokens[scopes] = token, time.monotonic() + life
+        return f"Bearer {token}"
 
     def _basic_header(self) -> str | None:
         account = self._account
@@ -127,4 +154,6 @@ class Keyring:
             life = float(document.get("expires_in") or _LIFE)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise Rejected(f"{realm} answered with something else than a token") from None
-        return str(token), max(life, _LIFE)
+        if not isinstance(token, str) or not _SHOWABLE.fullmatch(token):
+            raise Rejected(f"{realm} answered with a token that no header can hold")
+        return token, max(life, _LIFE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +22,8 @@ from v1registry.transfer.errors import TransferError
 _HUB = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
 _HELPER_SECONDS = 30
 _NOT_FOUND = "credentials not found"
+_HELPER = re.compile(r"[A-Za-z0-9._+-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # RFC 7617 section 2; and no UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def parse(text: str) -> Account:
     user, colon, password = text.partition(":")
     if not colon or not user:
         raise TransferError("credentials must be given as USER:PASSWORD")
-    return Account(user, password)
+    return _account("the credentials", user, password)
 
 
 def find(host: str, file: Path) -> Account | None:
@@ -58,17 +60,21 @@ def find(host: str, file: Path) -> Account | None:
         return None
     except (OSError, ValueError) as error:
         raise TransferError(f"{file} cannot be read: {error}") from None
+    except RecursionError:
+        raise TransferError(f"{file} cannot be read: it is nested too deeply") from None
     if not isinstance(document, dict):
         raise TransferError(f"{file} is no docker configuration")
     names = _names(host)
     helper = next((h for n in names if (h := _section(document, "credHelpers").get(n))), None)
-    if helper is None and isinstance(document.get("credsStore"), str):
-        helper = document["credsStore"]
-    if helper and (account := _ask(str(helper), names)) is not None:
+    if helper is None:
+        helper = document.get("credsStore")
+    if helper and (account := _ask(helper, names)) is not None:
         return account
     auths = _section(document, "auths")
     for name in names:
-        if isinstance(entry := auths.get(name), dict) and (found := _entry(entry, file, name)):
+        entry = auths.get(name)
+        what = f"{file}: the entry of {name}"
+        if isinstance(entry, dict) and (found := _entry(entry, what)):
             return found
     return None
 
@@ -85,23 +91,33 @@ def _section(document: dict[str, Any], name: str) -> dict[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def _entry(entry: dict[str, Any], file: Path, name: str) -> Account | None:
+def _entry(entry: dict[str, Any], what: str) -> Account | None:
     user, password = entry.get("username") or "", entry.get("password") or ""
     if entry.get("auth"):
         try:
             text = base64.b64decode(entry["auth"], validate=True).decode("utf-8")
         except (binascii.Error, ValueError, TypeError):
-            raise TransferError(f"{file}: the entry of {name} cannot be read") from None
+            raise TransferError(f"{what} cannot be read") from None
         user, _, password = text.partition(":")
         password = password.rstrip("\0")  # old engines padded it
     refresh = entry.get("identitytoken") or None
-    return Account(user, password, refresh) if user or refresh else None
+    return _account(what, user, password, refresh) if user or refresh else None
 
 
-def _ask(helper: str, names: list[str]) -> Account | None:
+def _account(what: str, user: Any, password: Any, refresh: Any = None) -> Account:
+    """Raise TransferError for values that no registry could be shown; `what` holds them."""
+    for value in (user, password, refresh or ""):
+        if not isinstance(value, str):
+            raise TransferError(f"{what} cannot be read: a user, password or token is not a text")
+        if _CONTROL.search(value):
+            raise TransferError(f"{what} cannot be used: there are control characters in it")
+    return Account(user, password, refresh)
+
+
+def _ask(helper: Any, names: list[str]) -> Account | None:
     """Ask a credential helper under each name, until it knows one."""
-    if os.sep in helper:
-        raise TransferError(f"a credential helper may not be called {helper!r}")
+    if not isinstance(helper, str) or not _HELPER.fullmatch(helper):
+        raise TransferError(f"a credential helper may not be called {str(helper)[:100]!r}")
     program = f"docker-credential-{helper}"
     for name in names:
         try:
@@ -109,12 +125,15 @@ def _ask(helper: str, names: list[str]) -> Account | None:
                 [program, "get"],
                 input=name,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=_HELPER_SECONDS,
                 check=False,
             )
         except FileNotFoundError:
             raise TransferError(f"the credential helper {program} is not installed") from None
+        except OSError as error:
+            raise TransferError(f"{program} cannot be run: {error.strerror}") from None
         except subprocess.TimeoutExpired:
             raise TransferError(f"{program} did not answer") from None
         if done.returncode:
@@ -124,7 +143,8 @@ def _ask(helper: str, names: list[str]) -> Account | None:
         try:
             answer = json.loads(done.stdout)
             user, secret = answer["Username"], answer["Secret"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise TransferError(f"{program} answered with something else than an account") from None
-        return Account("", "", secret) if user == "<token>" else Account(user, secret)
+        what = f"the answer of {program}"
+        return _account(what, "", "", secret) if user == "<token>" else _account(what, user, secret)
     return None

@@ -203,9 +203,12 @@ class Http:
         body: Callable[[], Any] | bytes | None,
         more: dict[str, Any],
     ) -> requests.Response:
-        """Send once, and a second time with the credentials that the registry then demands."""
+        """Send, and again with the credentials that the registry then demands; twice at most.
+
+        Some registries refuse a Bearer token for writing, and then ask for Basic.
+        """
         sent = self._keys.header(scopes)
-        for _ in range(2):
+        for _ in range(3):
             shown = {**(headers or {}), **({"Authorization": sent} if sent else {})}
             response = self._request(method, url, shown, body, more)
             challenge = response.headers.get("WWW-Authenticate")
