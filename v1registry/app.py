@@ -161,7 +161,7 @@ def build(config: Config) -> Parts:
     proofs = Proofs(store, config.uploads_life)
     image_lists = ImageLists(store)
     rights = own.rights or rights_of(
-        config, named.was_private, image_lists.note_members, level, hashing, within
+        config, named.was_private, image_lists.note_members, level or own.counts, hashing, within
     )
     cleaner = Cleaner(store, commits)
     view = _v2(config, store, read, tags, named, reach, heavy)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from v1registry.lib.chores import Chore
+from v1registry.lib.counts import Counts
 from v1registry.lib.events import NOBODY, Events
 from v1registry.lib.index import Index
 from v1registry.lib.rights import Rights
@@ -31,4 +32,5 @@ class Attached:
     search: Callable[[Rights], Search | None] = _no_search
     service: Service | None = None
     chores: tuple[Chore, ...] = ()
+    counts: Counts | None = None  # shared by the nodes of the database
     prepare: Callable[[], None] = _nothing

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from v1registry.access.chosen import by_password
+from v1registry.access.chosen import by_password, throttle_of
 from v1registry.api.door import Door
 from v1registry.api.parts import IndexParts
 from v1registry.attached import Attached
@@ -17,6 +17,7 @@ from v1registry.commandline import reason
 from v1registry.config import Config, ConfigError, Problem
 from v1registry.index import leases, migrations
 from v1registry.index.accounts import Accounts
+from v1registry.index.counts import DatabaseCounts
 from v1registry.index.database import Database
 from v1registry.index.imagelists import SqlImageLists
 from v1registry.index.namespaces import Namespaces
@@ -31,6 +32,7 @@ from v1registry.index.sync import Report, Store, Sync
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import documents, walk
 from v1registry.lib.chores import Chore
+from v1registry.lib.counts import Counts
 from v1registry.lib.errors import Failure
 from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.index import Index
@@ -40,7 +42,6 @@ from v1registry.lib.repositories import is_private
 from v1registry.lib.rights import Asker, Rights
 from v1registry.lib.search import Search
 from v1registry.lib.tags import Tags
-from v1registry.lib.throttle import Counts, Throttle
 from v1registry.storage import Storage, keys
 from v1registry.store import opened as opened_store
 
@@ -109,7 +110,7 @@ def own(
     """`hashing(function, *args)` runs what computes password hashes; `is_taken` tells of namespaces
     in the store; `counts` are shared by nodes.
     """
-    throttle = Throttle(config.accounts.attempts, counts)
+    throttle = throttle_of(config, counts)
     return Own(
         database=database,
         accounts=Accounts(database, hashing),
@@ -261,6 +262,7 @@ def attached(
     rights: IndexRights | None = None
     index = None
     chores = repairs(config, database, sync)
+    counts = counts or DatabaseCounts(database)
     if config.is_index:
         kept = own(config, database, hashing, taken_in(storage), counts)
         prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
@@ -278,6 +280,7 @@ def attached(
         search=search,
         service=database,
         chores=chores,
+        counts=counts,
         prepare=partial(prepare, config, database),
     )
 
@@ -285,8 +288,9 @@ def attached(
 def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexParts:
     """An index without a registry, ready to serve."""
     database = opened(config, offload, within)
-    kept = own(config, database, hashing, lambda _: False)
-    prover = by_password(config, [kept.prover()], None, IndexRights.challenge)
+    counts = DatabaseCounts(database)
+    kept = own(config, database, hashing, lambda _: False, counts)
+    prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
     rights = kept.rights(prover.identify)
     return IndexParts(
         config=config,

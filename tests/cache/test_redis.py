@@ -20,7 +20,7 @@ from v1registry.cache import redis as module
 from v1registry.cache.redis import RedisLevel
 from v1registry.config.redis import parse
 from v1registry.lib.errors import Failure
-from v1registry.lib.throttle import WINDOW, Throttle
+from v1registry.lib.throttle import KNOWN, WINDOW, Throttle
 
 PREFIX = "v1registry:test:"
 
@@ -272,25 +272,60 @@ def test_more_callers_than_connections(redis: Redis, url: str, caplog) -> None:
 def test_counters_that_nodes_share(redis: Redis, url: str) -> None:
     nodes = [Throttle(3, level(url)) for _ in range(2)]
 
-    def passes(number: int, user: str = "ann") -> bool:
+    def passes(number: int, user: str = "ann", right: bool = False) -> bool:
         try:
-            nodes[number % 2].begin(user, "10.0.0.7")
+            with nodes[number % 2].attempt(user, "10.0.0.7") as attempt:
+                attempt.right = right
         except Failure as failure:
             return failure.status != 429
         return True
 
     assert [passes(number) for number in range(5)] == [True] * 3 + [False] * 2
     assert passes(0, "bob")
-    nodes[1].succeeded("bob", "10.0.0.7")
     keys = redis.all_keys()
     assert keys
     assert all(0 < int(redis("TTL", key)) <= 2 * WINDOW for key in keys)
+    assert passes(1, "bob", right=True)
+    known = set(redis.all_keys()) - set(keys)
+    assert [0 < int(redis("TTL", key)) <= KNOWN for key in known] == [True]
+    assert [passes(0, name) for name in ("cy", "di", "ed", "flo", "bob")] == [True] * 5
+    assert passes(1, "gil")  # the ninth from one address: bob has come in from there before
+    assert not passes(0, "hal")
+    keys = redis.all_keys()
     assert not any(word in key for key in keys for word in ("ann", "bob", "10.0.0.7"))
 
 
 def test_each_node_counts_alone_without_redis() -> None:
     throttle = Throttle(2, level(f"redis://127.0.0.1:{free_port()}"))
-    throttle.begin("ann", "10.0.0.7")
-    throttle.begin("ann", "10.0.0.7")
+    for _ in range(2):
+        with throttle.attempt("ann", "10.0.0.7"):
+            pass
     with pytest.raises(Failure):
-        throttle.begin("ann", "10.0.0.7")
+        throttle.check("ann", "10.0.0.7")
+
+
+def test_each_node_counts_alone_while_redis_takes_no_writes(redis: Redis, url: str) -> None:
+    """Its counters can be read and stay 0: they must not replace those of the node."""
+    throttle = Throttle(2, level(url))
+    redis("CONFIG", "SET", "maxmemory", "1")
+    try:
+        for _ in range(2):
+            with throttle.attempt("ann", "10.0.0.8"):
+                pass
+        with pytest.raises(Failure):
+            throttle.check("ann", "10.0.0.8")
+    finally:
+        redis("CONFIG", "SET", "maxmemory", "0")
+
+
+def test_values_of_others_under_the_keys_of_counters(redis: Redis, url: str) -> None:
+    one = level(url)
+    assert one.add({"a": 2, "b": 0}, 60) == {"a": 2, "b": 0}
+    for command in (("SET", "{}", "many"), ("LPUSH", "{}", "x")):
+        key = next(name for name in redis.all_keys() if name.endswith("a"))
+        redis("DEL", key)
+        redis(*(word.format(key) for word in command))
+        assert one.add({"a": 0}, 60) is None
+        one = level(url)
+        assert one.add({"a": 1}, 60) is None
+        one = level(url)

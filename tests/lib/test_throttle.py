@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from v1registry.lib import throttle as module
+from v1registry.lib.counts import MemoryCounts
 from v1registry.lib.errors import Failure
 from v1registry.lib.throttle import Throttle
 
@@ -28,11 +32,12 @@ class FakeCounts:
         self.totals: dict[str, int] = {}
         self.away = False
 
-    def count(self, key: str, by: int, life: int) -> int | None:
+    def add(self, changes: Mapping[str, int], life: int) -> dict[str, int] | None:
         if self.away:
             return None
-        self.totals[key] = self.totals.get(key, 0) + by
-        return self.totals[key]
+        for key, by in changes.items():
+            self.totals[key] = self.totals.get(key, 0) + by
+        return {key: self.totals[key] for key in changes}
 
 
 @pytest.fixture
@@ -41,8 +46,10 @@ def clock() -> Clock:
 
 
 def refused(throttle: Throttle, user: str, address: str = "a") -> bool:
+    """Try a wrong password."""
     try:
-        throttle.begin(user, address)
+        with throttle.attempt(user, address):
+            pass
     except Failure as found:
         failure = found
     else:
@@ -54,8 +61,14 @@ def refused(throttle: Throttle, user: str, address: str = "a") -> bool:
 
 def wait(throttle: Throttle, user: str, address: str = "a") -> int:
     with pytest.raises(Failure) as found:
-        throttle.begin(user, address)
+        throttle.check(user, address)
     return int(found.value.headers["Retry-After"])
+
+
+def come_in(throttle: Throttle, user: str, address: str = "a") -> None:
+    """Try the right password."""
+    with throttle.attempt(user, address) as attempt:
+        attempt.right = True
 
 
 def test_some_a_minute_for_an_account_from_wherever(clock: Clock) -> None:
@@ -127,14 +140,19 @@ def test_other_spellings_are_no_other_account(clock: Clock) -> None:
     assert found == [0, 0, 1, 1, 1, 1]
 
 
-def test_many_addresses_do_not_make_it_forget_an_account(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_KEPT", 50)
-    throttle = Throttle(2, clock=clock)
+def test_many_addresses_do_not_make_it_forget_an_account(clock: Clock) -> None:
+    throttle = Throttle(2, own=MemoryCounts(sets=64, clock=clock), clock=clock)
     found = [refused(throttle, "ann", f"10.0.{n}.1") for n in range(200)]
     assert found == [0, 0] + [1] * 198
-    assert len(throttle._own) <= 50
+    assert refused(throttle, "ann", "10.0.0.1")
+
+
+def test_refused_attempts_do_not_make_it_forget_an_account(clock: Clock) -> None:
+    """One address cannot push out counters with names that it invents."""
+    throttle = Throttle(2, own=MemoryCounts(sets=64, clock=clock), clock=clock)
+    assert [refused(throttle, "ann", f"10.0.{n}.1") for n in range(3)] == [0, 0, 1]
+    assert sum(refused(throttle, f"user {n}", "10.1.0.1") for n in range(2000)) == 2000 - 6
+    assert refused(throttle, "ann", "10.2.0.1")
 
 
 def test_more_for_an_address_whatever_the_account(clock: Clock) -> None:
@@ -146,14 +164,14 @@ def test_more_for_an_address_whatever_the_account(clock: Clock) -> None:
 def test_who_comes_in_does_not_count(clock: Clock) -> None:
     throttle = Throttle(3, clock=clock)
     for _ in range(20):
-        throttle.begin("ann", "a")
-        throttle.succeeded("ann", "a")
+        come_in(throttle, "ann")
+    for n in range(2, 20):  # from other addresses
+        come_in(throttle, "ann", f"10.0.{n}.1")
 
 
 def test_nobody_is_locked_out_where_he_has_come_in_before(clock: Clock) -> None:
     throttle = Throttle(3, clock=clock)
-    throttle.begin("ann", "home")
-    throttle.succeeded("ann", "home")
+    come_in(throttle, "ann", "home")
     assert [refused(throttle, "ann", f"bad {n}") for n in range(9)][-1]
     assert not refused(throttle, "ann", "home")
     # and whoever sits there too cannot guess more than anybody
@@ -165,14 +183,76 @@ def test_no_limit() -> None:
     assert not any(refused(throttle, "ann") for _ in range(1000))
 
 
+def at_once(throttle: Throttle, number: int, *, right: bool) -> list[bool]:
+    """Whether each attempt was refused, of so many that run at the same time."""
+
+    def one(n: int) -> bool:
+        try:
+            with throttle.attempt("ann", f"10.0.{n}.1") as attempt:
+                time.sleep(0.05)
+                attempt.right = right
+        except Failure:
+            return True
+        return False
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(one, range(number)))
+
+
 def test_many_at_once_are_not_more_than_one_after_the_other(clock: Clock) -> None:
-    throttle = Throttle(5, clock=clock)
-    assert sum(not refused(throttle, "ann") for _ in range(50)) == 5  # none has an end yet
+    assert at_once(Throttle(5, clock=clock), 30, right=False).count(False) == 5
+
+
+def test_right_passwords_at_once_do_not_refuse_each_other(clock: Clock) -> None:
+    throttle = Throttle(2, clock=clock)
+    assert at_once(throttle, 12, right=True) == [False] * 12
+    assert not refused(throttle, "ann")
+
+
+def test_attempts_whose_results_never_come_are_not_awaited_for_ever(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    throttle = Throttle(1, clock=clock)
+    with throttle.attempt("ann", "a"):
+        assert refused(throttle, "ann")
+    lost = Throttle(1, own=throttle._own, clock=clock)
+    lost._start("bob", "a")  # as by a process that is killed then
+    assert refused(throttle, "bob")
+    clock.now += 20
+    assert not refused(throttle, "bob")
+
+
+def test_what_was_not_compared_was_not_wrong(clock: Clock) -> None:
+    """While a directory or a database is down, a retry must not lock out its user."""
+    throttle = Throttle(2, clock=clock)
+    for _ in range(9):
+        with pytest.raises(Failure), throttle.attempt("ann", "a"):
+            raise Failure(503, "no answer")
+    for n in range(3):
+        with pytest.raises(Failure) as found, throttle.attempt("ann", "a"):
+            raise Failure(403, "disabled")
+        assert found.value.status == (403 if n < 2 else 429)
+
+
+@pytest.mark.parametrize("first", ["right", "wrong"])
+def test_a_login_at_the_end_of_a_minute_gives_no_more_attempts(clock: Clock, first: str) -> None:
+    """The result counts for the minute in which the attempt began."""
+    throttle = Throttle(1, clock=clock)
+    clock.now += module.WINDOW - 1
+    for n in range(3):
+        with throttle.attempt(f"mine {n}", "a") as attempt:
+            clock.now += 2
+            attempt.right = first == "right"
+        clock.now -= 2
+    clock.now += 2
+    wrong = [refused(throttle, f"other {n}") for n in range(4)]
+    assert wrong == ([0, 0, 0, 1] if first == "right" else [1] * 4)
 
 
 def test_nodes_count_together_and_each_alone_without_redis(clock: Clock) -> None:
     counts = FakeCounts()
-    one, other = (Throttle(2, counts, clock) for _ in range(2))
+    one, other = (Throttle(2, counts, clock=clock) for _ in range(2))
     assert not refused(one, "ann")
     assert not refused(other, "ann")
     assert refused(one, "ann")

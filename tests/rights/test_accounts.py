@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests import raw
+from tests.needs import require
 from tests.protocol import engine
 from tests.protocol.engine import image
+from tests.redisserver import Redis
 from tests.rights.accounts import PASSWORD, Client, basic, environment, hashed, password_file
 from tests.server import Server
 
@@ -232,6 +237,80 @@ def test_guesses_are_slowed(tmp_path: Path) -> None:
         assert raw.get(server, "/v1/users/", basic("ada")).status == 429
         assert raw.get(server, "/v1/users/", basic("bob")).status == 200
         assert raw.get(server, "/v1/_ping").status == 200
+
+
+def guesses(server: Server, user: str, number: int) -> list[int]:
+    """The statuses of wrong passwords, each on a connection of its own, sent two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(
+            lambda n: raw.get(server, "/v1/users/", basic(user, f"guess {n}")).status, range(number)
+        )
+        return list(found)
+
+
+def right(server: Server, user: str, number: int = 24) -> list[int]:
+    """The statuses of the right password, on as many connections: each worker takes some."""
+    return [raw.get(server, "/v1/users/", basic(user)).status for _ in range(number)]
+
+
+def test_all_processes_count_wrong_passwords_together(tmp_path: Path) -> None:
+    names = ["ada", "bob", "cy"]
+    env = environment(password_file(tmp_path, names), ACCOUNTS_ATTEMPTS="10")
+    with Server(tmp_path / "store", workers=4, env=env) as server:
+        assert right(server, "bob") == [200] * 24
+        assert sorted(guesses(server, "ada", 40)) == [401] * 10 + [429] * 30
+        assert right(server, "ada") == [429] * 24
+        # bob has come in from here before: only wrong passwords for bob count, 10 of them
+        assert right(server, "bob") == [200] * 24
+        assert sorted(guesses(server, "bob", 20)) == [401] * 10 + [429] * 10
+        assert right(server, "bob") == [429] * 24  # though some processes remember the password
+        # the limit for the address is 30: ada's 10 count for it, bob's do not
+        others = [guesses(server, f"other {n}", 1)[0] for n in range(25)]
+        assert others == [401] * 20 + [429] * 5
+        assert right(server, "cy") == [429] * 24
+
+
+def test_counts_survive_a_reload_and_the_death_of_workers(tmp_path: Path) -> None:
+    env = environment(password_file(tmp_path, ["ada"]), ACCOUNTS_ATTEMPTS="3")
+    with Server(tmp_path / "store", workers=2, env=env) as server:
+        assert sorted(guesses(server, "ada", 4)) == [401] * 3 + [429]
+        before = server.worker_pids()
+        os.kill(before[0], signal.SIGKILL)
+        os.kill(server.pid, signal.SIGHUP)
+        end = time.monotonic() + 30
+        while len(server.worker_pids()) != 2 or set(server.worker_pids()) & set(before):
+            assert time.monotonic() < end, server.log
+            time.sleep(0.1)
+        assert right(server, "ada", 8) == [429] * 8
+
+
+def test_right_passwords_at_once_on_many_processes(tmp_path: Path) -> None:
+    """More processes than attempts: none may be refused because others still compute."""
+    import bcrypt
+
+    slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(11)).decode()
+    (tmp_path / "htpasswd").write_text(f"ada:{slow}\n")
+    env = environment(tmp_path / "htpasswd", ACCOUNTS_ATTEMPTS="1")
+    with Server(tmp_path / "store", workers=4, env=env) as server:
+        with ThreadPoolExecutor(32) as pool:
+            found = pool.map(lambda _: right(server, "ada", 1)[0], range(32))
+            assert list(found) == [200] * 32
+
+
+def test_nodes_with_redis_count_together(tmp_path: Path) -> None:
+    require("redis")
+    env = environment(password_file(tmp_path, ["ada", "bob"]), ACCOUNTS_ATTEMPTS="10")
+    store = tmp_path / "store"
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(Redis(tmp_path / "redis"))
+        nodes = [
+            stack.enter_context(Server(store, workers=2, env=env | redis.env)) for _ in range(2)
+        ]
+        assert [status for node in nodes for status in right(node, "bob")] == [200] * 48
+        assert [guesses(node, "ada", 5) for node in nodes] == [[401] * 5] * 2
+        assert [status for node in nodes for status in right(node, "ada")] == [429] * 48
+        assert [guesses(node, "bob", 5) for node in nodes] == [[401] * 5] * 2
+        assert [status for node in nodes for status in right(node, "bob")] == [429] * 48
 
 
 def test_many_requests_of_one_engine_compute_one_hash(tmp_path: Path) -> None:

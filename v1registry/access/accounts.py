@@ -59,6 +59,8 @@ class AccountRights(Rights):
         user, password = credentials.user, credentials.password
         if user is None or password is None:
             return NOBODY  # nothing was shown; or a token, which says nothing here
+        # Also for a password that this process remembers: every process must answer alike.
+        self._throttle.check(user, address)
         return self._proven.get(
             self._digest(user, password),
             lambda: self._prove(user, password, address),
@@ -72,12 +74,12 @@ class AccountRights(Rights):
         return self._rules.allow(asker, repository, Access.PULL, private)
 
     def _prove(self, user: str, password: str, address: str) -> Asker:
-        self._throttle.begin(user, address)
-        for prover in self._provers:
-            groups = prover.groups(user, password, address)
-            if groups is not None:
-                self._throttle.succeeded(user, address)
-                return Asker(user=user, groups=groups)
+        with self._throttle.attempt(user, address) as attempt:
+            for prover in self._provers:
+                groups = prover.groups(user, password, address)
+                if groups is not None:
+                    attempt.right = True
+                    return Asker(user=user, groups=groups)
         raise Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
 
     def _digest(self, user: str, password: str) -> str:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from v1registry.config import Config
 from v1registry.config.access import DEFAULT_RULES
+from v1registry.lib import counts as counters
+from v1registry.lib.counts import Counts
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import IsPrivate, Open, Rights
-from v1registry.lib.throttle import Counts, Throttle
+from v1registry.lib.throttle import Throttle
 
 if TYPE_CHECKING:
     from v1registry.access.accounts import Prover
@@ -80,7 +82,7 @@ def _accounts(
     return AccountRights(
         provers,
         Rules(rules, is_private),
-        Throttle(config.accounts.attempts, counts),
+        throttle_of(config, counts),
         remember=config.accounts.remember,
         knows_users=config.proves_users,
     )
@@ -96,9 +98,14 @@ def by_password(
     found = AccountRights(
         provers,
         Rules((), lambda _: True),
-        Throttle(config.accounts.attempts, counts),
+        throttle_of(config, counts),
         remember=config.accounts.remember,
         knows_users=True,
     )
     found.challenge = challenge
     return found
+
+
+def throttle_of(config: Config, counts: Counts | None) -> Throttle:
+    """Return the limit on wrong passwords, counted by all nodes in `counts`, or by this one."""
+    return Throttle(config.accounts.attempts, counts, counters.of_node())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import redis
@@ -25,6 +25,7 @@ QUEUEING = 0.1  # seconds to wait for a free connection
 # One answers some ten thousand calls a second. Fewer than gevent's threads (10): a name server that
 # hangs would otherwise take all of them, and fsync needs some.
 _CONNECTIONS = 6
+_DIGITS = 20  # of a counter, at most
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class RedisLevel:
         self._slots = threading.BoundedSemaphore(_CONNECTIONS)
         self._calls = Breaker(PAUSE)
         self._writes = Breaker(PAUSE)  # it may answer, and yet take nothing: full, or a replica
+        self._counts = Breaker(PAUSE)  # likewise, for counters
         _log.info("Redis at %s is the shared cache, under %s*", self._address, prefix)
 
     def get(self, key: str) -> bytes | None:
@@ -96,25 +98,39 @@ class RedisLevel:
             if self._writes.succeeded(writing):
                 _log.warning("Redis at %s takes values again", self._address)
 
-    def count(self, key: str, by: int, life: int) -> int | None:
-        """Implements `lib.throttle.Counts`."""
-        ticket = self._calls.admit()
-        if ticket is None:
+    def add(self, changes: Mapping[str, int], life: int) -> dict[str, int] | None:
+        """Implement `lib.counts.Counts`."""
+        counting = self._counts.admit()
+        ticket = self._calls.admit() if counting is not None else None
+        if counting is None or ticket is None:
             return None
         try:
-            total = self._call("INCRBY", self._prefix + key, by)
-            if total is not None:
-                self._call("EXPIRE", self._prefix + key, life)
-        except redis.ResponseError:
+            found = self._bounded(lambda: self._add(changes, life))
+            totals = None if found is None else [int(text or 0) for text in found]
+        except (redis.ResponseError, ValueError):
             self._answered(ticket)
+            self._counts.failed(counting)  # else reads would show too little while writes fail
             return None
         except Exception as error:
             self._failed(ticket, error)
             return None
-        if total is None:
+        if totals is None:
             return None
         self._answered(ticket)
-        return int(total)
+        self._counts.succeeded(counting)
+        return dict(zip(changes, totals, strict=True))
+
+    def _add(self, changes: Mapping[str, int], life: int) -> list[Any]:
+        with self._client.pipeline(transaction=any(changes.values())) as batch:
+            for key, by in changes.items():
+                if by:
+                    batch.incrby(self._prefix + key, by)
+                else:  # see `get`
+                    batch.getrange(self._prefix + key, 0, _DIGITS)
+            for key in filter(changes.get, changes):
+                batch.expire(self._prefix + key, life)
+            found: list[Any] = batch.execute()
+        return found[: len(changes)]
 
     def check(self) -> str | None:
         """Ask it now, also while it is switched off."""
@@ -124,11 +140,14 @@ class RedisLevel:
             return reason(error)
 
     def _call(self, *command: Any) -> Any:
+        return self._bounded(lambda: self._client.execute_command(*command))
+
+    def _bounded(self, work: Callable[[], Any]) -> Any:
         """The answer; None if all connections are taken, which says nothing about Redis."""
         if not self._slots.acquire(timeout=QUEUEING):
             return None
         try:
-            return self._within(PATIENCE, lambda: self._client.execute_command(*command))
+            return self._within(PATIENCE, work)
         finally:
             self._slots.release()
 

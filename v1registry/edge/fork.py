@@ -16,6 +16,8 @@ import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from v1registry.lib import counts
+
 _PAGE = 4096  # bytes
 _M_ARENA_MAX = -8  # of malloc.h
 _MALLOC_SETTINGS = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
@@ -58,6 +60,7 @@ def hooks(load: Callable[[], None]) -> dict[str, Callable[[Any], None]]:
         StoreIds.of_server = StoreIds.of_server or StoreIds()
         _keep_one_heap()
         patch_master()
+        counts.of_node()
         try:
             load()
         except Exception:

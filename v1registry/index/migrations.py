@@ -48,8 +48,20 @@ def _by_sight(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"CREATE INDEX {text}")
 
 
+def _counters(connection: sa.Connection) -> None:
+    """Version 4: counters that nodes share. Losing them in a crash of PostgreSQL does no harm."""
+    schema.counters.create(connection)
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("ALTER TABLE counters SET UNLOGGED")
+
+
 #: Step N makes version N of version N - 1. A step that has been released never changes.
-STEPS: tuple[Callable[[sa.Connection], None], ...] = (_tables, textsearch.create, _by_sight)
+STEPS: tuple[Callable[[sa.Connection], None], ...] = (
+    _tables,
+    textsearch.create,
+    _by_sight,
+    _counters,
+)
 LATEST = len(STEPS)
 
 

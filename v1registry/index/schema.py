@@ -5,10 +5,20 @@ A change here is a step in `migrations` too.
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
-metadata = sa.MetaData()
+metadata = MetaData()
 
 # SQLite counts rows by itself in a column of just this type.
 _Id = BigInteger().with_variant(Integer, "sqlite")
@@ -154,6 +164,15 @@ token_keys = Table(
     Column("private", String(64), nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("is_signing", Boolean, nullable=False),  # one at most; the others only check
+)
+
+#: Counters of `counts`, made by a migration of their own. `expires` in seconds since the epoch.
+counters = Table(
+    "counters",
+    MetaData(),
+    Column("key", String(100), primary_key=True),
+    Column("total", Integer, nullable=False),
+    Column("expires", BigInteger, nullable=False, index=True),
 )
 
 #: Scheduled work that one process of all does at a time.

@@ -70,7 +70,8 @@ class SignUp:
         if name in _RESERVED or self._is_taken(name):
             raise Failure(*errors.NAMESPACE_EXISTS)
         if self._throttle is not None:
-            self._throttle.begin(f"{_SIGNING_UP} {address}", address)
+            with self._throttle.attempt(f"{_SIGNING_UP} {address}", address):
+                pass  # counts like a wrong password
         values = {
             "name": name,
             "email": email,

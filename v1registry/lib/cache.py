@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+from v1registry.lib.counts import Counts
+
 V = TypeVar("V")
 
 
@@ -19,13 +21,10 @@ class Shared(Protocol[V]):
     def put(self, key: str, value: V) -> None: ...
 
 
-class Level(Shared[bytes], Protocol):
+class Level(Shared[bytes], Counts, Protocol):
     """What keeps them, as bytes: Redis. What it answers is not to be trusted."""
 
     name: str
-
-    def count(self, key: str, by: int, life: int) -> int | None:
-        """See `lib.throttle.Counts`."""
 
     def check(self) -> str | None:
         """Why it cannot be used now, for everybody to read; None if it can."""

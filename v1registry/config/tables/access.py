@@ -92,7 +92,8 @@ OPTIONS: tuple[Option, ...] = (
         "accounts.attempts",
         "number",
         "Wrong passwords a minute for one account, and three times as many from one address, after"
-        " which the answer is 429; 0: no limit.",
+        " which the answer is 429; 0: no limit. All processes of a node count together, and all nodes"
+        " that share a Redis or a database.",
         default=10,
         variable="ACCOUNTS_ATTEMPTS",
     ),

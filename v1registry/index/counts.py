@@ -1,0 +1,67 @@
+"""Counters in the database, which all nodes of an index share; see `lib.counts`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from v1registry.index.database import Database
+from v1registry.index.rows import insert, now
+from v1registry.index.schema import counters
+from v1registry.lib.breaker import Breaker
+from v1registry.lib.errors import Failure
+
+_PAUSE = 3.0  # seconds until a database that failed is asked again
+_CLEANING = 0.02  # share of changes that also delete expired rows
+
+
+class DatabaseCounts:
+    """Implements `lib.counts.Counts`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._calls = Breaker(_PAUSE)
+
+    def add(self, changes: Mapping[str, int], life: int) -> dict[str, int] | None:
+        ticket = self._calls.admit()
+        if ticket is None:
+            return None
+        run = self._database.write if any(changes.values()) else self._database.read
+        try:
+            totals = run(lambda connection: _add(connection, changes, life))
+        except Failure:  # the database has logged the reason
+            self._calls.failed(ticket)
+            return None
+        self._calls.succeeded(ticket)
+        return totals
+
+
+def _add(connection: sa.Connection, changes: Mapping[str, int], life: int) -> dict[str, int]:
+    totals = dict.fromkeys(changes, 0)
+    living = sa.select(counters.c.key, counters.c.total).where(
+        counters.c.key.in_([key for key, by in changes.items() if not by]),
+        counters.c.expires > now(),
+    )
+    totals.update((row.key, row.total) for row in connection.execute(living))
+    rows = [
+        {"key": key, "total": by, "expires": now() + life}
+        for key, by in sorted(changes.items())  # in one order, so that nodes cannot deadlock
+        if by
+    ]
+    if not rows:
+        return totals
+    if random.random() < _CLEANING:
+        connection.execute(counters.delete().where(counters.c.expires <= now()))
+    statement = insert(connection, counters).values(rows)
+    added = sa.case(
+        (counters.c.expires <= now(), statement.excluded.total),
+        else_=counters.c.total + statement.excluded.total,
+    )
+    changed = statement.on_conflict_do_update(
+        index_elements=[counters.c.key],
+        set_={"total": added, "expires": statement.excluded.expires},
+    ).returning(counters.c.key, counters.c.total)
+    totals.update((row.key, row.total) for row in connection.execute(changed))
+    return totals
