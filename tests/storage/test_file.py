@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -248,3 +249,44 @@ def test_what_vanishes_while_it_is_looked_at_is_no_fault(
     gone = str(tmp_path / "_v1registry" / "check-of-another")
     monkeypatch.setattr(disk, "sample", lambda root: iter([(gone, os.R_OK)]))
     FileStorage(tmp_path).prepare()
+
+
+@pytest.fixture
+def few_descriptors() -> Iterator[None]:
+    """At most 300 open files, as 5,000 values meet the limits of real servers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_write_of_many_values_takes_few_file_descriptors(
+    tmp_path: Path, few_descriptors: None
+) -> None:
+    storage = FileStorage(tmp_path)
+    values = {f"images/{number:04x}/_repositories/a": b"%d" % number for number in range(1000)}
+    storage.put_all(values)
+    assert {key: storage.get(key) for key in values} == values
+    assert len(list(storage.list("images"))) == 1000
+    assert not list(storage.list("_v1registry/uploads"))
+
+
+def test_values_are_named_in_order_also_in_a_write_of_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str] = []
+    place = disk.into_place
+    monkeypatch.setattr(
+        disk, "into_place", lambda one, two, how: named.append(two) or place(one, two, how)
+    )
+    values = {f"images/{number}": b"" for number in range(500, 300, -1)}
+    FileStorage(tmp_path).put_all(values)
+    assert named == [f"{tmp_path}/{key}" for key in values]
+
+
+def test_a_large_folder_is_listed_whole(tmp_path: Path) -> None:
+    for number in range(2500):
+        (tmp_path / f"f{number}").touch()
+    (tmp_path / "folder").mkdir()
+    found = {entry.name: entry.is_folder for entry in FileStorage(tmp_path).list(".")}
+    assert found == {f"f{number}": False for number in range(2500)} | {"folder": True}

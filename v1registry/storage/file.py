@@ -13,6 +13,7 @@ twice: each wait takes two changes of threads.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import stat as modes
@@ -26,6 +27,9 @@ from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailab
 from v1registry.storage.fileparts import FileAside, FileBlob
 
 T = TypeVar("T")
+
+_AT_ONCE = 64  # values written between two waits for the disk; each takes a file descriptor
+_LISTED_IN_PLACE = 1000  # entries of a folder
 
 
 def call(function: Callable[..., T], *args: Any) -> T:
@@ -70,9 +74,15 @@ class FileStorage(Storage):
     def list(self, folder: str) -> Iterator[Entry]:
         try:
             with Mapped(folder), os.scandir(self._path(folder)) as children:
-                yield from [Entry(child.name, child.is_dir()) for child in children]
+                found = list(itertools.islice(children, _LISTED_IN_PLACE))
+                if len(found) == _LISTED_IN_PLACE:
+                    found += self._offload(list, children)
         except NotFound:
             return
+        for child in found:
+            with Mapped(folder):
+                is_folder = child.is_dir()
+            yield Entry(child.name, is_folder)
 
     def accel_path(self, key: str) -> str | None:
         return f"{self._accel}/{key}" if self._accel else None
@@ -95,10 +105,13 @@ class FileStorage(Storage):
                     self._force(key, (), [self.root])
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
-        with self.aside(values) as aside:
-            for key in values:
-                aside.put(key)
-        self._force(next(iter(values), ""), (), aside.changed)
+        waiting = iter(values.items())
+        # a write of thousands of values must take neither all file descriptors nor the event loop
+        while batch := dict(itertools.islice(waiting, _AT_ONCE)):
+            with self.aside(batch) as aside:
+                for key in batch:
+                    aside.put(key)
+            self._force(next(iter(batch)), (), aside.changed)
 
     def create(self, key: str, data: bytes) -> bool:
         with self.aside({key: data}) as aside:
