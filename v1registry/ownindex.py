@@ -126,15 +126,12 @@ def own(
     )
 
 
-LeftOut = Callable[[str, str, str], object]
-
-
 def sync_with(
-    database: Database, storage: Storage, offload: Run, left_out: LeftOut | None = None
+    database: Database, storage: Storage, offload: Run, left_out: walk.LeftOut | None = None
 ) -> Sync:
     """What keeps the database in step with a store.
 
-    `left_out` is called with a repository, its tag, and the reason why the tag cannot be read.
+    `left_out` is called with a repository, its tag or "", and the reason why it cannot be read.
     """
     tags = Tags(storage)
 
@@ -142,7 +139,10 @@ def sync_with(
         return tags.all(repository, left_out and partial(left_out, str(repository)))
 
     store = Store(
-        all_tags, tags.get, partial(is_private, storage), partial(walk.repositories, storage)
+        all_tags,
+        tags.get,
+        partial(is_private, storage),
+        partial(walk.repositories, storage, left_out),
     )
     return Sync(database, store, offload)
 
@@ -157,7 +157,7 @@ def taken_in(storage: Storage) -> Callable[[str], bool]:
     return is_taken
 
 
-def rebuild(config: Config, left_out: LeftOut, *, with_lists: bool) -> tuple[Report, int]:
+def rebuild(config: Config, left_out: walk.LeftOut, *, with_lists: bool) -> tuple[Report, int]:
     """Compare the database with the whole store, and mend it; the report, and how many image lists
     were copied. See `sync_with` for `left_out`.
     """

@@ -97,10 +97,59 @@ def test_tags_that_no_store_holds(text: str) -> None:
     assert caught.value.status == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [
+        ("Foo/Bar", "Foo/Bar"),
+        ("%$_", "library/%2525%2524_"),
+        ("%$_", "library/%25%24_"),
+        ("a $/b", "a+%24/b"),
+        ("a $/b", "a $/b"),
+        ("a/b~c", "a/b%257Ec"),
+        ("a/b+c", "a/b%252Bc"),
+        ("a/b/C", "a/b%2FC"),
+    ],
+)
+def test_names_that_only_old_stores_hold(path: str, folder: str) -> None:
+    found = RepositoryName.parse_stored(path)
+    assert not found.is_legal
+    assert f"repositories/{folder}" in found.folders
+    assert RepositoryName.of_folders(*folder.split("/")) == found
+    assert RepositoryName.parse_quoted(found.quoted) == found
+    with pytest.raises(Failure):
+        RepositoryName.parse(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/", "a//b", "A//b", "../B", "A/..", "A/../b", "A/./b", "A/b\n", "A/\x00", "A/\ud800",
+     "a/images", "A/tags", "A/" + "b" * 254, "A/" + "%" * 100, "\u00e9" * 90],
+)  # fmt: skip
+def test_names_that_no_store_holds(path: str) -> None:
+    with pytest.raises(Failure) as caught:
+        RepositoryName.parse_stored(path)
+    assert (caught.value.status, caught.value.text) == (400, "Invalid repository name")
+
+
+@pytest.mark.parametrize("folders", ["a/%61", "a/b%2fc", "a/b%0A", "a/%2E%2E", "a/tags"])
+def test_folders_that_no_name_leads_to(folders: str) -> None:
+    assert RepositoryName.of_folders(*folders.split("/")) is None
+
+
+@given(
+    st.text(st.characters(exclude_characters="/"), min_size=1, max_size=20), st.text(max_size=40)
+)
+def test_a_folder_is_the_repository_that_it_is_read_as(namespace: str, folder: str) -> None:
+    found = RepositoryName.of_folders(namespace, folder)
+    if found is not None:
+        assert f"repositories/{namespace}/{folder}" in found.folders
+        assert RepositoryName.parse_stored(str(found)) == found
+
+
 @given(st.text(max_size=80))
 def test_no_repository_leaves_the_store(path: str) -> None:
     try:
-        name = RepositoryName.parse(path)
+        name = RepositoryName.parse_stored(path)
     except Failure:
         return
     for folder in name.folders:
@@ -108,6 +157,9 @@ def test_no_repository_leaves_the_store(path: str) -> None:
         assert top == "repositories"
         assert namespace not in ("", ".", "..")
         assert last not in ("", ".", "..")
-        assert folder.isascii()
-        assert folder.isprintable()
-    assert RepositoryName.parse(str(name)) == name
+        assert "\n" not in folder
+        if name.is_legal or folder == name.folder:
+            assert folder.isascii()
+            assert folder.isprintable()
+    assert RepositoryName.parse_stored(str(name)) == name
+    assert RepositoryName.parse_quoted(name.quoted) == name

@@ -155,6 +155,20 @@ def test_images_that_cannot_be_moved_are_told_and_do_not_stop_the_others(
     assert "[8/8]" in error
 
 
+def test_names_that_only_old_stores_hold(golden: Command, target: V2Registry) -> None:
+    folder = golden.store / "repositories"
+    shutil.copytree(folder / "libtest/d150", folder / "Foo/Bar")
+    shutil.copytree(folder / "libtest/d150", folder / "libtest/b%0A")
+    chosen = ("--repositories", "Foo/*", "--repositories", "libtest/b*", "--tags", "latest")
+    out, _ = golden.run(target.url, *chosen, "--quiet", status=3)
+    assert "failed      Foo/Bar:latest" in out
+    assert "Foo/Bar is no name for a repository of a v2 registry: rename it with --map" in out
+    assert "failed      libtest/b%0A: no client can ask for a repository of this name" in out
+    renamed = (*chosen[:2], "--tags", "latest", "--map", "Foo/=foo/", "--map", "Foo/Bar=foo/bar")
+    golden.run(target.url, *renamed, "--quiet")
+    assert at(target, "foo/bar", "latest")
+
+
 def test_unreadable_tags_are_told(golden: Command, target: V2Registry) -> None:
     (golden.store / "repositories/libtest/d150/tag_bad").write_bytes(b"garbage")
     chosen = ("--repositories", "libtest/d150", "--tags", "latest", "--tags", "bad")

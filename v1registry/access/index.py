@@ -124,7 +124,7 @@ class IndexRights(Rights):
         client, grant = self._client, asker.grant
         if client is None or grant is None:
             return False
-        path = f"/v1/repositories/{grant.repository}/layer/{image_id}/access"
+        path = f"/v1/repositories/{grant.repository.quoted}/layer/{image_id}/access"
         authorization = asker.credentials.header or ""
 
         def ask() -> bool:
@@ -159,7 +159,7 @@ class IndexRights(Rights):
 
     def _confirm(self, client: IndexClient, credentials: Credentials, grant: Grant) -> Confirmed:
         """What the index says of the token. Raise Failure 401 if it says no, 503 without it."""
-        path = f"/v1/repositories/{grant.repository}/images"
+        path = f"/v1/repositories/{grant.repository.quoted}/images"
 
         def ask() -> Confirmed:
             asked = time.monotonic()
@@ -185,7 +185,7 @@ def _grant(repository: str | None, access: str | None) -> Grant | None:
     if repository is None or access not in ACCESSES:
         return None
     try:
-        return Grant(RepositoryName.parse(repository), ACCESSES[access])
+        return Grant(RepositoryName.parse_quoted(repository), ACCESSES[access])
     except Failure:
         return None
 

@@ -32,7 +32,7 @@ class Revoked:
 
     def is_so(self, digest: str, repository: RepositoryName, authorization: str) -> bool:
         """Whether the token with this digest, sent as `authorization`, counts no more."""
-        path = f"/v1/repositories/{repository}/layer/{_NO_IMAGE}/access"
+        path = f"/v1/repositories/{repository.quoted}/layer/{_NO_IMAGE}/access"
         good = self._answers.get(digest, lambda: self._ask(path, authorization))
         if good is None:
             return digest in self._refused

@@ -10,8 +10,10 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from v1registry.api import paths
 from v1registry.api.door import mark
-from v1registry.api.parts import Common
+from v1registry.api.parts import Common, Parts
 from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import Access
 
 
@@ -40,6 +42,9 @@ def blueprint(parts: Common, actions: Actions) -> Blueprint:
     )
     def repository(path: str) -> Response:
         target = paths.parse(path)
+        legal = target.repository.is_legal
+        if not legal and request.method not in ("GET", "HEAD", "DELETE"):
+            raise Failure(*errors.REPOSITORY_NAME_INVALID)
         by_method = actions.get(target.action)
         if by_method is None:
             raise NotFound
@@ -51,10 +56,19 @@ def blueprint(parts: Common, actions: Actions) -> Blueprint:
             bearer = action.any_token and parts.door.bears_token(target.repository)
             access = bearer or action.access
             parts.door.repository(target.repository, access, action.hidden)
+        if not legal and not _is_known(parts, target.repository):
+            raise Failure(*errors.REPOSITORY_NAME_INVALID)
         return action.handler(parts, target)
 
     mark(repository, "repository by its action")
     return routes
+
+
+def _is_known(parts: Common, repository: RepositoryName) -> bool:
+    """Whether the store, or an index alone, has a repository of a name that is not legal."""
+    if isinstance(parts, Parts):
+        return parts.repositories.is_stored(repository)
+    return parts.index is not None and parts.index.catalog.knows(repository)
 
 
 def joined(first: Actions, second: Actions) -> Actions:

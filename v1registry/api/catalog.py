@@ -38,7 +38,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     @routes.get("/repositories/<any_path:name>")
     @see
     def repository(name: str) -> Response:
-        parsed = RepositoryName.parse(name)
+        parsed = RepositoryName.parse_stored(name)
         found = asdict(index.catalog.get(parsed, _viewer(parts)))
         found["full_description"] = index.catalog.full_description(parsed)
         return answers.ordinary(found)
@@ -46,7 +46,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     @routes.put("/repositories/<any_path:name>")
     @everybody("checked here: it takes the right to delete")
     def change(name: str) -> Response:
-        parsed = RepositoryName.parse(name)
+        parsed = RepositoryName.parse_stored(name)
         given = _object(parts)
         parts.door.repository(parsed, Access.DELETE, errors.REPOSITORY_NOT_FOUND)
         _change(parts, index, parsed, given)
@@ -62,7 +62,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     @routes.route("/stars/<any_path:name>", methods=["GET", "PUT", "DELETE"])
     @everybody("one's own, on what the asker may see: checked here")
     def star(name: str) -> Response:
-        parsed, user = RepositoryName.parse(name), _user(parts)
+        parsed, user = RepositoryName.parse_stored(name), _user(parts)
         if request.method == "PUT":
             index.opinions.star(parsed, user)
         elif request.method == "DELETE":
@@ -77,7 +77,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     def comments(name: str) -> Response:
         size, after = numbers.size(USUAL, MOST), numbers.of_query("after", 0, 2**62)
         user = _viewer(parts)
-        parsed = RepositoryName.parse(name)
+        parsed = RepositoryName.parse_stored(name)
         found = list(index.opinions.comments(parsed, user, after, size + 1))
         shown = [asdict(comment) for comment in found[:size]]
         return _paged({"comments": shown}, f"comments/{parsed}", found, size)
@@ -88,13 +88,13 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
         user, text = _user(parts), _object(parts).get("text")
         if not isinstance(text, str):
             raise Failure(*errors.DATA_INVALID)
-        made = index.opinions.comment(RepositoryName.parse(name), user, text)
+        made = index.opinions.comment(RepositoryName.parse_stored(name), user, text)
         return answers.ordinary({"id": made}, 201)
 
     @routes.delete("/comments/<any_path:name>")
     @everybody("one's own, or with the right to delete: checked here")
     def uncomment(name: str) -> Response:
-        parsed, user = RepositoryName.parse(name), _user(parts)
+        parsed, user = RepositoryName.parse_stored(name), _user(parts)
         index.opinions.remove_comment(
             parsed,
             numbers.of_query("id", 0, 2**62),

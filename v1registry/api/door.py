@@ -157,7 +157,7 @@ class Door:
         if shown.user is not None:
             return True
         try:
-            return self._is_private(RepositoryName.parse(shown.pair("repository") or ""))
+            return self._is_private(RepositoryName.parse_quoted(shown.pair("repository") or ""))
         except Failure:
             return False
 

@@ -95,7 +95,7 @@ def _token(parts: Common, repository: RepositoryName, access: str) -> str | None
     index = parts.index
     if index is None:
         signature = base64.b32encode(secrets.token_bytes(10)).decode("ascii")
-        return f'signature={signature},repository="{repository}",access={access}'
+        return f'signature={signature},repository="{repository.quoted}",access={access}'
     asker = parts.door.asker()
     if not wants_token() or asker.grant is not None:  # one token makes no second, and lives on
         return None

@@ -27,7 +27,9 @@ class Target(NamedTuple):
 
 
 def parse(path: str) -> Target:
-    """Resolve the suffix; raise Failure 400 if no legal repository name is left.
+    """Resolve the suffix; raise Failure 400 if no name is left that a store may hold.
+
+    A name that is not `is_legal` is for the caller to judge (see `api.actions`).
 
     A tag may be called like one of the words, a repository's last part may not:
     so `a/b/tags/json` is the tag `json` of `a/b`.
@@ -35,11 +37,11 @@ def parse(path: str) -> Target:
     head, _, last = path.rstrip("/").rpartition("/")
     before, _, word = head.rpartition("/")
     if word == "tags" and before:
-        return Target("tag", RepositoryName.parse(before), last)
+        return Target("tag", RepositoryName.parse_stored(before), last)
     if last == "json" and before.endswith("/tags"):
-        return Target("tag_json", RepositoryName.parse(before.removesuffix("/tags")), word)
+        return Target("tag_json", RepositoryName.parse_stored(before.removesuffix("/tags")), word)
     if last == "access" and before.endswith("/layer") and ImageId.is_valid(word):
-        return Target("access", RepositoryName.parse(before.removesuffix("/layer")), word)
+        return Target("access", RepositoryName.parse_stored(before.removesuffix("/layer")), word)
     if last in ("images", "auth", "tags", "json", "properties") and head:
-        return Target(last, RepositoryName.parse(head))
-    return Target("repository", RepositoryName.parse(path))
+        return Target(last, RepositoryName.parse_stored(head))
+    return Target("repository", RepositoryName.parse_stored(path))

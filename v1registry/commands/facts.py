@@ -33,7 +33,7 @@ def facts(only: str | None, jobs: int | None, again: bool, as_json: bool) -> Non
     `blobs`, what v2 clients must know of every layer and tag. Without it, the first of them waits
     while the layers of an image are read. Damaged layers are named.
 
-    Tags whose file holds no image id are named, too.
+    Tags and repositories that cannot be read, or not over v2, are named, too.
 
     Exit status: 0, 3 if something is damaged or cannot be shown over v2, 1 for a failure.
     """
@@ -77,5 +77,5 @@ def _subject(problem: dict[str, str]) -> str:
     """What a problem is about: an image, or a tag and the image that it points to, if any."""
     if "tag" not in problem:
         return problem["image"]
-    tag = f"{problem['repository']}:{problem['tag']}"
-    return f"{tag} ({problem['image']})" if "image" in problem else tag
+    name = f"{problem['repository']}:{problem['tag']}" if problem["tag"] else problem["repository"]
+    return f"{name} ({problem['image']})" if "image" in problem else name

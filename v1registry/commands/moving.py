@@ -95,7 +95,11 @@ def tagged(parts: Parts, selection: Selection, report: Report) -> list[Any]:
     """The tags that are meant; what cannot be read is in the report. Raise TransferError."""
     from v1registry.lib import walk
 
-    names = list(walk.repositories(parts.storage))
+    def left_out(repository: str, tag: str, reason: str) -> None:
+        if selection.wants(repository):
+            report.left_out(repository, tag, reason)
+
+    names = list(walk.repositories(parts.storage, left_out))
     chosen = list(selection.select(names, parts.repositories, report.left_out))
     if not chosen and not report.lines:
         raise TransferError("no tag in the store fits")

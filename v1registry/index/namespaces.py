@@ -182,7 +182,8 @@ def namespace_id(connection: sa.Connection, name: str) -> int:
 def _target(target: str) -> tuple[str, str]:
     namespace, slash, repository = target.partition("/")
     if slash:
-        return RepositoryName.parse(target)
+        parsed = RepositoryName.parse_stored(target)
+        return parsed.namespace, parsed.name
     check_namespace(namespace)
     return namespace, repository
 

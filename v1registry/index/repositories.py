@@ -56,6 +56,11 @@ class Repositories:
 
         return self._database.write(work)
 
+    def knows(self, repository: RepositoryName) -> bool:
+        """Whether there is such a repository, whoever may see it."""
+        this = sa.select(repositories.c.id).where(repositories.c.name == str(repository))
+        return self._database.read(lambda connection: connection.execute(this).first() is not None)
+
     def get(self, repository: RepositoryName, user: str | None) -> Repository:
         """Raise Failure 404 for one that `user` (None: anybody) may not see."""
 

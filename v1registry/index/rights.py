@@ -74,7 +74,7 @@ class IndexRights(Rights):
     def _bearer(self, credentials: Credentials) -> Asker:
         try:
             token = self._keys.verify(credentials.token or "")
-            grant = Grant(RepositoryName.parse(token.repository), TOKEN_ACCESS[token.access])
+            grant = Grant(RepositoryName.parse_quoted(token.repository), TOKEN_ACCESS[token.access])
         except (TokenError, KeyError, Failure) as error:
             if isinstance(error, Failure) and error.status == errors.INDEX_UNAVAILABLE[0]:
                 raise

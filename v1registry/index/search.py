@@ -148,7 +148,7 @@ class CheckedSearch:
     def _sees(self, asker: Asker, row: Repository) -> bool:
         if row.is_private and self._rights.open:
             return False
-        repository = RepositoryName.parse(row.name)
+        repository = RepositoryName.parse_stored(row.name)
         return self._rights.sees(asker, repository, private=row.is_private)
 
 

@@ -154,7 +154,7 @@ class Sync:
             report.changed += self._compare(batch)
             unseen -= {str(repository) for repository in batch}
         for name in unseen:
-            self.update(RepositoryName.parse(name))
+            self.update(RepositoryName.parse_stored(name))
             report.removed += 1
         return report
 

@@ -36,7 +36,7 @@ class TokenKeys:
     def issue(self, repository: RepositoryName, access: str, user: str | None, life: int) -> str:
         """A token's text, without the leading word; `life` in seconds."""
         expires = int(time.time()) + life
-        token = Token(str(repository), access, expires, user)
+        token = Token(repository.quoted, access, expires, user)
         return self._signing().issue(token)
 
     def verify(self, text: str) -> Token:

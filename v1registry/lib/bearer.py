@@ -97,7 +97,7 @@ def _asker(value: Any) -> Asker | None:
     if "grant" in value:
         name, access = value["grant"]
         try:
-            grant = Grant(RepositoryName.parse(name), Access(access))
+            grant = Grant(RepositoryName.parse_stored(name), Access(access))
         except Failure:
             return None  # another version's name
     return Asker(value["user"], frozenset(value["groups"]), grant)

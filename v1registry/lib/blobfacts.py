@@ -13,11 +13,12 @@ from typing import TypeVar
 
 from v1registry.lib import walk
 from v1registry.lib.blobs import Blobs
+from v1registry.lib.catalog import is_sayable
 from v1registry.lib.convert import OCI, SCHEMA2
 from v1registry.lib.examine import Damaged
 from v1registry.lib.facts import Run
 from v1registry.lib.images import Images
-from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.tags import Tags
 from v1registry.lib.v2images import NotShown, V2Image, V2Images
 from v1registry.storage import Storage
@@ -35,6 +36,7 @@ _COUNTED = (
     "unshown",
     "chains confirmed",
 )
+NAME_NOT_SHOWN = "no v2 client can ask for this name: it is served over v1 alone"
 _AHEAD = 4  # things handed out for each job at a time
 
 
@@ -98,8 +100,12 @@ class BlobFacts:
         return read
 
     def _all_tags(self, run: Run) -> Iterator[tuple[RepositoryName, str, str]]:
-        for repository in walk.repositories(self._storage):
+        for repository in walk.repositories(self._storage, run.left_out):
+            name = str(repository)
+            sayable = is_sayable(name)
             for tag, image_id in self._tags.each(repository, run.unreadable(repository)):
+                if not sayable or not Tag.is_valid(tag):
+                    run.left_out(name, tag if sayable else "", NAME_NOT_SHOWN)
                 yield repository, tag, image_id
 
     def _show(self, tag: tuple[RepositoryName, str, str]) -> V2Image | NotShown:

@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from v1registry.lib.errors import Failure
-from v1registry.lib.names import RepositoryName
+from v1registry.lib.names import RESERVED, RepositoryName
 from v1registry.storage import Storage, keys
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -18,8 +17,8 @@ _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 
 
 def is_sayable(name: str) -> bool:
-    """Whether v2 clients can ask for a repository of this name."""
-    return _NAME.fullmatch(name) is not None
+    """Whether v2 clients can ask for a repository of this name. Words of v1's paths end none."""
+    return _NAME.fullmatch(name) is not None and name.rpartition("/")[2] not in RESERVED
 
 
 class Catalog:
@@ -37,13 +36,14 @@ class Catalog:
             if prefix < after and not after.startswith(prefix):
                 continue
             folder = f"{keys.REPOSITORIES}/{keys.encode(namespace)}"
-            for name in sorted(self._offload(self._children, folder, keys.repository_name)):
+            children = self._offload(self._children, folder, keys.repository_name)
+            for name in sorted(children):
                 if prefix + name > after and is_sayable(prefix + name):
-                    try:
-                        yield RepositoryName.parse(prefix + name)
-                    except Failure:
-                        continue  # its last part is one of v1's own words
+                    parsed = RepositoryName.parse(prefix + name)
+                    if f"{folder}/{children[name]}" in parsed.folders:
+                        yield parsed
 
-    def _children(self, folder: str, decode: Callable[[str], str]) -> set[str]:
-        """What the names of the folders below one stand for."""
-        return {decode(entry.name) for entry in self._storage.list(folder) if entry.is_folder}
+    def _children(self, folder: str, decode: Callable[[str], str]) -> dict[str, str]:
+        """The folders below one, by the names that they stand for."""
+        entries = self._storage.list(folder)
+        return {decode(entry.name): entry.name for entry in entries if entry.is_folder}

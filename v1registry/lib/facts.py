@@ -83,7 +83,7 @@ class ReachFacts:
 
     def build(self, run: Run) -> Mapping[str, int]:
         repositories = written = dropped = 0
-        for repository in walk.repositories(self._storage):
+        for repository in walk.repositories(self._storage, run.left_out):
             repositories += 1
             tags = self._tags.all(repository, run.unreadable(repository)) or {}
             written += self._reach.mend(repository, tags)

@@ -74,6 +74,9 @@ class Catalog(Protocol):
     def create(self, repository: RepositoryName) -> bool:
         """Make it known, unless it is; return whether it is private."""
 
+    def knows(self, repository: RepositoryName) -> bool:
+        """Whether there is such a repository, whoever may see it."""
+
     def get(self, repository: RepositoryName, user: str | None) -> Repository:
         """Raise Failure 404 for one that `user` (None: anybody) may not see."""
 

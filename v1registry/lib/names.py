@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
@@ -19,7 +20,7 @@ _REPOSITORY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
-_NEVER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # in a tag: no URL leads to it
+_NEVER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # in a name: no URL leads to it
 
 NAME_LIMIT = 255  # of a whole repository name, and of a file name on most systems
 RESERVED = frozenset({"images", "auth", "tags", "json", "properties"})
@@ -48,6 +49,11 @@ class RepositoryName(NamedTuple):
     namespace: str
     name: str
 
+    @property
+    def is_legal(self) -> bool:
+        """Whether clients may create a repository of this name."""
+        return True
+
     @classmethod
     def parse(cls, path: str) -> RepositoryName:
         """Split at the first `/`; raise Failure 400 for what no engine would send."""
@@ -67,8 +73,46 @@ class RepositoryName(NamedTuple):
             raise Failure(*errors.REPOSITORY_NAME_INVALID)
         return result
 
+    @classmethod
+    def parse_stored(cls, path: str) -> RepositoryName:
+        """Parse a name that a store of docker-registry 0.x may hold, which had no rule for names.
+
+        The result is not `is_legal` if `parse` refuses it. Raise Failure 400 for a name that no
+        path leads to.
+        """
+        try:
+            return cls.parse(path)
+        except Failure:
+            namespace, slash, name = path.rstrip("/").partition("/")
+            found = StoredName(*((namespace, name) if slash else ("library", namespace)))
+            if not found.is_reachable():
+                raise
+            return found
+
+    @classmethod
+    def parse_quoted(cls, text: str) -> RepositoryName:
+        """Undo `quoted`. Raise Failure 400."""
+        return cls.parse_stored(unquote(text))
+
+    @classmethod
+    def of_folders(cls, namespace: str, folder: str) -> RepositoryName | None:
+        """Return the repository that lies in two folders; None if no path leads to it."""
+        for names in keys.repository_names(namespace, folder):
+            try:
+                found = cls.parse_stored("/".join(names))
+            except Failure:
+                continue
+            if f"{keys.REPOSITORIES}/{namespace}/{folder}" in found.folders:
+                return found
+        return None
+
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def quoted(self) -> str:
+        """The name in a URL or a token: equal to the name if that is legal."""
+        return quote(str(self), safe="/")
 
     @property
     def folder(self) -> str:
@@ -80,6 +124,24 @@ class RepositoryName(NamedTuple):
         """All folders to look in, the one we write to first."""
         older = keys.repository_before_081(self.namespace, self.name)
         return (self.folder,) if older == self.folder else (self.folder, older)
+
+
+class StoredName(RepositoryName):
+    """A name that is not legal: read and deleted where a store holds it, never created."""
+
+    __slots__ = ()
+
+    @property
+    def is_legal(self) -> bool:
+        return False
+
+    def is_reachable(self) -> bool:
+        """Whether a path under `/v1/repositories/` leads to it, and to no other place."""
+        parts = [self.namespace, *self.name.split("/")]
+        if _NEVER.search(str(self)) or any(part in ("", ".", "..") for part in parts):
+            return False
+        longest = max(map(len, [self.quoted, *self.folder.split("/")]))
+        return parts[-1] not in RESERVED and longest <= NAME_LIMIT
 
 
 def check_namespace(name: str) -> None:

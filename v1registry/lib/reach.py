@@ -75,7 +75,7 @@ class Reach:
                 claim = self._read(f"{folder}/{entry.name}")
                 name = claim.repository if claim else ""
             with contextlib.suppress(Failure):  # not written by us
-                yield RepositoryName.parse(name)
+                yield RepositoryName.parse_stored(name)
 
     # -- for a whole store (see `lib.facts`) ---------------------------------------
 

@@ -16,6 +16,7 @@ from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.proofs import Sender
 from v1registry.lib.reach import LIFE, Reach
 from v1registry.lib.tags import Tags, Told
+from v1registry.lib.walk import is_repository
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import NotFound
 
@@ -146,6 +147,11 @@ class Repositories:
         return dict(_DEFAULTS)
 
     # -- the repository -----------------------------------------------------------
+
+    def is_stored(self, repository: RepositoryName) -> bool:
+        """Whether the store holds a repository there, and not only a folder of another program."""
+        folders = repository.folders
+        return any(is_repository(e.name for e in self._storage.list(folder)) for folder in folders)
 
     def delete(self, repository: RepositoryName) -> None:
         """Delete tags, list and flags; images are kept. Raise Failure 404 if nothing is there."""

@@ -20,6 +20,8 @@ from typing import Any
 
 from v1registry.lib import documents, errors, lease
 from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+from v1registry.lib.walk import is_repository
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
@@ -167,11 +169,11 @@ class Roster:
                 children = {
                     entry.name for entry in self._storage.list(f"{folder}/{repository.name}")
                 }
-                if children:
-                    name = f"{keys.decode(namespace.name)}/{keys.repository_name(repository.name)}"
-                    every.add(name)
+                name = RepositoryName.of_folders(namespace.name, repository.name)
+                if name is not None and (children if name.is_legal else is_repository(children)):
+                    every.add(str(name))
                     if "_private" in children:
-                        private.add(name)
+                        private.add(str(name))
         return _Read(tuple(sorted(every)), frozenset(private), began, time.monotonic() - clock)
 
     def _leave(self, found: _Read) -> None:

@@ -93,23 +93,19 @@ class StoreSearch:
 
     def _seen(self, asker: Asker, names: Names, some: Iterable[str]) -> Iterator[str]:
         """Those that the asker may see, which is who may pull them. Private ones hide from nobody
-        in particular, where there are no accounts too. What 0.x stored and nobody can ask for is
-        seen where all is.
+        in particular, where there are no accounts too.
         """
         for name in some:
             private = name in names.private
             if private and (self._rights.open or asker.is_nobody):
                 continue
             repository = _parsed(name)
-            if repository is None:
-                if self._rights.open:
-                    yield name
-            elif self._rights.sees(asker, repository, private=private):
+            if repository is not None and self._rights.sees(asker, repository, private=private):
                 yield name
 
 
 def _parsed(name: str) -> RepositoryName | None:
     try:
-        return RepositoryName.parse(name)
+        return RepositoryName.parse_stored(name)
     except Failure:
         return None

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.storage import Storage, keys
 
+UNREACHABLE = "no client can ask for a repository of this name: rename or delete its folder"
 
-def repositories(storage: Storage) -> Iterator[RepositoryName]:
-    """Every repository whose name can be asked for, each once."""
+LeftOut = Callable[[str, str, str], object]  # called with a repository, a tag or "", the reason
+
+
+def repositories(storage: Storage, left_out: LeftOut | None = None) -> Iterator[RepositoryName]:
+    """Every repository whose name can be asked for, each once.
+
+    `left_out` is called for every other one.
+    """
+    seen: set[RepositoryName] = set()  # whose name may lie there in the form of 0.8.0, too
     for namespace in storage.list(keys.REPOSITORIES):
         if not namespace.is_folder:
             continue
-        seen: set[str] = set()  # a nested name may lie there in the form of 0.8.0, too
         for entry in storage.list(f"{keys.REPOSITORIES}/{namespace.name}"):
-            name = f"{keys.decode(namespace.name)}/{keys.repository_name(entry.name)}"
-            if entry.is_folder and name not in seen:
-                seen.add(name)
-                with contextlib.suppress(Failure):
-                    yield RepositoryName.parse(name)
+            name = RepositoryName.of_folders(namespace.name, entry.name)
+            if not entry.is_folder or name in seen:
+                continue
+            if name is None or not name.is_legal:
+                folder = f"{keys.REPOSITORIES}/{namespace.name}/{entry.name}"
+                if not is_repository(child.name for child in storage.list(folder)):
+                    continue
+            if name is not None:
+                if not name.is_legal or len(name.folders) > 1:
+                    seen.add(name)
+                yield name
+            elif left_out:
+                left_out(ascii(f"{namespace.name}/{entry.name}")[1:-1], "", UNREACHABLE)
+
+
+def is_repository(names: Iterable[str]) -> bool:
+    """Whether files of these names make a folder a repository, and not one of another program."""
+    return any(name.startswith((keys.TAG, "_index_", "_images_list")) for name in names)
 
 
 def images(storage: Storage) -> Iterator[ImageId]:

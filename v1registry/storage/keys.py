@@ -45,8 +45,12 @@ def repository(namespace: str, name: str) -> str:
 
 
 def repository_before_081(namespace: str, name: str) -> str:
-    """The folder as versions up to 0.8.0 wrote it: encoded once; differs for nested names."""
-    return f"{REPOSITORIES}/{encode(namespace)}/{_encode_once(name)}"
+    """The folder as versions up to 0.8.0 wrote it: only the name is encoded, once.
+
+    It differs for nested names, and for names that no version accepts any more. It leaves the store
+    for a namespace or a name of `.` or `..`, which callers must refuse.
+    """
+    return f"{REPOSITORIES}/{namespace}/{_encode_once(name)}"
 
 
 def _encode_once(name: str) -> str:
@@ -58,6 +62,17 @@ def _encode_once(name: str) -> str:
 def repository_name(folder: str) -> str:
     """The name that a repository's folder stands for, encoded once or twice."""
     return decode(decode(folder))
+
+
+def repository_names(namespace: str, folder: str) -> list[tuple[str, str]]:
+    """Return the names, `(namespace, name)`, that the two folders of a repository may stand for.
+
+    The form of 0.8.1 and later comes first. The caller must encode a name to see whether it fits.
+    """
+    if _PLAIN.fullmatch(namespace) and _PLAIN.fullmatch(folder):
+        return [(namespace, folder)]
+    once, twice = decode(folder), repository_name(folder)
+    return [(decode(namespace), twice), (decode(namespace), once), (namespace, once)]
 
 
 def tag(name: str) -> str:

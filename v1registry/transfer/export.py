@@ -23,7 +23,7 @@ from v1registry.transfer.layers import LayerBlob
 from v1registry.transfer.layout import LayoutWriter
 from v1registry.transfer.progress import Progress
 from v1registry.transfer.report import Line, Report
-from v1registry.transfer.selection import Tagged
+from v1registry.transfer.selection import Tagged, unloadable
 from v1registry.transfer.tarball import Writer
 
 VERSION = b"1.0"
@@ -51,6 +51,8 @@ def export(
     for tagged in tags:
         line = Line(str(tagged.repository), tagged.tag, tagged.target, tagged.image_id, "failed")
         try:
+            if reason := unloadable(tagged.target, tagged.tag):
+                raise TransferError(reason)
             image = v2images.get(ImageId.parse(tagged.image_id))
             line.image_id, line.layers = image.config_digest, len(image.layers)
             line.media_type = form.media_type

@@ -28,7 +28,7 @@ def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list
             continue
         try:
             parsed = RepositoryName.parse(name)
-            if not selection.wants(parsed):
+            if not selection.wants(str(parsed)):
                 continue
             here = RepositoryName.parse(selection.target(parsed))
             item = Wanted(image.key, here, Tag.parse(tag))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from v1registry.lib.errors import Failure
-from v1registry.lib.names import RepositoryName
+from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories import Repositories
+from v1registry.lib.walk import LeftOut
 from v1registry.transfer.errors import TransferError
 
 # A repository name and a tag as a v2 registry takes them (OCI distribution specification).
@@ -17,8 +18,6 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _LONGEST = 255
-
-LeftOut = Callable[[str, str, str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +45,9 @@ class Selection:
     tags: Sequence[str] = ()
     names: Sequence[tuple[str, str]] = ()
 
-    def wants(self, repository: RepositoryName) -> bool:
-        plain = {str(repository), str(repository).removeprefix("library/")}
-        return _fits(plain, self.repositories)
+    def wants(self, repository: str) -> bool:
+        """`repository` is `namespace/name`."""
+        return _fits({repository, repository.removeprefix("library/")}, self.repositories)
 
     def wants_tag(self, tag: str) -> bool:
         return _fits({tag}, self.tags)
@@ -71,7 +70,7 @@ class Selection:
         """
         targets: dict[str, RepositoryName] = {}
         for repository in sorted(names):
-            if not self.wants(repository):
+            if not self.wants(str(repository)):
                 continue
             target = self.target(repository)
             if (other := targets.setdefault(target, repository)) != repository:
@@ -97,6 +96,15 @@ def rule(text: str) -> tuple[str, str]:
     if "/" not in old:
         old = f"library/{old}"
     return old, new
+
+
+def unloadable(target: str, tag: str) -> str | None:
+    """Why no engine, and no `v1registry import`, takes the name from a layout or an archive."""
+    try:
+        RepositoryName.parse(target)
+    except Failure:
+        return f"{target} is no legal name for a repository: rename it with --map"
+    return None if Tag.is_valid(tag) else f"{tag!r} is no legal tag: push the image by another tag"
 
 
 def refused(target: str, tag: str) -> str | None:

@@ -48,7 +48,7 @@ def set_repository(
 ) -> None:
     """Set flags and description of a repository."""
     index, storage = own_and_store()
-    parsed = RepositoryName.parse(name)
+    parsed = RepositoryName.parse_stored(name)
     index.repositories.describe(parsed, description)
     flags = {"is_private": is_private, "is_official": is_official, "is_automated": is_automated}
     given = {flag: value for flag, value in flags.items() if value is not None}
