@@ -5,6 +5,7 @@ Ada has a private image with a parent, Bob knows its ids, and nothing else or ev
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.fixtures import engines
+from tests.lib import test_samejson as jsons
+from tests.lib import test_samelayer as layers
 from tests.lib.stores import Domain, image_id, image_json, layer_of, payload, write_image
 from v1registry.lib import errors, imagerights, reach
 from v1registry.lib.cleaner import Cleaner
@@ -173,6 +177,110 @@ def test_what_is_not_the_image_is_worth_nothing(
     assert not world.may_read(BOB, TOP)
     fails(errors.IMAGE_NOT_FOUND, world.tag, BOB, TOP)
     assert world.domain.images.get(TOP).json == JSONS[TOP]
+
+
+def is_proven(world: World, id: ImageId, data: bytes, layer: bytes) -> bool:
+    """Whether Bob gets at the image by pushing this."""
+    refused = None
+    try:
+        world.push(BOB, id, data, layer)
+    except Failure as failure:
+        refused = (failure.status, failure.text)
+    assert refused in (None, errors.CHECKSUM_MISMATCH)
+    assert world.may_read(BOB, id) == (refused is None)
+    return refused is None
+
+
+@pytest.mark.parametrize("what", layers.HIDDEN)
+def test_hidden_bytes_must_be_sent(world: World, what: str) -> None:
+    """To know the JSON and the visible part of an archive is not to have the image."""
+    own, hidden = image_json(OWN), layers.HIDDEN[what]
+    world.push(ADA, OWN, own, hidden)
+    assert not is_proven(world, OWN, own, layers.PLAIN)
+    assert not is_proven(world, OWN, own, gzip.compress(layers.PLAIN))
+    assert world.domain.storage.get(keys.image(OWN, "layer")) == hidden
+    assert is_proven(world, OWN, own, hidden)
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent"),
+    [
+        (layers.tar(layers.TWICE), layers.tar(layers.TWICE[:1] + layers.TWICE)),
+        (layers.tar(layers.TWICE), layers.tar([layers.TWICE[i] for i in (1, 0, 2)])),
+        (layers.file(layers.pax(layers.XATTRS)), layers.file()),
+        (
+            layers.file(layers.pax({"SCHILY.xattr.user.x": b"secret"})),
+            layers.file(layers.pax({"SCHILY.xattr.user.x": b"guess"})),
+        ),
+    ],
+    ids=["an entry twice", "another order of one name", "attributes", "another attribute"],
+)
+def test_layers_of_one_tarsum_that_are_not_the_same(
+    world: World, stored: bytes, sent: bytes
+) -> None:
+    own = image_json(OWN)
+    world.push(ADA, OWN, own, stored)
+    assert not is_proven(world, OWN, own, sent)
+    assert is_proven(world, OWN, own, gzip.compress(stored, 1))
+
+
+@pytest.mark.parametrize("what", jsons.OTHER)
+def test_another_json_is_worth_nothing(world: World, what: str) -> None:
+    found = jsons.OTHER[what]
+    pair = tuple(map(jsons.dump, found if isinstance(found, tuple) else (jsons.IMAGE, found)))
+    id = ImageId(jsons.IMAGE["id"])  # that of BASE, which is there
+    for stored, sent in (pair, pair[::-1]):
+        world.domain.storage.put(keys.image(id, "json"), stored)
+        with contextlib.suppress(Failure):  # many are no JSON of an image at all
+            world.put_json(BOB, id, sent)
+            assert not is_proven(world, id, sent, LAYER)
+        assert not world.may_read(BOB, id)
+
+
+@pytest.mark.parametrize("what", jsons.SAME)
+def test_the_same_json_in_other_bytes_is_proof(world: World, what: str) -> None:
+    id = ImageId(jsons.IMAGE["id"])
+    world.domain.storage.put(keys.image(id, "json"), jsons.dump(jsons.IMAGE))
+    assert is_proven(world, id, jsons.dump(jsons.SAME[what]), LAYER)
+    assert world.domain.images.get(id).json == jsons.dump(jsons.IMAGE)
+
+
+@pytest.mark.parametrize(("first", "second"), engines.PAIRS)
+def test_two_engines_send_the_same_image_at_once(world: World, first: str, second: str) -> None:
+    """Neither has been finished when both have sent everything: the copies lie staged."""
+    sent = {
+        asker: (engines.json_of(version, OWN), engines.layer_of(version))
+        for asker, version in ((ADA, first), (BOB, second))
+    }
+    for asker, (data, _) in sent.items():
+        world.put_json(asker, OWN, data)
+    for asker, (_, layer) in sent.items():
+        world.put_layer(asker, OWN, layer)
+    for asker, pair in sent.items():
+        world.put_checksum(asker, OWN, payload(*pair))
+        assert world.may_read(asker, OWN)
+    assert world.domain.images.get(OWN).json == sent[ADA][0]
+    assert world.domain.storage.get(keys.image(OWN, "layer")) == sent[ADA][1]
+
+
+def test_a_cut_layer_can_be_sent_again(world: World) -> None:
+    data, layer = engines.json_of("1.5.0", OWN), engines.layer_of("1.5.0")
+    world.push(ADA, OWN, engines.json_of("1.8.3", OWN), engines.layer_of("1.8.3"))
+    assert not is_proven(world, OWN, data, layer[:2000])
+    assert is_proven(world, OWN, data, layer)
+
+
+def test_a_json_that_another_client_sent_is_not_proven_by_its_checksum(world: World) -> None:
+    """Bob sends one of Ada's two JSONs and the layer, and the checksum of the other JSON."""
+    secret, known = image_json(OWN, Env="secret"), image_json(OWN)
+    world.put_json(ADA, OWN, known)
+    world.put_json(ADA, OWN, secret)
+    world.put_layer(ADA, OWN, LAYER)
+    world.put_json(BOB, OWN, known)
+    world.put_layer(BOB, OWN, LAYER)
+    world.put_checksum(ADA, OWN, payload(secret, LAYER))
+    fails(errors.CHECKSUM_MISMATCH, world.put_checksum, BOB, OWN, payload(secret, LAYER))
+    assert not world.may_read(BOB, OWN)
 
 
 def test_the_tarsum_of_the_image_is_no_proof_without_the_layer(world: World) -> None:

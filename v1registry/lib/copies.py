@@ -12,16 +12,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from v1registry.lib import documents
 from v1registry.lib.images import Image
 from v1registry.lib.names import ImageId
+from v1registry.lib.samejson import is_same_json
+from v1registry.lib.samelayer import LayerContent
 from v1registry.lib.tarstream import LayerTooLarge, LayerUnreadable
 from v1registry.lib.tarsum import TarSums
-from v1registry.storage import Blob, Storage, keys
+from v1registry.storage import Blob, Buffer, Storage, keys
 from v1registry.storage.errors import NotFound
 
 Match = tuple["Copy", str, list[str]]  # the copy, the digest of its JSON, its checksums
@@ -33,7 +35,8 @@ class Copy:
 
     `payloads` has the simple checksum with each JSON, `tarsums` the TarSums,
     where they were computed on the way; both by the JSON's hex digest. `sender`
-    is who sent it (`proofs.mark`), where users are told apart.
+    is who sent it (`proofs.mark`), where users are told apart. `content` is the
+    `LayerContent.value` of bytes that cannot be read again.
     """
 
     handle: str | None
@@ -41,6 +44,39 @@ class Copy:
     payloads: dict[str, str]
     tarsums: dict[str, list[str]]
     sender: str | None = None
+    content: str | None = None
+
+
+class LayerHasher:
+    """Hashes a layer on its way, once with each JSON that it may belong to.
+
+    `content` is for bytes that cannot be read again and may have to prove possession.
+    """
+
+    def __init__(self, jsons: list[tuple[str, bytes]], with_content: bool = False) -> None:
+        self.content = LayerContent() if with_content else None
+        self._jsons = jsons
+        self._hashes = {digest: hashlib.sha256(data + b"\n") for digest, data in jsons}
+        self._own = hashlib.sha256()
+        self._size = 0
+
+    def reading(self, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
+        hashes = [*self._hashes.values(), *([self._own] if self.content else [])]
+        for piece in pieces:
+            for sum in hashes:
+                sum.update(piece)
+            self._size += len(piece)
+            yield piece
+
+    def copy(self, handle: str | None, tarsums: TarSums | None = None) -> Copy:
+        """The copy; `tarsums` are those of the walk that `content` had, too, if it came to an end."""
+        payloads = {digest: f"sha256:{sum.hexdigest()}" for digest, sum in self._hashes.items()}
+        known = {d: tarsums.values(data) for d, data in self._jsons} if tarsums else {}
+        content = self.content
+        if content and tarsums is None:
+            content.incomplete()
+        value = content.value(self._own.hexdigest()) if content else None
+        return Copy(handle, self._size, payloads, known, content=value)
 
 
 class Copies:
@@ -98,7 +134,10 @@ class Copies:
 
         Named by what it says: equal copies that were drained leave one note.
         """
-        data = documents.dump(asdict(copy))
+        fields = asdict(copy)
+        if copy.content is None:
+            del fields["content"]  # which older versions do not know
+        data = documents.dump(fields)
         token = _digest(data)[:16]
         try:
             self._storage.put(keys.pushed_copy(image_id, token), data, durable=False)
@@ -160,16 +199,23 @@ class Copies:
         return None
 
     def is_same(self, image: Image, copy: Copy, digest: str) -> bool:
-        """Whether a copy, sent with the JSON of this digest, is the finished image: the JSON byte
-        for byte, the layer so or at least by its content, for no two engines compress alike.
+        """Whether a copy, sent with the JSON of this digest, is the finished image.
+
+        Every engine writes both anew, so the bytes may differ; see `samejson`, `samelayer`.
         """
-        if _digest(image.json) != digest:
-            return False
-        if copy.payloads[digest] in image.checksums:
+        if _digest(image.json) == digest and copy.payloads[digest] in image.checksums:
             return True
-        own = copy.tarsums.get(digest) or self._tarsums(image, copy)
-        stored = self._tarsums(image, None)
-        return bool(own) and bool(stored) and own[0] == stored[0]
+        try:
+            sent = self.json(image.id, digest)
+        except NotFound:
+            return False  # the cleaner was here
+        if not self._offload(is_same_json, sent, image.json):
+            return False
+        try:
+            own = copy.content or self._content(self._open(copy, image))
+            return own == self._content(self._storage.open(keys.image(image.id, "layer")))
+        except NotFound:
+            return False
 
     def forget_staged(self, copies: list[Copy], matched: Copy, image: Image) -> None:
         """Drop the staged bytes that nobody needs once the image is finished.
@@ -197,17 +243,10 @@ class Copies:
                     return copy, digest, [payload, value]
         return None
 
-    def _tarsums(self, image: Image, copy: Copy | None) -> list[str]:
-        """The TarSums of a staged copy, or of the layer in place, the one of all entries first;
-        nothing for what is no tar.
-        """
-        try:
-            layer = keys.image(image.id, "layer")
-            with self._open(copy, image) if copy else self._storage.open(layer) as blob:
-                sums: TarSums = self._offload(TarSums.read, blob, (0,), self._max_bytes)
-        except (NotFound, LayerUnreadable, LayerTooLarge):
-            return []
-        return sums.values(image.json)
+    def _content(self, opened: Blob) -> str:
+        with opened as blob:
+            value: str = self._offload(LayerContent.read, blob, self._max_bytes)
+        return value
 
     def _open(self, copy: Copy, image: Image | None) -> Blob:
         """The copy's bytes: staged, or in place if they are the ones that stayed."""

@@ -12,7 +12,8 @@ from typing import Any
 
 BLOCK = 512
 
-_FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
+#: of a header block, in ustar's places
+FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
 _CHECKSUM = slice(148, 156)
 _HEADER_ONLY = frozenset("123456")  # links, devices, folders, fifos: no body follows
 _DEVICES = frozenset("34")
@@ -77,6 +78,11 @@ def _is_number(field: bytes) -> bool:
     return True
 
 
+def is_times(block: bytes) -> bool:
+    """Whether GNU's times of the last access and change stand where ustar has its prefix."""
+    return _is_number(block[345:357]) and _is_number(block[357:369])
+
+
 def is_header(block: bytes) -> bool:
     """Whether a block carries its own right checksum, summed unsigned or signed."""
     if len(block) < BLOCK:
@@ -122,7 +128,7 @@ class Header:
             raise LayerUnreadable("the archive is cut off inside a header")
         if not is_header(block):
             raise LayerUnreadable("the layer is no tar archive")
-        fields: tuple[Any, ...] = _FIELDS.unpack(block)
+        fields: tuple[Any, ...] = FIELDS.unpack(block)
         name, mode, uid, gid, size, mtime, _, flag, link, magic, uname, gname, major, minor = (
             fields[:14]
         )
@@ -159,8 +165,8 @@ class Header:
         if posix:
             star = block[508:512] == b"tar\0"
             prefix = c_string(block[345:476] if star else block[345:500])
-        elif _is_number(block[345:357]) and _is_number(block[357:369]):
-            return  # GNU keeps times here
+        elif is_times(block):
+            return
         else:
             prefix = c_string(block[345:500])  # written so by Go before 1.8
         self.name = prefix + b"/" + self.name

@@ -14,7 +14,8 @@ part of the name in old GNU headers too, unless it holds times.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from v1registry.lib.tarheader import (
     BLOCK,
@@ -30,8 +31,24 @@ from v1registry.lib.unpack import Readable, Source
 __all__ = ["Entry", "LayerTooLarge", "LayerUnreadable", "Readable", "entries", "walk"]
 
 _ZEROS = bytes(BLOCK)
+_PIECE = 256 * 1024
 _XATTR = "SCHILY.xattr."
 MAX_SPARSE_BLOCKS = 50_000  # of 21 regions each; Go stops at a million regions
+
+
+class Observer(Protocol):
+    """Gets all bytes of a layer that are no entry's body, in their order.
+
+    header: each header block; extended: the data of an extended header; between: padding
+    and sparse maps; after: what follows the last entry; incomplete: called if
+    a compressed layer has bytes that its archive does not show (`unpack.Source.hides`).
+    """
+
+    def header(self, block: bytes) -> None: ...
+    def extended(self, typeflag: str, data: bytes) -> None: ...
+    def between(self, data: bytes) -> None: ...
+    def after(self, data: bytes) -> None: ...
+    def incomplete(self) -> None: ...
 
 
 class Entry:
@@ -111,7 +128,11 @@ class Entry:
 
 
 def entries(
-    file: Readable, max_bytes: int | None = None, max_entries: int | None = None
+    file: Readable,
+    max_bytes: int | None = None,
+    max_entries: int | None = None,
+    observer: Observer | None = None,
+    pause: Callable[[], None] | None = None,
 ) -> Iterator[Entry]:
     """Walk over a layer: plain tar, gzip, bzip2, xz or lzma, known by its first bytes.
 
@@ -119,15 +140,21 @@ def entries(
     blocks (Docker up to 1.2) and inside the padding of its last entry; an empty
     file has no entries. A compressed layer is read to its end, so its own
     checksum is checked; what follows a whole gzip, bzip2 or xz member and is none
-    is passed over.
+    is passed over. With an `observer` a plain archive is read to its end, too.
+    `pause` is called after each entry and each step of decompression.
 
     Raises `LayerUnreadable` (no tar, damaged, cut off), `LayerTooLarge` (a limit
     is passed), and whatever `file.read` raises.
     """
-    return walk(Source(file, max_bytes), max_entries)
+    return walk(Source(file, max_bytes, pause=pause), max_entries, observer, pause)
 
 
-def walk(source: Source, max_entries: int | None = None) -> Iterator[Entry]:
+def walk(
+    source: Source,
+    max_entries: int | None = None,
+    observer: Observer | None = None,
+    pause: Callable[[], None] | None = None,
+) -> Iterator[Entry]:
     """Walk over a source. When an entry is yielded, the source is at the first byte of its body."""
     extended = ExtendedHeaders()
     pending = False
@@ -137,37 +164,56 @@ def walk(source: Source, max_entries: int | None = None) -> Iterator[Entry]:
         if block == _ZEROS[: len(block)]:
             break
         header = Header(block)
+        if observer:
+            observer.header(block)
         padding = -header.body_size() % BLOCK
         if header.typeflag in EXTENDED:
-            _read_extended(source, header, extended)
+            data = _read_extended(source, header, extended)
+            if observer:
+                observer.extended(header.typeflag, data)
             pending = True
-            source.skip(padding)
+            _skip(source, padding, observer)
             continue
-        _skip_sparse_map(source, header)
+        _skip_sparse_map(source, header, observer)
         count += 1
         if max_entries is not None and count > max_entries:
             raise LayerTooLarge(f"the layer holds more than {max_entries} entries")
         entry = Entry(header, extended.take(), source)
         padding = -entry._left % BLOCK
         yield entry
+        if pause is not None:
+            pause()
         entry._pass()
-        source.skip(padding)
+        _skip(source, padding, observer)
         pending = False
     if pending:
         raise LayerUnreadable("the archive ends after an extended header")
+    if observer:
+        while piece := source.some(_PIECE):
+            observer.after(piece)
+        if source.hides:
+            observer.incomplete()
     source.drain()
 
 
-def _read_extended(source: Source, header: Header, extended: ExtendedHeaders) -> None:
-    """Read what a pax header or a long name says about the next entry."""
+def _skip(source: Source, padding: int, observer: Observer | None) -> None:
+    if observer:
+        observer.between(source.read(padding))
+    else:
+        source.skip(padding)
+
+
+def _read_extended(source: Source, header: Header, extended: ExtendedHeaders) -> bytes:
+    """Read what a pax header or a long name says about the next entry; return its data."""
     extended.reserve(header.size)
     data = source.read(header.size)
     if len(data) < header.size:
         raise LayerUnreadable("the archive is cut off inside an extended header")
     extended.add(header.typeflag, data)
+    return data
 
 
-def _skip_sparse_map(source: Source, header: Header) -> None:
+def _skip_sparse_map(source: Source, header: Header, observer: Observer | None) -> None:
     """Old GNU sparse files have the rest of their map between header and body."""
     more = header.sparse_continues
     blocks = 0
@@ -178,4 +224,6 @@ def _skip_sparse_map(source: Source, header: Header) -> None:
         block = source.read(BLOCK)
         if len(block) < BLOCK:
             raise LayerUnreadable("the archive is cut off inside a sparse map")
+        if observer:
+            observer.between(block)
         more = block[504] != 0

@@ -21,26 +21,29 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
+from v1registry.lib.samelayer import MAX_ENTRIES, LayerContent, in_archive_order, split
 from v1registry.lib.tarstream import Entry, LayerTooLarge, LayerUnreadable, Readable, entries
 
 PREFIXES = ("tarsum+sha256:", "tarsum.v1+sha256:")
 
-#: More entries than any real layer has; each is held as 72 bytes.
-MAX_ENTRIES = 1_000_000
-
-_SIZE = 32  # bytes of one SHA-256
 _SLICE = 256 * 1024  # bytes that are handed over at once, so that what waits stays small
+_TURN = 0.005  # seconds of work before others get a turn
+_REST = 1e-4  # seconds; gevent looks at sockets only after 50 sleeps of 0
 _GO_SMALL = 12  # Go's sort is an insertion sort up to this number
 
 
 class TarSums:
     """The digests of one layer's entries, from which a TarSum with any JSON follows."""
 
-    def __init__(self, versions: Sequence[int] = (0, 1)) -> None:
+    def __init__(
+        self, versions: Sequence[int] = (0, 1), content: LayerContent | None = None
+    ) -> None:
         self._versions = tuple(versions)
+        self._content = content
         self._digests = {version: bytearray() for version in self._versions}
         self._names = array("q")  # hashes only: names may be long, and are only compared
 
@@ -51,22 +54,29 @@ class TarSums:
         versions: Sequence[int] = (0, 1),
         max_bytes: int | None = None,
         max_entries: int | None = MAX_ENTRIES,
+        content: LayerContent | None = None,
+        pause: Callable[[], None] | None = None,
     ) -> TarSums:
         """Read a layer, compressed or not, once, hashing each body for each version wanted.
+
+        `content` gets the same walk. `pause` is called now and then (`tarstream.entries`).
 
         Raises `LayerUnreadable` for what is no whole tar: that has no TarSum (0.x
         took the JSON alone then), and `LayerTooLarge` past the limits.
         """
-        sums = cls(versions)
-        for entry in entries(file, max_bytes, max_entries):
+        sums = cls(versions, content)
+        for entry in entries(file, max_bytes, max_entries, content, pause):
             sums._add(entry)
         return sums
 
     def _add(self, entry: Entry) -> None:
         hashes = [hashlib.sha256(_header(entry, version)) for version in self._versions]
+        also = self._content.start(entry) if self._content else None
         for piece in entry.body():
-            for running in hashes:
+            for running in (*hashes, also) if also else hashes:
                 running.update(piece)
+        if self._content:
+            self._content.finish(also)
         for version, done in zip(self._versions, hashes, strict=True):
             self._digests[version] += done.digest()
         self._names.append(hash(entry.name.removeprefix("./").removesuffix("/")))
@@ -95,8 +105,7 @@ class TarSums:
         )
 
     def _list(self, version: int) -> list[bytes]:
-        raw = bytes(self._digests[version])
-        return [raw[at : at + _SIZE] for at in range(0, len(raw), _SIZE)]
+        return split(self._digests[version])
 
     def _orders(self, digests: list[bytes]) -> Iterable[Sequence[bytes]]:
         yield sorted(digests)
@@ -107,7 +116,7 @@ class TarSums:
         if len(digests) <= _GO_SMALL:
             for gaps in ((1,), (6, 1)):
                 yield [digests[position] for position in self._go_sort(digests, gaps)]
-        yield self._by_position(digests)
+        yield in_archive_order(digests, self._names)
 
     def _go_sort(self, digests: list[bytes], gaps: Sequence[int]) -> list[int]:
         """Positions in the order of Go's sort of few elements; gap 6 makes one pass only."""
@@ -125,16 +134,6 @@ class TarSums:
                     order[at], order[at - gap] = order[at - gap], order[at]
                     at -= gap
         return order
-
-    def _by_position(self, digests: list[bytes]) -> list[bytes]:
-        order = sorted(range(len(digests)), key=digests.__getitem__)
-        places: dict[int, list[int]] = {}
-        for place, position in enumerate(order):
-            places.setdefault(self._names[position], []).append(place)
-        for taken in places.values():
-            for place, position in zip(taken, sorted(order[i] for i in taken), strict=True):
-                order[place] = position
-        return [digests[position] for position in order]
 
 
 def _bytes(text: str) -> bytes:
@@ -189,6 +188,20 @@ class _Pipe:
             self._ended = not self.pieces.get()
 
 
+class _Turns:
+    """Lets others run every few milliseconds: under gevent the thread of a feed is a greenlet, and
+    a small piece of a compressed layer may unpack to seconds of work.
+    """
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + _TURN
+
+    def __call__(self) -> None:
+        if time.monotonic() >= self._end:
+            time.sleep(_REST)
+            self._end = time.monotonic() + _TURN
+
+
 class TarSumFeed:
     """A TarSum over a layer that arrives in pieces: `write` them, then `finish` or `close`.
 
@@ -204,6 +217,7 @@ class TarSumFeed:
         max_bytes: int | None = None,
         max_entries: int | None = MAX_ENTRIES,
         depth: int = 8,
+        content: LayerContent | None = None,
     ) -> None:
         self._pipe = pipe = _Pipe(depth)
         self._result: list[TarSums] = []
@@ -213,7 +227,7 @@ class TarSumFeed:
             target=_run,
             args=(
                 pipe,
-                lambda: TarSums.read(pipe, versions, max_bytes, max_entries),
+                lambda: TarSums.read(pipe, versions, max_bytes, max_entries, content, _Turns()),
                 self._result,
                 self._failure,
             ),

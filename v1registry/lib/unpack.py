@@ -17,7 +17,9 @@ from v1registry.lib.tarheader import BLOCK, LayerTooLarge, LayerUnreadable, is_h
 _IN = 64 * 1024
 _OUT = 256 * 1024
 _ZEROS = bytes(BLOCK)
+_MEMBER_START = 8  # bytes: the longest magic number, the flags of gzip
 _MEMBER_COST = 1024  # bytes charged for each compressed member: empty ones are work, too
+_GZIP_EXTRAS = 0x1C  # flags of a gzip header: an extra field, a file name, a comment
 _XZ_MEMORY = 80 << 20  # bytes; `xz -9` needs 65 MiB
 
 
@@ -86,7 +88,9 @@ class Source:
 
     `jump` passes over bytes of a seekable file without reading them, and returns how many it passed.
     `encoding` is `tar` for a plain archive, else gzip, bzip2, xz or lzma. At the
-    end, `pure` tells whether a compressed layer holds nothing beside its members.
+    end, `pure` tells whether a compressed layer holds nothing beside its members, and
+    `hides` whether it holds bytes that its archive does not show, other than zeros.
+    `pause` is called after each step.
     """
 
     def __init__(
@@ -95,22 +99,27 @@ class Source:
         max_bytes: int | None,
         *,
         jump: Callable[[int], int] | None = None,
+        pause: Callable[[], None] | None = None,
     ) -> None:
         self._file = file
         self._max = max_bytes
         self._jump = jump
+        self._pause = pause
         self._total = 0
         self._filled = 0  # bytes that went into the buffer so far
         self._buffer = b""
         self._at = 0
         self.encoding = "tar"
         self.pure = True
+        self.hides = False
         self._pieces = self._open()
 
     def _charge(self, count: int) -> None:
         self._total += count
         if self._max is not None and self._total > self._max:
             raise LayerTooLarge(f"the layer holds more than {self._max} bytes")
+        if self._pause is not None:
+            self._pause()
 
     def _open(self) -> Iterator[bytes]:
         head = self._file.read(_IN)
@@ -131,7 +140,7 @@ class Source:
             piece = self._file.read(_OUT)
 
     def _decode(self, data: bytes, magic: bytes, make: Callable[[], _Decoder]) -> Iterator[bytes]:
-        decoder = make()
+        decoder = self._start_member(data, make)
         while True:
             try:
                 piece = decoder.decompress(data, _OUT)
@@ -145,11 +154,16 @@ class Source:
                 data = self._next_member(decoder.unused_data, magic)
                 if not data:
                     return
-                decoder = make()
+                decoder = self._start_member(data, make)
             elif decoder.needs_input:
                 data = self._file.read(_IN)
                 if not data:
                     raise LayerUnreadable("the compressed layer is cut off")
+
+    def _start_member(self, data: bytes, make: Callable[[], _Decoder]) -> _Decoder:
+        if self.encoding == "gzip" and data[3:4] and data[3] & _GZIP_EXTRAS:
+            self.hides = True
+        return make()
 
     def _next_member(self, data: bytes, magic: bytes) -> bytes:
         """What follows a whole member: another one, or b"" for padding, garbage or the end."""
@@ -157,12 +171,13 @@ class Source:
             stripped = data.lstrip(b"\0")
             self.pure = self.pure and len(stripped) == len(data)
             data = stripped
-            if len(data) >= len(magic) or not (more := self._file.read(_IN)):
+            if len(data) >= _MEMBER_START or not (more := self._file.read(_IN)):
                 break
             data += more
         if data.startswith(magic):
             return data
         self.pure = self.pure and not data
+        self.hides = self.hides or bool(data)
         return b""
 
     def _fill(self) -> bool:

@@ -16,20 +16,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from v1registry.lib import documents, errors
 from v1registry.lib.commits import Commits, Record
-from v1registry.lib.copies import Copies, Copy
+from v1registry.lib.copies import Copies, Copy, LayerHasher
 from v1registry.lib.errors import Failure
 from v1registry.lib.images import Image, Images
 from v1registry.lib.names import ImageId
 from v1registry.lib.proofs import Proofs, Sender
-from v1registry.lib.tarsum import TarSumFeed, TarSums
+from v1registry.lib.tarsum import TarSumFeed
 from v1registry.storage import Buffer, Storage, exists, keys
 from v1registry.storage.errors import NotFound
-
-T = TypeVar("T")
 
 HASHED_AT_ONCE = 4  # JSONs that a layer is hashed with while it comes in
 
@@ -55,6 +53,7 @@ class Uploads:
         self._commits = commits
         self._proofs = proofs
         self._copies = Copies(storage, offload, max_bytes)
+        self._offload = offload
         self._max_bytes = max_bytes
 
     def put_json(self, image_id: ImageId, data: bytes, sender: Sender | None = None) -> None:
@@ -193,19 +192,20 @@ class Uploads:
         pieces: Iterable[Buffer],
         sender: Sender | None,
     ) -> None:
-        sums = _Sums(jsons)
         key = keys.image(image_id, "layer")
-        read = sums.reading(pieces)
+        stage = partial(self._storage.stage, key)
         if self._storage.reads_stages:
-            copy = sums.copy(self._storage.stage(key, read))
+            sums = LayerHasher(jsons)
+            copy = sums.copy(stage(sums.reading(pieces)))
         else:
-            handle, tarsums = self._with_tarsum(read, partial(self._storage.stage, key))
-            copy = sums.copy(handle, tarsums)
+            # another client may finish the same image before this one does
+            copy = self._with_tarsum(LayerHasher(jsons, sender is not None), pieces, stage)
         equal = self._copies.staged_equal(image_id, copy)
         if equal is not None and copy.handle is not None:
             # an earlier try, or another client, sent these very bytes: one copy will do
             self._storage.abandon(copy.handle)
-            copy = equal
+            # not its sums: it may have come with JSONs that this client never sent
+            copy = replace(copy, handle=equal.handle)
         self._note(image_id, copy, sender)
 
     def _drain(
@@ -215,26 +215,28 @@ class Uploads:
         pieces: Iterable[Buffer],
         sender: Sender | None,
     ) -> None:
-        sums = _Sums(jsons)
-        _, tarsums = self._with_tarsum(sums.reading(pieces), partial(deque, maxlen=0))
-        self._note(image_id, sums.copy(None, tarsums), sender)
+        sums = LayerHasher(jsons, not _may_use(image_id, sender))
+        self._note(image_id, self._with_tarsum(sums, pieces, _discard), sender)
 
     def _note(self, image_id: ImageId, copy: Copy, sender: Sender | None) -> None:
         self._copies.note(image_id, replace(copy, sender=sender.mark if sender else None))
 
     def _with_tarsum(
-        self, pieces: Iterable[Buffer], take: Callable[[Iterable[Buffer]], T]
-    ) -> tuple[T, TarSums | None]:
-        """Hand the pieces to `take`, and compute the TarSum beside it, for want of a second look."""
-        with TarSumFeed(max_bytes=self._max_bytes) as feed:
+        self, sums: LayerHasher, pieces: Iterable[Buffer], take: Callable[[Iterable[Buffer]], Any]
+    ) -> Copy:
+        """Hand the pieces to `take`, which returns the handle, and compute the TarSum beside it,
+        for want of a second look.
+        """
+        with TarSumFeed(max_bytes=self._max_bytes, content=sums.content) as feed:
 
             def fed() -> Iterator[Buffer]:
-                for piece in pieces:
+                for piece in sums.reading(pieces):
                     feed.write(piece)
                     yield piece
 
-            taken = take(fed())
-            return taken, feed.finish()
+            handle = take(fed())
+            copy: Copy = self._offload(sums.copy, handle, feed.finish())
+            return copy
 
     def _mismatch(
         self, image_id: ImageId, image: Image | None, copies: list[Copy], sender: Sender | None
@@ -251,26 +253,8 @@ class Uploads:
         return exists(self._storage, keys.image(image_id, "_inprogress"))
 
 
-class _Sums:
-    """Hashes a layer on its way, once with each JSON that it may belong to."""
-
-    def __init__(self, jsons: list[tuple[str, bytes]]) -> None:
-        self._jsons = jsons
-        self._hashes = {digest: hashlib.sha256(data + b"\n") for digest, data in jsons}
-        self._size = 0
-
-    def reading(self, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
-        hashes = list(self._hashes.values())
-        for piece in pieces:
-            for sum in hashes:
-                sum.update(piece)
-            self._size += len(piece)
-            yield piece
-
-    def copy(self, handle: str | None, tarsums: TarSums | None = None) -> Copy:
-        payloads = {digest: f"sha256:{sum.hexdigest()}" for digest, sum in self._hashes.items()}
-        known = {d: tarsums.values(data) for d, data in self._jsons} if tarsums else {}
-        return Copy(handle, self._size, payloads, known)
+def _discard(pieces: Iterable[Buffer]) -> None:
+    deque(pieces, maxlen=0)
 
 
 def _may_use(image_id: ImageId, sender: Sender | None) -> bool:

@@ -1,0 +1,111 @@
+"""Whether two image JSONs describe the same image, although their bytes differ.
+
+An engine writes an image's JSON anew for each push, with the fields that its version knows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+# The names in these objects are data; in all others a name is a field of a Go structure.
+_MAPS = frozenset({"ExposedPorts", "Labels", "Volumes"})
+_NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,9}))?")
+_ZERO = ("", "", 0)
+_TIME = re.compile(r"(.{19})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})")
+_NO_TIME = "0001-01-01T00:00:00Z"  # engines write it where an image states no time
+_SIZE_DIGITS = 19  # of a 64-bit number
+
+
+def is_same_json(one: bytes, other: bytes) -> bool:
+    """Whether two image JSONs describe the same image.
+
+    Members that are empty or zero do not count, nor does the order of members. Nor
+    does `Size`, which each engine measures anew. A JSON with a name twice in one object
+    equals only itself, since one of the values would be hidden.
+    """
+    if one == other:
+        return True
+    try:
+        return _image_fields(one) == _image_fields(other)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _image_fields(data: bytes) -> dict[str, Any]:
+    document = json.loads(
+        data.decode("utf-8"),
+        parse_int=_number,
+        parse_float=_number,
+        parse_constant=_refuse,
+        object_pairs_hook=_members,
+    )
+    if not isinstance(document, dict):
+        raise ValueError("an image JSON that is no object")
+    if _is_size(document.get("Size")):
+        del document["Size"]
+    if isinstance(created := document.get("created"), str):
+        document["created"] = _time(created)
+    fields: dict[str, Any] = _without_empty(document, False)
+    return fields
+
+
+def _number(text: str) -> tuple[str, str, int]:
+    """Return sign, digits and decimal exponent: 10, 10.0 and 1e1 are equal."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise ValueError("a number with too large an exponent")
+    digits = (match[2] + (match[3] or "")).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return _ZERO
+    exponent = int(match[4] or 0) - len(match[3] or "") + len(digits) - len(significant)
+    return match[1], significant, exponent
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name twice in one object")
+    return found
+
+
+def _is_size(value: object) -> bool:
+    # a text or a long number could hold something that the sender has to know
+    return (
+        isinstance(value, tuple)
+        and value[0] == ""
+        and value[2] >= 0
+        and len(value[1]) + value[2] <= _SIZE_DIGITS
+    )
+
+
+def _time(value: str) -> str | None:
+    """The time as Go writes it: no zeros at the end of the fraction, and Z for UTC."""
+    match = _TIME.fullmatch(value)
+    if match is None:
+        return value
+    fraction = (match[2] or "").rstrip("0")
+    zone = "Z" if match[3] == "+00:00" else match[3]
+    value = match[1] + (f".{fraction}" if fraction else "") + zone
+    return None if value == _NO_TIME else value
+
+
+def _without_empty(value: Any, is_map: bool) -> Any:
+    if isinstance(value, list):
+        return [_without_empty(item, False) for item in value]
+    if not isinstance(value, dict):
+        return value
+    members = {name: _without_empty(item, name in _MAPS) for name, item in value.items()}
+    if is_map:
+        return {name: None if _is_empty(item) else item for name, item in members.items()}
+    return {name: item for name, item in members.items() if not _is_empty(item)}
+
+
+def _is_empty(value: object) -> bool:
+    return not value or value == _ZERO
