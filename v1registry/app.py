@@ -80,6 +80,7 @@ def create_app(config: Config) -> Flask:
     parts.prepare()
     for blueprint in _blueprints(parts):
         app.register_blueprint(blueprint)
+    app.before_request(_refuse_nul)
     if config.read_only:
         app.before_request(answers.refuse_changes)
     elif isinstance(parts, Parts):
@@ -90,6 +91,12 @@ def create_app(config: Config) -> Flask:
     if forgotten := unguarded(app):
         raise RuntimeError(f"endpoints without a rule of who may use them: {forgotten}")
     return app
+
+
+def _refuse_nul() -> None:
+    """For all endpoints but those of v2, which check it once they know that the client may see v2."""
+    if not request.path.startswith("/v2"):
+        answers.refuse_nul()
 
 
 def _refuse_without_marker(app: Flask, store: Storage) -> None:

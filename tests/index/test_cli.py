@@ -16,6 +16,8 @@ from tests.lib.stores import image_id
 from v1registry.cli import main
 from v1registry.config.load import PROJECT
 from v1registry.index.accounts import Accounts
+from v1registry.lib import passwords
+from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.storage import exists
 from v1registry.storage.file import FileStorage
@@ -71,6 +73,21 @@ def test_as_a_process_of_its_own(tmp_path: Path) -> None:
     done = run("user", "list", INDEX_DATABASE="")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("v1registry: no index is configured: set index.database")
+
+
+def test_arguments_that_are_not_utf_8_are_refused_in_one_line(call: Called) -> None:
+    """Python hands bytes that are not UTF-8 to a command as lone surrogates."""
+    call("user", "add", "ci", "--robot")
+    for arguments in [
+        ("token", "issue", "ci", "--label", "a\udcff"),
+        ("user", "add", "robot", "--robot", "--email", "a\udcff@example.org"),
+        ("invite", "--email", "a\udcff@example.org"),
+        ("user", "disable", "a\udcff"),
+    ]:
+        told = call.failed(*arguments)
+        assert told.count("\n") == 1
+    with pytest.raises(Failure, match="lone surrogates"):
+        passwords.check_new("long enough \udcff")
 
 
 def test_a_database_that_does_not_answer_says_why(tmp_path: Path) -> None:

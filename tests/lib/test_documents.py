@@ -96,3 +96,29 @@ def test_large_values_look_like_small_ones(count: int) -> None:
     named = {f"n{number:x}": {"b": 1, "a": [number]} for number in range(count)}
     for value in (rows, named, {"z": rows, "a": named, "m": None}, [rows, named], {"": {}}):
         assert documents.dump(value) == json.dumps(value, sort_keys=True).encode()
+
+
+@given(VALUES, st.booleans())
+def test_text_is_what_a_database_keeps(value: object, escaped: bool) -> None:
+    data = json.dumps(value, ensure_ascii=escaped).encode()
+    if "\0" in json.dumps(value, ensure_ascii=False).replace("\\\\", "").replace("\\u0000", "\0"):
+        with pytest.raises(Failure, match="NUL"):
+            documents.parse_text(data)
+    else:
+        assert documents.parse_text(data) == value
+
+
+@given(st.text(st.sampled_from(["\\", "u", "d", "8", "0", "c", "\ud83d", "\udc33", "\0", "\n"])))
+def test_text_of_backslashes_and_halves_of_characters(text: str) -> None:
+    data = json.dumps({text: [text]}).encode()
+    try:
+        expected = json.loads(data)
+        json.dumps(expected, ensure_ascii=False).encode()
+        is_text = "\0" not in text
+    except UnicodeEncodeError:
+        is_text = False
+    if is_text:
+        assert documents.parse_text(data) == expected
+    else:
+        with pytest.raises(Failure, match="lone surrogates"):
+            documents.parse_text(data)

@@ -65,7 +65,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    value = documents.parse(data, errors.INDEX_JSON_INVALID)
+    value = documents.parse_text(data, errors.INDEX_JSON_INVALID)
     if not isinstance(value, dict):
         raise Failure(*errors.DATA_INVALID)
     return value

@@ -155,6 +155,14 @@ def refuse_changes() -> None:
         raise Failure(*errors.READ_ONLY)
 
 
+def refuse_nul() -> None:
+    """Before each request. Raise Failure 400 for a NUL in its path or query: no name has one, and
+    PostgreSQL takes none.
+    """
+    if "%00" in request.environ.get("QUERY_STRING", "") or "\0" in request.environ["PATH_INFO"]:
+        raise Failure(*errors.TEXT_INVALID)
+
+
 def _failure(failure: Failure) -> Response:
     if "is_v2" in g:
         return ocierrors.answer(failure)

@@ -57,7 +57,7 @@ def _get_properties(parts: Parts, target: paths.Target) -> Response:
 
 
 def _put_properties(parts: Parts, target: paths.Target) -> Response:
-    value = documents.parse(body.small(parts.config.limits), errors.DATA_INVALID)
+    value = documents.parse_text(body.small(parts.config.limits), errors.DATA_INVALID)
     if not isinstance(value, dict) or "access" not in value:
         raise Failure(*errors.DATA_INVALID)
     if value["access"] in ("public", "private"):  # 0.x ignores other values

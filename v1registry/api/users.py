@@ -31,7 +31,7 @@ def blueprint(parts: Common) -> Blueprint:
     @routes.post("/v1/users")
     @everybody("part of a login: nobody is created")
     def create_user() -> Response:
-        documents.parse(body.small(limits), errors.INDEX_JSON_INVALID)
+        documents.parse_text(body.small(limits), errors.INDEX_JSON_INVALID)
         if rights.open:
             return answers.ordinary("User Created", 201)
         # With just these words, engines go on with the account that there is.

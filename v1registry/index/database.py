@@ -103,6 +103,8 @@ class Database:
             if self.is_sqlite:
                 return self._offload(self._tried, work, write)  # type: ignore[no-any-return]
             return self._within(patience, lambda: self._tried(work, write))  # type: ignore[no-any-return]
+        except UnicodeEncodeError:  # of a command's argument that is not UTF-8, for example
+            raise Failure(*errors.TEXT_INVALID) from None
         except (DBAPIError, PoolTimeout, TimeoutError, OSError) as error:
             raise _unavailable(error) from error
 

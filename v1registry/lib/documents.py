@@ -11,6 +11,9 @@ from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 
 _AT_ONCE = 1000  # members of an array or object that are written in one go
+# Escapes; a backslash that is escaped itself begins none.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BLANKS = re.compile(r"[ \t\n\r]*")
 
 
@@ -24,6 +27,23 @@ def parse(data: bytes, failure: errors.Text = errors.JSON_INVALID) -> Any:
         return json.loads(data.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise Failure(*failure) from None
+
+
+def parse_text(data: bytes, failure: errors.Text = errors.JSON_INVALID) -> Any:
+    """Parse JSON whose strings are to be kept as text.
+
+    Raise Failure 400 also for a NUL, which PostgreSQL cannot keep, and for a lone surrogate, which
+    has no form in UTF-8.
+    """
+    value = parse(data, failure)
+    if _NUL.search(data):
+        raise Failure(*errors.TEXT_INVALID)
+    try:
+        if _SURROGATE.search(data):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (UnicodeEncodeError, RecursionError):
+        raise Failure(*errors.TEXT_INVALID) from None
+    return value
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -125,7 +125,7 @@ class ImageLists:
 
 
 def parse(data: bytes) -> list[Item]:
-    value = documents.parse(data, errors.INDEX_JSON_INVALID)
+    value = documents.parse_text(data, errors.INDEX_JSON_INVALID)
     if not isinstance(value, list):
         raise Failure(*errors.DATA_INVALID)
     for item in value:

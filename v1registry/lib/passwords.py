@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 
 LONGEST = 72  # bytes; bcrypt looks at no more
@@ -16,7 +17,11 @@ def check_new(password: str) -> None:
     """Raise Failure 400 for a password that we do not take."""
     if len(password) < SHORTEST:
         raise Failure(400, f"The password must have at least {SHORTEST} characters")
-    if len(password.encode("utf-8", "surrogatepass")) > LONGEST:
+    try:
+        size = len(password.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise Failure(*errors.TEXT_INVALID) from None
+    if size > LONGEST:
         raise Failure(400, f"The password must not be longer than {LONGEST} bytes")
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in password):
         raise Failure(400, "The password must not hold control characters")

@@ -101,7 +101,7 @@ class Repositories:
         Raise Failure 400 for other data, 404 or 400 unless the image is finished, 404 for one that
         the `sender` may not use: with the tag it joins the repository, and is shown to others.
         """
-        value = documents.parse(data, errors.DATA_INVALID)
+        value = documents.parse_text(data, errors.DATA_INVALID)
         if not isinstance(value, str) or not value:
             raise Failure(*errors.DATA_INVALID)
         if not ImageId.is_valid(value):

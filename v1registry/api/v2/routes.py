@@ -26,6 +26,7 @@ def blueprint(parts: Parts) -> Blueprint:
         if not visibility.shows(environ):
             return answers.plain("404 page not found", 404)
         g.is_v2 = True  # so errors have its shape, too
+        answers.refuse_nul()
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise _read_only()
         return _answer(parts, path)
