@@ -1,0 +1,246 @@
+"""Uploads of blobs to a v2 registry (OCI distribution specification, "Pushing blobs")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+from urllib.parse import urlencode, urlsplit
+
+from v1registry.storage.origins import Insecure, joined
+from v1registry.transfer.errors import Gone, Rejected, TransferError, Unreachable
+from v1registry.transfer.http import TRIES, Http
+
+CHUNK = 32 * 1024 * 1024  # bytes of a blob that are sent in one request
+_PIECE = 64 * 1024  # bytes that must have been taken before it counts as standing still
+TYPE = "application/octet-stream"
+_SMALLER = (4 * 1024 * 1024, 1024 * 1024)  # what is tried where requests of CHUNK are refused
+TAKEN = (200, 201, 202, 204)  # 201 or 202 by the specification; not all registries keep to it
+_LOST = (404, 416)  # an upload that the registry has forgotten, or has otherwise than we think
+_TOO_LARGE = (413, 416)  # ghcr.io answers 416 to a range of more than 4 MiB
+_NO_PATCH = (405, 501)
+
+
+class Source(Protocol):
+    """A blob to send: its bytes from `start` on, read as often as need be."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def pieces(self, start: int) -> Iterator[bytes]: ...
+
+
+Told = Callable[[int], None]  # bytes that went on their way since the last call; negative: again
+
+
+class Uploads:
+    """Sends blobs to the registry behind `http`, in requests of `chunk` bytes.
+
+    `has_blob` tells whether a blob is there: repository, digest, size.
+    """
+
+    def __init__(self, http: Http, chunk: int, has_blob: Callable[[str, str, int], bool]) -> None:
+        self._http = http
+        self._chunk = chunk
+        self._has_blob = has_blob
+        self._whole = False  # whether each blob goes in a single PUT, since PATCH is refused
+
+    def begin(self, repository: str) -> str:
+        """Begin an upload; return its location."""
+        path = f"/v2/{repository}/blobs/uploads/"
+        return location_of(
+            self._http.send("POST", path, scopes=scopes_of(repository), good=TAKEN, body=b"")
+        )
+
+    def upload(
+        self,
+        repository: str,
+        source: Source,
+        location: str,
+        told: Told,
+        keep: Callable[[str], None] = lambda location: None,
+        *,
+        resumed: bool = False,
+    ) -> None:
+        """Send the blob in chunks to the upload at `location`, going on where it breaks off.
+
+        (Distribution 2.8 forgets an upload that breaks off within a chunk: it begins anew.) Where
+        chunks are refused as too large, this and all further blobs are sent in smaller ones, and
+        as a single PUT if those are refused, too.
+
+        `resumed`: another process began it. `keep` is told each new location.
+        Raise Rejected, Unreachable, or what reading the source raises.
+        """
+        start = breaks = furthest = 0
+        if resumed:
+            start, location = self._resume(repository, location)
+            told(start)
+        while start < source.size and not self._whole:
+            sent = _Range(source, start, min(start + self._chunk, source.size), told)
+            try:
+                location = self._patch(repository, location, sent)
+                start = sent.stop
+                if start > furthest:  # else it only catches up with what was lost
+                    furthest, breaks = start, 0
+            except (Unreachable, Rejected) as error:
+                status = getattr(error, "status", 0)
+                breaks += 1
+                if breaks >= TRIES or status not in (0, *_LOST, *_TOO_LARGE, *_NO_PATCH):
+                    raise
+                told(-sent.sent)
+                before = start
+                start, location = self._resume(repository, location)
+                told(start - before)
+                if start == before and self._sends_less(status, len(sent)):
+                    self._http.tell(f"{error}; sent in smaller requests")
+                    breaks = 0
+                else:
+                    self._http.tell(f"{error}; tried again")
+                    self._http.back_off(breaks)
+            keep(location)
+        if start < source.size:
+            told(-start)
+            self._put(repository, source, told)
+        else:
+            self._finish(repository, location, source)
+
+    def _sends_less(self, status: int, size: int) -> bool:
+        """Whether another way is left after a request of `size` bytes was refused with `status`."""
+        if status in _TOO_LARGE and size > _SMALLER[-1]:
+            self._chunk = min(self._chunk, next(less for less in _SMALLER if less < size))
+        elif status in (*_TOO_LARGE, *_NO_PATCH):
+            self._whole = True
+        else:
+            return False
+        return True
+
+    def _resume(self, repository: str, location: str) -> tuple[int, str]:
+        """How much of an upload has arrived, and where it goes on; begun anew if none can tell."""
+        try:
+            return self._reached(repository, location)
+        except Rejected:
+            return 0, self.begin(repository)
+
+    def _patch(self, repository: str, location: str, sent: _Range) -> str:
+        headers = {
+            "Content-Type": TYPE,
+            "Content-Length": str(sent.stop - sent.start),
+            "Content-Range": f"{sent.start}-{sent.stop - 1}",
+        }
+        response = self._http.send(
+            "PATCH",
+            location,
+            scopes=scopes_of(repository),
+            good=TAKEN,
+            headers=headers,
+            body=sent.open,
+            tries=1,  # what is sent again begins where it broke off
+        )
+        return location_of(response, location)
+
+    def _reached(self, repository: str, location: str) -> tuple[int, str]:
+        """How many bytes of an upload have arrived, and where it goes on."""
+        response = self._http.send("GET", location, scopes=scopes_of(repository), good=(204, 202))
+        _, _, last = response.headers.get("Range", "0-0").removeprefix("bytes=").partition("-")
+        if not last.isdigit():
+            raise Rejected(f"{repository}: the registry tells of an upload that it has {last!r}")
+        # `0-0` is said of one byte and of none; sent from 0, the first is refused by 416
+        reached = int(last) + 1 if int(last) else 0
+        return reached, location_of(response, location)
+
+    def _put(self, repository: str, source: Source, told: Told) -> None:
+        """Send the whole blob in one PUT, each time by a new upload."""
+        whole = _Range(source, 0, source.size, told)
+        for tried in range(1, TRIES + 1):
+            try:
+                self._finish(repository, self.begin(repository), source, whole)
+                return
+            except Rejected as error:
+                if error.status != 413:
+                    raise
+                text = f"{error}: a proxy there limits the size of requests, raise that limit"
+                raise Rejected(text, 413) from None
+            except Unreachable as error:
+                if tried == TRIES or isinstance(error, Gone):
+                    raise
+                self._http.tell(f"{error}; tried again")
+                self._http.back_off(tried)
+
+    def _finish(
+        self, repository: str, location: str, source: Source, whole: _Range | None = None
+    ) -> None:
+        """End an upload; with `whole` as what it consists of, or nothing more."""
+        headers = {"Content-Type": TYPE, "Content-Length": str(len(whole) if whole else 0)}
+        try:
+            response = self._http.send(
+                "PUT",
+                with_digest(location, source.digest),
+                scopes=scopes_of(repository),
+                good=TAKEN,
+                headers=headers,
+                body=whole.open if whole else b"",
+                tries=1 if whole else TRIES,
+            )
+        except Rejected:
+            # it may have been done by a try whose answer was lost
+            if self._has_blob(repository, source.digest, source.size):
+                return
+            raise
+        told = response.headers.get("Docker-Content-Digest", source.digest)
+        if told != source.digest:
+            raise Rejected(f"{repository}: sent {source.digest}, and the registry has {told}")
+
+
+class _Range:
+    """A part of a source as a request's body; `sent` counts what was read of it."""
+
+    def __init__(self, source: Source, start: int, stop: int, told: Told) -> None:
+        self._source = source
+        self.start, self.stop = start, stop
+        self._told = told
+        self.sent = 0
+
+    def open(self) -> Any:
+        """An iterable for requests, which sends it with the length that the headers say."""
+        self._told(-self.sent)
+        self.sent = 0
+        return self
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[memoryview]:
+        left = len(self)
+        for piece in self._source.pieces(self.start):
+            view = memoryview(piece)[:left]
+            left -= len(view)
+            for at in range(0, len(view), _PIECE):
+                part = view[at : at + _PIECE]
+                self.sent += len(part)
+                self._told(len(part))
+                yield part
+            if not left:
+                return
+        raise TransferError(f"{self._source.digest} ended {left} bytes too early")
+
+
+def scopes_of(repository: str) -> tuple[str, ...]:
+    return (f"repository:{repository}:pull,push",)
+
+
+def with_digest(location: str, digest: str) -> str:
+    mark = "&" if urlsplit(location).query else "?"
+    return f"{location}{mark}{urlencode({'digest': digest})}"
+
+
+def location_of(response: Any, before: str = "") -> str:
+    """Where an upload goes on: absolute, whatever the registry wrote."""
+    location: str = response.headers.get("Location") or before
+    if not location:
+        raise Rejected("the registry does not tell where the upload is to go")
+    try:
+        return joined(response.url, location)
+    except Insecure as error:
+        raise Rejected(f"the registry sends us to {error}") from None
