@@ -141,7 +141,9 @@ WRITING = [
         error("Image is being uploaded, retry later"), body=quoted(OPEN.id)),
     *(Row(f"tag called {tag[:12]}", "PUT", f"/v1/repositories/w/a/tags/{tag}", 400, error(TAG_RULE),
           body=quoted(CHILD.id))
-      for tag in ("-x", ".x", "a%20b", "a%0a", "x" * 129, "%c3%a9", "a%3ab", "a%2bb", "%00")),
+      for tag in ("-x", ".x", "a%20b", "a%0a", "x" * 129, "%c3%a9", "a%3ab", "a%2bb")),
+    Row("tag called NUL", "PUT", "/v1/repositories/w/a/tags/%00", 400,
+        error("Text must not contain NUL characters or lone surrogates"), body=quoted(CHILD.id)),
     Row("nothing of that is there", "GET", "/v1/repositories/w/a/tags", 200, {}),
     *(Row(f"tag called {tag[:12]}", "PUT", f"/v1/repositories/w/t/tags/{tag}", 200,
           body=quoted(CHILD.id))
