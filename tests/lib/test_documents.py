@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v1registry.lib import documents
@@ -122,3 +124,60 @@ def test_text_of_backslashes_and_halves_of_characters(text: str) -> None:
     else:
         with pytest.raises(Failure, match="lone surrogates"):
             documents.parse_text(data)
+
+
+# ---- numbers, and very many values
+
+BEYOND = ["1e400", "-1e400", "1" * 400, "-" + "1" * 4000, "1" * 5000, "1e99999"]
+
+
+@pytest.mark.parametrize("number", [*BEYOND, "NaN", "Infinity", "-Infinity"])
+def test_numbers_that_no_json_holds(number: str) -> None:
+    """They would be answered as Infinity, which no client reads, or stop one that reads doubles."""
+    data = b'[{"x": %s}]' % number.encode()
+    with pytest.raises(Failure, match="Invalid data"):
+        documents.parse(data, DATA_INVALID)
+    assert documents.load(data) == [{"x": None}]  # 0.x may have stored it
+    with pytest.raises(ValueError, match="Out of range float"):
+        documents.dump([float("inf")])
+
+
+@pytest.mark.parametrize("number", [*BEYOND[:4], BEYOND[5]])
+def test_a_document_that_is_kept_as_it_came_may_hold_larger_numbers(number: str) -> None:
+    assert documents.parse(b'{"x": %s}' % number.encode(), opaque=True) == {"x": 0}
+    assert documents.parse(b'{"id": 17}', opaque=True) == {"id": 0}  # never taken for a text
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1e308", "1" * 308, "9" * 308, "1e-400", "0", "-0.5"])
+def test_numbers_of_any_ordinary_size(number: str) -> None:
+    value = documents.parse(number.encode())
+    assert value == json.loads(number)
+    assert documents.load(number.encode()) == value
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(VALUES, min_size=1, max_size=5))
+def test_many_values_are_parsed_as_few(values: list[object]) -> None:
+    data = json.dumps([values, [[1, {}]] * 21_000]).encode()
+    assert documents.parse(data) == documents.load(data) == json.loads(data)
+
+
+def test_very_many_values_are_refused() -> None:
+    for one in (b"[],", b'"",', b"1,", b"{},"):
+        data = b"[" + one * 500_001 + b"0]"
+        with pytest.raises(Failure, match="Invalid JSON"):
+            documents.parse(data)
+    text = json.dumps(["[[,{" * 500_000, '\\"[', "\n"]).encode()
+    assert documents.parse(text) == json.loads(text)  # no values, but a text
+
+
+def test_a_thread_that_parses_lets_others_run() -> None:
+    """The parser in C would stop them to its end."""
+    data = b"[" + b'{"a": "b"},' * 240_000 + b"0]"
+    worker = threading.Thread(target=documents.parse, args=(data,))
+    turns = 0
+    worker.start()
+    while worker.is_alive():
+        time.sleep(0.001)
+        turns += 1
+    assert turns > 10  # some three with the parser in C

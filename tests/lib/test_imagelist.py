@@ -106,3 +106,13 @@ def test_no_entry_is_lost_under_concurrent_pushes(tmp_path: Path) -> None:
     lists = ImageLists(FileStorage(tmp_path))
     assert {item["id"] for item in lists.get(NAME)} == wanted
     assert {item["id"] for item in stored(tmp_path)} == wanted
+
+
+def test_numbers_that_no_json_holds(lists: ImageLists, tmp_path: Path) -> None:
+    for number in (b"1e400", b"1" * 400, b"NaN"):
+        with pytest.raises(Failure, match="Error Decoding JSON"):
+            lists.update(NAME, b'[{"id": "%s", "x": %s}]' % (b"a" * 64, number))
+    folder = tmp_path / NAME.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "_index_images").write_text('[{"id": "%s", "x": 1e400, "y": NaN}]' % ("a" * 64))
+    assert lists.get(NAME) == [{"id": "a" * 64, "x": None, "y": None}]

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import json
+import json.scanner
+import math
 import re
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, TypeVar
 
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
+
+T = TypeVar("T")
 
 _AT_ONCE = 1000  # members of an array or object that are written in one go
 # Escapes; a backslash that is escaped itself begins none.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_VALUES_AT_ONCE = 20_000  # that are parsed in one go: some 20 ms
+_MOST_VALUES = 500_000  # an image list of 4 MiB has 170,000 at most
+_DIGITS = 308  # every integer of so many is within the range of a double
+_LONGEST = 4300  # digits; Python's own limit for integers
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BLANKS = re.compile(r"[ \t\n\r]*")
 
 
-def parse(data: bytes, failure: errors.Text = errors.JSON_INVALID) -> Any:
-    """Parse JSON in UTF-8; raise `failure` for anything else.
+def parse(data: bytes, failure: errors.Text = errors.JSON_INVALID, *, opaque: bool = False) -> Any:
+    """Parse JSON in UTF-8 that a client sent; raise `failure` for anything else.
 
-    NaN and Infinity are not JSON; nesting too deep and integers too long for
-    the parser count as invalid.
+    NaN and Infinity are not JSON. Nesting too deep, very many values, and numbers beyond the range
+    of a double count as invalid: they cannot be written back as JSON that every client reads.
+    `opaque`: the text of the document is kept, so numbers may be of 4300 digits, and are returned as 0.
     """
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse)
+        text = data.decode("utf-8")
+        if opaque:
+            return loads(text, parse_int=_zero, parse_float=_zero)
+        return loads(text, parse_int=_integer, parse_float=_float)
     except (ValueError, RecursionError):
         raise Failure(*failure) from None
 
@@ -46,8 +59,72 @@ def parse_text(data: bytes, failure: errors.Text = errors.JSON_INVALID) -> Any:
     return value
 
 
+def load(data: bytes) -> Any:
+    """Parse JSON of the store. What no JSON can hold, and 0.x may have written, becomes null.
+
+    Raises ValueError.
+    """
+    try:
+        return loads(
+            data.decode("utf-8"),
+            parse_int=_or_none(_integer),
+            parse_float=_or_none(_float),
+            parse_constant=lambda _: None,
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def loads(text: str, **hooks: Any) -> Any:
+    """As `json.loads`, for texts of strangers. Raises ValueError and RecursionError.
+
+    The parser in C holds the interpreter's lock to its end, and so stops all other threads. A text
+    of many values is parsed by the one in Python. Too many values would take too much memory.
+    """
+    decoder = json.JSONDecoder(**{"parse_constant": _refuse, **hooks})
+    if _marks(text) > _VALUES_AT_ONCE:
+        if _marks(_STRING.sub("", text)) > _MOST_VALUES:
+            raise ValueError("too many values")
+        decoder.scan_once = json.scanner.py_make_scanner(decoder)  # type: ignore[attr-defined]
+    return decoder.decode(text)
+
+
+def _marks(text: str) -> int:
+    """The number of values in a text, or more if its strings contain such characters."""
+    return sum(map(text.count, ",[{"))
+
+
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number beyond the range of a double")
+    return value
+
+
+def _zero(text: str) -> int:
+    if len(text) > _LONGEST:
+        raise ValueError("a number of too many digits")
+    return 0
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        _float(text)
+    return int(text)
+
+
+def _or_none(read: Callable[[str], T]) -> Callable[[str], T | None]:
+    def read_or_none(text: str) -> T | None:
+        try:
+            return read(text)
+        except ValueError:
+            return None
+
+    return read_or_none
 
 
 def elements(data: bytes) -> Iterator[Any]:
@@ -87,7 +164,7 @@ def dump(value: Any) -> bytes:
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True).encode("ascii")
+    return json.dumps(value, sort_keys=True, allow_nan=False).encode("ascii")
 
 
 def _is_large(value: Any) -> bool:

@@ -102,7 +102,7 @@ class ImageLists:
             except NotFound:
                 continue
             try:
-                value = json.loads(data)
+                value = documents.load(data)
             except ValueError:
                 return []  # a list broken by 0.x: the next push writes it anew
             items = value if isinstance(value, list) else []
@@ -118,9 +118,11 @@ class ImageLists:
             if entry.name in present:
                 continue
             try:
-                found.append(json.loads(self._storage.get(f"{folder}/{entry.name}")))
-            except NotFound:
-                continue  # the repository is being deleted
+                item = documents.load(self._storage.get(f"{folder}/{entry.name}"))
+            except (NotFound, ValueError):
+                continue  # the repository is being deleted; or nothing that we wrote
+            if isinstance(item, dict) and "id" in item:
+                found.append(item)
         return sorted(found, key=lambda item: str(item["id"]))
 
 

@@ -168,8 +168,8 @@ class Images:
 def parent_of(data: bytes) -> str | None:
     """The parent's id in an image JSON, or None for a base image."""
     try:
-        parent = json.loads(data).get("parent")
-    except (ValueError, AttributeError, RecursionError):
+        parent = documents.load(data).get("parent")
+    except (ValueError, AttributeError):
         return None
     return parent if ImageId.is_valid(parent) else None
 

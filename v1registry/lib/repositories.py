@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from typing import Any
@@ -139,7 +138,7 @@ class Repositories:
         """What is noted of a tag, or of the repository (its `latest`); defaults otherwise."""
         for key in _metadata_places(repository, tag):
             try:
-                value = json.loads(self._storage.get(key))
+                value = documents.load(self._storage.get(key))
             except (NotFound, ValueError):
                 continue
             if isinstance(value, dict):

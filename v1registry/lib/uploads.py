@@ -273,7 +273,7 @@ def _with(jsons: list[tuple[str, bytes]], stored: bytes) -> list[tuple[str, byte
 
 
 def _image_json(image_id: ImageId, data: bytes) -> dict[str, Any]:
-    document = documents.parse(data)
+    document = documents.parse(data, opaque=True)
     if not isinstance(document, dict):
         raise Failure(*errors.JSON_INVALID)
     if "id" not in document:

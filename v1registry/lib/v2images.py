@@ -7,10 +7,9 @@ digests are noted in the store, to be found by.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-from v1registry.lib import convert
+from v1registry.lib import convert, documents
 from v1registry.lib.blobs import Blobs
 from v1registry.lib.cache import Cache
 from v1registry.lib.convert import OCI, SCHEMA2, Layer, Unconvertible
@@ -161,7 +160,7 @@ def _is_confirmed(chain: list[Image], diff_ids: list[str]) -> bool:
 
 
 def _is_bare(image: Image) -> bool:
-    return set(json.loads(image.json)) <= {"id", "parent"}
+    return set(documents.load(image.json)) <= {"id", "parent"}
 
 
 def _size(shown: V2Image) -> int:

@@ -8,10 +8,11 @@ to case, and of equal names the last counts.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any
+
+from v1registry.lib import documents
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029]')
@@ -47,21 +48,16 @@ class Object(list[tuple[str, Any]]):
 def parse(data: bytes) -> Any:
     """The value: `Object`, list, str, `Number`, bool or None. Raises NotJSON."""
     try:
-        return json.loads(
+        return documents.loads(
             data.decode("utf-8", "surrogateescape"),
             object_pairs_hook=Object,
             parse_int=Number,
             parse_float=Number,
-            parse_constant=_refuse,
         )
     except ValueError as error:
         raise NotJSON(str(error)) from None
     except RecursionError:
         raise NotJSON("nested too deeply") from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def text(value: str) -> str:
