@@ -19,6 +19,7 @@ import pytest
 from tests.fixtures import engines
 from tests.lib.tars import END, Slow, binary, folder, header, member, padded, pax, tar
 from v1registry.lib.samelayer import LayerContent
+from v1registry.lib.tarheader import is_header
 from v1registry.lib.tarsum import TarSums
 
 LONG = "a/" + "long" * 40 + "/name"
@@ -187,6 +188,9 @@ HIDDEN = {
     "a root with extended attributes": pax({"SCHILY.xattr.user.secret": b"x"}) + tar([ROOT, *MEMBERS]),
     "a root with an owner's name": tar([folder(".", uname="secret"), *MEMBERS]),
     "a root with a target": tar([folder(".", linkname="secret"), *MEMBERS]),
+    "a root that others may write": tar([member("./", type=tarfile.DIRTYPE, mode=0o777), *MEMBERS]),
+    "a root of another owner": tar([folder("./", uid=1000), *MEMBERS]),
+    "a root of another group": tar([folder("./", gid=1000), *MEMBERS]),
     "a root with a comment": pax({"comment": b"secret"}) + tar([ROOT, *MEMBERS]),
 }  # fmt: skip
 HIDDEN_IN_FILE = {
@@ -269,6 +273,25 @@ def test_hidden_bytes_in_headers_count(what: str) -> None:
     hidden = file(**IN_HEADER[what])  # type: ignore[arg-type]
     assert content(hidden).startswith("entries:")
     differ(file(), hidden)
+
+
+@pytest.mark.parametrize("what", ["plain", "GNU", "pax", "an engine's"])
+def test_no_letter_can_be_put_anywhere(what: str) -> None:
+    layer = {
+        "plain": PLAIN,
+        "GNU": long(tarfile.GNU_FORMAT),
+        "pax": long(tarfile.PAX_FORMAT),
+        "an engine's": gzip.decompress(engines.layer_of("1.0.1")),
+    }[what]
+    known = content(layer)
+    for at in range(min(len(layer), 8192)):
+        head = slice(at // 512 * 512, at // 512 * 512 + 512)
+        changed = bytearray(_patched(at, b"\xfe" if layer[at] != 0xFE else b"A", layer))
+        if is_header(layer[head]) and not 148 <= at % 512 < 156:
+            changed[head.start + 148 : head.start + 156] = b" " * 8
+            total = sum(changed[head])
+            changed[head.start + 148 : head.start + 156] = b"%06o\0 " % total
+        assert content(bytes(changed)) != known, at
 
 
 def test_hidden_bytes_in_a_header_that_a_long_name_replaces() -> None:

@@ -11,11 +11,10 @@ from typing import Any, NoReturn
 
 # The names in these objects are data; in all others a name is a field of a Go structure.
 _MAPS = frozenset({"ExposedPorts", "Labels", "Volumes"})
-_NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,9}))?")
-_ZERO = ("", "", 0)
+_ZERO = ("0",)
+_BYTES = re.compile(r"[0-9]{1,19}")  # a 64-bit number
 _TIME = re.compile(r"(.{19})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})")
 _NO_TIME = "0001-01-01T00:00:00Z"  # engines write it where an image states no time
-_SIZE_DIGITS = 19  # of a 64-bit number
 
 
 def is_same_json(one: bytes, other: bytes) -> bool:
@@ -51,17 +50,9 @@ def _image_fields(data: bytes) -> dict[str, Any]:
     return fields
 
 
-def _number(text: str) -> tuple[str, str, int]:
-    """Return sign, digits and decimal exponent: 10, 10.0 and 1e1 are equal."""
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        raise ValueError("a number with too large an exponent")
-    digits = (match[2] + (match[3] or "")).lstrip("0")
-    significant = digits.rstrip("0")
-    if not significant:
-        return _ZERO
-    exponent = int(match[4] or 0) - len(match[3] or "") + len(digits) - len(significant)
-    return match[1], significant, exponent
+def _number(text: str) -> tuple[str]:
+    """Keep a number as it is written: engines refuse a Go integer that is written as 1e1."""
+    return (text,)
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -77,12 +68,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _is_size(value: object) -> bool:
     # a text or a long number could hold something that the sender has to know
-    return (
-        isinstance(value, tuple)
-        and value[0] == ""
-        and value[2] >= 0
-        and len(value[1]) + value[2] <= _SIZE_DIGITS
-    )
+    return isinstance(value, tuple) and _BYTES.fullmatch(value[0]) is not None
 
 
 def _time(value: str) -> str | None:

@@ -3,7 +3,7 @@
 An engine writes the archive of a layer anew for each push, in the way of its version.
 Two layers are the same if they hold equal entries, and equal bytes wherever an archive
 can hold bytes that no entry shows. Only these may differ: the compression, zeros at the
-end, the first entry for the root folder `.`, the order of entries with different names,
+end, the first entry for the root folder `.` (see `_is_plain_root`), the order of entries with different names,
 and what a writer of archives adds by itself (see `UnreadBytes`).
 """
 
@@ -33,6 +33,7 @@ _FILE_TYPES = {  # the bits of a mode that Go writes beside the type flag; GNU t
     "6": 0o010000,
 }
 _TYPE_MASK = 0o170000
+_UNSAFE = 0o7022  # bits of a mode: set-user-id and the like, writable by others than the owner
 
 
 class LayerContent:
@@ -96,8 +97,7 @@ class LayerContent:
         self._rest.add_headers(entry, self._heads, self._extended)
         self._heads, self._extended = [], []
         fields = _fields(entry)
-        name, typeflag, *others = fields
-        if (name, typeflag) == (".", "5") and not any(others[4:]) and not self._root_is_known:
+        if not self._root_is_known and _is_plain_root(fields):
             self._root_is_known = True  # a second one could hold something
             return None
         self._names.append(hash(entry.name.removeprefix("./").removesuffix("/")))
@@ -143,6 +143,16 @@ def _fields(entry: Entry) -> tuple[Any, ...]:
     texts = (linkname, entry.uname, entry.gname)
     attributes = sorted(entry.xattrs.items())
     return (name.removeprefix("./"), typeflag, *owner, entry.size, *texts, *devices, attributes)
+
+
+def _is_plain_root(fields: tuple[Any, ...]) -> bool:
+    """Whether this is the root folder as engines have it, which some of them leave out.
+
+    Else a client could make `/` writable to others in an image that another client pushes later.
+    """
+    name, typeflag, mode, uid, gid, _mtime, *others = fields
+    is_safe = mode & _UNSAFE == 0 and uid == gid == 0
+    return (name, typeflag) == (".", "5") and is_safe and not any(others)
 
 
 def split(digests: bytes | bytearray) -> list[bytes]:
