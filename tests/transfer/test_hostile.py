@@ -306,7 +306,7 @@ def test_members_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "x").write_bytes(archive({str(number): b"" for number in range(11)}))
     with (
         pytest.raises(TransferError, match="more than 10 entries"),
-        bundles.opened(tmp_path / "x", "", 1 << 30),
+        bundles.opened(tmp_path / "x", "linux/amd64", 1 << 30),
     ):
         pass
 

@@ -81,6 +81,7 @@ def export(
     "--platform",
     default="linux/amd64",
     show_default=True,
+    metavar="OS/ARCH[/VARIANT]",
     help="Which of the images for several platforms.",
 )
 @selecting
@@ -98,7 +99,8 @@ def import_(
 ) -> None:
     """Put images from PATH into the store, where old engines pull them.
 
-    PATH is an archive of `docker save` (of any age) or the folder of an OCI layout. Images with v1
+    PATH is an archive of `docker save` (of any age), or an OCI layout as a folder or tar archive.
+    Archives may be compressed with gzip, bzip2, xz or zstd. Images with v1
     ids keep them; others get those that engines from 1.10 on would give them. Exit status as for
     `migrate`.
     """

@@ -1,4 +1,4 @@
-"""What can be imported: OCI layouts, archives of `docker save` of every age, told apart by content."""
+"""What can be imported: OCI layouts and archives of `docker save` of every age, told apart by content."""
 
 from __future__ import annotations
 
@@ -11,30 +11,16 @@ from typing import Any, Protocol
 from v1registry.lib.convert import Unconvertible, complete, image_config
 from v1registry.lib.images import parent_of
 from v1registry.lib.names import ImageId
+from v1registry.transfer import platforms
 from v1registry.transfer.archive import Reader
 from v1registry.transfer.down import V1Layer, diff_ids_of, v1_chain
 from v1registry.transfer.errors import TransferError
-from v1registry.transfer.layout import FULL_NAME, NAME, LayoutReader
+from v1registry.transfer.layout import Folder
+from v1registry.transfer.ocibundle import Layout, Named
+from v1registry.transfer.platforms import Platform
 
-_INDEXES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-_MANIFESTS = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-_DEEPEST = 3  # indexes within indexes
 _MOST_ANCESTORS = 10_000
 _MOST_JSON = 64 * 1024 * 1024  # bytes of the JSON of an image and its ancestors
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """An image in a bundle: `key` is the bundle's own, `name` is `repository:tag` or None."""
-
-    key: str
-    name: str | None
 
 
 class Bundle(Protocol):
@@ -48,12 +34,13 @@ class Bundle(Protocol):
 
 @contextlib.contextmanager
 def opened(path: Path, platform: str, max_bytes: int) -> Iterator[Bundle]:
-    """What lies at `path`. `platform` (`linux/amd64`) chooses among images for several.
+    """What lies at `path`. `platform` (`linux/arm/v7`) chooses among images for several.
 
     `max_bytes`: see Reader. Raise TransferError for what is none of these.
     """
+    wanted = platforms.parse(platform)
     if path.is_dir():
-        yield Layout(LayoutReader(path), platform)
+        yield Layout(Folder(path), wanted)
         return
     try:
         if not path.is_file():  # opening a named pipe would wait for its other end
@@ -63,10 +50,10 @@ def opened(path: Path, platform: str, max_bytes: int) -> Iterator[Bundle]:
         raise TransferError(f"{path}: {error.strerror}") from None
     with file:
         reader = Reader(file, max_bytes)
-        yield _archive(reader, path)
+        yield _archive(reader, path, wanted)
 
 
-def _archive(reader: Reader, path: Path) -> Bundle:
+def _archive(reader: Reader, path: Path, platform: Platform) -> Bundle:
     """Ids and JSON of the old form count where they are the image's own.
 
     Engines from 1.10 on, and other tools, make them up from the configuration; then that counts,
@@ -78,9 +65,9 @@ def _archive(reader: Reader, path: Path) -> Bundle:
         return old
     if new is not None:
         return new
-    raise TransferError(
-        f"{path} is neither an archive of `docker save` nor the folder of an OCI layout"
-    )
+    if "index.json" in reader:
+        return Layout(reader, platform)
+    raise TransferError(f"{path} is neither an archive of `docker save` nor an OCI layout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +79,6 @@ class _Member:
 
     def pieces(self) -> Iterator[bytes]:
         return self.reader.pieces(self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Blob:
-    """A layer in a layout."""
-
-    reader: LayoutReader
-    digest: str
-
-    def pieces(self) -> Iterator[bytes]:
-        return self.reader.pieces(self.digest)
 
 
 class OldArchive:
@@ -223,62 +199,6 @@ class Archive:
     def chain(self, key: str) -> list[V1Layer]:
         names = self._entries[int(key)]["Layers"] or []
         return v1_chain(self.config(key), [_Member(self._reader, name) for name in names])
-
-
-class Layout:
-    """An OCI layout."""
-
-    def __init__(self, reader: LayoutReader, platform: str) -> None:
-        self._reader = reader
-        self._platform = platform
-
-    def images(self) -> list[Named]:
-        return [
-            Named(str(entry.get("digest")), _annotated(entry)) for entry in self._reader.manifests
-        ]
-
-    def chain(self, key: str) -> list[V1Layer]:
-        manifest = self._manifest(key)
-        try:
-            config = manifest["config"]["digest"]
-            layers = [layer["digest"] for layer in manifest["layers"]]
-        except (KeyError, TypeError):
-            raise TransferError(f"{key} is no manifest of an image") from None
-        _, data = self._reader.json(str(config))
-        return v1_chain(data, [_Blob(self._reader, str(digest)) for digest in layers])
-
-    def _manifest(self, digest: str) -> dict[str, Any]:
-        for _ in range(_DEEPEST):
-            document, _ = self._reader.json(digest)
-            if not isinstance(document, dict):
-                break
-            if not isinstance(document.get("manifests"), list):
-                return document
-            digest = self._chosen(document["manifests"])
-        raise TransferError(f"{digest} is no manifest of an image")
-
-    def _chosen(self, entries: list[Any]) -> str:
-        """Of an index, the image for our platform."""
-        there = []
-        for entry in entries:
-            platform = entry.get("platform") if isinstance(entry, dict) else None
-            if isinstance(platform, dict):
-                text = f"{platform.get('os')}/{platform.get('architecture')}"
-                there.append(text)
-                if text == self._platform:
-                    return str(entry.get("digest"))
-        raise TransferError(
-            f"no image for {self._platform} (--platform); there are: {', '.join(there) or 'none'}"
-        )
-
-
-def _annotated(entry: dict[str, Any]) -> str | None:
-    """The name in a layout's index: whole where containerd put it, else as it is."""
-    annotations = entry.get("annotations")
-    if not isinstance(annotations, dict):
-        return None
-    name = annotations.get(FULL_NAME) or annotations.get(NAME)
-    return name if isinstance(name, str) else None
 
 
 def _names(document: Any) -> list[tuple[str, str]]:

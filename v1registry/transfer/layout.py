@@ -1,4 +1,4 @@
-"""An OCI image layout in a folder (image specification, "OCI Image Layout Specification").
+"""OCI image layouts (image specification, "OCI Image Layout Specification"): written, read.
 
 Blobs are written aside, hashed on their way and then put in place; `index.json`
 comes last, so a run that was killed leaves a layout that is whole, and the next
@@ -15,7 +15,7 @@ import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from v1registry.lib.convert import OCI, digest_of
 from v1registry.transfer.errors import TransferError
@@ -40,7 +40,7 @@ class LayoutWriter:
             if folder.exists() and any(folder.iterdir()) and not (folder / "oci-layout").exists():
                 raise TransferError(f"{folder} is not empty, and no OCI layout")
             self._blobs.mkdir(parents=True, exist_ok=True)
-            self._index = _read_index(folder) if (folder / "index.json").exists() else []
+            self._index = _read_index(Folder(folder)) if (folder / "index.json").exists() else []
             self._put(folder / "oci-layout", _VERSION)
 
     def has(self, digest: str, size: int) -> bool:
@@ -104,28 +104,58 @@ class LayoutWriter:
         return self._blobs / digest.removeprefix("sha256:")
 
 
+class Files(Protocol):
+    """The files of a layout, by their paths in it. Methods raise TransferError."""
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def size(self, name: str) -> int: ...
+
+    def pieces(self, name: str) -> Iterator[bytes]: ...
+
+
+class Folder:
+    """The files below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __contains__(self, name: str) -> bool:
+        return (self._folder / name).is_file()
+
+    def size(self, name: str) -> int:
+        path = self._folder / name
+        with _told(path):
+            return path.stat().st_size
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        path = self._folder / name
+        with _told(path), path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
+
+
 class LayoutReader:
     """Reads the blobs of a layout; each is held against its digest as it is read."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, files: Files) -> None:
         """Raise TransferError for what is no layout."""
-        self._folder = folder
-        self.manifests = _read_index(folder)
+        self._files = files
+        self.manifests = _read_index(files)
 
     def pieces(self, digest: str) -> Iterator[bytes]:
         """The bytes of a blob. Raise TransferError after the last if they are others."""
         sum = hashlib.sha256()
-        path = self._path(digest)
-        with _told(path), path.open("rb") as blob:
-            while piece := blob.read(_PIECE):
-                sum.update(piece)
-                yield piece
+        name = self._name(digest)
+        for piece in self._files.pieces(name):
+            sum.update(piece)
+            yield piece
         if f"sha256:{sum.hexdigest()}" != digest:
-            raise TransferError(f"{path} is damaged: it is not {digest}")
+            raise TransferError(f"{name} is damaged: it is not {digest}")
 
     def json(self, digest: str) -> tuple[Any, bytes]:
         """A document, parsed and as bytes."""
-        if self._path(digest).stat().st_size > _LARGEST:
+        if self._files.size(self._name(digest)) > _LARGEST:
             raise TransferError(f"{digest} is larger than a document may be")
         data = b"".join(self.pieces(digest))
         try:
@@ -133,29 +163,29 @@ class LayoutReader:
         except (ValueError, RecursionError):
             raise TransferError(f"{digest} is no JSON") from None
 
-    def _path(self, digest: str) -> Path:
+    def _name(self, digest: str) -> str:
         kind, _, name = digest.partition(":")
         if kind != "sha256" or len(name) != 64 or not set(name) <= set("0123456789abcdef"):
             raise TransferError(f"{digest!r} is no digest that we read")
-        path = self._folder / "blobs" / kind / name
-        if not path.is_file():
+        path = f"blobs/{kind}/{name}"
+        if path not in self._files:
             raise TransferError(f"the layout lacks {digest}")
         return path
 
 
-def _read_index(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "index.json"
+def _read_index(files: Files) -> list[dict[str, Any]]:
+    name = "index.json"
+    if name not in files:
+        raise TransferError("there is no index.json in it, so it is not an OCI layout")
+    if files.size(name) > _LARGEST:
+        raise TransferError(f"{name} is too large")
     try:
-        if path.stat().st_size > _LARGEST:
-            raise TransferError(f"{path} is too large")
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise TransferError(f"{path} cannot be read: {error.strerror}") from None
+        document = json.loads(b"".join(files.pieces(name)))
     except (ValueError, RecursionError):
-        raise TransferError(f"{path} is no JSON") from None
+        raise TransferError(f"{name} is no JSON") from None
     manifests = document.get("manifests") if isinstance(document, dict) else None
     if not isinstance(manifests, list) or not all(isinstance(m, dict) for m in manifests):
-        raise TransferError(f"{path} is no index of an OCI layout")
+        raise TransferError(f"{name} is no index of an OCI layout")
     return manifests
 
 

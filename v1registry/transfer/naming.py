@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
-from v1registry.transfer.bundles import Bundle, Named
+from v1registry.transfer.bundles import Bundle
 from v1registry.transfer.errors import TransferError
 from v1registry.transfer.importing import Wanted
+from v1registry.transfer.ocibundle import Named
 from v1registry.transfer.selection import Selection
 
 _LATEST = "latest"
