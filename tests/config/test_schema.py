@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.config.texts import BASE, NO_SUCH_DRIVER
+from tests.tls import make_certificate
 from v1registry.config import V2, Config, Limits, Tls, document, legacy, load_config
 from v1registry.config.access import Accounts, Ldap
 from v1registry.config.drivers import DRIVERS, STORAGE
@@ -198,8 +199,9 @@ def test_certificate_and_key_must_exist(load, problems, tmp_path):
         ("dev.tls.certificate", f"no such file: {tmp_path}/c.pem"),
         ("dev.tls.key", f"no such file: {tmp_path}/k.pem"),
     ]
-    for name in ("c.pem", "k.pem"):
-        (tmp_path / name).touch()
+    made = make_certificate(tmp_path / "made")
+    made.certificate.rename(tmp_path / "c.pem")
+    made.key.rename(tmp_path / "k.pem")
     assert load(text).tls == Tls(f"{tmp_path}/c.pem", f"{tmp_path}/k.pem")
 
 

@@ -11,6 +11,7 @@ import pytest
 from gunicorn.config import Config
 
 from tests.edge.serving import ROOT, Serving
+from tests.tls import make_certificate
 from v1registry.edge import settings as module
 from v1registry.edge.settings import (
     SettingsError,
@@ -139,10 +140,11 @@ def test_stall_timeout():
     assert stall_timeout({"GUNICORN_STALL_TIMEOUT": "1.5"}) == 1.5
 
 
-def test_tls():
-    tls = SimpleNamespace(certificate="/c.pem", key="/k.pem")
+def test_tls(tmp_path):
+    made = make_certificate(tmp_path)
+    tls = SimpleNamespace(certificate=str(made.certificate), key=str(made.key))
     found = settings({}, config(tls=tls))
-    assert (found["certfile"], found["keyfile"]) == ("/c.pem", "/k.pem")
+    assert (found["certfile"], found["keyfile"]) == (tls.certificate, tls.key)
 
 
 def test_user_and_group_only_as_root(monkeypatch):

@@ -202,7 +202,7 @@ def test_reload_with_a_broken_configuration_changes_nothing(tmp_path):
         wait_for(lambda: other_pid(edge, pid))
 
 
-@pytest.mark.parametrize("way", ["exit", "raise"])
+@pytest.mark.parametrize("way", ["exit", "raise", "exit otherwise"])
 def test_reload_to_workers_that_cannot_start_stops_nothing(tmp_path, way):
     with Serving(tmp_path, workers=2) as edge:
         pids = both_pids(edge)
@@ -213,6 +213,7 @@ def test_reload_to_workers_that_cannot_start_stops_nothing(tmp_path, way):
         for _ in range(20):
             assert edge.get("/facts")[0] == 200
         assert "2 others serve on, next try in 1 s" in edge.log
+        assert edge.log.count("Booting worker") <= 2 + 2 * 3  # at the reload, after 1 s, after 3 s
         edge.obstacle.unlink()
         # What a second HUP would do at once happens by itself, too: the new ones take over.
         wait_for(lambda: all(f"Worker exiting (pid: {pid})" in edge.log for pid in pids))
@@ -233,13 +234,14 @@ def test_a_crashed_worker_that_cannot_start_again_stops_no_other(tmp_path):
         assert edge.process.wait(15) == 0
 
 
-@pytest.mark.parametrize("way", ["exit", "raise"])
+@pytest.mark.parametrize("way", ["exit", "raise", "exit otherwise"])
 def test_the_first_start_is_not_tried_again(tmp_path, way):
-    edge = Serving(tmp_path)
+    edge = Serving(tmp_path, workers=2)
     edge.obstacle.write_text(way)
     with pytest.raises(AssertionError, match="gunicorn ended"), edge:
         pass
-    assert edge.process.returncode == {"exit": 4, "raise": 3}[way]
+    assert edge.process.returncode == {"exit": 4, "raise": 3, "exit otherwise": 3}[way]
+    assert "HaltServer" not in edge.log + edge.output.read_text()
 
 
 def test_a_reload_keeps_the_addresses(tmp_path):

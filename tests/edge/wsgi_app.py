@@ -30,6 +30,8 @@ OBSTACLE = Path(os.environ.get("EDGE_OBSTACLE", "/none"))
 if OBSTACLE.exists():
     if OBSTACLE.read_text() == "exit":
         sys.exit(4)
+    if OBSTACLE.read_text() == "exit otherwise":
+        sys.exit(7)  # not one of gunicorn's own
     raise RuntimeError("cannot start")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from v1registry.config import access, index, legacy, redis, variables
+from v1registry.config import access, certificates, index, legacy, redis, variables
 from v1registry.config.drivers import ALTERNATE, DRIVERS, STORAGE
 from v1registry.config.drivers.contradictions import contradictions
 from v1registry.config.drivers.plugins import Available
@@ -171,14 +171,12 @@ class Checker:
                 self._problem(f"{group}.{name}", f"unknown key{suggestion(name, known)}")
 
     def _contradictions(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
-        for key, reason in (*access.contradictions(found), *index.contradictions(found)):
+        for key, reason in (
+            *access.contradictions(found),
+            *index.contradictions(found),
+            *certificates.problems(found),
+        ):
             self._problem(key, reason)
-        given = {key: found[key] for key in ("tls.certificate", "tls.key") if found[key]}
-        for key in ("tls.certificate", "tls.key"):
-            if key in given and not os.path.isfile(given[key]):
-                self._problem(key, f"no such file: {given[key]}")
-            elif given and key not in given:
-                self._problem(key, "must be set, for https needs a certificate and its key")
         wrong = {problem.key.removeprefix(f"{self._flavor}.") for problem in self.problems}
         for key, reason in contradictions(storage, wrong):
             self._problem(key, reason)
@@ -202,7 +200,7 @@ class Checker:
         self.warnings += variables.warnings(self._environ, read)
 
     def _without_effect(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
-        for key, text in access.without_effect(found):
+        for key, text in (*access.without_effect(found), *certificates.unreadable(found)):
             self._warn(key, text)
         if found["standalone"] and self._values.get("disable_token_auth") not in (None, False):
             self._warn("disable_token_auth", "has no effect: a standalone registry checks no token")

@@ -34,6 +34,7 @@ def on_starting(server: Any) -> None:
     server.has_served = False
     server.failures = 0
     server.next_try = 0.0
+    server.stopped = set()
     raise_open_files(server)
 
 
@@ -46,6 +47,7 @@ class Master(Arbiter):  # type: ignore[misc]
 
     They serve until those of the current one can, and then finish what they have begun. A worker
     that cannot start ends the master only if none ever could; later it is tried again and again.
+    `stopped` holds the workers that were told to end.
     """
 
     retired: int
@@ -53,6 +55,7 @@ class Master(Arbiter):  # type: ignore[misc]
     has_served: bool
     failures: int
     next_try: float
+    stopped: set[int]
 
     def reload(self) -> None:
         """SIGHUP: new workers take over, old ones finish while the master goes on as ever.
@@ -89,17 +92,29 @@ class Master(Arbiter):  # type: ignore[misc]
         """Take note of ended workers; one that could not start is tried again later."""
         if self.reloading:
             raise _Reloaded
-        ended = None
-        while ended != (ended := dict(self.WORKERS)):
-            self.has_served = self.has_served or any(map(_serves, ended.values()))
+        before = None
+        while before != (before := dict(self.WORKERS)):
+            served = {pid for pid, worker in before.items() if _serves(worker)}
+            self.has_served = self.has_served or bool(served)
             try:
                 super().reap_workers()
             except HaltServer:
-                if not self.has_served:
+                if not self.has_served and self.LISTENERS:  # none is left when we stop
                     raise
-                for pid in ended.keys() - self.WORKERS.keys():
-                    ended[pid].tmp.close()  # where gunicorn left off
+                for pid in before.keys() - self.WORKERS.keys():
+                    before[pid].tmp.close()  # where gunicorn left off
+            # Whatever its exit status was: gunicorn knows only two as boot errors. After any other it
+            # would replace the worker at once, without a pause, for ever.
+            if before.keys() - self.WORKERS.keys() - served - self.stopped and self.LISTENERS:
+                if not self.has_served:
+                    raise HaltServer("No worker could start, see above", self.WORKER_BOOT_ERROR)
                 self._try_later()
+            self.stopped &= self.WORKERS.keys()
+
+    def kill_worker(self, pid: int, sig: int) -> None:
+        """Note which workers end because they were told to."""
+        self.stopped.add(pid)
+        super().kill_worker(pid, sig)
 
     def _try_later(self) -> None:
         if time.monotonic() < self.next_try:

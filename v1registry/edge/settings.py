@@ -279,6 +279,11 @@ def _identity(environ: Mapping[str, str]) -> dict[str, str]:
 def _tls(config: Any) -> dict[str, Any]:
     if not config.tls.certificate:
         return {}
+    from v1registry.config.certificates import is_readable
+
+    for name, file in (("certificate", config.tls.certificate), ("key", config.tls.key)):
+        if file and not is_readable(file):
+            raise SettingsError(f"tls.{name}: this user may not read {file}")
     return {
         "certfile": str(config.tls.certificate),
         "keyfile": str(config.tls.key) if config.tls.key else None,

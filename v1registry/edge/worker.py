@@ -12,6 +12,7 @@ import itertools
 import os
 import signal
 import ssl
+import sys
 import time
 from datetime import datetime
 from functools import partial
@@ -22,6 +23,7 @@ from gevent import socket as gsocket
 from gevent.event import Event
 from gevent.pool import Pool
 from gunicorn import http, util  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
@@ -102,7 +104,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until SIGTERM (or another reason to stop), then finish the running requests."""
         if self.cfg.is_ssl:
-            self.tls = ssl_context(self.cfg)
+            self.tls = self._tls_context()
             self.tls.sslsocket_class = EdgeTLSSocket
         servers = [self._start(listener) for listener in self.sockets]
         while self.alive:
@@ -112,6 +114,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self._finish(servers)
         except Exception:
             self.log.exception("Stopping failed")
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """The certificate and key, as this process's user reads them; without them it ends."""
+        try:
+            context: ssl.SSLContext = ssl_context(self.cfg)
+        except OSError as error:  # SSLError is one
+            files = f"{self.cfg.certfile}, {self.cfg.keyfile}"
+            self.log.error("The certificate and key cannot be loaded: %s (%s)", error, files)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        return context
 
     def _start(self, listener: Any) -> Server:
         listener.setblocking(1)
