@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import raw
+from tests.protocol.engine import image, upload
 from tests.protocol.v2 import world
 from tests.server import Server, free_port
 
@@ -90,6 +92,24 @@ def test_the_list_can_be_changed(shown: Server) -> None:
             assert is_hidden(ask(server, agent)), agent
         for agent in (None, "docker/19.03.1", "docker/24.0.7", "Go-http-client/1.1"):
             assert ask(server, agent).status == 200, agent
+
+
+def test_an_engine_of_17_pushes_after_what_the_readme_says(tmp_path: Path) -> None:
+    """Before it, its push over v2 is refused with a text that names the option."""
+    agent = {"User-Agent": "docker/17.05.0-ce go/go1.7.5 kernel/4.9 os/linux arch/amd64"}
+    with Server(tmp_path) as server:
+        refused = ask(server, agent["User-Agent"], "/v2/team/app/blobs/uploads/", "POST")
+        message = refused.json()["errors"][0]["message"]
+        assert "read-only" in message
+        assert "docker/17. was added to the registry's option v2.hidden_from" in message
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    (value,) = re.findall(r"`V2_HIDDEN_FROM='(.*?)'`", readme)
+    with Server(tmp_path, env={"V2_HIDDEN_FROM": value}) as server:
+        for engine in (agent["User-Agent"], *ENGINES):
+            assert is_hidden(ask(server, engine, "/v2/")), engine
+        one = image("17.05")
+        upload(server, one)
+        assert raw.get(server, one.path("layer"), agent).body == one.layer
 
 
 def test_it_can_be_switched_off(shown: Server) -> None:

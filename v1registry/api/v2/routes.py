@@ -15,6 +15,12 @@ from v1registry.lib.names import Digest
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
+_READ_ONLY = (
+    "Over v2 this registry is read-only. Push with Docker up to 1.13, or with 17.03 to 17.11 after"
+    " docker/17. was added to the registry's option v2.hidden_from. Else save the image and run"
+    " v1registry import"
+)
+
 
 def blueprint(parts: Parts) -> Blueprint:
     routes = Blueprint("v2", __name__)
@@ -53,6 +59,6 @@ def _answer(parts: Parts, path: str) -> Response:
 
 
 def _read_only() -> OciFailure:
-    failure = OciFailure(405, "UNSUPPORTED", "Over v2 this registry is read-only: push over v1")
+    failure = OciFailure(405, "UNSUPPORTED", _READ_ONLY)
     failure.headers["Allow"] = "GET, HEAD"
     return failure
