@@ -28,6 +28,7 @@ from v1registry.index.rights import IndexRights, Prove
 from v1registry.index.search import CheckedSearch, SqlSearch
 from v1registry.index.signup import SignUp
 from v1registry.index.social import Social
+from v1registry.index.storedrows import Policy
 from v1registry.index.sync import Report, Store, Sync
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import documents, walk
@@ -127,7 +128,11 @@ def own(
 
 
 def sync_with(
-    database: Database, storage: Storage, offload: Run, left_out: walk.LeftOut | None = None
+    database: Database,
+    storage: Storage,
+    offload: Run,
+    left_out: walk.LeftOut | None = None,
+    policy: Policy | None = None,
 ) -> Sync:
     """What keeps the database in step with a store.
 
@@ -143,8 +148,20 @@ def sync_with(
         tags.get,
         partial(is_private, storage),
         partial(walk.repositories, storage, left_out),
+        storage.require_marker,
     )
-    return Sync(database, store, offload)
+    return Sync(database, store, offload, policy)
+
+
+def policy_of(config: Config) -> Policy:
+    """How the configuration wants rows to be made, and what a walk may find missing."""
+    return Policy(
+        private=config.index.private,
+        is_index=config.tells_an_index,
+        decides=config.is_index,
+        grace=config.index.missing_grace,
+        share=config.index.missing_share,
+    )
 
 
 def taken_in(storage: Storage) -> Callable[[str], bool]:
@@ -157,14 +174,17 @@ def taken_in(storage: Storage) -> Callable[[str], bool]:
     return is_taken
 
 
-def rebuild(config: Config, left_out: walk.LeftOut, *, with_lists: bool) -> tuple[Report, int]:
+def rebuild(
+    config: Config, left_out: walk.LeftOut, *, with_lists: bool, trust_missing: bool
+) -> tuple[Report, int]:
     """Compare the database with the whole store, and mend it; the report, and how many image lists
     were copied. See `sync_with` for `left_out`.
     """
     storage = opened_store(config, here)
     storage.prepare()
     with contextlib.closing(opened(config, here, unbounded)) as database:
-        report = sync_with(database, storage, here, left_out).rebuild()
+        sync = sync_with(database, storage, here, left_out, policy_of(config))
+        report = sync.rebuild(trust_missing=trust_missing)
         return report, _copy_lists(database, storage) if with_lists else 0
 
 
@@ -239,7 +259,7 @@ def repairs(config: Config, database: Database, sync: Sync) -> tuple[Chore, ...]
         if not leases.take(database, "rebuild", max(1, int(0.9 * interval))):
             return None  # another process did it
         report = sync.rebuild()
-        return str(report) if report.changed or report.removed else None
+        return str(report) if report.changed or report.removed or report.doubtful else None
 
     chores = [Chore("Repairing the index", COUNTED, sync.retry)]
     if interval:
@@ -258,7 +278,7 @@ def attached(
 ) -> Attached:
     """What the database adds to a registry: an index, if it is to be one, or a search."""
     database = opened(config, offload, within)
-    sync = sync_with(database, storage, offload)
+    sync = sync_with(database, storage, offload, policy=policy_of(config))
     rights: IndexRights | None = None
     index = None
     chores = repairs(config, database, sync)

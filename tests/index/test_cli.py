@@ -262,6 +262,39 @@ def test_rebuild_names_tags_that_cannot_be_read(call: Called) -> None:
     assert told["changed"] == 0
 
 
+def test_what_the_store_lacks(call: Called, url: str) -> None:
+    """It is hidden by an explicit command, and deleted by another one."""
+    store = FileStorage(call.env["STORAGE_PATH"])
+    app = RepositoryName("team", "app")
+    store.put(f"{app.folder}/tag_v1", image_id("a").encode())
+    call("rebuild")
+    assert "is in the store" in call.failed("repository", "remove", "team/app")
+    store.delete_folder(app.folder)
+    assert call("rebuild").rstrip().endswith("0 removed from it, 1 missing from the store")
+    [row] = call.json("repository", "list")
+    assert row["missing"] is not None
+    assert "NOT IN STORE SINCE" in call("repository", "list")
+    assert call.json("rebuild", "--missing")["removed"] == 1
+    assert len(call.json("repository", "list")) == 1
+    assert call("repository", "remove", "team/app") == "team/app removed from the index\n"
+    assert call.json("repository", "list") == []
+    assert "Repository not found" in call.failed("repository", "remove", "team/app")
+
+
+def test_a_namespace_has_a_default(call: Called, url: str) -> None:
+    call("namespace", "add", "team")
+    assert call.json("namespace", "set", "team") == {"name": "team", "new": "default"}
+    told = call("namespace", "set", "team", "--new", "private")
+    assert told == "new repositories of team: private\n"
+    store = FileStorage(call.env["STORAGE_PATH"])
+    store.put(f"{RepositoryName('team', 'app').folder}/tag_v1", image_id("a").encode())
+    call("rebuild")
+    [row] = call.json("repository", "list")
+    assert row["is_private"]
+    assert call("namespace", "set", "team", "--new", "default").endswith("default\n")
+    assert "There is no namespace other" in call.failed("namespace", "set", "other")
+
+
 def test_rebuild_of_a_mere_search(call: Called, url: str) -> None:
     call.env |= {"SQLALCHEMY_INDEX_DATABASE": url, "INDEX_DATABASE": ""}
     assert call("rebuild").startswith("0 repositories in the store")

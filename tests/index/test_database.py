@@ -109,6 +109,49 @@ def test_an_older_version_is_brought_forward_with_what_is_in_it(url: str) -> Non
     upgraded.close()
 
 
+def test_version_3_is_brought_forward(url: str) -> None:
+    """Its tables lack what version 5 has; so does a program of version 3 that goes on to write."""
+    database = open_database(url)
+    database.prepare()
+
+    def as_version_3(connection: sa.Connection) -> None:
+        for name, index in schema.BY_SIGHT.items():
+            connection.exec_driver_sql(f"DROP INDEX {name}")
+            connection.exec_driver_sql(f"CREATE INDEX {name} ON repositories {index}")
+        for column in ("made", "missing", "is_gone"):
+            connection.exec_driver_sql(f"ALTER TABLE repositories DROP COLUMN {column}")
+        connection.exec_driver_sql("ALTER TABLE namespaces DROP COLUMN is_private")
+        connection.exec_driver_sql("DROP TABLE deleted")
+        connection.exec_driver_sql("DROP TABLE counters")
+        connection.execute(migrations._versions.update().values(version=3))
+        insert_as_version_3(connection, "team/app")
+
+    def insert_as_version_3(connection: sa.Connection, name: str) -> None:
+        connection.exec_driver_sql(
+            "INSERT INTO namespaces (name, created) SELECT 'team', 0"
+            " WHERE NOT EXISTS (SELECT 1 FROM namespaces)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO repositories (namespace_id, name, description, full_description, searched,"
+            " is_private, is_official, is_automated, stars, pulls, created, updated, is_stored)"
+            f" SELECT id, '{name}', '', '', '{name}', is_true, is_true, is_true, 0, 0, 0, 0, is_true"
+            " FROM namespaces, (SELECT 1 = 1 AS is_true) AS truth"
+        )
+
+    database.write(as_version_3)
+    database.close()
+    upgraded = open_database(url)
+    assert version(upgraded) == migrations.LATEST
+    upgraded.write(lambda connection: insert_as_version_3(connection, "team/later"))
+    rows = upgraded.read(lambda c: c.execute(sa.select(schema.repositories)).all())
+    assert [(row.name, row.made, row.missing, row.is_gone) for row in rows] == [
+        ("team/app", "", None, False),
+        ("team/later", "", None, False),
+    ]
+    assert "deleted" in names(upgraded)
+    upgraded.close()
+
+
 def test_a_later_version_is_not_touched(database: Database) -> None:
     database.prepare()
     later = migrations._versions.update().values(version=migrations.LATEST + 1)

@@ -254,9 +254,16 @@ def test_what_another_registry_did(
     put(domain.repositories, APP, "v2", B)
     domain.repositories.delete(OTHER)
     report = sync.rebuild()
-    assert (report.repositories, report.changed, report.removed) == (1, 1, 1)
+    assert (report.repositories, report.changed, report.missing) == (1, 1, 1)
     assert known(repositories, APP) == {"v2": B}
-    assert [row.name for row in repositories.all()] == ["team/app", "team/being-pushed"]
+    assert known(repositories, OTHER) == {"v1": A}  # until the time of grace is over
+    report = sync.rebuild(trust_missing=True)
+    assert (report.repositories, report.changed, report.removed) == (1, 0, 1)
+    assert known(repositories, OTHER) is None
+    [_, making, gone] = repositories.all()
+    assert (making.name, making.missing) == ("team/being-pushed", None)
+    assert gone.name == str(OTHER)
+    assert gone.missing is not None
 
 
 def test_many_repositories(
@@ -272,4 +279,4 @@ def test_many_repositories(
     domain.storage.put(f"{names[7].folder}/tag_v2", B.encode())
     domain.storage.delete_folder(names[8].folder)
     report = sync.rebuild()
-    assert (report.repositories, report.changed, report.removed) == (49, 1, 1)
+    assert (report.repositories, report.changed, report.missing) == (49, 1, 1)

@@ -24,6 +24,30 @@ def wants_token() -> bool:
     return request.headers.get("X-Docker-Token", "").strip().lower() == "true"
 
 
+def admit(parts: Parts, repository: RepositoryName) -> None:
+    """Let a push to the repository go on, if there is an index of our own.
+
+    A repository that the index does not know is made, and its flag in the store is set before
+    anything of it can be seen. Raise Failure 404 if it was deleted since the push began.
+    """
+    if parts.index is None:
+        return
+    private = parts.index.catalog.admit(repository, _made(parts))
+    _flag_in_store(parts, repository, private)
+
+
+def _made(parts: Common) -> str | None:
+    """For which creation of its repository the caller's token was issued; None without a token."""
+    grant = parts.door.asker().grant
+    return grant.made if grant is not None else None
+
+
+def _flag_in_store(parts: Common, repository: RepositoryName, private: bool) -> None:
+    """docker-registry 0.x, and a walk after the database was lost, look there."""
+    if private and isinstance(parts, Parts) and not parts.repositories.is_private(repository):
+        parts.repositories.set_private(repository, True)
+
+
 def begin_deletion(parts: Common, target: paths.Target) -> Response:
     """A token with which the client then deletes the repository at the registry."""
     return answers.ordinary("", 202, headers=_headers(parts, target.repository, "delete"))
@@ -35,6 +59,9 @@ def _put_repository(parts: Common, target: paths.Target) -> Response:
 
 
 def _put_images(parts: Common, target: paths.Target) -> Response:
+    """Engines end a push with it. It does not bring a deleted repository back."""
+    if parts.index is not None:
+        parts.index.catalog.admit(target.repository, _made(parts))
     _update(parts, target.repository)
     return answers.ordinary(status=204, headers=_headers(parts, target.repository, "write"))
 
@@ -71,9 +98,7 @@ def _update(parts: Common, repository: RepositoryName) -> None:
     if parts.index is None:
         parts.image_lists.update(repository, data)
         return
-    private = parts.index.catalog.create(repository)
-    if private and isinstance(parts, Parts) and not parts.repositories.is_private(repository):
-        parts.repositories.set_private(repository, True)  # 0.x, and who asks for it, looks there
+    _flag_in_store(parts, repository, parts.index.catalog.create(repository))
     parts.image_lists.update(repository, data, parts.door.asker().user)
 
 

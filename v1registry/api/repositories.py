@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from flask import Response, request
 
 from v1registry.api import answers, body, indexing, paths
@@ -9,7 +11,7 @@ from v1registry.api.actions import Action, Actions
 from v1registry.api.parts import Parts
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
-from v1registry.lib.names import Tag
+from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.rights import Access
 
 # -- tags ---------------------------------------------------------------------
@@ -27,8 +29,21 @@ def _put_tag(parts: Parts, target: paths.Target) -> Response:
     tag = parts.repositories.writable(target.repository, target.tag or "")
     agent = request.headers.get("User-Agent", "")
     data = body.small(parts.config.limits)
+    indexing.admit(parts, target.repository)
     parts.repositories.set_tag(target.repository, tag, data, agent, parts.door.sender())
+    try:
+        indexing.admit(parts, target.repository)
+    except Failure as failure:
+        if failure.status == errors.REPOSITORY_DELETED[0]:  # between the two
+            _take_back(parts, target.repository, tag)
+        raise
     return answers.ordinary()
+
+
+def _take_back(parts: Parts, repository: RepositoryName, tag: Tag) -> None:
+    """Delete a tag that was written while its repository was deleted, if it is still there."""
+    with contextlib.suppress(Failure):
+        parts.repositories.delete_tag(repository, tag)
 
 
 def _delete_tag(parts: Parts, target: paths.Target) -> Response:
@@ -61,14 +76,24 @@ def _put_properties(parts: Parts, target: paths.Target) -> Response:
     if not isinstance(value, dict) or "access" not in value:
         raise Failure(*errors.DATA_INVALID)
     if value["access"] in ("public", "private"):  # 0.x ignores other values
-        parts.repositories.set_private(target.repository, value["access"] == "private")
+        private = value["access"] == "private"
+        if parts.index is not None:  # first, since it decides who may pull
+            indexing.admit(parts, target.repository)
+            parts.index.catalog.flag(target.repository, is_private=private)
+        parts.repositories.set_private(target.repository, private)
     return answers.ordinary()
 
 
 def _delete_repository(parts: Parts, target: paths.Target) -> Response:
     if parts.index is not None and target.action == "repository" and indexing.wants_token():
         return indexing.begin_deletion(parts, target)  # asked as an index
-    parts.repositories.delete(target.repository)
+    # The row is deleted first, so that no push that goes on can bring the repository back.
+    known = parts.index is not None and parts.index.catalog.delete(target.repository)
+    try:
+        parts.repositories.delete(target.repository)
+    except Failure as failure:
+        if not (known and failure.status == errors.REPOSITORY_NOT_FOUND[0]):
+            raise
     return answers.ordinary()
 
 

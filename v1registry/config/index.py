@@ -37,6 +37,8 @@ class Index:
     connections: int
     database_timeout: int
     repair_interval: int
+    missing_grace: int = 86400
+    missing_share: int = 10
 
 
 def database_url(value: Any) -> str:

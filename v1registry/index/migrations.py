@@ -41,11 +41,32 @@ def _tables(connection: sa.Connection) -> None:
 
 def _by_sight(connection: sa.Connection) -> None:
     """Version 3: search results and lists are read in order, whoever asks."""
-    for index in schema.BY_SIGHT:
-        text = index
+    _make_indexes(connection, "")
+
+
+def _deleted(connection: sa.Connection) -> None:
+    """Version 5: what was deleted or is missing is remembered; namespaces have a default."""
+    schema.deleted.create(connection, checkfirst=True)
+    for table, name in (
+        (schema.namespaces, "is_private"),
+        (schema.repositories, "made"),
+        (schema.repositories, "missing"),
+        (schema.repositories, "is_gone"),
+    ):
+        known = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+        if name not in known:  # version 1 makes the tables as they are today
+            column = sa.schema.CreateColumn(table.c[name]).compile(connection)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column}")
+    _make_indexes(connection, " AND is_gone = false")
+
+
+def _make_indexes(connection: sa.Connection, condition: str) -> None:
+    for name, index in schema.BY_SIGHT.items():
+        text = f"{index}{condition}"
         if connection.dialect.name == "sqlite":  # which writes them so, and compares the text
             text = text.replace("= false", "= 0").replace("= true", "= 1")
-        connection.exec_driver_sql(f"CREATE INDEX {text}")
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE INDEX {name} ON repositories {text}")
 
 
 def _counters(connection: sa.Connection) -> None:
@@ -61,6 +82,7 @@ STEPS: tuple[Callable[[sa.Connection], None], ...] = (
     textsearch.create,
     _by_sight,
     _counters,
+    _deleted,
 )
 LATEST = len(STEPS)
 

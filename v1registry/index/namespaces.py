@@ -68,6 +68,23 @@ class Namespaces:
 
         self._database.write(work)
 
+    def new_are_private(self, name: str) -> bool | None:
+        """Whether new repositories are private; None: as the configuration says. Raise Failure 404."""
+        found = self._database.read(lambda connection: _get(connection, name).is_private)
+        return None if found is None else bool(found)
+
+    def set_private(self, name: str, private: bool | None) -> None:
+        """Set whether new repositories are private; None: as the configuration says.
+
+        Raise Failure 404 if there is no such namespace.
+        """
+
+        def work(connection: sa.Connection) -> None:
+            this = namespaces.c.id == _get(connection, name).id
+            connection.execute(namespaces.update().where(this).values(is_private=private))
+
+        self._database.write(work)
+
     def all(self, after: str = "", most: int = 1000) -> list[Namespace]:
         """Namespaces by name, at most so many, those that come behind `after`."""
         members = sa.select(sa.func.count(grants.c.account_id.distinct())).where(

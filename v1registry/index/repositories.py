@@ -8,13 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from v1registry.index import textsearch
+from v1registry.index import deletions, textsearch
 from v1registry.index.database import Database
 from v1registry.index.namespaces import namespace_id
 from v1registry.index.rows import insert_missing, insert_new, now
-from v1registry.index.schema import repositories, tags
+from v1registry.index.schema import namespaces, repositories, tags
 from v1registry.index.sight import sight
-from v1registry.lib import errors
+from v1registry.lib import errors, tokens
 from v1registry.lib.errors import Failure
 from v1registry.lib.index import Repository
 from v1registry.lib.names import RepositoryName
@@ -35,6 +35,7 @@ _FIELDS = (
     "pulls",
     "created",
     "updated",
+    "missing",
 )
 SHOWN = [repositories.c.id, *(repositories.c[name] for name in _FIELDS)]
 
@@ -47,12 +48,51 @@ class Repositories:
         self._private = private
 
     def create(self, repository: RepositoryName) -> bool:
-        """Make it known, unless it is; return whether it is private."""
+        """Make it known, unless it is; return whether it is private.
+
+        A new one takes the default of its namespace. One that was private when it was deleted is
+        private again.
+        """
 
         def work(connection: sa.Connection) -> bool:
-            add(connection, repository, {"is_private": self._private})
-            row = _get(connection, repository)
-            return bool(row.is_private)
+            before = deletions.find(connection, repository)
+            private = before is not None and before.is_private
+            add(connection, repository, default=self._private, private=private)
+            deletions.forget(connection, repository)
+            return bool(_get(connection, repository).is_private)
+
+        return self._database.write(work)
+
+    def admit(self, repository: RepositoryName, made: str | None) -> bool:
+        """Let a push go on, and return whether the repository is private.
+
+        `made` tells for which creation of it the pusher's token was issued; None: no token. One that
+        the index has never known is made. Raise Failure 404 if it was deleted since.
+        """
+
+        def look(connection: sa.Connection) -> Any:
+            this = repositories.c.name == str(repository)
+            query = sa.select(repositories.c.is_private, repositories.c.made).where(this)
+            row = connection.execute(query).first()
+            if row is None and deletions.find(connection, repository) is not None:
+                raise Failure(*errors.REPOSITORY_DELETED)
+            return row
+
+        row = self._database.read(look)
+        if row is None:
+            return self._add(repository)
+        if not is_for(made, row):
+            raise Failure(*errors.REPOSITORY_DELETED)
+        return bool(row.is_private)
+
+    def _add(self, repository: RepositoryName) -> bool:
+        """Make one that is neither known nor deleted. Raise Failure 404 if it is deleted by now."""
+
+        def work(connection: sa.Connection) -> bool:
+            if deletions.find(connection, repository) is not None:
+                raise Failure(*errors.REPOSITORY_DELETED)
+            add(connection, repository, default=self._private)
+            return bool(_get(connection, repository).is_private)
 
         return self._database.write(work)
 
@@ -109,10 +149,10 @@ class Repositories:
         """Set `is_private`, `is_official` or `is_automated`. Raise Failure 404."""
         self._update(repository, flags)
 
-    def delete(self, repository: RepositoryName) -> None:
-        """Forget it, with its stars, comments and tags; one that is not known is no error."""
-        statement = repositories.delete().where(repositories.c.name == str(repository))
-        self._database.write(lambda connection: connection.execute(statement))
+    def delete(self, repository: RepositoryName) -> bool:
+        """Delete it, with its stars, comments and tags; return whether it was known."""
+        work = partial(deletions.delete, repository=repository, private=self._private)
+        return self._database.write(work)
 
     def _update(self, repository: RepositoryName, values: Mapping[str, Any]) -> None:
         statement = repositories.update().where(repositories.c.name == str(repository))
@@ -123,6 +163,11 @@ class Repositories:
                 connection.execute(statement.values(**values))
 
         self._database.write(work)
+
+
+def is_for(made: str | None, row: Any) -> bool:
+    """Whether a token that was issued for the creation `made` (None: no token) counts for a row."""
+    return made is None or row.made in ("", made)
 
 
 def visible(connection: sa.Connection, user: str | None) -> sa.ColumnElement[bool]:
@@ -146,17 +191,30 @@ def read(
     ]
 
 
-def add(connection: sa.Connection, repository: RepositoryName, values: Mapping[str, Any]) -> bool:
-    """Insert a repository, and its namespace, unless it is there; tell whether it was not."""
-    made = {
-        "namespace_id": namespace_id(connection, repository.namespace),
+def add(
+    connection: sa.Connection,
+    repository: RepositoryName,
+    *,
+    default: bool,
+    private: bool = False,
+) -> None:
+    """Insert a repository, and its namespace, unless it is there.
+
+    It is private if `private` says so, or else by its namespace's setting, or else by `default`.
+    """
+    namespace = namespace_id(connection, repository.namespace)
+    query = sa.select(namespaces.c.is_private).where(namespaces.c.id == namespace)
+    setting = connection.execute(query).scalar_one()
+    values = {
+        "namespace_id": namespace,
         "name": str(repository),
         "searched": textsearch.searched(str(repository), ""),
+        "is_private": private or (default if setting is None else bool(setting)),
+        "made": tokens.new_creation(),
         "created": now(),
         "updated": now(),
-        **values,
     }
-    return insert_new(connection, repositories, made) is not None
+    insert_new(connection, repositories, values)
 
 
 def set_tags(connection: sa.Connection, repository_id: int, found: Mapping[str, str]) -> bool:

@@ -7,8 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from v1registry.index import deletions
 from v1registry.index.database import Database
 from v1registry.index.namespaces import PULL, PUSH, ROLES, role
+from v1registry.index.repositories import is_for
 from v1registry.index.schema import accounts, repositories
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import errors
@@ -54,8 +56,9 @@ class IndexRights(Rights):
             return False
         if repository is None:
             return access is Access.PULL or asker.user is not None
-        key = f"{asker.user or ''} {access.value} {repository}"
-        return self._answers.get(key, lambda: self._may(asker.user, repository, access))
+        made = asker.grant.made if asker.grant is not None else None
+        key = f"{asker.user or ''} {access.value} {repository} {made}"
+        return self._answers.get(key, lambda: self._may(asker.user, repository, access, made))
 
     def vouches(self, asker: Asker, image_id: ImageId) -> bool:
         """A token's bearer may pull from other repositories, too, and build upon what is there."""
@@ -74,19 +77,30 @@ class IndexRights(Rights):
     def _bearer(self, credentials: Credentials) -> Asker:
         try:
             token = self._keys.verify(credentials.token or "")
-            grant = Grant(RepositoryName.parse_quoted(token.repository), TOKEN_ACCESS[token.access])
+            repository = RepositoryName.parse_quoted(token.repository)
+            grant = Grant(repository, TOKEN_ACCESS[token.access], token.made)
         except (TokenError, KeyError, Failure) as error:
             if isinstance(error, Failure) and error.status == errors.INDEX_UNAVAILABLE[0]:
                 raise
             raise self.refusal(NOBODY) from None
         return Asker(token.user, grant=grant, credentials=credentials)
 
-    def _may(self, user: str | None, repository: RepositoryName, access: Access) -> bool:
+    def _may(
+        self, user: str | None, repository: RepositoryName, access: Access, made: str | None
+    ) -> bool:
+        """`made`: of a token, which creation of the repository it is for; None: no token."""
+
         def work(connection: sa.Connection) -> bool:
             account = _account(connection, user)
             if user is not None and account is None:
                 return False  # disabled, or gone, while its token or its password is still good
-            if access is Access.PULL and _is_public(connection, repository):
+            known = _known(connection, repository)
+            if known is None and made is not None:
+                if deletions.find(connection, repository) is not None:
+                    return False  # the token is from before the deletion
+            elif known is not None and not is_for(made, known):
+                return False  # likewise, and there is a new one
+            if access is Access.PULL and known is not None and not known.is_private:
                 return True
             held = role(connection, account, repository) if account is not None else None
             return held is not None and ROLES.index(held) >= ROLES.index(_LEAST[access])
@@ -105,8 +119,6 @@ def _account(connection: sa.Connection, name: str | None) -> Any:
     return connection.execute(query).first() if name is not None else None
 
 
-def _is_public(connection: sa.Connection, repository: RepositoryName) -> bool:
-    query = sa.select(repositories.c.id).where(
-        repositories.c.name == str(repository), repositories.c.is_private == sa.false()
-    )
-    return connection.execute(query).first() is not None
+def _known(connection: sa.Connection, repository: RepositoryName) -> Any:
+    query = sa.select(repositories.c.is_private, repositories.c.made)
+    return connection.execute(query.where(repositories.c.name == str(repository))).first()

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData()
@@ -75,6 +76,8 @@ namespaces = Table(
     Column("name", String(255), nullable=False, unique=True),
     Column("account_id", _Id, _of("accounts"), unique=True),
     Column("created", BigInteger, nullable=False),
+    # whether new repositories are private; NULL: as `index.private` says
+    Column("is_private", Boolean),
 )
 
 #: Who has which role; `repository` is empty for all of a namespace, else a name in it.
@@ -106,16 +109,31 @@ repositories = Table(
     Column("updated", BigInteger, nullable=False),
     # whether it was seen in the store: only then does its absence there mean something
     Column("is_stored", Boolean, nullable=False, default=False),
+    # A random text for each creation, so that a token of a deleted repository does not count for a
+    # new one of the same name (see `lib.tokens`). Empty for rows from before version 5.
+    Column("made", String(16), nullable=False, server_default=""),
+    # since when the store has nothing of it (NULL: it has), and whether that lasts too long to
+    # show it in lists
+    Column("missing", BigInteger),
+    Column("is_gone", Boolean, nullable=False, server_default=false()),
 )
 Index("repositories_by_stars", repositories.c.stars.desc(), repositories.c.name)
 
-#: What `index.sight` reads in order. (They came with a version of their own, see `migrations`.)
-BY_SIGHT = (
-    "repositories_public_by_stars ON repositories (stars DESC, name) WHERE is_private = false",
-    "repositories_public_by_name ON repositories (name) WHERE is_private = false",
-    "repositories_private_by_stars ON repositories (namespace_id, stars DESC, name)"
-    " WHERE is_private = true",
-    "repositories_private_by_name ON repositories (namespace_id, name) WHERE is_private = true",
+#: What `index.sight` reads in order, by name; see `migrations`.
+BY_SIGHT = {
+    "repositories_public_by_stars": "(stars DESC, name) WHERE is_private = false",
+    "repositories_public_by_name": "(name) WHERE is_private = false",
+    "repositories_private_by_stars": "(namespace_id, stars DESC, name) WHERE is_private = true",
+    "repositories_private_by_name": "(namespace_id, name) WHERE is_private = true",
+}
+
+#: Repositories that were deleted by a request. A push needs the index's leave to make one anew.
+deleted = Table(
+    "deleted",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("is_private", Boolean, nullable=False),
+    Column("deleted", BigInteger, nullable=False),
 )
 
 tags = Table(

@@ -138,7 +138,8 @@ class CheckedSearch:
     ) -> list[Repository]:
         behind = repositories.c.name > after
         piece = sa.true() if not self._rights.open else repositories.c.is_private == sa.false()
-        inner = sa.select(*SHOWN, repositories.c.searched).where(behind, piece)
+        shown = repositories.c.is_gone == sa.false()
+        inner = sa.select(*SHOWN, repositories.c.searched).where(behind, piece, shown)
         rows = inner.order_by(repositories.c.name).limit(READ).subquery()
         query = sa.select(rows).order_by(rows.c.name).limit(_AT_ONCE)
         if text:

@@ -21,8 +21,9 @@ BY_NAME = (repositories.c.name,)
 
 _MOST = 100  # namespaces that are a piece each; who has more sees to sorting the rest
 
-_PUBLIC = repositories.c.is_private == sa.false()
-_PRIVATE = repositories.c.is_private == sa.true()
+_SHOWN = repositories.c.is_gone == sa.false()
+_PUBLIC = sa.and_(repositories.c.is_private == sa.false(), _SHOWN)
+_PRIVATE = sa.and_(repositories.c.is_private == sa.true(), _SHOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Sight:
 
     def condition(self) -> sa.ColumnElement[bool]:
         """That a repository is to be seen."""
-        return sa.true() if self.everything else sa.or_(*self._pieces())
+        return _SHOWN if self.everything else sa.or_(*self._pieces())
 
     def first(
         self,
@@ -45,7 +46,7 @@ class Sight:
         *conditions: sa.ColumnElement[bool],
     ) -> list[sa.Subquery]:
         """The first `most` rows of each piece; no row is in two of them."""
-        pieces = [sa.true()] if self.everything else self._pieces()
+        pieces = [_SHOWN] if self.everything else self._pieces()
         return [
             sa.select(*columns).where(piece, *conditions).order_by(*order).limit(most).subquery()
             for piece in pieces

@@ -6,12 +6,16 @@ which also finds what another registry, or a process that died, has left out.
 
 Two processes may write what they read in the wrong order. So whoever has written looks at the store
 again, and begins anew if it is another by now: the last one to write has written what is there.
+
+A store may look empty because its disk is not mounted. So a repository that is missing there keeps
+its row, with its privacy and everything that people wrote. Only requests and commands delete rows.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -19,10 +23,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from v1registry.index import deletions
 from v1registry.index.database import Database
-from v1registry.index.repositories import SHOWN, add, read, set_tags
-from v1registry.index.rows import insert, now
-from v1registry.index.schema import repositories, tags
+from v1registry.index.repositories import SHOWN, read
+from v1registry.index.rows import now
+from v1registry.index.schema import repositories
+from v1registry.index.storedrows import Policy, Seen, StoredRows, Tags, hide_missing, mark_missing
 from v1registry.lib.breaker import Breaker
 from v1registry.lib.errors import Failure
 from v1registry.lib.index import Repository
@@ -33,54 +39,75 @@ PATIENCE = 2.0  # seconds that a push waits for it
 _NOTED = 100_000  # repositories to be tried again; a walk finds what is beyond
 _ROUNDS = 20  # of writing while others change the same thing
 _AT_ONCE = 200  # repositories that are compared by one statement
+_ALWAYS = 10  # repositories that one walk may find missing, whatever their share
 
 _log = logging.getLogger(__name__)
 
-Tags = Mapping[str, str]
+
+def _unchecked() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What we ask the store. `tags` is None where there is nothing, `tag` for no such tag."""
+    """What we ask the store. `tags` is None where there is nothing, `tag` for no such tag.
+
+    `check` raises StorageError unless this is the store that it was at the start.
+    """
 
     tags: Callable[[RepositoryName], Tags | None]
     tag: Callable[[RepositoryName, str], str | None]
     is_private: Callable[[RepositoryName], bool]
     walk: Callable[[], Iterable[RepositoryName]]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A repository as it was in the store a moment ago."""
-
-    tags: Tags | None
-    private: bool
+    check: Callable[[], None] = _unchecked
 
 
 @dataclass(slots=True)
 class Report:
-    """What a walk did."""
+    """What a walk did. The store has nothing of `missing`; the index hides `removed` of them now.
+
+    `doubtful`: too many were missing at once, so nothing was noted about them.
+    """
 
     repositories: int = 0
     changed: int = 0
     removed: int = 0
+    missing: int = 0
+    doubtful: bool = False
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"{self.repositories} repositories in the store, {self.changed} of them changed in the"
             f" index, {self.removed} removed from it"
         )
+        if self.doubtful:
+            text += (
+                f"; {self.missing} of the index are missing from the store, more than"
+                " index.missing_share: nothing was changed about them; if the store is right, run"
+                " `v1registry index rebuild --missing`"
+            )
+        elif self.missing:
+            text += f", {self.missing} missing from the store"
+        return text
 
 
 class Sync:
     """Implements `lib.events.Events`. `offload` runs walks over the store."""
 
-    def __init__(self, database: Database, store: Store, offload: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        offload: Callable[..., Any],
+        policy: Policy | None = None,
+    ) -> None:
         self._database = database
         self._store = store
         self._offload = offload
+        self._policy = policy or Policy()
+        self._rows = StoredRows(self._policy)
         self._calls = Breaker(PAUSE)
-        self._noted: dict[RepositoryName, None] = {}
+        self._noted: dict[RepositoryName, Callable[[RepositoryName], None]] = {}
 
     # -- one change ---------------------------------------------------------------
 
@@ -88,29 +115,27 @@ class Sync:
         self._try(repository, lambda: self._write_tag(repository, tag))
 
     def flagged(self, repository: RepositoryName, private: bool) -> None:
-        def work(connection: sa.Connection) -> None:
-            row = _row(connection, repository, private=private)
-            _set(connection, row.id, is_private=private, is_stored=True)
-
+        work = partial(self._rows.flag, repository=repository, private=private)
         self._try(repository, lambda: self._database.write(work, PATIENCE))
 
     def deleted(self, repository: RepositoryName) -> None:
-        def forget() -> None:
-            this = repositories.delete().where(repositories.c.name == str(repository))
-            self._database.write(lambda connection: connection.execute(this), PATIENCE)
-            if self._store.tags(repository) is not None:  # pushed again meanwhile
-                self.update(repository)
-
-        self._try(repository, forget)
+        if not self._policy.decides:
+            self._try(repository, partial(self._forget, repository), again=self._forget)
 
     def retry(self) -> None:
         """Try again what failed. Raise Failure 503, or StorageError."""
         while self._noted:
-            repository = next(iter(self._noted))
-            self.update(repository)
-            self._noted.pop(repository, None)
+            repository, again = next(iter(self._noted.items()))
+            again(repository)
+            if self._noted.get(repository) is again:
+                del self._noted[repository]
 
-    def _try(self, repository: RepositoryName, call: Callable[[], object]) -> None:
+    def _try(
+        self,
+        repository: RepositoryName,
+        call: Callable[[], object],
+        again: Callable[[RepositoryName], None] | None = None,
+    ) -> None:
         ticket = self._calls.admit()
         if ticket is not None:
             try:
@@ -123,16 +148,25 @@ class Sync:
                 self._calls.succeeded(ticket)
                 return
         if len(self._noted) < _NOTED:
-            self._noted[repository] = None
+            self._noted[repository] = again or self.update
 
     def _write_tag(self, repository: RepositoryName, tag: str) -> None:
         private = self._store.is_private(repository)
         for _ in range(_ROUNDS):
             image = self._store.tag(repository, tag)
-            work = partial(_set_tag, repository=repository, tag=tag, image=image, private=private)
+            work = partial(
+                self._rows.set_tag, repository=repository, tag=tag, image=image, private=private
+            )
             self._database.write(work, PATIENCE)
             if self._store.tag(repository, tag) == image:
                 return
+
+    def _forget(self, repository: RepositoryName) -> None:
+        """Delete the row of a repository that a request has deleted in the store."""
+        if self._store.tags(repository) is None:
+            self._database.write(partial(self._rows.delete, repository=repository), PATIENCE)
+        if self._store.tags(repository) is not None:  # pushed again meanwhile
+            self.update(repository)
 
     # -- a whole repository, a whole store --------------------------------------------
 
@@ -140,23 +174,66 @@ class Sync:
         """Write what the store has of a repository. Raise Failure 503, or StorageError."""
         for _ in range(_ROUNDS):
             seen = self._seen(repository)
-            self._database.write(partial(_write, repository=repository, seen=seen))
+            self._database.write(partial(self._rows.write, repository=repository, seen=seen))
             if self._seen(repository) == seen:
                 return
 
-    def rebuild(self) -> Report:
-        """Walk the whole store. Raise Failure 503, or StorageError."""
+    def rebuild(self, *, trust_missing: bool = False) -> Report:
+        """Walk the whole store. Raise Failure 503, or StorageError, also for a store that lacks
+        repositories and is not the one of the start.
+
+        What the store lacks is noted, and hidden after the time of grace. Where more is missing than
+        the share allows, the store is doubted, and nothing is noted. With `trust_missing`, all of it
+        is hidden at once.
+        """
         report = Report()
         unseen = self._stored()
+        total = len(unseen)
         walk = iter(self._store.walk())
         while batch := self._offload(lambda: list(islice(walk, _AT_ONCE))):
             report.repositories += len(batch)
             report.changed += self._compare(batch)
-            unseen -= {str(repository) for repository in batch}
-        for name in unseen:
-            self.update(RepositoryName.parse_stored(name))
-            report.removed += 1
+            for repository in batch:
+                unseen.pop(str(repository), None)
+        missing = self._still_missing(list(unseen))
+        if missing:
+            self._offload(self._store.check)
+        report.missing = len(missing)
+        new = sum(unseen[name] is None for name in missing)
+        report.doubtful = not trust_missing and new > max(
+            _ALWAYS, total * self._policy.share // 100
+        )
+        if not report.doubtful:
+            before = sys.maxsize if trust_missing else now() - self._policy.grace
+            report.removed = self._note_missing(missing, before)
+        self._database.write(deletions.expire)
         return report
+
+    def _still_missing(self, names: Sequence[str]) -> list[str]:
+        """Those of which the store has nothing now, either; the others are written."""
+        missing = []
+        for batch in _batches(names):
+            stored = self._offload(
+                self._look, [RepositoryName.parse_stored(name) for name in batch]
+            )
+            for repository, seen in stored.items():
+                if seen.tags is None:
+                    missing.append(str(repository))
+                else:
+                    self.update(repository)
+        return missing
+
+    def _note_missing(self, names: Sequence[str], before: int) -> int:
+        """Return how many are hidden now, which have been missing since `before`."""
+        hidden = 0
+        for batch in _batches(names):
+
+            def work(connection: sa.Connection, batch: Sequence[str] = batch) -> int:
+                mark_missing(connection, batch)
+                return hide_missing(connection, batch, before)
+
+            hidden += self._database.write(work)
+        return hidden
 
     def _compare(self, batch: list[RepositoryName]) -> int:
         """Write those that the database does not have as the store has them; return how many."""
@@ -172,7 +249,7 @@ class Sync:
 
         def work(connection: sa.Connection) -> None:
             for name, seen in different.items():
-                _write(connection, name, seen)
+                self._rows.write(connection, name, seen)
 
         if different:
             self._database.write(work)
@@ -183,9 +260,11 @@ class Sync:
         return len(different)
 
     def _known(self, batch: list[RepositoryName]) -> dict[str, Repository]:
+        """Those of the batch whose rows say that the store has them."""
         query = sa.select(*SHOWN).where(
             repositories.c.name.in_([str(repository) for repository in batch]),
             repositories.c.is_stored == sa.true(),
+            repositories.c.missing.is_(None),
         )
         found = self._database.read(partial(read, query=query))
         return {repository.name: repository for repository in found}
@@ -196,61 +275,14 @@ class Sync:
     def _seen(self, repository: RepositoryName) -> Seen:
         return Seen(self._store.tags(repository), self._store.is_private(repository))
 
-    def _stored(self) -> set[str]:
-        """Names of those that were in the store when they were looked at last."""
-        query = sa.select(repositories.c.name).where(repositories.c.is_stored == sa.true())
-        return set(self._database.read(lambda connection: connection.scalars(query).all()))
-
-
-def _write(connection: sa.Connection, repository: RepositoryName, seen: Seen) -> None:
-    if seen.tags is None:
-        # what has never been in the store was made known just now, and is being pushed
-        this = (repositories.c.name == str(repository), repositories.c.is_stored == sa.true())
-        connection.execute(repositories.delete().where(*this))
-        return
-    row = _row(connection, repository, private=seen.private)
-    values: dict[str, Any] = {"is_stored": True}
-    if set_tags(connection, row.id, seen.tags):
-        values["updated"] = now()
-    if seen.private:
-        # The other way round only on somebody's word (`flagged`): an index that had no store
-        # before may know better what is private.
-        values["is_private"] = True
-    _set(connection, row.id, **values)
-
-
-def _set_tag(
-    connection: sa.Connection,
-    repository: RepositoryName,
-    tag: str,
-    image: str | None,
-    *,
-    private: bool,
-) -> None:
-    row = _row(connection, repository, private=private)
-    this = (tags.c.repository_id == row.id, tags.c.name == tag)
-    if image is None:
-        connection.execute(tags.delete().where(*this))
-    else:
-        values = {"repository_id": row.id, "name": tag, "image": image}
-        connection.execute(
-            insert(connection, tags)
-            .values(values)
-            .on_conflict_do_update(index_elements=list(tags.primary_key), set_={"image": image})
+    def _stored(self) -> dict[str, int | None]:
+        """Names of those that were ever in the store, and since when they are missing there."""
+        query = sa.select(repositories.c.name, repositories.c.missing).where(
+            repositories.c.is_stored == sa.true()
         )
-    _set(connection, row.id, is_stored=True, updated=now())
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        return {row.name: row.missing for row in rows}
 
 
-def _row(connection: sa.Connection, repository: RepositoryName, *, private: bool) -> Any:
-    """The repository's row; made, as private as the store says, if it is not there."""
-    query = sa.select(repositories).where(repositories.c.name == str(repository))
-    row = connection.execute(query).first()
-    if row is None:
-        add(connection, repository, {"is_private": private})
-        row = connection.execute(query).one()
-    return row
-
-
-def _set(connection: sa.Connection, repository_id: int, **values: Any) -> None:
-    this = repositories.c.id == repository_id
-    connection.execute(repositories.update().where(this).values(**values))
+def _batches(names: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE))

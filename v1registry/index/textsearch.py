@@ -91,4 +91,5 @@ def first(
     have PostgreSQL read all that there are.)
     """
     source, matches = narrow(connection, text)
-    return sa.select(*columns).select_from(source).where(matches).limit(most).subquery()
+    shown = repositories.c.is_gone == sa.false()
+    return sa.select(*columns).select_from(source).where(matches, shown).limit(most).subquery()

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from v1registry.index.database import Database
 from v1registry.index.rows import Values, now
-from v1registry.index.schema import token_keys
+from v1registry.index.schema import repositories, token_keys
 from v1registry.lib import tokens
 from v1registry.lib.errors import Failure
 from v1registry.lib.index import Key
@@ -36,7 +36,9 @@ class TokenKeys:
     def issue(self, repository: RepositoryName, access: str, user: str | None, life: int) -> str:
         """A token's text, without the leading word; `life` in seconds."""
         expires = int(time.time()) + life
-        token = Token(repository.quoted, access, expires, user)
+        query = sa.select(repositories.c.made).where(repositories.c.name == str(repository))
+        made = self._database.read(lambda c: c.execute(query).scalar_one_or_none())
+        token = Token(repository.quoted, access, expires, user, made or "")
         return self._signing().issue(token)
 
     def verify(self, text: str) -> Token:

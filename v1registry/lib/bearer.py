@@ -51,7 +51,8 @@ class Bearer:
         value: dict[str, Any] = {"exp": int(now) + LIFE, "groups": sorted(asker.groups)}
         value["user"] = asker.user
         if asker.grant is not None:
-            value["grant"] = [str(asker.grant.repository), asker.grant.access.value]
+            grant = asker.grant
+            value["grant"] = [str(grant.repository), grant.access.value, grant.made]
         data = documents.dump(value)
         return base64.urlsafe_b64encode(_signature(data, secret) + data).decode("ascii")
 
@@ -95,9 +96,9 @@ class Bearer:
 def _asker(value: Any) -> Asker | None:
     grant = None
     if "grant" in value:
-        name, access = value["grant"]
+        name, access, *made = value["grant"]
         try:
-            grant = Grant(RepositoryName.parse_stored(name), Access(access))
+            grant = Grant(RepositoryName.parse_stored(name), Access(access), *made)
         except Failure:
             return None  # another version's name
     return Asker(value["user"], frozenset(value["groups"]), grant)

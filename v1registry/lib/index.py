@@ -22,6 +22,7 @@ class Repository:
     pulls: int
     created: int
     updated: int
+    missing: int | None
     tags: Mapping[str, str]
 
 
@@ -77,6 +78,13 @@ class Catalog(Protocol):
     def knows(self, repository: RepositoryName) -> bool:
         """Whether there is such a repository, whoever may see it."""
 
+    def admit(self, repository: RepositoryName, made: str | None) -> bool:
+        """Let a push go on, and return whether the repository is private; a new one is made.
+
+        `made` tells for which creation of it the pusher's token was issued; None: no token.
+        Raise Failure 404 if it was deleted since.
+        """
+
     def get(self, repository: RepositoryName, user: str | None) -> Repository:
         """Raise Failure 404 for one that `user` (None: anybody) may not see."""
 
@@ -91,8 +99,8 @@ class Catalog(Protocol):
     def flag(self, repository: RepositoryName, **flags: bool) -> None:
         """Set `is_private`, `is_official` or `is_automated`. Raise Failure 404."""
 
-    def delete(self, repository: RepositoryName) -> None:
-        """Forget it; one that is not known is no error."""
+    def delete(self, repository: RepositoryName) -> bool:
+        """Delete it, and return whether it was known."""
 
 
 class Opinions(Protocol):

@@ -49,10 +49,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token that counts allows: one access to one repository, and nothing else."""
+    """What a token that counts allows: one access to one repository, and nothing else.
+
+    `made` names the creation of the repository that the token was issued for, see `lib.tokens`.
+    """
 
     repository: RepositoryName
     access: Access
+    made: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ A token is what engines carry in `X-Docker-Token` and `Authorization` without lo
 
 `exp` is the end of its life in seconds since the epoch, `kid` names the key, `user` is absent for
 somebody without an account. `id` makes each token another one: a registry that asked about one must
-not take what it heard for an answer about the next. The signature (Ed25519, so that who checks cannot issue) covers every
+not take what it heard for an answer about the next. Its first half names the creation of the
+repository: a new repository of the same name has another one, and old tokens do not count for it. The signature (Ed25519, so that who checks cannot issue) covers every
 other pair: nothing can be changed, left out or added. Only keys that the checker was given count,
 whatever name a token bears.
 """
@@ -20,7 +21,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _PAIR = re.compile(r'[ \t]*([a-z]+)[ \t]*=[ \t]*(?:"([^",=\s]*)"|([^",=\s]+))[ \
 _VALUE = re.compile(r"[!#-+\--<>-~]{1,255}")  # printable ASCII without blank, quote, comma, =
 _SECONDS = re.compile(r"[0-9]{1,12}")
 _KEY_SIZE = 32
+_HALF = 6  # characters of `id` that name a creation
 
 
 class TokenError(ValueError):
@@ -43,12 +45,16 @@ class TokenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a token grants: `access` to one repository, `ns/repo`, until `expires` (epoch seconds)."""
+    """What a token grants: `access` to one repository, `ns/repo`, until `expires` (epoch seconds).
+
+    `made` is a `new_creation` of the repository; in tokens without one it is random.
+    """
 
     repository: str
     access: str
     expires: int
     user: str | None = None
+    made: str = field(default="", compare=False)
 
 
 class Issuer:
@@ -65,7 +71,7 @@ class Issuer:
         """The text for `X-Docker-Token`, without a leading word."""
         pairs = {"repository": token.repository, "access": token.access, "exp": str(token.expires)}
         pairs["kid"] = self.key_id
-        pairs["id"] = secrets.token_urlsafe(9)
+        pairs["id"] = (token.made or new_creation()) + new_creation()
         if token.user is not None:
             pairs["user"] = token.user
         if token.access not in ACCESSES or not all(map(_VALUE.fullmatch, pairs.values())):
@@ -131,6 +137,11 @@ def parse(text: str) -> dict[str, str]:
     return pairs
 
 
+def new_creation() -> str:
+    """A random name for the creation of a repository."""
+    return secrets.token_urlsafe(_HALF)[:_HALF]
+
+
 def new_key() -> bytes:
     """A new private key."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -168,7 +179,7 @@ def _token(pairs: Mapping[str, str]) -> Token:
     repository, access, expires = (pairs.get(name, "") for name in ("repository", "access", "exp"))
     if not repository or access not in ACCESSES or not _SECONDS.fullmatch(expires):
         raise TokenError("says nothing that this version understands")
-    return Token(repository, access, int(expires), pairs.get("user"))
+    return Token(repository, access, int(expires), pairs.get("user"), pairs.get("id", "")[:_HALF])
 
 
 def _encode(data: bytes) -> str:

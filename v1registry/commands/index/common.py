@@ -104,6 +104,6 @@ def _cell(field: str, value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if field in ("created", "expires", "updated"):
+    if field in ("created", "expires", "updated", "missing"):
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M")
     return str(value)

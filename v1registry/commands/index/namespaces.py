@@ -32,6 +32,27 @@ def remove(name: str, as_json: bool) -> None:
     tell(as_json, {"name": name}, f"namespace {name} removed")
 
 
+@namespace.command("set")
+@click.argument("name")
+@click.option(
+    "--new",
+    type=click.Choice(["private", "public", "default"]),
+    help="What new repositories are; default: as index.private says.",
+)
+@as_json
+def set_namespace(name: str, new: str | None, as_json: bool) -> None:
+    """Set or, without --new, show whether new repositories of a namespace are private.
+
+    Repositories that exist stay as they are.
+    """
+    index = own()
+    if new is not None:
+        index.namespaces.set_private(name, None if new == "default" else new == "private")
+    private = index.namespaces.new_are_private(name)
+    word = {True: "private", False: "public", None: "default"}[private]
+    tell(as_json, {"name": name, "new": word}, f"new repositories of {name}: {word}")
+
+
 @namespace.command("list")
 @as_json
 def list_namespaces(as_json: bool) -> None:

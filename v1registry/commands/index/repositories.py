@@ -5,8 +5,11 @@ from __future__ import annotations
 import click
 
 from v1registry.commands.index.common import Telling, as_json, own, own_and_store, tell, tell_rows
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories import set_private
+from v1registry.lib.tags import Tags
 
 _COLUMNS = {
     "name": "NAME",
@@ -16,6 +19,7 @@ _COLUMNS = {
     "stars": "STARS",
     "pulls": "PULLS",
     "updated": "UPDATED",
+    "missing": "NOT IN STORE SINCE",
 }
 
 
@@ -29,6 +33,23 @@ def repository() -> None:
 def list_repositories(as_json: bool) -> None:
     """All repositories, private ones too."""
     tell_rows(as_json, own().repositories.all(), _COLUMNS)
+
+
+@repository.command("remove")
+@click.argument("name")
+@as_json
+def remove(name: str, as_json: bool) -> None:
+    """Delete what the index knows of a repository that is not in the store any more.
+
+    Its description, stars and comments are deleted, too.
+    """
+    index, storage = own_and_store()
+    parsed = RepositoryName.parse_stored(name)
+    if storage is not None and Tags(storage).all(parsed) is not None:
+        raise Failure(400, f"{parsed} is in the store: delete it at the registry, by DELETE")
+    if not index.repositories.delete(parsed):
+        raise Failure(*errors.REPOSITORY_NOT_FOUND)
+    tell(as_json, {"name": str(parsed)}, f"{parsed} removed from the index")
 
 
 @repository.command("set")

@@ -18,12 +18,19 @@ _PROBLEMS = 3  # exit status
     is_flag=True,
     help="Copy image lists, too: before the index moves away from the store (index.alone).",
 )
+@click.option(
+    "--missing",
+    "trust_missing",
+    is_flag=True,
+    help="Hide every repository that the store lacks now, without the time of grace.",
+)
 @as_json
-def rebuild(image_lists: bool, as_json: bool) -> None:
+def rebuild(image_lists: bool, trust_missing: bool, as_json: bool) -> None:
     """Compare the index, or the search's database, with the whole store, and mend it.
 
     Safe at any time, beside running servers, which do the same every index.repair_interval. Nothing
-    that only the index knows is lost: descriptions, stars, comments.
+    that only the index knows is lost: privacy, descriptions, stars, comments. A repository that the
+    store lacks is hidden after index.missing_grace, and shown again when it comes back.
 
     Exit status: 0, 3 if something in the store cannot be read (it is named), 1 for a failure.
     """
@@ -39,9 +46,13 @@ def rebuild(image_lists: bool, as_json: bool) -> None:
     def left_out(repository: str, tag: str, reason: str) -> None:
         found[repository, tag] = reason
 
-    report, lists = ownindex.rebuild(config, left_out, with_lists=image_lists)
+    report, lists = ownindex.rebuild(
+        config, left_out, with_lists=image_lists, trust_missing=trust_missing
+    )
     rows = [{"repository": r, "tag": t, "problem": why} for (r, t), why in sorted(found.items())]
     value = asdict(report) | ({"image_lists": lists} if image_lists else {}) | {"problems": rows}
+    if not report.missing:
+        del value["missing"], value["doubtful"]
     lines = [f"{report}" + (f", {lists} image lists copied" if image_lists else "")]
     lines += [f"{r}:{t}: {why}" if t else f"{r}: {why}" for (r, t), why in sorted(found.items())]
     tell(as_json, value, "\n".join(lines))

@@ -80,4 +80,21 @@ OPTIONS: tuple[Option, ...] = (
         default="1h",
         variable="INDEX_REPAIR_INTERVAL",
     ),
+    Option(
+        "index.missing_grace",
+        "duration",
+        "How long the store must lack a repository before the index hides it from lists and"
+        " searches. See [index](index.md#what-the-store-lacks).",
+        default="1d",
+        variable="INDEX_MISSING_GRACE",
+    ),
+    Option(
+        "index.missing_share",
+        "number",
+        "The percentage of its repositories that the index may newly note as missing in one"
+        " comparison with the store. Beyond 10 repositories and this share it notes none, and logs"
+        " a warning.",
+        default=10,
+        variable="INDEX_MISSING_SHARE",
+    ),
 )

@@ -1,0 +1,163 @@
+"""Writes what the store has of a repository into the database; one transaction each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from v1registry.index import deletions
+from v1registry.index.repositories import add, set_tags
+from v1registry.index.rows import insert, now
+from v1registry.index.schema import repositories, tags
+from v1registry.lib.names import RepositoryName
+
+Tags = Mapping[str, str]
+
+_PRESENT = {"is_stored": True, "missing": None, "is_gone": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How rows are made and deleted, and what a walk may find missing.
+
+    `private` is the default of new repositories. `is_index`: the database is an index's, which says
+    what is private and remembers deletions; otherwise it serves a search alone. `decides`: this
+    process is the index, so a request that deletes a repository deletes its row, too. `grace`
+    (seconds) and `share` (percent of all rows) are those of `Sync.rebuild`.
+    """
+
+    private: bool = False
+    is_index: bool = True
+    decides: bool = False
+    grace: int = 86400
+    share: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A repository as it was in the store a moment ago; `tags` is None if nothing was there."""
+
+    tags: Tags | None
+    private: bool
+
+
+class StoredRows:
+    """Each method works on a connection that is in a write transaction."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def write(self, connection: sa.Connection, repository: RepositoryName, seen: Seen) -> None:
+        """Make the row what was seen; note since when there is nothing in the store."""
+        if seen.tags is None:
+            mark_missing(connection, [str(repository)])
+            return
+        row = self._row(connection, repository, flagged=seen.private, revive=True)
+        if row is None:
+            return
+        values: dict[str, Any] = dict(_PRESENT)
+        if set_tags(connection, row.id, seen.tags) and not row.is_gone:
+            values["updated"] = now()
+        if seen.private:
+            # The other way round only on somebody's word (`flag`): an index that had no store
+            # before may know better what is private.
+            values["is_private"] = True
+        _set(connection, row.id, **values)
+
+    def set_tag(
+        self,
+        connection: sa.Connection,
+        repository: RepositoryName,
+        tag: str,
+        image: str | None,
+        *,
+        private: bool,
+    ) -> None:
+        """Write one tag; without `image` it is deleted."""
+        row = self._row(connection, repository, flagged=private)
+        if row is None:
+            return
+        this = (tags.c.repository_id == row.id, tags.c.name == tag)
+        if image is None:
+            connection.execute(tags.delete().where(*this))
+        else:
+            values = {"repository_id": row.id, "name": tag, "image": image}
+            connection.execute(
+                insert(connection, tags)
+                .values(values)
+                .on_conflict_do_update(index_elements=list(tags.primary_key), set_={"image": image})
+            )
+        _set(connection, row.id, updated=now(), **_PRESENT)
+
+    def flag(self, connection: sa.Connection, repository: RepositoryName, *, private: bool) -> None:
+        """Make the repository private, or public."""
+        row = self._row(connection, repository, flagged=private)
+        if row is not None:
+            _set(connection, row.id, is_private=private, **_PRESENT)
+
+    def delete(self, connection: sa.Connection, repository: RepositoryName) -> None:
+        """Delete the row; an index remembers the deletion."""
+        deletions.delete(connection, repository, private=self._policy.private)
+        if not self._policy.is_index:
+            deletions.forget(connection, repository)
+
+    def _row(
+        self,
+        connection: sa.Connection,
+        repository: RepositoryName,
+        *,
+        flagged: bool,
+        revive: bool = False,
+    ) -> Any:
+        """The repository's row, which is made if it is not there; None for a deleted repository.
+
+        With `revive`, a repository that was deleted some time ago and is in the store is made, too,
+        and is private: an administrator of its namespace must look at it.
+        """
+        query = sa.select(repositories).where(repositories.c.name == str(repository))
+        row = connection.execute(query).first()
+        if row is not None:
+            return row
+        deletion = deletions.find(connection, repository)
+        if deletion is not None:
+            if not revive or deletion.deleted > now() - deletions.SETTLED:
+                return None
+            deletions.forget(connection, repository)
+        default = self._policy.private and self._policy.is_index
+        private = flagged or deletion is not None
+        add(connection, repository, default=default, private=private)
+        return connection.execute(query).one()
+
+
+def mark_missing(connection: sa.Connection, names: Sequence[str]) -> None:
+    """Note that the store has nothing of these; a row that was never stored is being pushed."""
+    this = (
+        repositories.c.name.in_(names),
+        repositories.c.is_stored == sa.true(),
+        repositories.c.missing.is_(None),
+    )
+    connection.execute(repositories.update().where(*this).values(missing=now()))
+
+
+def hide_missing(connection: sa.Connection, names: Sequence[str], before: int) -> int:
+    """Hide those that have been missing since `before` (epoch seconds) from lists and searches.
+
+    Return how many. Their tags are deleted, which only the store knows; the rest stays.
+    """
+    this = (
+        repositories.c.name.in_(names),
+        repositories.c.missing <= before,
+        repositories.c.is_gone == sa.false(),
+    )
+    hidden = repositories.update().where(*this).values(is_gone=True).returning(repositories.c.id)
+    found = list(connection.scalars(hidden))
+    connection.execute(tags.delete().where(tags.c.repository_id.in_(found)))
+    return len(found)
+
+
+def _set(connection: sa.Connection, repository_id: int, **values: Any) -> None:
+    this = repositories.c.id == repository_id
+    connection.execute(repositories.update().where(this).values(**values))
