@@ -47,14 +47,9 @@ $(patsubst %,$(VENV)/.installed-%,cloudfront gcs glance index ldap redis s3 swif
 	@touch $@
 
 # The environment of a 0.x deployment counts here as it did there (STORAGE_PATH, SETTINGS_FLAVOR,
-# REGISTRY_PORT, GUNICORN_WORKERS ...). Only where it says nothing: local files in ./data, since
-# 0.x's default lies in a temporary folder. Flavors of other stores keep their own default path.
+# REGISTRY_PORT, GUNICORN_WORKERS ...).
 run: $(RUN) $(EXTRAS) ## serve the registry on port 5000, files in ./data (or as the environment says)
 	@if [ -z "$${DOCKER_REGISTRY_CONFIG:-}" ]; then export SETTINGS_FLAVOR="$${SETTINGS_FLAVOR:-local}"; fi; \
-	case "$${SETTINGS_FLAVOR:-dev}" in \
-	    local|dev|test) export STORAGE_PATH="$${STORAGE_PATH:-$$PWD/data}" ;; \
-	    glance|openstack) export STORAGE_PATH="$${STORAGE_PATH:-$$PWD/data}" ;; \
-	esac; \
 	exec $(VENV)/bin/v1registry serve $(ARGS)
 
 servers:

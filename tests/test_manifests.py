@@ -184,6 +184,7 @@ def test_cron_jobs_run_commands_that_exist(tmp_path: Path) -> None:
     ]
     assert commands == [["clean"], ["facts"]]
     environment = {"SETTINGS_FLAVOR": "local", "STORAGE_PATH": str(tmp_path)}
+    (tmp_path / "repositories/team/app").mkdir(parents=True)
     for command in commands:
         result = CliRunner().invoke(main, command, env=environment)
         assert result.exit_code == 0, result.output

@@ -13,15 +13,26 @@ from pathlib import Path
 import click
 
 from v1registry import __version__
-from v1registry.commandline import complain, configured, failure, warn
+from v1registry.commandline import (
+    complain,
+    configured,
+    failure,
+    ready,
+    tell_store,
+    told_store,
+    warn,
+)
 from v1registry.commands.bundle import export, import_
 from v1registry.commands.facts import facts
 from v1registry.commands.index import index
 from v1registry.commands.migrate import migrate
+from v1registry.commands.owner import owner
 from v1registry.config import Config, ConfigError
 from v1registry.config.index import is_file
 from v1registry.config.load import PROJECT, Document, chosen_flavor, find
 from v1registry.storage.errors import StorageError
+
+_OLD_STORE = "/tmp/registry"  # where 0.x kept its files by default
 
 
 @click.group()
@@ -54,7 +65,10 @@ def show_config(file: Path | None, flavor: str | None, every: bool) -> None:
 
         config = configured(None, flavor)
         warn(config.warnings)
-        click.echo(as_yaml(config), nl=False)
+        head, _, values = as_yaml(config).partition("\n")
+        click.echo(
+            "\n".join([head, *(f"# {line}" for line in told_store(config)), values]), nl=False
+        )
 
 
 @main.command("drivers")
@@ -93,6 +107,7 @@ def serve(gunicorn_options: tuple[str, ...]) -> None:
     config = configured()
     options = [*_gunicorn_options(config), *gunicorn_options]
     warn(config.warnings)
+    tell_store(config)
     if not config.index.alone:
         _check_store(config)
     if config.database is not None:
@@ -122,6 +137,7 @@ def clean(older_than: int | None, as_json: bool) -> None:
     config = configured()
     if config.read_only:
         raise failure(click.ClickException("read_only is set: nothing is removed"))
+    ready(config)
     age = config.uploads_life if older_than is None else older_than
     try:
         report = build(config).cleaner.clean(time.time() - age)
@@ -161,17 +177,34 @@ def _gunicorn_options(config: Config) -> list[str]:
 def _check_store(config: Config) -> None:
     """Say it before gunicorn starts if the store is not ours; unless another user will serve."""
     from v1registry.lib.facts import lacks_reach
+    from v1registry.storage import marker
     from v1registry.store import opened
 
     if config.read_only or (os.geteuid() == 0 and os.environ.get("GUNICORN_USER")):
         return  # nothing to write; or each worker looks for itself
+    _warn_of_root(config)
     try:
         store = opened(config, lambda function, *arguments: function(*arguments))
+        if os.path.isdir(f"{_OLD_STORE}/repositories") and not marker.is_there(store):
+            warn([f"a new store is begun; that of 0.x's default is in {_OLD_STORE} (STORAGE_PATH)"])
         store.prepare()
         if config.tells_users_apart and lacks_reach(store):
             warn(["images that 0.x wrote are shown to nobody before `v1registry facts` has run"])
     except StorageError as error:
         raise failure(error) from None
+
+
+def _warn_of_root(config: Config) -> None:
+    found = owner(config) if os.geteuid() == 0 else None
+    if found is not None and found[0] != 0:
+        uid, gid, path = found
+        warn(
+            [
+                f"running as root, but user {uid} owns {path}: files that root writes stop the next"
+                f" start as that user. Set GUNICORN_USER={uid} GUNICORN_GROUP={gid}, or run:"
+                f" sudo -u '#{uid}' v1registry serve"
+            ]
+        )
 
 
 def _check_database(config: Config) -> None:

@@ -181,7 +181,7 @@ def test_storage_and_its_path_must_be_set(problems):
         ("dev.storage", None, "must be set, as in `storage: local`")
     ]
     assert problems("dev: {standalone: true, storage: file}") == [
-        ("dev.storage_path", None, "must be set, as in `storage_path: /tmp/registry`")
+        ("dev.storage_path", None, "must be set, as in `storage_path: ./data`")
     ]
 
 

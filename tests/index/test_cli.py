@@ -32,7 +32,8 @@ class Called:
     def __call__(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
         result = CliRunner().invoke(main, ["index", *arguments], input=stdin, env=self.env)
         assert result.exit_code == status, result.output
-        assert result.stderr == ""
+        told = result.stderr.splitlines()
+        assert told in ([], [f"v1registry: store: {self.env['STORAGE_PATH']} (flavor local)"])
         return result.stdout
 
     def json(self, *arguments: str, stdin: str = "") -> object:
@@ -138,6 +139,8 @@ def test_users(call: Called, url: str) -> None:
 
 
 def test_wrong_users(call: Called) -> None:
+    (Path(call.env["STORAGE_PATH"]) / "images").mkdir(parents=True)
+    (Path(call.env["STORAGE_PATH"]) / "images/README").touch()
     for arguments, stdin, text in [
         (("user", "add", "Alice", "--password-stdin"), f"{PASSWORD}\n", "A user name has 2 to 64"),
         (("user", "add", "alice", "--password-stdin"), "short\n", "at least 8 characters"),
@@ -297,7 +300,9 @@ def test_a_namespace_has_a_default(call: Called, url: str) -> None:
 
 def test_rebuild_of_a_mere_search(call: Called, url: str) -> None:
     call.env |= {"SQLALCHEMY_INDEX_DATABASE": url, "INDEX_DATABASE": ""}
-    assert call("rebuild").startswith("0 repositories in the store")
+    assert "there is no store in" in call.failed("rebuild")
+    (Path(call.env["STORAGE_PATH"]) / "repositories/team/app").mkdir(parents=True)
+    assert call("rebuild").startswith("1 repositories in the store")
     call.env["SEARCH_BACKEND"] = "false"
     assert "no database is configured" in call.failed("rebuild")
 

@@ -405,4 +405,7 @@ def test_wrong_options(made: MadeStore, tmp_path: Path, arguments: list[str], re
 
 def test_an_empty_store(target: V2Registry, tmp_path: Path) -> None:
     _, error = Command(tmp_path / "store", tmp_path).run(target.url, status=1)
+    assert "there is no store in" in error
+    (tmp_path / "store/repositories/team/app").mkdir(parents=True)
+    _, error = Command(tmp_path / "store", tmp_path).run(target.url, status=1)
     assert "no tag in the store fits" in error

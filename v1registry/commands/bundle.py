@@ -111,7 +111,7 @@ def import_(
 
     with ended_well():
         selection = selection_of(repositories, tags, names)
-        parts = parts_of(None, None)
+        parts = parts_of(None, None, begins=True)
         if parts.config.read_only:
             raise TransferError("read_only is set: nothing is imported")
         report = Report(str(path))

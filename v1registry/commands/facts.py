@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from v1registry.commandline import configured, failure
+from v1registry.commandline import configured, failure, ready
 from v1registry.commands.progress import Progress
 from v1registry.lib.facts import Run
 from v1registry.storage.errors import StorageError
@@ -42,6 +42,7 @@ def facts(only: str | None, jobs: int | None, again: bool, as_json: bool) -> Non
     config = configured()
     if config.read_only:
         raise failure(click.ClickException("read_only is set: nothing is written"))
+    ready(config)
     progress = Progress(sys.stderr)
     run = Run(jobs or len(os.sched_getaffinity(0)), again, progress, tags=[] if as_json else None)
     done: dict[str, dict[str, int]] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from v1registry.commandline import configured, failure, warn
+from v1registry.commandline import configured, failure, ready, warn
 from v1registry.storage.errors import StorageError
 from v1registry.transfer.errors import TransferError
 
@@ -83,11 +83,12 @@ def selection_of(
     return Selection(repositories, tags, [rule(text) for text in names])
 
 
-def parts_of(file: Path | None, flavor: str | None) -> Parts:
+def parts_of(file: Path | None, flavor: str | None, *, begins: bool = False) -> Parts:
     from v1registry.app import build
 
     config: Config = configured(file, flavor)
     warn(config.warnings)
+    ready(config, begins=begins)
     return build(dataclasses.replace(config, clean_interval=0))
 
 

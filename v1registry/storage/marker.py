@@ -22,7 +22,7 @@ from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailab
 KEY = f"{keys.OURS}/store"
 
 _FORM = re.compile(r"store-[0-9a-f]{32}")
-_SETTLE = 1.0  # seconds in which nodes may replace each other's first marker
+_SETTLE = 60.0  # seconds in which nodes may replace each other's first marker
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +73,7 @@ class MarkedStorage(Storage):
         self._memory = memory
         self._expected: str | None = None
         self._checked = float("-inf")
+        self._settles_until = float("-inf")
         self._is_missing = False
         self.creates_atomically = storage.creates_atomically
         self.reads_stages = storage.reads_stages
@@ -92,13 +93,11 @@ class MarkedStorage(Storage):
             return
         if self._pinned is not None:
             self._refuse_another(self._pinned)
-        if not self._read_only:
-            self._storage.prepare()
-            self._expected = self._expected or read(self._storage) or self._created()
-        else:
+        if self._read_only:
             self._take_existing()
-        if self._memory is not None and self._expected is not None:
-            self._memory.set(self._place, self._expected)
+            return
+        self._storage.prepare()
+        self._expect(self._expected or read(self._storage) or self._created())
 
     def _is_back(self) -> bool:
         """Whether the marker is right; the log says if it is not."""
@@ -108,17 +107,25 @@ class MarkedStorage(Storage):
             self.require_marker()
         return False
 
+    def _expect(self, store_id: str) -> None:
+        self._expected = store_id
+        if self._memory is not None:
+            self._memory.set(self._place, store_id)
+
     def _take_existing(self) -> None:
         """In a read-only store: a marker that is not there is not needed, a store away may come."""
         if self._expected is None:
             with contextlib.suppress(StorageError):
-                self._expected = read(self._storage)
+                if found := read(self._storage):
+                    self._expect(found)
 
     def require_marker(self, within: float = 0.0) -> None:
         """Raise Unavailable unless the marker held the id of the start `within` these seconds."""
         if time.monotonic() - self._checked < within:
             return
         found = read(self._storage)
+        if found and found != self._expected and time.monotonic() < self._settles_until:
+            self._expect(found)  # another node created the first marker at the same moment
         if self._expected is not None and found == self._expected:
             self._checked = time.monotonic()
             if self._is_missing:
@@ -155,13 +162,17 @@ class MarkedStorage(Storage):
         if not self._storage.create(KEY, new) and read(self._storage) is None:
             self._storage.put(KEY, new)  # an unreadable one
         if not self._storage.creates_atomically:
-            time.sleep(_SETTLE)
+            self._settles_until = time.monotonic() + _SETTLE
         found = read(self._storage)
         if found is None:
             raise Unavailable(f"{KEY}: what was written does not read back")
         return found
 
     def _may_write(self) -> None:
+        """Raise Unavailable unless the marker was right within the last `marker_seconds`.
+
+        A read-only registry keeps file lists of a store without a marker, if the disk takes them.
+        """
         if self._expected is not None or not self._read_only:
             self.require_marker(self.marker_seconds)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from v1registry.commandline import configured, failure, reason
+from v1registry.commandline import configured, failure, ready, reason, work_as_owner
 from v1registry.config import ConfigError
 from v1registry.config.options import Option, duration
 from v1registry.lib.errors import Failure
 from v1registry.storage import Storage
 from v1registry.storage.errors import StorageError
-from v1registry.storage.loading import load
+from v1registry.store import opened
 
 if TYPE_CHECKING:
     from v1registry.ownindex import Own
@@ -53,23 +53,29 @@ class Duration(click.ParamType[int]):
 
 def own() -> Own:
     """The parts of the configured index."""
-    return own_and_store()[0]
+    return own_and_store(needs_store=False)[0]
 
 
-def own_and_store() -> tuple[Own, Storage | None]:
+def own_and_store(*, needs_store: bool = True) -> tuple[Own, Storage | None]:
     """Likewise, and the store, unless the index is alone."""
     config = configured()
     if config.index.database is None:
         raise failure(
             click.ClickException("no index is configured: set index.database, or INDEX_DATABASE")
         )
+    if needs_store:
+        ready(config)
+    else:
+        work_as_owner(config)
     logging.getLogger("v1registry").addHandler(logging.NullHandler())  # errors are told once
     from v1registry import ownindex  # SQLAlchemy comes with it
 
     database = ownindex.opened(config, ownindex.here, ownindex.unbounded)
     click.get_current_context().call_on_close(database.close)
     database.prepare()
-    storage = load(config.storage, ownindex.here) if config.storage else None
+    storage = opened(config, ownindex.here) if config.storage else None
+    if storage is not None and needs_store:
+        storage.prepare()
     taken = ownindex.taken_in(storage) if storage is not None else lambda _: False
     return ownindex.own(config, database, ownindex.here, taken), storage
 

@@ -68,7 +68,7 @@ def set_repository(
     as_json: bool,
 ) -> None:
     """Set flags and description of a repository."""
-    index, storage = own_and_store()
+    index, storage = own_and_store(needs_store=is_private is not None)
     parsed = RepositoryName.parse_stored(name)
     index.repositories.describe(parsed, description)
     flags = {"is_private": is_private, "is_official": is_official, "is_automated": is_automated}

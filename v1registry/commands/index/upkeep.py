@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from v1registry.commandline import configured, failure
+from v1registry.commandline import configured, failure, ready
 from v1registry.commands.index.common import as_json, tell
 
 _PROBLEMS = 3  # exit status
@@ -41,6 +41,7 @@ def rebuild(image_lists: bool, trust_missing: bool, as_json: bool) -> None:
         raise failure(click.ClickException("an index alone has no store to compare with"))
     from v1registry import ownindex
 
+    ready(config)
     found: dict[tuple[str, str], str] = {}  # (repository, tag) -> why it is left out
 
     def left_out(repository: str, tag: str, reason: str) -> None:

@@ -10,7 +10,7 @@ OPTIONS: tuple[Option, ...] = (
         "path",
         "The folder of the store; relative to the working directory. Put it on a volume that"
         " lasts.",
-        default="/tmp/registry",
+        default="./data",
         variable="STORAGE_PATH",
         required=True,
     ),

@@ -1,0 +1,75 @@
+"""The user who owns the store, whose rights a command takes before it writes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import struct
+import sys
+
+import click
+
+from v1registry import store
+from v1registry.config import Config
+from v1registry.config.index import file_of
+from v1registry.storage import keys
+
+# linux/prctl.h, linux/capability.h; checked with Linux 6.1. A kernel without them keeps no rights.
+_PR_SET_KEEPCAPS = 8
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAP_DAC_READ_SEARCH = 1 << 2
+
+
+def owner(config: Config) -> tuple[int, int, str] | None:
+    """Return uid, gid and path of the local store, or of the database's file; None if neither is.
+
+    Where it is yet to be made, of the folder around it. A folder that the registry has made tells
+    more than a mount point around it.
+    """
+    root = None if config.index.alone else store.root(config.storage)
+    path = f"{root}/{keys.OURS}" if root else file_of(config.database or "")
+    if not path:
+        return None
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    status = os.stat(path)
+    return status.st_uid, status.st_gid, path
+
+
+def take_owner(config: Config) -> None:
+    """As root, become the user who owns the store. Raise PermissionError, with the line to run.
+
+    Files that root writes there cannot be replaced by the registry, and stop its next start. Root
+    must not follow links either that the registry's user can make. The command goes on reading what
+    root can read: archives, and the modules of a Python below /root.
+    """
+    found = owner(config) if os.geteuid() == 0 else None
+    if found is None or found[0] == 0:
+        return
+    uid, gid, path = found
+    try:
+        _become(uid, gid)
+    except OSError:
+        line = " ".join(["sudo -u", f"'#{uid}'", "v1registry", *sys.argv[1:]])
+        raise PermissionError(
+            f"user {uid} owns {path} and could not use files that root writes there. Run: {line}"
+        ) from None
+    click.echo(f"v1registry: working as user {uid}, the owner of {path}", err=True)
+
+
+def _become(uid: int, gid: int) -> None:
+    try:
+        groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        groups = [gid]
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    os.setgroups(groups)
+    os.setgid(gid)
+    os.setuid(uid)
+    for kept in (_CAP_DAC_READ_SEARCH, 0):  # a container may not have it: then keep none
+        header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+        if libc.capset(header, struct.pack("6I", kept, kept, 0, 0, 0, 0)) == 0:
+            return
+    raise OSError("the rights of root cannot be given up")
