@@ -1,7 +1,8 @@
 """From the store to a v2 registry: every tag that is meant, each blob once.
 
-A tag is done in this order: layers, configuration, manifest; so a manifest over
-there never names what is not there yet. Layers go in parallel, and a layer that
+First the registry is asked what is missing, so the amount to send is known from the start. Then a
+tag is done in this order: layers, configuration, manifest; so a manifest over there never names
+what is not there yet. Layers go in parallel, and a layer that
 several images or repositories share is sent once and mounted where it is wanted
 again. Memory does not grow with layers, and nothing is written to a disk but
 the journal.
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TypeVar
 
 from v1registry.lib.convert import digest_of
 from v1registry.lib.errors import Failure
@@ -26,10 +29,24 @@ from v1registry.transfer.errors import TransferError
 from v1registry.transfer.http import Interrupted
 from v1registry.transfer.journal import Journal
 from v1registry.transfer.layers import LayerBlob
+from v1registry.transfer.plan import Plan
 from v1registry.transfer.progress import Progress
 from v1registry.transfer.remote import Remote
-from v1registry.transfer.report import Line, Report, State
+from v1registry.transfer.report import Line, Report
 from v1registry.transfer.selection import Tagged
+
+_MOST_KEPT = 1000  # images that are kept in memory between asking and sending
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A tag that has to be moved."""
+
+    tagged: Tagged
+    line: Line
+    image: V2Image | None  # None: to be read again
 
 
 class Migration:
@@ -60,6 +77,8 @@ class Migration:
         self._media_type = media_type
         self._jobs = jobs
         self._stop = stop
+        self._plan = Plan(remote, journal, progress)
+        self._pending: list[_Pending] = []
         self._blobs = ThreadPoolExecutor(jobs, "blob")
         self._lock = threading.Lock()
         self._sent: dict[tuple[str, str], Future[None]] = {}  # (repository, digest)
@@ -70,12 +89,29 @@ class Migration:
         """Move the tags; what cannot be moved is in the report. Raise Interrupted if stopped."""
         begun = time.monotonic()
         self._remote.tell(self._progress.note)
+        try:
+            self._each(tags, self._look)
+            self._plan.close()
+            if self._report.dry_run:
+                report, plan = self._report, self._plan
+                report.present += plan.present
+                report.uploaded, report.mounted, report.sent = plan.uploads, plan.mounts, plan.size
+                return
+            self._plan.begin()
+            self._each(self._pending, self._move)
+            self._plan.end()
+        finally:
+            self._blobs.shutdown(cancel_futures=True)
+            self._report.seconds = time.monotonic() - begun
+
+    def _each(self, things: Iterable[T], act: Callable[[T], None]) -> None:
+        """Act on all, several at once. Raise what an action raises first."""
         pool = ThreadPoolExecutor(self._jobs, "image")
         try:
             running: set[Future[None]] = set()
-            for tagged in tags:
-                running.add(pool.submit(self._move, tagged))
-                if len(running) > 2 * self._jobs:  # the rest waits in `tags`, not in memory
+            for thing in things:
+                running.add(pool.submit(act, thing))
+                if len(running) > 2 * self._jobs:  # the rest waits in `things`, not in the pool
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     _raise_first(done)
             while running:
@@ -86,10 +122,9 @@ class Migration:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-            self._blobs.shutdown(cancel_futures=True)
-            self._report.seconds = time.monotonic() - begun
 
-    def _move(self, tagged: Tagged) -> None:
+    def _look(self, tagged: Tagged) -> None:
+        """Find out whether the tag has to be moved, and what for that has to be sent."""
         target = tagged.target
         line = Line(str(tagged.repository), tagged.tag, target, tagged.image_id, "failed")
         try:
@@ -98,9 +133,33 @@ class Migration:
             self._remote.still_there()
             image = self._v2images.get(ImageId.parse(tagged.image_id))
             self._tell(line, image)
-            line.state = self._put(tagged, image)
+            if self._is_there(tagged, image):
+                line.state = "there"
+                self._plan.note(target, _blobs(image))
+            else:
+                self._plan.add(target, _blobs(image))
+                if not self._report.dry_run:
+                    with self._lock:
+                        kept = image if len(self._pending) < _MOST_KEPT else None
+                        self._pending.append(_Pending(tagged, line, kept))
+                    return
+                line.state = "would move"
         except (TransferError, NotShown, StorageError, Failure) as error:
             line.reason = str(error)
+        self._done(tagged, line)
+
+    def _move(self, pending: _Pending) -> None:
+        tagged, line, image = pending.tagged, pending.line, pending.image
+        pending.image = None
+        try:
+            self._remote.still_there()
+            self._put(tagged, image or self._v2images.get(ImageId.parse(tagged.image_id)))
+            line.state = "moved"
+        except (TransferError, NotShown, StorageError, Failure) as error:
+            line.reason = str(error)
+        self._done(tagged, line)
+
+    def _done(self, tagged: Tagged, line: Line) -> None:
         with self._lock:
             self._report.lines.append(line)
         words = f"{line.state} {tagged}"
@@ -112,17 +171,18 @@ class Migration:
         line.media_type, line.layers = self._media_type, len(image.layers)
         line.notes = image.notes
 
-    def _put(self, tagged: Tagged, image: V2Image) -> State:
+    def _is_there(self, tagged: Tagged, image: V2Image) -> bool:
+        """Whether the tag names the image over there, and all of the image is there as well."""
+        digest = image.manifests[self._media_type].digest
+        if self._remote.manifest_digest(tagged.target, tagged.tag, self._media_type) != digest:
+            return False
+        if self._journal.tag(tagged.target, tagged.tag) == (str(image.id), digest):
+            return True
+        blobs = [*_blobs(image), (image.config_digest, len(image.config))]
+        return all(self._remote.has_blob(tagged.target, *blob) for blob in blobs)
+
+    def _put(self, tagged: Tagged, image: V2Image) -> None:
         manifest = image.manifests[self._media_type]
-        known = (str(image.id), manifest.digest)
-        there = self._remote.manifest_digest(tagged.target, tagged.tag, self._media_type)
-        if there == manifest.digest and (
-            self._journal.tag(tagged.target, tagged.tag) == known or self._is_whole(tagged, image)
-        ):
-            return "there"
-        if self._report.dry_run:
-            self._plan(tagged.target, image)
-            return "would move"
         waiting = [
             self._blob(tagged.target, LayerBlob(self._images, image_id, facts))
             for image_id, facts in _unique(image)
@@ -135,8 +195,7 @@ class Migration:
                 self._journal.note_blob(tagged.target, image.config_digest)
             self._remote.put_manifest(tagged.target, tagged.tag, self._media_type, manifest.data)
             self._verify(tagged, manifest.digest)
-        self._journal.note_tag(tagged.target, tagged.tag, *known)
-        return "moved"
+        self._journal.note_tag(tagged.target, tagged.tag, str(image.id), manifest.digest)
 
     def _alone(self, repository: str, config_digest: str) -> threading.Lock:
         """To be held while this configuration, and the manifest that names it, is put.
@@ -155,12 +214,6 @@ class Migration:
             raise TransferError(
                 f"{tagged.target}:{tagged.tag} reads back as {digest_of(data)}, not as {digest}"
             )
-
-    def _is_whole(self, tagged: Tagged, image: V2Image) -> bool:
-        """Whether all that a manifest names is there as well."""
-        blobs = [(facts.digest, facts.size) for _, facts in _unique(image)]
-        blobs.append((image.config_digest, len(image.config)))
-        return all(self._remote.has_blob(tagged.target, *blob) for blob in blobs)
 
     def _has(self, repository: str, digest: str, size: int) -> bool:
         there = self._remote.has_blob(repository, digest, size)
@@ -187,13 +240,14 @@ class Migration:
     def _send(
         self, repository: str, blob: LayerBlob, first: tuple[str, Future[None]] | None
     ) -> None:
-        others = self._journal.repositories_with(blob.digest)
+        others = self._plan.holders(blob.digest)
         if first is not None:
             # It was handed to the pool before this, so it runs or has run: no deadlock.
             other, future = first
             if future.exception() is None:
                 others.insert(0, other)
-        if not self._has(repository, blob.digest, blob.size):
+        missing = self._plan.is_missing(repository, blob.digest)
+        if missing or not self._has(repository, blob.digest, blob.size):
             self._transfer(repository, blob, [other for other in others if other != repository])
         self._journal.note_blob(repository, blob.digest)
         self._progress.layer()
@@ -215,7 +269,7 @@ class Migration:
             self._journal.note_upload(repository, blob.digest, location)
 
         keep(location)
-        self._progress.expect(blob.size)
+        self._plan.sends(blob.digest, blob.size)
         self._remote.upload(repository, blob, location, self._told, keep, resumed=resumed)
         with self._lock:
             self._report.uploaded += 1
@@ -227,24 +281,10 @@ class Migration:
         with self._lock:
             self._report.sent += count
 
-    # -- a dry run ---------------------------------------------------------------
 
-    def _plan(self, repository: str, image: V2Image) -> None:
-        """Count what would be sent, each blob once."""
-        for _, facts in _unique(image):
-            with self._lock:
-                if (repository, facts.digest) in self._sent:
-                    continue
-                self._sent[repository, facts.digest] = Future()
-            if self._has(repository, facts.digest, facts.size):
-                continue
-            with self._lock:
-                if facts.digest in self._first:
-                    self._report.mounted += 1
-                else:
-                    self._first[facts.digest] = repository, Future()
-                    self._report.uploaded += 1
-                    self._report.sent += facts.size
+def _blobs(image: V2Image) -> list[tuple[str, int]]:
+    """Digest and size of each layer, of equal ones once."""
+    return [(facts.digest, facts.size) for _, facts in _unique(image)]
 
 
 def _unique(image: V2Image) -> list[tuple[ImageId, LayerFacts]]:
