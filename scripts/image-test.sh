@@ -82,7 +82,7 @@ done
 running && fail "it did not stop"
 engine inspect --format '{{.State.ExitCode}}' "$name" >"$work/code"
 engine logs "$name" >"$work/log" 2>&1
-if [ "$(cat "$work/code")" = 0 ] || ! grep -q chown "$work/log"; then
+if [ "$(cat "$work/code")" = 0 ] || ! grep -q "chown.*on the host" "$work/log"; then
     cat "$work/log" >&2
     fail "no chown line"
 fi

@@ -239,7 +239,9 @@ def test_a_store_of_somebody_else_stops_the_start(tmp_path: Path, part: str) -> 
     for path in [store / part, *(store / part).rglob("*")]:
         os.chown(path, 0, 0)
         path.chmod(0o755 if path.is_dir() else 0o644)
-    assert f"run: chown -R {NOBODY}:{NOBODY} {store}" in refusal_as_nobody(store)
+    refusal = refusal_as_nobody(store)
+    assert f"run: chown -R {NOBODY}:{NOBODY} {store} " in refusal
+    assert "container, run it on the host, for the folder mounted there" in refusal
 
 
 def test_what_vanishes_while_it_is_looked_at_is_no_fault(

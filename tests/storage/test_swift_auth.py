@@ -6,6 +6,8 @@ Version 1 is Swift's own; for 2 and 3 a fake Keystone stands before the same rea
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import secrets
 import subprocess
 import sys
@@ -19,9 +21,10 @@ import pytest
 
 from tests.backends.keystone import Keystone
 from tests.backends.proxy import Proxy
-from tests.backends.swift import OPTIONS, TEMP_URL_KEY, Swift
+from tests.backends.swift import OPTIONS, PASSWORD, TEMP_URL_KEY, USER, Swift
 from tests.needs import needs
-from tests.server import free_port
+from tests.protocol.engine import image, upload
+from tests.server import ROOT, Server, free_port
 from tests.tls import make_certificate
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.swift import SwiftStorage
@@ -43,6 +46,59 @@ def works(storage: SwiftStorage) -> bool:
     value = storage.get(key)
     storage.delete(key)
     return value == b"value"
+
+
+@pytest.mark.parametrize("how", ["Keystone", "Swift's own authentication"])
+def test_what_the_page_says_makes_the_container_and_serves(
+    keystone: Keystone, swift: Swift, how: str, tmp_path: Path
+) -> None:
+    """The commands of docs/swift.md, in their order, with this Swift's values."""
+    with_keystone, with_own, serve = re.findall(
+        r"```sh\n(.*?)```", (ROOT / "docs" / "swift.md").read_text(), re.DOTALL
+    )[:3]
+    container = f"page-{secrets.token_hex(4)}"
+    values = {
+        "https://keystone.example:5000": keystone.url,
+        "https://swift.example/auth/v1.0": swift.authurl,
+        "OS_PROJECT_NAME=registry": "OS_PROJECT_NAME=images",
+        "USER_DOMAIN_NAME=Default": "USER_DOMAIN_NAME=People",
+        "PROJECT_DOMAIN_NAME=Default": "PROJECT_DOMAIN_NAME=Projects",
+        "REGION_NAME=one": "REGION_NAME=two",
+        "account:user": USER,
+        "OS_PASSWORD=...": f"OS_PASSWORD={'right' if how == 'Keystone' else PASSWORD}",
+        "images\n": f"{container}\n",
+        " images ": f" {container} ",
+        "OS_CONTAINER=images": f"OS_CONTAINER={container}",
+        # ours lacks the library for Keystone, so the container is made by Swift's own authentication
+        "swift post": f"ST_AUTH={swift.authurl} ST_USER={USER} ST_KEY={PASSWORD}"
+        f" {Path(sys.executable).with_name('swift')} -V 1 post"
+        if how == "Keystone"
+        else f"{Path(sys.executable).with_name('swift')} post",
+        "make run": "env",
+    }
+    script = (with_keystone if how == "Keystone" else with_own) + serve
+    script = re.sub(r"bash scripts/venv.sh .*", "", script)
+    for old, new in values.items():
+        script = script.replace(old, new)
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = (line.partition("=") for line in done.stdout.splitlines())
+    env = {name: value for name, _, value in lines if name.startswith(("OS_", "SETTINGS_"))}
+    try:
+        with Server(tmp_path, env={**env, "STORAGE_PATH": "/registry"}) as server:
+            upload(server, image("swift page"))
+        assert swift.client().get_container(container)[1]
+    finally:
+        client = swift.client()
+        for item in client.get_container(container)[1]:
+            client.delete_object(container, item["name"])
+        client.delete_container(container)
 
 
 # -- Keystone ---------------------------------------------------------------------------------------

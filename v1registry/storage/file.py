@@ -239,6 +239,7 @@ class FileStorage(Storage):
                 raise Refused(
                     f"{path} is not ours to read and write (we run as {who})."
                     f" To hand the store over, run: chown -R {who} {self.root}"
+                    " (if this is a container, run it on the host, for the folder mounted there)"
                 )
         self.check()
 
