@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bcrypt
 import pytest
 
 from v1registry.lib import passwords
@@ -37,6 +38,44 @@ def test_the_default_is_not_cheap() -> None:
 def test_what_is_no_hash_fits_nothing(hashed: str | None) -> None:
     for password in ("secret-1", "", "x"):
         assert not passwords.verify(password, hashed)
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rounds of every bcrypt hash that is computed, which is what takes the time."""
+    done: list[int] = []
+    compute = bcrypt.checkpw
+
+    def counted(password: bytes, hashed: bytes) -> bool:
+        done.append(2 ** int(hashed[4:6]))
+        return compute(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    return done
+
+
+@pytest.mark.parametrize("cost", [None, 4, 5, 6, 7])
+def test_a_wrong_password_takes_the_same_rounds_for_every_account(
+    rounds: list[int], cost: int | None
+) -> None:
+    hashed = None if cost is None else passwords.hash("secret-1", cost)
+    assert not passwords.verify("secret-2", hashed, 7)
+    assert sum(rounds) == 2**7
+
+
+def test_a_wrong_password_takes_no_more_than_the_highest_cost_that_we_allow(
+    rounds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "HIGHEST", 6)
+    for hashed in (None, "no hash", passwords.hash("secret-1", 4)):
+        rounds.clear()
+        assert not passwords.verify("secret-2", hashed, 31)
+        assert sum(rounds) == 2**6
+
+
+def test_the_right_password_takes_only_its_own_rounds(rounds: list[int]) -> None:
+    assert passwords.verify("secret-1", passwords.hash("secret-1", 4), 9)
+    assert rounds == [2**4]
 
 
 @pytest.mark.parametrize(

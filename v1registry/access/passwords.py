@@ -30,7 +30,7 @@ class PasswordFile:
         self._lock = threading.Lock()
         self._looked = time.monotonic()
         self._seen = self._state()
-        self._hashes = htpasswd.read(path)
+        self._read()
 
     def state(self, user: str) -> str:
         """What changes when the account's password does: its hash, nothing for no account."""
@@ -40,12 +40,7 @@ class PasswordFile:
     def groups(self, user: str, password: str, address: str) -> frozenset[str] | None:
         """No groups for the right password of a known account; None for any other."""
         hashed = self._hashes.get(user)
-        if hashed is not None:
-            right = self._offload(passwords.verify, password, hashed)
-        else:
-            # so that a wrong name takes the time of a wrong password
-            self._offload(passwords.verify, password, next(iter(self._hashes.values()), None))
-            right = False
+        right = self._offload(passwords.verify, password, hashed, self._most)
         return frozenset() if right else None
 
     def _refresh(self) -> None:
@@ -57,13 +52,25 @@ class PasswordFile:
             state = self._state()
             if state != self._seen:
                 self._seen = state
-                self._hashes = htpasswd.read(self._path)
+                self._read()
                 _log.info("Read %s anew: %d accounts", self._path, len(self._hashes))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             _log.error("%s is not used as it is now, the last one counts: %s", self._path, reason)
         finally:
             self._lock.release()
+
+    def _read(self) -> None:
+        self._hashes = htpasswd.read(self._path)
+        self._most = max(map(passwords.cost, self._hashes.values()), default=passwords.COST)
+        if self._most > passwords.HIGHEST:
+            _log.warning(
+                "%s has a hash with bcrypt cost %d: wrong passwords for other accounts take less"
+                " time, as for cost %d, so a client can tell by the time that this account exists",
+                self._path,
+                self._most,
+                passwords.HIGHEST,
+            )
 
     def _state(self) -> tuple[int, int, int] | None:
         try:

@@ -18,10 +18,13 @@ from v1registry.index.database import Database
 from v1registry.index.rows import insert_new, now
 from v1registry.index.schema import accounts, namespaces, secrets
 from v1registry.lib import errors, passwords
+from v1registry.lib.asked import Asked
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import AccountName
 
 SECRET = "v1r_"  # begins every secret
+
+_COST_LIFE = 60.0  # seconds for which the highest cost of all hashes is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,18 @@ class Accounts:
     def __init__(self, database: Database, offload: Callable[..., Any]) -> None:
         self._database = database
         self._offload = offload
+        self._costs: Asked[int] = Asked(_COST_LIFE)
 
     # -- who is it ------------------------------------------------------------
 
     def authenticate(self, name: str, password: str) -> Account:
         """The account that this is. Raise Failure 401 for a wrong pair, 403 if it is disabled."""
         row = self._database.read(lambda connection: _row(connection, name))
-        if row is None or not self._is_secret(row.id, password):
+        # The same steps for an unknown name, so that the time does not tell it.
+        if not self._is_secret(-1 if row is None else row.id, password):
             hashed = None if row is None else row.password
-            if not self._offload(passwords.verify, password, hashed) or row is None:
+            most = self._costs.get("", self._highest_cost)
+            if not self._offload(passwords.verify, password, hashed, most) or row is None:
                 raise Failure(*errors.LOGIN_WRONG)
         if row.is_disabled:
             raise Failure(*errors.ACCOUNT_DISABLED)
@@ -185,6 +191,13 @@ class Accounts:
         statement = secrets.delete().where(secrets.c.id == secret_id)
         if not self._database.write(lambda c: c.execute(statement).rowcount):
             raise Failure(404, f"There is no secret {secret_id}")
+
+    def _highest_cost(self) -> int:
+        """Return the highest cost of all password hashes, at least that of new ones."""
+        digits = sa.func.substr(accounts.c.password, 5, 2)
+        query = sa.select(sa.func.max(digits)).where(accounts.c.password.like("$2_$__$%"))
+        found = self._database.read(lambda connection: connection.execute(query).scalar_one())
+        return max(passwords.COST, passwords.cost(f"$2b${found}$"))
 
     def _is_secret(self, account_id: int, secret: str) -> bool:
         if not secret.startswith(SECRET):

@@ -50,7 +50,7 @@ class AccountProver:
         """What changes when a password, a secret or the account does; nothing for no account."""
         if not AccountName.is_valid(user):
             return ""
-        return self._states.get(user, lambda: self._state(user))
+        return self._states.get(user, lambda: self._state(user), keep=lambda _: True)
 
     def groups(self, user: str, password: str, address: str) -> frozenset[str] | None:
         """No groups for who it is, None for who it is not. Raise Failure 403 if disabled, or 503."""
@@ -66,11 +66,13 @@ class AccountProver:
         def work(connection: sa.Connection) -> str:
             query = sa.select(accounts.c.id, accounts.c.password, accounts.c.is_disabled)
             row = connection.execute(query.where(accounts.c.name == user)).first()
+            # Asked for an unknown name too, so that the time does not tell it.
+            account_id = -1 if row is None else row.id
+            living = sa.or_(secrets.c.expires.is_(None), secrets.c.expires > now())
+            digests = sa.select(secrets.c.digest).where(secrets.c.account_id == account_id, living)
+            found = connection.scalars(digests.order_by(secrets.c.id)).all()
             if row is None:
                 return ""
-            living = sa.or_(secrets.c.expires.is_(None), secrets.c.expires > now())
-            digests = sa.select(secrets.c.digest).where(secrets.c.account_id == row.id, living)
-            found = connection.scalars(digests.order_by(secrets.c.id))
             return " ".join([str(row.id), row.password or "", str(row.is_disabled), *found])
 
         return self._database.read(work)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 
 LONGEST = 72  # bytes; bcrypt looks at no more
 SHORTEST = 8  # characters
 
-_ROUNDS = 10
-# What a wrong name is compared with, so that it costs the time of a wrong password.
-_NOBODY = "$2b$10$wxJUPqZzWG/dGUIomi9dyOaH9jOLEuuwXNf1yv0s/VEa19uR2D/H6"
+COST = 10  # of new hashes: the logarithm of their rounds
+HIGHEST = 14  # cost up to which wrong passwords are made to take the same time, about a second
+
+_COST = re.compile(r"\$2[aby]\$([0-9]{2})\$")
+# The rest of a hash, compared only to take the time of a cost.
+_NOBODY = "wxJUPqZzWG/dGUIomi9dyOaH9jOLEuuwXNf1yv0s/VEa19uR2D/H6"
 
 
 def check_new(password: str) -> None:
@@ -27,28 +32,47 @@ def check_new(password: str) -> None:
         raise Failure(400, "The password must not hold control characters")
 
 
-def hash(password: str, rounds: int = _ROUNDS) -> str:
+def hash(password: str, rounds: int = COST) -> str:
     """The hash to keep; for a password that `check_new` takes."""
     import bcrypt
 
     return bcrypt.hashpw(password.encode("utf-8"), bcrypt.gensalt(rounds)).decode("ascii")
 
 
-def verify(password: str, hashed: str | None) -> bool:
-    """Whether this is the password; `hashed` is None for an account that there is not.
+def cost(hashed: str | None) -> int:
+    """Return the cost of a bcrypt hash, the logarithm of its rounds; 0 for any other text."""
+    match = _COST.match(hashed or "")
+    return int(match[1]) if match else 0
 
-    Hashes that htpasswd wrote (`$2y$`) count too. What is no bcrypt hash fits no password.
+
+def verify(password: str, hashed: str | None, most: int = COST) -> bool:
+    """Return whether this is the password; `hashed` is None for an account that does not exist.
+
+    A wrong password takes the time of a hash with the cost `most` at least, whether the account
+    exists or not: else a client could tell names of accounts from others by the time.
+
+    Hashes that htpasswd wrote (`$2y$`) are accepted. Text that is no bcrypt hash fits no password.
     """
-    import bcrypt
-
     try:
         data = password.encode("utf-8")
     except UnicodeEncodeError:
         return False
     if len(data) > LONGEST:
         return False
+    if hashed is not None and _fits(data, hashed):
+        return True
+    most = min(most, HIGHEST)
+    own = cost(hashed)
+    # 2 ** own rounds are done, and those of the costs from there on add up to 2 ** most.
+    for rest in range(own, most) if own else [most]:
+        _fits(data, f"$2b${rest:02}${_NOBODY}")
+    return False
+
+
+def _fits(data: bytes, hashed: str) -> bool:
+    import bcrypt
+
     try:
-        fits = bcrypt.checkpw(data, (hashed or _NOBODY).encode("ascii", "replace"))
+        return bcrypt.checkpw(data, hashed.encode("ascii", "replace"))
     except ValueError:
         return False
-    return fits and hashed is not None
