@@ -14,7 +14,7 @@ from tests import raw
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.protocol import engine, seed
 from tests.rights import test_privileges as alone
-from tests.rights.accounts import basic
+from tests.rights.accounts import JSON, basic
 from tests.rights.test_privileges import ALL, DELETE, MAY, PULL, PUSH, ROLES, Row, World
 from tests.server import Server
 from tests.test_upgrade import command
@@ -150,7 +150,7 @@ def test_privileges(world: Indexed, role: str, visibility: str) -> None:
         for asked in ("GET", "HEAD") if method == "GET" else (method,):
             path = world.path(name, repository)
             body = world.body(name, method, row, repository)
-            answer = raw.request(world.server, asked, path, world.basic(role), body)
+            answer = raw.request(world.server, asked, path, world.basic(role) | JSON, body)
             if problem := _wrong(answer, asked, row, role, visibility):
                 wrong.append(f"{asked} {path}: {problem}")
     assert wrong == []
@@ -179,13 +179,13 @@ def test_what_a_token_is_good_for(world: Indexed, kind: str, visibility: str) ->
         if (name, method) == ("catalog.change", "PUT"):
             expected = 204 if kind == "delete" else 401
         path, body = world.path(name, repository), world.body(name, method, row, repository)
-        answer = raw.request(world.server, method, path, token, body)
+        answer = raw.request(world.server, method, path, token | JSON, body)
         if answer.status != expected:
             wrong.append(f"{method} {path}: {answer.status}, not {expected}")
         path, body = world.path(name, elsewhere), world.body(name, method, row, elsewhere)
         if path == world.path(name, repository):
             continue
-        answer = raw.request(world.server, method, path, token, body)
+        answer = raw.request(world.server, method, path, token | JSON, body)
         # of another repository's image it says that it knows none such
         unknown = 404 if name.startswith("images.get_") and kind == "read" else 401
         if answer.status != unknown:
@@ -228,7 +228,7 @@ def test_what_may_not_be_pulled_looks_like_what_is_not_there(world: Indexed) -> 
                 continue
             answers = [
                 raw.request(
-                    world.server, method, one.path(name, repository), world.basic(role), row.body
+                    world.server, method, one.path(name, repository), world.basic(role) | JSON, row.body
                 )
                 for one, repository in (
                     (world, "team/private-reader"), (unknown, "elsewhere/none"),

@@ -20,7 +20,7 @@ from tests.index.conftest import PASSWORD, open_database
 from tests.index.engines import Engine
 from tests.index.test_server import denied, seeded
 from tests.protocol.engine import expect, image
-from tests.rights.accounts import basic
+from tests.rights.accounts import JSON, basic
 from tests.server import Server, StartError, free_port
 from tests.tls import make_certificate
 from v1registry.index.tokenkeys import TokenKeys
@@ -139,7 +139,7 @@ def test_what_others_may_not(site: Site) -> None:
     site.engine("owner").push("team/secret3", [one])
     body = b'{"is_private": true}'
     path = "/v1/index/repositories/team/secret3"
-    expect(raw.put(site.index, path, body, basic("owner", PASSWORD)), 204)
+    expect(raw.put(site.index, path, body, basic("owner", PASSWORD) | JSON), 204)
     assert site.engine("reader").pull("team/secret3") == {one.id: one.layer}
     answer = site.engine("other").ask_index("GET", "/v1/repositories/team/secret3/images")
     assert answer.status == 404

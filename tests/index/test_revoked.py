@@ -10,7 +10,7 @@ from tests.index.conftest import PASSWORD, here, open_database
 from tests.index.test_processes import Site, key
 from tests.index.test_server import seeded_file
 from tests.protocol.engine import image
-from tests.rights.accounts import basic
+from tests.rights.accounts import JSON, basic
 from tests.server import Server, free_port
 from v1registry.index.accounts import Accounts
 from v1registry.index.namespaces import Namespaces
@@ -43,7 +43,7 @@ def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
             site.engine("owner").push("team/kept", [one])
             change = b'{"is_private": true}'
             path = "/v1/index/repositories/team/kept"
-            assert raw.put(index, path, change, basic("owner", PASSWORD)).status == 204
+            assert raw.put(index, path, change, basic("owner", PASSWORD) | JSON).status == 204
 
             def token(user: str) -> str:
                 asked = site.engine(user).ask_index("GET", "/v1/repositories/team/kept/images")

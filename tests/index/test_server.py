@@ -13,7 +13,7 @@ from tests import raw
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.index.engines import MAGIC, Engine
 from tests.protocol.engine import Image, expect, image
-from tests.rights.accounts import basic
+from tests.rights.accounts import JSON, basic
 from tests.server import Server
 from v1registry.index.accounts import Accounts
 from v1registry.index.namespaces import Namespaces
@@ -365,7 +365,7 @@ def test_private_repositories(server: Server) -> None:
     engine(server, "owner").push("team/private", images)
     body = json.dumps({"is_private": True}).encode()
     path = "/v1/index/repositories/team/private"
-    assert raw.put(server, path, body, basic("owner", PASSWORD)).status == 204
+    assert raw.put(server, path, body, basic("owner", PASSWORD) | JSON).status == 204
     layers = {one.id: one.layer for one in images}
     for user in ("reader", "writer", "owner", "root"):
         assert engine(server, user).pull("team/private") == layers
@@ -435,7 +435,8 @@ def test_search(server: Server) -> None:
     owner.push("team/searched-secret", [image("searched secret")])
     change = {"is_private": True, "description": "hidden"}
     path = "/v1/index/repositories/team/searched-secret"
-    expect(raw.put(server, path, json.dumps(change).encode(), basic("owner", PASSWORD)), 204)
+    answer = raw.put(server, path, json.dumps(change).encode(), basic("owner", PASSWORD) | JSON)
+    expect(answer, 204)
     raw.put(server, "/v1/index/stars/team/searched", b"", basic("other", PASSWORD))
     found = {
         "name": "team/searched", "description": "", "star_count": 1, "is_official": False,
@@ -480,7 +481,8 @@ def test_all_repositories(server: Server) -> None:
     for name in ("team/zz-listed", "team/zz-listed2", "team/zz-private"):
         owner.push(name, [one])
     body = b'{"is_private": true}'
-    raw.put(server, "/v1/index/repositories/team/zz-private", body, basic("owner", PASSWORD))
+    headers = basic("owner", PASSWORD) | JSON
+    expect(raw.put(server, "/v1/index/repositories/team/zz-private", body, headers), 204)
 
     def listed(user: str | None) -> list[dict[str, Any]]:
         path, found = "/v1/index/repositories?n=1&after=team/zz", []
@@ -508,7 +510,7 @@ def test_facts(server: Server) -> None:
     path = "/v1/index/repositories/team/facts"
 
     def change(user: str | None, **given: object) -> raw.Answer:
-        return raw.put(server, path, json.dumps(given).encode(), basic(user, PASSWORD))
+        return raw.put(server, path, json.dumps(given).encode(), basic(user, PASSWORD) | JSON)
 
     assert change("owner", description="short", full_description="# long").status == 204
     assert change("root", is_official=True, is_automated=True).status == 204
@@ -529,7 +531,7 @@ def test_facts(server: Server) -> None:
         answer = change("owner", **given)
         assert (answer.status, set(answer.json())) == (400, {"error"}), given
     for body in (b"", b"[]", b"{"):
-        assert raw.put(server, path, body, basic("owner", PASSWORD)).status == 400
+        assert raw.put(server, path, body, basic("owner", PASSWORD) | JSON).status == 400
     assert change("owner").status == 204  # nothing to set
     assert raw.get(server, "/v1/index/repositories/team/none").status == 404
 
@@ -550,7 +552,7 @@ def test_stars_and_comments(server: Server) -> None:
     denied(raw.get(server, "/v1/index/stars"))
 
     def comment(text: object, by: dict[str, str]) -> raw.Answer:
-        return raw.request(server, "POST", comments, by, json.dumps({"text": text}).encode())
+        return raw.request(server, "POST", comments, by | JSON, json.dumps({"text": text}).encode())
 
     ids = [expect(comment(f"number {n}", reader), 201).json()["id"] for n in range(3)]
     page = raw.get(server, f"{comments}?n=2")

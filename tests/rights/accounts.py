@@ -15,6 +15,7 @@ from tests.protocol.engine import Image
 from tests.server import Server
 
 PASSWORD = "open sesame"
+JSON = {"Content-Type": "application/json"}
 
 
 def hashed(password: str) -> str:

@@ -34,6 +34,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     @routes.post("/v1/users")
     @everybody("signing up, if the index lets who has no account do that")
     def create_user() -> Response:
+        body.require_json_of_browsers()
         given = _object(body.small(limits))
         name, password = _text(given, "username"), _text(given, "password")
         email = _optional(given, "email")

@@ -9,6 +9,7 @@ from flask import request
 
 from v1registry.config.schema import Limits
 from v1registry.edge.receive import pieces, whole
+from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 
 _TOO_SLOW = (408, "The upload took longer than this registry allows")
@@ -20,6 +21,22 @@ def small(limits: Limits) -> bytes:
     Raise Failure 413 over `limits.json` bytes, 408 after `limits.body_seconds`.
     """
     return whole(request.environ, limits.json, limits.body_seconds)
+
+
+def require_json() -> None:
+    """Raise Failure 415 unless the client declares its body as JSON.
+
+    A page of another web site can make a browser send any other body, with the password that the
+    browser remembers; for JSON the browser asks first, and the registry does not agree.
+    """
+    if request.mimetype != "application/json":
+        raise Failure(*errors.JSON_REQUIRED)
+
+
+def require_json_of_browsers() -> None:
+    """The same for requests of the v1 protocol: engines and scripts send no `Origin`."""
+    if "HTTP_ORIGIN" in request.environ:
+        require_json()
 
 
 def layer(limit: int, seconds: float) -> Iterator[bytes | memoryview]:

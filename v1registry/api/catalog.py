@@ -126,6 +126,7 @@ def _user(parts: Common) -> str:
 
 
 def _object(parts: Common) -> dict[str, Any]:
+    body.require_json()
     value = documents.parse_text(body.small(parts.config.limits), errors.DATA_INVALID)
     if not isinstance(value, dict):
         raise Failure(*errors.DATA_INVALID)

@@ -59,6 +59,7 @@ LAYER_TOO_LARGE: Text = (400, "The layer holds more than this registry lists")
 
 INDEX_JSON_INVALID: Text = (400, "Error Decoding JSON")
 TEXT_INVALID: Text = (400, "Text must not contain NUL characters or lone surrogates")
+JSON_REQUIRED: Text = (415, "Send the body as JSON, with Content-Type: application/json")
 DATA_INVALID: Text = (400, "Invalid data")
 IMAGES_NOT_FOUND: Text = (404, "images not found")
 
