@@ -18,7 +18,7 @@ from tests.index.conftest import open_database
 from tests.index.engines import MAGIC
 from tests.index.test_server import CHALLENGE
 from tests.protocol import recordings, seed
-from tests.protocol.differences import DIFFERENCES
+from tests.protocol.differences import DIFFERENCES, sorted_results
 from tests.protocol.recordings import Exchange
 from tests.protocol.replay import Difference, Parts, Replay, proxied
 from tests.rights.test_recordings import FILES
@@ -82,7 +82,7 @@ INDEXED = [
 
 
 def _with_stars_body(exchange: Exchange) -> bytes:
-    body = _with_stars(exchange, exchange.answer.body)
+    body = _with_stars(exchange, sorted_results(exchange, exchange.answer.body))
     assert isinstance(body, bytes)
     return body
 

@@ -221,6 +221,9 @@ def test_every_asker_finds_what_he_may_see(
             else:
                 assert set(shown) <= set(expected)
                 assert bool(shown) == bool(expected), (user, query)
+            whole = found.whole(Asker(user), query)
+            assert whole.total == len(expected)
+            assert [result.name for result in whole.results] == expected, (user, query)
             total = found.find(Asker(user), query, 7, 10**6).total
             assert min(1, len(expected)) <= total <= len(expected)
             assert total == len(expected) or total > counted or read < len(rows) or len(query) > 2
@@ -316,11 +319,17 @@ class Members(Open):
 @pytest.mark.usefixtures("found")
 def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_AT_ONCE", 2)  # so that it must read on
+    monkeypatch.setattr(search, "READ", 10)
     checked = search.CheckedSearch(database, Members())
 
     def names(query: str, user: str | None, size: int = 100, page: int = 1) -> list[str]:
         return [r.name for r in checked.find(Asker(user), query, size, page).results]
 
+    for user in (None, "member"):
+        for query in ("", "box", "hidden", "%", "a", "zz", "zzz", "\0"):
+            whole = checked.whole(Asker(user), query)
+            shown = [result.name for result in whole.results]
+            assert (shown, whole.total) == (names(query, user), len(shown))
     assert names("box", None) == names("", None) == ["library/busybox", "team/box"]
     assert names("hidden", None) == []
     assert names("hidden", "member") == ["alice/secret"]

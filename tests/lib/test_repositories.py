@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lib.stores import Domain, image_id, write_image
+from v1registry.lib import search as search_module
 from v1registry.lib.errors import Failure
 from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.names import RepositoryName, Tag
@@ -298,6 +299,21 @@ def test_search_shows_what_one_may_pull(repositories: Repositories, domain: Doma
         search = searching(domain, Members())
         assert [item["name"] for item in search.listed(Asker(user), "", 10).repositories] == found
     assert names(domain, "team") == ["team/Not A Name", "team/public"]
+
+
+def test_a_search_without_pages(
+    repositories: Repositories, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at so many names that fit, and no more."""
+    wanted = [f"team/image{number:02}" for number in range(30)]
+    for name in wanted:
+        domain.storage.put(f"repositories/{name}/tag_t", A.encode())
+    whole = searching(domain, Open()).whole(NOBODY, "IMAGE")
+    assert (whole.total, [result.name for result in whole.results]) == (30, wanted)
+    monkeypatch.setattr(search_module, "WHOLE", 20)
+    whole = searching(domain, Open()).whole(NOBODY, "image")
+    assert (whole.total, [result.name for result in whole.results]) == (20, wanted[:20])
+    assert searching(domain, Open()).whole(NOBODY, "none").total == 0
 
 
 class Heard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
 
 from tests.protocol.recordings import Exchange
 from tests.protocol.replay import Difference
@@ -88,11 +89,18 @@ def _whole_range(exchange: Exchange, _: object) -> str:
     return f"bytes */{asked[1]}"
 
 
-def _sorted_results(_: Exchange, body: object) -> bytes:
+def sorted_results(exchange: Exchange, body: object) -> bytes:
     assert isinstance(body, bytes)
     answer = json.loads(body)
     answer["results"].sort(key=lambda result: result["name"])
+    asked = parse_qs(urlsplit(exchange.path).query)
+    size = int(asked["n"][0]) if "n" in asked else 100_000
+    answer |= {"num_pages": -(-answer["num_results"] // size), "page": 1, "page_size": size}
     return json.dumps(answer, sort_keys=True).encode()
+
+
+def _sorted_length(exchange: Exchange, _: object) -> str:
+    return str(len(sorted_results(exchange, exchange.answer.body)))
 
 
 def _is(value: object) -> Callable[[Exchange, object], object]:
@@ -119,8 +127,13 @@ DIFFERENCES = [
         "HTTP (RFC 9110, 8.6): a 204 must not have one; the engines look at the status alone",
     ),
     Difference(
-        "body", _search, _sorted_results,
-        "6 names no order of results (0.9.1's were its table's): ours are sorted by name",
+        "header content-length", _search, _sorted_length,
+        "6, search: the number of pages is told, as Docker Hub did",
+    ),
+    Difference(
+        "body", _search, sorted_results,
+        "6 names no order of results (0.9.1's were its table's): ours are sorted by name; and the"
+        " number of pages is told, as Docker Hub did: engines ignore what they do not know",
     ),
     Difference(
         "header content-length", _range, _right_length,

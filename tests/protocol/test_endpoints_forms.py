@@ -216,7 +216,9 @@ def test_search(server: Server, query: str, names: list[str]) -> None:
     answer = raw.get(server, f"/v1/search?q={quoted_query}")
     check_headers(answer, ORDINARY)
     found = answer.json()
-    assert sorted(found) == ["num_results", "query", "results"]
+    members = ["num_pages", "num_results", "page", "page_size", "query", "results"]
+    assert sorted(found) == members  # engines ignore those that 0.x did not have
+    assert (found["page"], found["num_pages"]) == (1, 1 if names else 0)
     assert found["query"] == query
     assert found["num_results"] == len(names)
     assert sorted(_names(answer)) == sorted(names)
@@ -268,9 +270,18 @@ def test_all_repositories(server: Server) -> None:
     assert app["tags"] == raw.get(server, "/v1/repositories/forms/app/tags").json()
 
 
-def test_search_is_off_without_a_backend(store: Path) -> None:
+def test_without_a_backend_a_search_finds_nothing_and_the_log_says_why(store: Path) -> None:
     with Server(store, env={"SEARCH_BACKEND": ""}) as without:
-        check(without, Row("search", "GET", "/v1/search?q=a", 404, ANY, HTML))
+        for query in ("q=a", "q=a&n=25", "q=a&n=25&page=1"):
+            answer = raw.get(without, f"/v1/search?{query}")
+            check_headers(answer, ORDINARY)
+            found = answer.json()
+            assert (found["query"], found["num_results"], found["num_pages"]) == ("a", 0, 0)
+            assert found["results"] == []
+        assert (
+            without.log.count("the search is off. To switch it on, set `search_backend: true`") == 1
+        )
+        check(without, Row("list", "GET", "/v1/index/repositories", 404, ANY, HTML))
 
 
 # -- settings that show in answers ------------------------------------------------------

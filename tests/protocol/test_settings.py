@@ -48,6 +48,8 @@ def test_x_accel_redirect(golden: Path) -> None:
 def test_search_is_off_unless_configured(golden: Path) -> None:
     with Server(golden, env={"SEARCH_BACKEND": "false"}) as server:
         answer = raw.get(server, "/v1/search?q=d101")
+        assert (answer.status, answer.json()["results"]) == (200, [])
+        answer = raw.get(server, "/v1/index/repositories")
         assert answer.status == 404
         assert (answer.header("Content-Type") or "").startswith("text/html")
 

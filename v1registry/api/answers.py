@@ -50,6 +50,11 @@ def ordinary(
     return Whole(body, status, own)
 
 
+def streamed(pieces: Iterable[bytes]) -> Response:
+    """A JSON answer that nobody may cache, of a length that is not known."""
+    return Response(pieces, 200, _ORDINARY)
+
+
 def immutable(
     body: Any,
     content_type: str = "application/json",

@@ -7,6 +7,7 @@ until a page is full.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -23,11 +24,12 @@ from v1registry.index.sight import BY_NAME, BY_STARS, Sight, joined, sight
 from v1registry.lib.index import Repository
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import Asker, Rights
-from v1registry.lib.search import COUNTED, DEEPEST, READ, Found, Listing, Page
+from v1registry.lib.search import COUNTED, DEEPEST, READ, WHOLE, Found, Listing, Page, Whole, paced
 
 _LEAST = 200  # rows that are read of each piece of what one may see, however many pieces
 _AT_ONCE = 500  # rows that are read to be looked through here
 
+_CHECKED = (repositories.c.name, repositories.c.is_private, repositories.c.searched)
 _KEYS = (repositories.c.id, repositories.c.stars, repositories.c.name)
 
 
@@ -64,6 +66,19 @@ class SqlSearch:
 
         return self._database.read(work)
 
+    def whole(self, asker: Asker, query: str) -> Whole:
+        """Best starred first, among 100000 that fit. Results are read in parts."""
+        text = textsearch.cleaned(query)
+
+        def work(connection: sa.Connection) -> array[int]:
+            if query and not text:
+                return array("q")
+            return array("q", _all(connection, sight(connection, _user(asker)), text))
+
+        ids = self._database.read(work)
+        rows = _in_parts(self._database, repositories.c.id, ids, BY_STARS)
+        return Whole(map(_shown, rows), len(ids))
+
     def listed(self, asker: Asker, after: str, most: int) -> Listing:
         def work(connection: sa.Connection) -> list[Repository]:
             behind = repositories.c.name > after
@@ -96,6 +111,28 @@ class CheckedSearch:
         found = list(islice(shown, most))
         results = [Found(r.name, r.description) for r in found[start : start + size]]
         return Page(results, len(found))
+
+    def whole(self, asker: Asker, query: str) -> Whole:
+        """By name, among the first 100000 that fit. Descriptions are read in parts."""
+        text = textsearch.cleaned(query)
+        if query and not text:
+            return Whole(iter(()), 0)
+        names = [row.name for row in self._all(text) if self._sees(asker, row)]
+        rows = _in_parts(self._database, repositories.c.name, names, BY_NAME)
+        return Whole((Found(row.name, row.description) for row in rows), len(names))
+
+    def _all(self, text: str) -> Iterator[Any]:
+        """Name and privacy of all that fit, by name."""
+        if len(text) >= textsearch.SHORTEST:
+            yield from paced(self._database.read(partial(_fitting, text=text)))
+            return
+        after = ""
+        for _ in range(WHOLE // READ):
+            rows = self._database.read(partial(_behind, after=after))
+            yield from paced(row for row in rows if text in row.searched)
+            if len(rows) < READ:
+                return
+            after = rows[-1].name
 
     def listed(self, asker: Asker, after: str, most: int) -> Listing:
         shown: list[dict[str, Any]] = []
@@ -146,7 +183,7 @@ class CheckedSearch:
             query = query.where(textsearch.contains(connection, text, rows.c.searched))
         return read(connection, query, with_tags=with_tags)
 
-    def _sees(self, asker: Asker, row: Repository) -> bool:
+    def _sees(self, asker: Asker, row: Any) -> bool:
         if row.is_private and self._rights.open:
             return False
         repository = RepositoryName.parse_stored(row.name)
@@ -162,6 +199,29 @@ def _best(connection: sa.Connection, seen: Sight, skipped: int, most: int) -> li
     """Ids of so many of everything, behind those that are skipped."""
     rows = joined(seen.first(_KEYS, BY_STARS, skipped + most))
     return _ids(connection, rows, most, skipped)
+
+
+def _all(connection: sa.Connection, seen: Sight, text: str) -> list[int]:
+    """Ids of all that `text` is a part of, among so many as a search without pages looks at."""
+    if not text:
+        return _ids(connection, joined(seen.first(_KEYS, BY_STARS, WHOLE)), WHOLE)
+    if len(text) < textsearch.SHORTEST:
+        return _read(connection, seen, text, WHOLE, looked_at=WHOLE)
+    columns = [*_KEYS, seen.condition().label("is_seen")]
+    found = textsearch.first(connection, text, WHOLE, columns)
+    return _ids(connection, sa.select(found).where(found.c.is_seen).subquery(), WHOLE)
+
+
+def _fitting(connection: sa.Connection, text: str) -> list[Any]:
+    """Those that trigrams find, by name."""
+    found = textsearch.first(connection, text, WHOLE, _CHECKED)
+    return list(connection.execute(sa.select(found).order_by(found.c.name)))
+
+
+def _behind(connection: sa.Connection, after: str) -> list[Any]:
+    """The next repositories behind a name."""
+    query = sa.select(*_CHECKED).where(repositories.c.name > after)
+    return list(connection.execute(query.order_by(repositories.c.name).limit(READ)))
 
 
 def _count(connection: sa.Connection, seen: Sight) -> int:
@@ -195,10 +255,12 @@ def _by_trigrams(connection: sa.Connection, seen: Sight, text: str) -> tuple[lis
     return [row.id for row in rows if row.is_seen], len(rows) <= COUNTED
 
 
-def _read(connection: sa.Connection, seen: Sight, text: str, most: int) -> list[int]:
+def _read(
+    connection: sa.Connection, seen: Sight, text: str, most: int, looked_at: int = READ
+) -> list[int]:
     """Ids of the first that match among the rows that are read."""
     columns = (*_KEYS, repositories.c.searched)
-    parts = seen.first(columns, BY_STARS, max(_LEAST, READ // seen.pieces))
+    parts = seen.first(columns, BY_STARS, max(_LEAST, looked_at // seen.pieces))
     matching = [
         sa.select(part.c.id, part.c.stars, part.c.name)
         .where(textsearch.contains(connection, text, part.c.searched))
@@ -217,4 +279,18 @@ def _ids(connection: sa.Connection, rows: sa.Subquery, most: int, skipped: int =
 def _found(connection: sa.Connection, ids: Sequence[int]) -> list[Found]:
     query = sa.select(*SHOWN).where(repositories.c.id.in_(ids)).order_by(*BY_STARS)
     shown = read(connection, query, with_tags=False) if ids else []
-    return [Found(r.name, r.description, r.stars, r.is_official, r.is_automated) for r in shown]
+    return list(map(_shown, shown))
+
+
+def _in_parts(
+    database: Database, column: sa.Column[Any], keys: Sequence[Any], order: Sequence[Any]
+) -> Iterator[Repository]:
+    """The repositories with these ids or names, which are in order."""
+    for start in range(0, len(keys), _AT_ONCE):
+        part = column.in_(list(keys[start : start + _AT_ONCE]))
+        query = sa.select(*SHOWN).where(part).order_by(*order)
+        yield from database.read(partial(read, query=query, with_tags=False))
+
+
+def _shown(row: Repository) -> Found:
+    return Found(row.name, row.description, row.stars, row.is_official, row.is_automated)

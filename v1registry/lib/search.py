@@ -4,11 +4,12 @@ by their names in the store (`lib.roster`).
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
@@ -16,9 +17,13 @@ from v1registry.lib.rights import Access, Asker, Rights
 from v1registry.lib.roster import Names, Roster
 from v1registry.lib.tags import Tags
 
+T = TypeVar("T")
+
 COUNTED = 1000  # matches of a query: more are said to be "more than shown"
 DEEPEST = 10_000  # results of a query that pages may be turned to; a list has no such end
+WHOLE = 100_000  # matches that a search without pages looks at, and shows at most
 READ = 5000  # repositories that are looked at, one by one, for what no search index helps to find
+_AT_ONCE = 200  # items between two pauses: some milliseconds of work
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """All results of a search, read as far as they are taken, and their number."""
+
+    results: Iterator[Found]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """A part of a list: repositories by name, with `tags` and what else is known. If there may be
     more, `more` is what they are behind; so a part may be short, or empty, and not the last.
@@ -56,8 +69,19 @@ class Search(Protocol):
     def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
         """A page, from 1, of those that `query` is a part of, in any case; of all for an empty one."""
 
+    def whole(self, asker: Asker, query: str) -> Whole:
+        """The same without pages: all results, up to 100000."""
+
     def listed(self, asker: Asker, after: str, most: int) -> Listing:
         """By name, those behind `after`, at most so many."""
+
+
+def paced(items: Iterable[T]) -> Iterator[T]:
+    """Yield the items, and let other greenlets or threads run after every 200 of them."""
+    for number, item in enumerate(items, 1):
+        if number % _AT_ONCE == 0:
+            time.sleep(0)
+        yield item
 
 
 class StoreSearch:
@@ -76,6 +100,13 @@ class StoreSearch:
         fit = islice(names.holding(query.strip()), READ)
         found = list(islice(self._seen(asker, names, fit), most))
         return Page([Found(name) for name in found[start : start + size]], len(found))
+
+    def whole(self, asker: Asker, query: str) -> Whole:
+        """By name, among the first 100000 that fit."""
+        names = self._roster.names()
+        fit = paced(islice(names.holding(query.strip()), WHOLE))
+        found = list(self._seen(asker, names, fit))
+        return Whole(map(Found, found), len(found))
 
     def listed(self, asker: Asker, after: str, most: int) -> Listing:
         names = self._roster.names()

@@ -89,7 +89,8 @@ OPTIONS: tuple[Option, ...] = (
         "search_backend",
         "search",
         "`sqlalchemy` or `true` switches `/v1/search` on: over the names in the store, or in the"
-        " database. The flavors `local` and `dev` do. An index of our own has it always.",
+        " database. While it is off, searches find nothing. The flavors `local` and `dev` switch"
+        " it on. An index of our own has it always.",
         default=False,
         variable="SEARCH_BACKEND",
     ),
