@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests import raw
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.index.test_processes import Site, key
@@ -14,6 +16,10 @@ from tests.rights.accounts import JSON, basic
 from tests.server import Server, free_port
 from v1registry.index.accounts import Accounts
 from v1registry.index.namespaces import Namespaces
+from v1registry.index.repositories import Repositories
+from v1registry.lib.names import RepositoryName
+
+KEPT = RepositoryName("team", "kept")
 
 
 def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
@@ -71,3 +77,54 @@ def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
                 assert not any(token[10:60] in log for token in tokens.values())
             time.sleep(1.5)  # longer than what the index said is believed
             assert [status(token) for token in tokens.values()] == [401, 401, 200, 200]
+
+
+@pytest.mark.parametrize("by_signature", [False, True])
+@pytest.mark.parametrize("what", ["role", "account", "private"])
+def test_bearers_of_v2_end_as_soon_as_tokens_of_v1(
+    tmp_path: Path, by_signature: bool, what: str
+) -> None:
+    """The registry asks the index apart about them, too, and not only when they are issued."""
+    url = seeded_file(tmp_path)
+    port = free_port()
+    index_env = {
+        "INDEX_DATABASE": url,
+        "INDEX_ALONE": "true",
+        "REGISTRY_ENDPOINTS": f"127.0.0.1:{port}",
+    }
+    with Server(tmp_path / "no-store", env=index_env) as index:
+        trusting = {
+            "STANDALONE": "false",
+            "INDEX_ENDPOINT": index.url,
+            "INDEX_REMEMBER": "1s",
+            **({"INDEX_KEYS": key(url)} if by_signature else {}),
+        }
+        with Server(tmp_path / "store", env=trusting, port=port) as registry:
+            Site(index, [registry]).engine("owner").push("team/kept", [image("taken away")])
+            if what != "private":
+                body, path = b'{"is_private": true}', "/v1/index/repositories/team/kept"
+                assert raw.put(index, path, body, basic("owner", PASSWORD)).status == 204
+            user = "other" if what == "private" else "reader"
+            agent = {"User-Agent": "docker/20.10"}
+            path = "/v2/_token?scope=repository:team/kept:pull"
+            given = raw.get(registry, path, {**agent, **basic(user, PASSWORD)}).json()
+            assert given["expires_in"] == 300
+            shown = {**agent, "Authorization": f"Bearer {given['token']}"}
+            tags = "/v2/team/kept/tags/list"
+            assert raw.get(registry, tags, shown).json()["tags"] == ["latest"]
+            assert raw.get(registry, "/v2/team/other/tags/list", shown).status == 403
+            database = open_database(url)
+            if what == "role":
+                Namespaces(database).revoke("reader", "team")
+            elif what == "account":
+                Accounts(database, here).set_disabled("reader", True)
+            else:
+                Repositories(database, private=False).flag(KEPT, is_private=True)
+            database.close()
+            taken = time.monotonic()
+            while (answer := raw.get(registry, tags, shown)).status == 200:
+                assert time.monotonic() < taken + 15  # 5 seconds and index_remember, and some
+                time.sleep(0.2)
+            assert answer.status == 401
+            assert "invalid_token" in (answer.header("WWW-Authenticate") or "")
+            assert raw.get(registry, path, {**agent, **basic(user, PASSWORD)}).status in (401, 403)

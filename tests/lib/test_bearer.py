@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from v1registry.lib.bearer import LIFE, Bearer
+from v1registry.lib.bearer import LIFE, SHORT_LIFE, Bearer, life
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import NOBODY, Access, Asker, Grant
+from v1registry.lib.rights import NOBODY, Access, Asker, Credentials, Grant
 from v1registry.storage.errors import Refused
 from v1registry.storage.memory import MemoryStorage
 
@@ -32,7 +32,23 @@ def bearer(storage: MemoryStorage) -> Bearer:
 @pytest.mark.parametrize("asker", [NOBODY, ALICE, GRANTED, Asker('ünï / "cödé"')])
 def test_every_node_reads_it(storage: MemoryStorage, bearer: Bearer, asker: Asker) -> None:
     text = bearer.issue(asker, NOW)
-    assert Bearer(storage, read_only=True).read(text, NOW + LIFE - 1) == asker
+    assert Bearer(storage, read_only=True).read(text, NOW + life(asker) - 1) == asker
+
+
+def test_what_is_not_looked_up_again_lives_shortly(bearer: Bearer) -> None:
+    """An index that gives no token cannot be asked again."""
+    text = bearer.issue(GRANTED, NOW)
+    assert bearer.read(text, NOW + SHORT_LIFE - 1) == GRANTED
+    assert bearer.read(text, NOW + SHORT_LIFE) is None
+
+
+def test_a_token_of_the_index_goes_along(bearer: Bearer) -> None:
+    """And nothing else counts: whoever reads it must ask the index what it grants."""
+    shown = Credentials(token='signature=x,repository="a/b/c",access=read')
+    text = bearer.issue(Asker("bob", grant=GRANTED.grant, credentials=shown), NOW)
+    found = bearer.read(text, NOW + LIFE - 1)
+    assert found is not None
+    assert (found.credentials, found.grant) == (shown, None)
 
 
 def test_it_ends(bearer: Bearer) -> None:

@@ -99,6 +99,21 @@ class IndexRights(Rights):
         grant = None if repository is None else Grant(repository, Access.PULL)
         return Asker(credentials.user, grant=grant)
 
+    def for_bearer(
+        self, credentials: Credentials, address: str, repository: RepositoryName | None
+    ) -> Asker:
+        """With a token of the index, which counts as long as the index says so."""
+        client = self._client
+        if credentials.token is not None or client is None or repository is None:
+            return self.of_v2(credentials, address, repository)
+        path = f"/v1/repositories/{repository.quoted}/images"
+        found, token = client.ask_for_token(path, credentials.header or "")
+        if found is None:
+            raise self.refusal(NOBODY)
+        grant = Grant(repository, Access.PULL)
+        shown = Credentials(token=token) if _grants(token, grant) else Credentials()
+        return Asker(credentials.user, grant=grant, credentials=shown)
+
     def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
         grant = asker.grant
         if grant is None or grant.access is not access:
@@ -188,6 +203,15 @@ def _grant(repository: str | None, access: str | None) -> Grant | None:
         return Grant(RepositoryName.parse_quoted(repository), ACCESSES[access])
     except Failure:
         return None
+
+
+def _grants(token: str, grant: Grant) -> bool:
+    """Whether a token says that it is for this."""
+    try:
+        pairs = tokens.parse(token)
+    except tokens.TokenError:
+        return False
+    return _grant(pairs.get("repository"), pairs.get("access")) == grant
 
 
 def _ids(answer: Any) -> list[str] | None:

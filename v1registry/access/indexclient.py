@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import urllib3
@@ -55,33 +55,40 @@ class IndexClient:
 
         Raise Failure 503 if it does not answer, or nothing that an index says.
         """
+        return self._ask(path, {"Authorization": authorization})[0]
+
+    def ask_for_token(self, path: str, authorization: str) -> tuple[Any, str]:
+        """Return what `ask` returns, and the token that the index gives; empty without one."""
+        return self._ask(path, {"Authorization": authorization, "X-Docker-Token": "true"})
+
+    def _ask(self, path: str, headers: Mapping[str, str]) -> tuple[Any, str]:
         try:
-            status, body = self._within(self._timeout, lambda: self._get(path, authorization))
+            status, body, token = self._within(self._timeout, lambda: self._get(path, headers))
         except (HTTPError, OSError) as error:
             raise self.nonsense(path, _reason(error)) from None
         if status == 200 and len(body) <= self._limit:
             try:
-                return json.loads(body)
+                return json.loads(body), token
             except (ValueError, RecursionError):
                 raise self.nonsense(path, "it answered something else than JSON") from None
         if status == 200:
             raise self.nonsense(path, f"its answer is larger than {self._limit} bytes")
         if 400 <= status < 500 and status not in (408, 425, 429):
-            return None
+            return None, ""
         raise self.nonsense(path, f"it answered {status}")
 
-    def _get(self, path: str, authorization: str) -> tuple[int, bytes]:
+    def _get(self, path: str, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         try:
-            return self._send(path, authorization)
+            return self._send(path, headers)
         except ProtocolError:
             # a kept connection that the index has closed meanwhile
-            return self._send(path, authorization)
+            return self._send(path, headers)
 
-    def _send(self, path: str, authorization: str) -> tuple[int, bytes]:
+    def _send(self, path: str, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         answer = self._pool.urlopen(
             "GET",
             self._prefix + path,
-            headers={**_HEADERS, "Authorization": authorization},
+            headers={**_HEADERS, **headers},
             redirect=False,
             retries=False,
             preload_content=False,
@@ -92,7 +99,7 @@ class IndexClient:
             if len(body) <= self._limit:
                 answer.drain_conn()
                 answer.release_conn()
-            return answer.status, body
+            return answer.status, body, answer.headers.get("X-Docker-Token", "")
         finally:
             answer.close()
 

@@ -4,6 +4,10 @@ Today's clients ask `/v2/` what is wanted of them, fetch a token with or without
 it from then on; one that was let in without is not told that it could show more. A token says who its
 bearer is, and what a v1 token would grant him; what he may do is looked up for every request.
 
+Who was let in by an index that is asked has a v1 token of it in the bearer token: the index is asked
+again and again whether that counts. An index that gives no tokens is asked once, so the bearer token
+lives for a short time.
+
 It is signed with a secret that lies in the store, so every node takes it.
 """
 
@@ -20,11 +24,12 @@ from typing import Any
 from v1registry.lib import documents
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import Access, Asker, Grant
+from v1registry.lib.rights import Access, Asker, Credentials, Grant
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
 LIFE = 300  # seconds; clients take 60 where none are named
+SHORT_LIFE = 60  # of a token whose rights are not looked up again
 
 _SECRET = f"{keys.OURS}/v2-secret"
 _FORM = b"v1registry bearer 1\n"  # another form of the token gets another number
@@ -48,16 +53,21 @@ class Bearer:
         """A token for who was identified. Only if `is_possible`."""
         secret = self._found()
         assert secret is not None
-        value: dict[str, Any] = {"exp": int(now) + LIFE, "groups": sorted(asker.groups)}
+        value: dict[str, Any] = {"exp": int(now) + life(asker), "groups": sorted(asker.groups)}
         value["user"] = asker.user
-        if asker.grant is not None:
+        if asker.credentials.token is not None:
+            value["token"] = asker.credentials.token
+        elif asker.grant is not None:
             grant = asker.grant
             value["grant"] = [str(grant.repository), grant.access.value, grant.made]
         data = documents.dump(value)
         return base64.urlsafe_b64encode(_signature(data, secret) + data).decode("ascii")
 
     def read(self, text: str, now: float) -> Asker | None:
-        """Who shows this token; None if it is none of ours, or too old."""
+        """Who shows this token; None if it is none of ours, or too old.
+
+        If the credentials hold a v1 token, only what that token says counts.
+        """
         secret = self._found()
         if secret is None or len(text) > _LARGEST:
             return None
@@ -93,6 +103,12 @@ class Bearer:
         return self._stored()
 
 
+def life(asker: Asker) -> int:
+    """Seconds for which a token of the asker counts."""
+    is_looked_up = asker.grant is None or asker.credentials.token is not None
+    return LIFE if is_looked_up else SHORT_LIFE
+
+
 def _asker(value: Any) -> Asker | None:
     grant = None
     if "grant" in value:
@@ -101,7 +117,8 @@ def _asker(value: Any) -> Asker | None:
             grant = Grant(RepositoryName.parse_stored(name), Access(access), *made)
         except Failure:
             return None  # another version's name
-    return Asker(value["user"], frozenset(value["groups"]), grant)
+    shown = Credentials(token=value.get("token"))
+    return Asker(value["user"], frozenset(value["groups"]), grant, shown)
 
 
 def _signature(data: bytes, secret: bytes) -> bytes:

@@ -125,6 +125,15 @@ class Rights(ABC):
         """
         return self.identify(credentials, address)
 
+    def for_bearer(
+        self, credentials: Credentials, address: str, repository: RepositoryName | None
+    ) -> Asker:
+        """As `of_v2`, for a bearer token that is shown from then on instead of the credentials.
+
+        If the asker's credentials hold a token, that is identified at every request.
+        """
+        return self.of_v2(credentials, address, repository)
+
     @abstractmethod
     def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
         """Whether the asker may do that with the repository; None: with any one at all."""

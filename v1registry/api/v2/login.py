@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from flask import Response, g, request
 
+from v1registry.api import credentials
 from v1registry.api.ocierrors import OciFailure
 from v1registry.api.parts import Parts
 from v1registry.api.v2.answers import json_answer
 from v1registry.lib import errors
-from v1registry.lib.bearer import LIFE
+from v1registry.lib.bearer import life
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.rights import NOBODY, Access, Asker
@@ -52,7 +54,7 @@ def token(parts: Parts) -> Response:
     asker = NOBODY
     shown = parts.door.credentials()
     try:
-        asker = rights.of_v2(shown, parts.door.address(), _scope())
+        asker = rights.for_bearer(shown, parts.door.address(), _scope())
     except Failure as failure:
         failure.headers.pop("WWW-Authenticate", None)
         if failure.status == 401:
@@ -61,7 +63,7 @@ def token(parts: Parts) -> Response:
     now = time.time()
     text = parts.v2.bearer.issue(asker, now)
     issued = datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    value = {"token": text, "access_token": text, "expires_in": LIFE, "issued_at": issued}
+    value = {"token": text, "access_token": text, "expires_in": life(asker), "issued_at": issued}
     answer = json_answer(value)
     answer.headers["Cache-Control"] = "no-store"
     return answer
@@ -72,7 +74,7 @@ def _asker(parts: Parts, repository: RepositoryName | None) -> Asker:
     shown = parts.door.credentials()
     scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and shown.vouched is None:
-        asker = parts.v2.bearer.read(text.strip(), time.time())
+        asker = _bearer(parts, text.strip())
         if asker is None:
             raise _challenge(parts, repository, "invalid_token")
         g.bearer = True
@@ -85,6 +87,21 @@ def _asker(parts: Parts, repository: RepositoryName | None) -> Asker:
             raise
     g.asker = asker
     return asker
+
+
+def _bearer(parts: Parts, text: str) -> Asker | None:
+    """The bearer of a token; None if the token, or the v1 token in it, does not count any more."""
+    asker = parts.v2.bearer.read(text, time.time())
+    if asker is None or asker.credentials.token is None:
+        return asker
+    shown = credentials.parse(f"Token {asker.credentials.token}")
+    try:
+        found = parts.door.rights.identify(shown, parts.door.address())
+        return replace(found, user=found.user or asker.user)  # not every token names its user
+    except Failure as failure:
+        if failure.status == 401:
+            return None
+        raise
 
 
 def _challenge(
