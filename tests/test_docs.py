@@ -50,3 +50,12 @@ def test_the_readme_is_read_in_one_sitting() -> None:
     assert len(text.splitlines()) <= 120
     for make in re.findall(r"`make ([a-z-]+)`", text):
         assert f"\n{make}:" in (ROOT / "Makefile").read_text()
+
+
+def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:
+    """Anybody could register `v1registry` on a package index: only files of ours are named."""
+    texts = [*(ROOT / "v1registry").rglob("*.py"), *(ROOT / "scripts").iterdir(), *PAGES]
+    texts += [*ROOT.glob("requirements*.txt"), ROOT / "config.yml", ROOT / "Makefile"]
+    name = re.compile(r"""v1registry\[|pip3? install (?:[^\n`]*\s)?['"]?v1registry(?![\w*/-])""")
+    found = [path.name for path in texts if path.is_file() and name.search(path.read_text())]
+    assert found == []

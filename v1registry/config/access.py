@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from v1registry.config import htpasswd
+from v1registry.storage.errors import installing
 
 ANYBODY, USERS = "anybody", "users"
 ALLOW = ("pull", "push", "delete")
@@ -211,10 +212,7 @@ def _ldap(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if found["ldap.start_tls"] and found["ldap.url"].startswith("ldaps:"):
         yield "ldap.start_tls", "must be false where the URL says ldaps: already"
     if importlib.util.find_spec("ldap3") is None:
-        reason = (
-            "needs the package ldap3, which is not installed: pip install -r"
-            " requirements-ldap.txt, or the extra: pip install 'v1registry[ldap]'"
-        )
+        reason = f"needs the package ldap3, which is not installed: {installing('ldap')}"
         yield "ldap.url", reason
 
 

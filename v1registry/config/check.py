@@ -19,7 +19,7 @@ from v1registry.config.options import TEXTUAL, VERBATIM, Option
 from v1registry.config.reader import Path, Place
 from v1registry.config.schema import GROUPS, Config
 from v1registry.config.tables import OPTIONS
-from v1registry.storage.errors import Refused
+from v1registry.storage.errors import Refused, installing
 
 Drivers = Mapping[str, tuple[Option, ...]]
 
@@ -252,10 +252,7 @@ class Checker:
             if section.host and redis.chosen(None, None, section, section) != config.redis:
                 self._warn(key, f"has no effect: there is one shared cache, that of {used}")
         if importlib.util.find_spec("redis") is None:
-            reason = (
-                "needs the package redis, which is not installed: pip install -r"
-                " requirements-redis.txt, or the extra: pip install 'v1registry[redis]'"
-            )
+            reason = f"needs the package redis, which is not installed: {installing('redis')}"
             self._problem(used if used == "cache_url" else f"{used}.host", reason)
 
     def _problem(self, key: str, reason: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from v1registry.config import access
+from v1registry.storage.errors import installing
 
 #: What 0.x's sample names for the search, wanted or not. A file of root's, perhaps, and of one
 #: machine alone: reading the names from the store is no worse.
@@ -81,10 +82,7 @@ def missing(url: str) -> str | None:
     absent = [name for module, name in wanted.items() if importlib.util.find_spec(module) is None]
     if not absent:
         return None
-    return (
-        f"needs {', '.join(absent)}, which is not installed: pip install -r"
-        " requirements-index.txt, or the extra: pip install 'v1registry[index]'"
-    )
+    return f"needs {', '.join(absent)}, which is not installed: {installing('index')}"
 
 
 def unusable(url: str) -> str | None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from v1registry.storage.errors import Refused
+from v1registry.storage.errors import Refused, installing
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -56,7 +56,7 @@ def _load(given: str) -> RSAPrivateKey:
     except ModuleNotFoundError as error:
         raise Refused(
             f"storage: cloudfront needs {error.name}, which is not installed:"
-            " pip install -r requirements-cloudfront.txt (the extra v1registry[cloudfront])"
+            f" {installing('cloudfront')}"
         ) from error
     text = given if BEGIN in given else _read(given)
     try:

@@ -51,3 +51,10 @@ class Mapped(AbstractContextManager["Mapped"]):
     def __exit__(self, _type: Any, error: BaseException | None, _tb: Any) -> None:
         if error is not None and isinstance(error, self.failures):
             raise self.error_of(error, self.key) from error
+
+
+def installing(extra: str) -> str:
+    """How to install an optional dependency. It names a file that v1registry ships, because the
+    name v1registry on a package index may belong to somebody else.
+    """
+    return f"pip install -r requirements-{extra}.txt (this file comes with the source code)"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from v1registry.storage import Storage, plugins
-from v1registry.storage.errors import Refused, StorageError
+from v1registry.storage.errors import Refused, StorageError, installing
 
 
 class _Driver(NamedTuple):
@@ -62,7 +62,7 @@ def _ours(name: str, options: Mapping[str, Any], offload: Callable[..., Any]) ->
             raise
         raise Refused(
             f"storage: {name} needs {error.name}, which is not installed:"
-            f" pip install -r requirements-{driver.extra}.txt (the extra v1registry[{driver.extra}])"
+            f" {installing(driver.extra)}"
         ) from error
     return store
 

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from v1registry.lib.tarstream import LayerUnreadable, Readable
+from v1registry.storage.errors import installing
 from v1registry.transfer.errors import TransferError
 
 MAGIC = b"\x28\xb5\x2f\xfd"
@@ -22,7 +23,7 @@ class Unpacked:
         except ModuleNotFoundError:
             raise TransferError(
                 f"{what} is compressed with zstd, and zstandard is not installed:"
-                " pip install -r requirements-zstd.txt"
+                f" {installing('zstd')}"
             ) from None
         decompressor = self._zstandard.ZstdDecompressor(max_window_size=_WINDOW)
         self._reader = decompressor.stream_reader(file, read_across_frames=True)
