@@ -3,13 +3,17 @@
 import json
 import logging
 import re
+import socket
 import sys
 
 import pytest
 
+from tests import raw as raw_client
 from tests.edge.serving import Serving, head, read_answer
 from tests.edge.test_receive import told
-from v1registry.edge.log import JSONFormatter, PlainFormatter, escape, sane_request_id
+from tests.server import Server
+from v1registry.edge.log import JSONFormatter, PlainFormatter, sane_request_id
+from v1registry.edge.redact import escape, mask, path_of
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +21,13 @@ def proxied(tmp_path_factory):
     """Loopback is a trusted proxy, and so is 10/8; the logs are JSON."""
     folder = tmp_path_factory.mktemp("proxied")
     with Serving(folder, log_format="json", trusted=["127.0.0.1", "10.0.0.0/8"]) as edge:
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A server whose error log other tests do not look at."""
+    with Serving(tmp_path_factory.mktemp("plain")) as edge:
         yield edge
 
 
@@ -130,6 +141,9 @@ FORWARDED = [
     ("nonsense", "127.0.0.1"),
     ("203.0.113.9, nonsense, 10.1.2.3", "10.1.2.3"),
     ("", "127.0.0.1"),
+    ("fe80::1%eth0", "fe80::1"),
+    ('fe80::1%x" 200 0 FORGED', "fe80::1"),
+    ("203.0.113.9, fe80::1%\xa0\x85x, 10.1.2.3", "fe80::1"),
 ]
 
 
@@ -171,3 +185,112 @@ def test_request_ids_differ(edge):
 @pytest.mark.parametrize("text", ["", "a b", "a\n", "x" * 129, "ü", "a,b", "<a>"])
 def test_insane_request_ids(text):
     assert not sane_request_id(text)
+
+
+# What clients get wrong, or what they send to find it in the log.
+SECRET = "hush-hush"
+LEAKS = {
+    "a header without a colon": f"GET /facts HTTP/1.1\r\nAuthorization {SECRET}\r\n\r\n",
+    "a blank before the colon": f"GET /facts HTTP/1.1\r\nAuthorization : {SECRET}\r\n\r\n",
+    "a header of two lines": f"GET /facts HTTP/1.1\r\nAuthorization: Basic\r\n {SECRET}\r\n\r\n",
+    "a header's name": f"GET /facts HTTP/1.1\r\n{SECRET}(: x\r\n\r\n",
+    "a NUL in a header": f"GET /facts HTTP/1.1\r\nAuthorization: {SECRET}\0\r\n\r\n",
+    "an unknown coding": f"PUT /facts HTTP/1.1\r\nTransfer-Encoding: {SECRET}\r\n\r\n",
+    "a request line of one word": f"{SECRET}\r\n\r\n",
+    "a method": f"{SECRET} /facts HTTP/1.1\r\n\r\n",
+    "a version": f"GET /facts {SECRET}\r\n\r\n",
+    "a blank in the target": f"GET /facts?a={SECRET} b HTTP/1.1\r\n\r\n",
+    "an absolute URI": f"GET http://ann:{SECRET}@localhost/facts HTTP/1.1\r\n\r\n",
+    "a question mark in its password": f"GET http://ann:{SECRET}?@localhost/facts HTTP/1.1\r\n\r\n",
+    "a slash in its password": f"GET http://ann:{SECRET}/x@localhost/facts HTTP/1.1\r\n\r\n",
+    "no scheme": f"GET //ann:{SECRET}@localhost/facts HTTP/1.1\r\n\r\n",
+    "a host": f"CONNECT ann:{SECRET}@localhost:80 HTTP/1.1\r\n\r\n",
+    "a query": f"GET /facts?token={SECRET} HTTP/1.1\r\n\r\n",
+    "a fragment": f"GET /facts#{SECRET} HTTP/1.1\r\n\r\n",
+    "an error": f"GET /no-such-route?token={SECRET} HTTP/1.1\r\n\r\n",
+    "an error of an absolute URI": f"GET http://a:{SECRET}@h/no-such-route HTTP/1.1\r\n\r\n",
+    "a size of a chunk": f"PUT /receive HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n",
+    "an expectation": f"PUT /facts HTTP/1.1\r\nExpect: {SECRET}\r\n\r\n",
+    "a head that ends too early": f"GET /facts HTTP/1.1\r\nAuthorization: {SECRET}\r\n",
+    "two lengths": f"PUT /facts HTTP/1.1\r\nContent-Length: 1, {SECRET}\r\n\r\n",
+    "a length": f"PUT /facts HTTP/1.1\r\nContent-Length: {SECRET}\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", LEAKS.values(), ids=LEAKS)
+def test_no_secret_is_logged(plain, proxied, raw):
+    """Both servers log at the level debug."""
+    for serving in (plain, proxied):
+        before = [len(text) for text in logs_of(serving)]
+        with serving.connect() as sock:
+            sock.sendall(raw.encode())
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+        serving.line_of(serving.get("/facts"))
+        for text, old in zip(logs_of(serving), before, strict=True):
+            assert SECRET not in text[old:].lower()
+
+
+def test_lines_for_syslog_are_cleaned_too(tmp_path):
+    """They have a prefix of gunicorn's, and are datagrams here."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "syslog"))
+        syslog.settimeout(10)
+        options = f"[--log-syslog, --log-syslog-to, 'unix://{tmp_path}/syslog#dgram']"
+        with Server(tmp_path / "store", env={"GUNICORN_OPTS": options}) as server:
+            raw_client.exchange(server, LEAKS["a header without a colon"].encode(), "GET")
+            lines = []
+            while not lines or b"Invalid HTTP Header" not in lines[-1]:
+                lines.append(syslog.recv(65536))
+    assert b"gunicorn.v1registry.error: [" in lines[-1]
+    assert SECRET.encode() not in b"".join(lines).lower()
+
+
+def logs_of(serving):
+    return [file.read_text() for file in (serving.output, serving.error_log, serving.access_log)]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("no redis://u:p@h:1/2?x", "no redis://********@h:1/2?x"),
+        ("GET https://h/a?X-Amz-Signature=5%2F&b=c failed", "GET https://h/a?******** failed"),
+        ("url: /v1/x?token=5 (Caused by", "url: /v1/x?******** (Caused by"),
+        ("{'Authorization': 'Basic YTpi', 'a': 1}", "{'Authorization': ********"),
+        ("authorization: Bearer x.y.z", "authorization: ********"),
+        ("Requires authorization", "Requires authorization"),
+        ("is this a question? a=b", "is this a question? a=b"),
+        ("mail a@example.org", "mail a@example.org"),
+    ],
+)
+def test_what_is_masked_in_every_line(text, masked):
+    assert mask(text) == masked
+    record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (text,), None)
+    assert PlainFormatter().format(record).endswith(masked)
+    assert json.loads(JSONFormatter().format(record))["message"] == masked
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/v1/a@b/c?d#e", "/v1/a@b/c"),
+        ("http://h/v1/x?y", "http://h/v1/x"),
+        ("http://a:b@h/v1/x", "http://********@h/v1/x"),
+        ("*", "*"),
+        ("", ""),
+    ],
+)
+def test_the_path_of_a_target(target, path):
+    assert path_of(target) == path
+
+
+def test_no_line_of_a_traceback_looks_like_one_of_the_log():
+    try:
+        raise ValueError("why\n2026-01-01T00:00:00.000Z forged\x1b[1m\u202e\ud800")
+    except ValueError:
+        record = logging.LogRecord("x", logging.INFO, "", 0, "bad", (), sys.exc_info())
+    first, *rest = PlainFormatter().format(record).split("\n")
+    assert first.endswith("bad")
+    assert all(line.startswith("    ") and line.isprintable() for line in rest)
+    assert "forged\\x1b[1m\\u202e\\ud800" in rest[-1]

@@ -37,7 +37,9 @@ if OBSTACLE.exists():
 
 def application(environ, start_response):
     query = {key: value[0] for key, value in parse_qs(environ["QUERY_STRING"]).items()}
-    route = ROUTES[environ["PATH_INFO"].strip("/").split("/")[0]]
+    route = ROUTES.get(environ["PATH_INFO"].strip("/").split("/")[0])
+    if route is None:
+        raise KeyError("no such route")
     try:
         return route(environ, query, start_response)
     except Failure as failure:

@@ -17,35 +17,19 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache, partial
+from logging.handlers import SysLogHandler
 from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
+from v1registry.edge.redact import escape, mask, one_line, path_of
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
-# Controls, the quote that delimits our fields, and the backslash that escapes: in latin-1 strings,
-# as WSGI has them, C1 controls too. Everything beyond is escaped for terminals' sake.
-_UNSAFE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
-_UNSAFE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def sane_request_id(text: str) -> bool:
     """Whether a proxy's X-Request-Id has a shape that may be logged and answered."""
     return _REQUEST_ID.fullmatch(text) is not None
-
-
-def escape(text: str) -> str:
-    """`text` with everything but printable ASCII written as an escape, for one quoted field."""
-    return _UNSAFE.sub(_escaped, text)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    code = ord(character)
-    if character in '"\\':
-        return "\\" + character
-    return (
-        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
-    )
 
 
 # The client's address
@@ -108,27 +92,35 @@ def _host(text: str) -> str | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # A listener on [::] sees IPv4 clients in this form; one client shall have one address.
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    # A listener on [::] sees IPv4 clients in this form; one client shall have one address. A zone
+    # (`%eth0`) is any text, and means something on the machine alone that wrote it.
+    return str(address.ipv4_mapped or ipaddress.IPv6Address(int(address)))
 
 
 # The lines
 
 
 class PlainFormatter(logging.Formatter):
-    """`[time] [pid] [LEVEL] message`, one line, tracebacks below it."""
+    """`[time] [pid] [LEVEL] message`, one line, tracebacks indented below it; secrets masked."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s [%(process)d] [%(levelname)s] %(message)s")
+    def __init__(self, form: str = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s") -> None:
+        super().__init__(form)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         """The record's time as ISO 8601 in UTC."""
         return f"[{timestamp(record.created)}]"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """The line, without the control characters that the message may carry."""
-        record.message = _UNSAFE_LINE.sub(_escaped, record.message)
+        """The line, without the control characters and secrets that the message may carry."""
+        record.message = one_line(mask(record.message))
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """The traceback, in which no line looks like one of the log."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"    {one_line(mask(line))}" for line in lines)
 
 
 class JSONFormatter(logging.Formatter):
@@ -141,10 +133,10 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "pid": record.process,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": mask(record.getMessage()),
         }
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
+            entry["exception"] = mask(self.formatException(record.exc_info))
         return json.dumps(entry)
 
 
@@ -194,9 +186,11 @@ class PlainLogger(Logger):  # type: ignore[misc]
             if isinstance(handler, logging.StreamHandler):
                 handler.lock = _thread.RLock()
         for handler in self.error_log.handlers:
-            # A handler for syslog has a prefix of its own.
             if isinstance(handler, logging.StreamHandler):
                 handler.setFormatter(self.formatter())
+            elif isinstance(handler, SysLogHandler) and handler.formatter is not None:
+                # The prefix of its lines stays.
+                handler.setFormatter(PlainFormatter(str(handler.formatter._fmt)))
         ours = logging.getLogger("v1registry")
         ours.setLevel(self.loglevel)
         ours.handlers[:] = self.error_log.handlers
@@ -214,7 +208,7 @@ class PlainLogger(Logger):  # type: ignore[misc]
         get = environ.get
         received = get("v1registry.received", "-")
         return (
-            f"{timestamp(time.time())} {get('v1registry.request_id', '-')} {_client(environ)}"
+            f"{timestamp(time.time())} {get('v1registry.request_id', '-')} {escape(_client(environ))}"
             f' "{escape(environ["REQUEST_METHOD"])} {escape(_path(environ))}"'
             f" {_status(resp)} {resp.sent} {received} {milliseconds:.1f}ms"
             f' "{escape(get("HTTP_USER_AGENT", "-"))}"'
@@ -249,8 +243,7 @@ def _client(environ: dict[str, Any]) -> str:
 
 
 def _path(environ: dict[str, Any]) -> str:
-    # As sent, still percent-encoded; the query may hold what nobody should read in a log.
-    return str(environ.get("RAW_URI", "-")).partition("?")[0]
+    return path_of(str(environ.get("RAW_URI", "-")))
 
 
 def _status(resp: Any) -> int:

@@ -86,6 +86,7 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         "accesslog": environ.get("GUNICORN_ACCESS_LOG_FILE") or "-",
         "errorlog": environ.get("GUNICORN_ERROR_LOG_FILE") or "-",
         "loglevel": _level(config),
+        "pre_request": _log_nothing,
         "post_worker_init": _begin_chores,
         "worker_exit": _end_chores,
         "logger_class": f"v1registry.edge.log.{_logger(config)}",
@@ -196,6 +197,10 @@ def tls_context(conf: Any, default_factory: Callable[[], ssl.SSLContext]) -> ssl
 
 def _open_files() -> tuple[int, int]:
     return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def _log_nothing(_worker: Any, _request: Any) -> None:
+    """In place of gunicorn's debug line with the request's target, which may hold a password."""
 
 
 def _begin_chores(worker: Any) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket as stdlib
+import ssl
 import struct
 import sys
 import termios
@@ -19,6 +20,8 @@ from typing import Any
 import gevent
 from gevent import socket as gsocket
 from gevent import ssl as gssl
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
+from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
 
 SEND_STEP = 2 * 1024 * 1024
 """Bytes asked from the kernel in one `os.sendfile`; also what a cold disk may hold us up for."""
@@ -182,6 +185,21 @@ class EdgeTLSSocket(_Patient, gssl.SSLSocket):
             done += self.send(view[done : done + BURST], flags)
         if len(view) >= BURST:
             gevent.sleep(0)
+
+
+def tls_context(cfg: Any, log: Any) -> ssl.SSLContext:
+    """The context of gunicorn's `cfg`, with the files as this process's user reads them.
+
+    A worker that cannot load them ends as one that cannot start.
+    """
+    try:
+        context: ssl.SSLContext = ssl_context(cfg)
+    except OSError as error:  # SSLError is one
+        files = f"{cfg.certfile}, {cfg.keyfile}"
+        log.error("The certificate and key cannot be loaded: %s (%s)", error, files)
+        sys.exit(Arbiter.WORKER_BOOT_ERROR)
+    context.sslsocket_class = EdgeTLSSocket
+    return context
 
 
 def peek(sock: Any) -> bytes | None:

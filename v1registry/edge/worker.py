@@ -12,7 +12,6 @@ import itertools
 import os
 import signal
 import ssl
-import sys
 import time
 from datetime import datetime
 from functools import partial
@@ -23,8 +22,6 @@ from gevent import socket as gsocket
 from gevent.event import Event
 from gevent.pool import Pool
 from gunicorn import http, util  # type: ignore[import-untyped]
-from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
-from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 from v1registry.edge.answer import DRAIN, Answer, unread
@@ -51,11 +48,12 @@ from v1registry.edge.fork import patch_process
 from v1registry.edge.head import Environs, Head
 from v1registry.edge.log import client_address, sane_request_id
 from v1registry.edge.master import HELD_WHILE_STARTING
+from v1registry.edge.redact import forget_text, path_of
 from v1registry.edge.rooms import Rooms
 from v1registry.edge.send import Truncated
 from v1registry.edge.settings import address_connections, stall_timeout
 from v1registry.edge.shares import Shares, refuse, refusing
-from v1registry.edge.sockets import EdgeTLSSocket, abort, peek
+from v1registry.edge.sockets import abort, peek, tls_context
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -104,8 +102,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until SIGTERM (or another reason to stop), then finish the running requests."""
         if self.cfg.is_ssl:
-            self.tls = self._tls_context()
-            self.tls.sslsocket_class = EdgeTLSSocket
+            self.tls = tls_context(self.cfg, self.log)
         servers = [self._start(listener) for listener in self.sockets]
         while self.alive:
             self.notify()
@@ -114,16 +111,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self._finish(servers)
         except Exception:
             self.log.exception("Stopping failed")
-
-    def _tls_context(self) -> ssl.SSLContext:
-        """The certificate and key, as this process's user reads them; without them it ends."""
-        try:
-            context: ssl.SSLContext = ssl_context(self.cfg)
-        except OSError as error:  # SSLError is one
-            files = f"{self.cfg.certfile}, {self.cfg.keyfile}"
-            self.log.error("The certificate and key cannot be loaded: %s (%s)", error, files)
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
-        return context
 
     def _start(self, listener: Any) -> Server:
         listener.setblocking(1)
@@ -177,8 +164,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
                         break
         except (Stopped, gevent.GreenletExit):
             pass
-        except http.errors.NoMoreData as error:
-            self.log.debug("Client gone: %s", error)
+        except http.errors.NoMoreData:
+            self.log.debug("Client gone: %s", host(addr))  # the error holds all that was sent
         except TimeoutError:
             self.log.info("Client stalled for %g s, closed: %s", self.stall, host(addr))
             connection.linger = False
@@ -199,6 +186,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 self._close(connection)
             finally:
                 self.shares.leave(connection)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """As gunicorn's; but a malformed line, which may be a password, is neither logged nor sent."""
+        if isinstance(exc, http.errors.ParseException):
+            forget_text(exc)
+        if hasattr(req, "uri"):
+            req.uri = path_of(req.uri)
+        super().handle_error(req, client, addr, exc)
 
     def _opened(self, connection: Connection, addr: Any) -> bool:
         """Wait for the first byte; whether there is HTTP to be read. Does the TLS handshake."""
@@ -297,7 +292,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             body = (self.wsgi if admitted else refusing)(environ, answer.start_response)
             answer.send(body, environ["wsgi.file_wrapper"])
         except Truncated as error:
-            self.log.error("%s %s: %s", request.method, request.path, error)
+            self.log.error("%s %s: %s", request.method, path_of(request.uri), error)
             return False
         except OSError:
             raise
@@ -305,7 +300,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if not answer.headers_sent:
                 raise
             # An answer begun cannot be taken back: the client must see it end too early.
-            self.log.exception("Error handling request %s %s", request.method, request.path)
+            path = path_of(request.uri)
+            self.log.exception("Error handling request %s %s", request.method, path)
             return False
         finally:
             if answer.status:
