@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,6 +104,20 @@ def test_a_folder_that_lives_on_only_in_a_name_does_not_vanish():
         "created": {"d/s/new"},
         "deleted": {"d/s/old"},
     }
+
+
+@pytest.mark.parametrize("name", [".wh.", ".wh.."])
+def test_a_whiteout_without_a_name_deletes_its_folder(name: str) -> None:
+    old = rows("./", "./d/", "./d/a", "./e")
+    assert names(rows(f"d/{name}"), old) == {"deleted": {"d"}}
+    assert names(rows(name), old) == names(rows(f"./{name}"), old) == {"deleted": {"/"}}
+    assert names(rows("d/", "d/a", "e"), rows(f"d/{name}"), old) == {
+        "created": {"d", "d/a"},
+        "changed": {"e"},
+    }
+    # as 0.x stored such a row below the root
+    raw = [["d/.wh.", "f", False, *rows("x")[0][3:]]]
+    assert names(raw, old) == {"deleted": {"d"}}
 
 
 def test_an_opaque_root():

@@ -79,10 +79,18 @@ def test_whiteouts_at_any_depth():
     ]
 
 
-def test_whiteouts_of_nothing_are_files():
-    assert short(files("d/.wh.", "d/.wh..", "d/.wh...", "x.wh.y")) == [
-        ("d/.wh.", "f", False),
-        ("d/.wh..", "f", False),
+def test_a_whiteout_without_a_name_deletes_its_folder():
+    """As engines and 0.x read it; none is shown as a file."""
+    assert short(files("./.wh.", ".wh.", "/.wh..")) == [("/", "f", True)] * 3
+    assert short(files("./d/", "./d/.wh.", "e/f/.wh..")) == [
+        ("/d", "d", False),
+        ("/d", "f", True),
+        ("e/f", "f", True),
+    ]
+
+
+def test_whiteouts_of_what_is_no_name_are_files():
+    assert short(files("d/.wh...", "x.wh.y")) == [
         ("d/.wh...", "f", False),
         ("x.wh.y", "f", False),
     ]

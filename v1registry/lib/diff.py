@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from v1registry.lib.layers import OPAQUE, UNION, WHITEOUT, hidden_name
+from v1registry.lib.layers import OPAQUE, UNION, WHITEOUT, WHITEOUTS_OF_FOLDER, hidden_name
 from v1registry.lib.tarheader import LayerTooLarge
 
 AnyRow = Sequence[Any]
@@ -194,6 +194,9 @@ def _read(row: AnyRow) -> _Seen | None:
         return _Seen(path[:-1], "opaque", row)
     if any(part.startswith(UNION) for part in path):
         return None
+    if path[-1] in WHITEOUTS_OF_FOLDER:
+        folder = str(row[0]).rstrip("/").rpartition("/")[0] or "/"
+        return _Seen(path[:-1], "whiteout", [folder, row[1], True, *row[3:]])
     hidden = hidden_name(path[-1])
     if hidden is None:
         return _Seen(path, "whiteout" if row[2] else "live", row)

@@ -6,7 +6,8 @@ written as 0.x did: `./a` becomes `/a`, the root `/`, `a` stays `a`, a folder ha
 no slash at its end. Bytes that are no UTF-8 become U+FFFD, for JSON holds none.
 
 Deletions: a whiteout `.wh.NAME`, at any depth, is a row with the real name and
-`deleted` true. An opaque folder (marker `.wh..wh..opq`: nothing older below it
+`deleted` true. `.wh.` without a name deletes the folder that it lies in, as
+engines and 0.x read it: `./.wh.` deletes `/`. An opaque folder (marker `.wh..wh..opq`: nothing older below it
 shows) is a deletion of the folder followed by the folder itself, which is what
 it means; 0.x, where the last row of a name counts, reads such a folder as an
 ordinary one. Other entries of the union file system (`.wh..wh.*`) are left out.
@@ -19,6 +20,7 @@ from v1registry.lib.tarstream import Entry, LayerTooLarge, Readable, entries
 Row = list[str | int | bool]
 
 WHITEOUT = ".wh."
+WHITEOUTS_OF_FOLDER = (".wh.", ".wh..")  # they name the folder that they lie in
 UNION = ".wh..wh."
 OPAQUE = ".wh..wh..opq"
 
@@ -69,6 +71,8 @@ def list_files(
             opaque.setdefault(folder or "/", _row(entry, folder or "/", "d", deleted=True))
         elif _is_union(name):
             continue
+        elif last in WHITEOUTS_OF_FOLDER:
+            rows.append(_row(entry, folder or "/", deleted=True))
         elif (hidden := hidden_name(last)) is not None:
             rows.append(_row(entry, folder + slash + hidden, deleted=True))
         else:
