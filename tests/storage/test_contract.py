@@ -388,6 +388,7 @@ def test_writes_need_the_marker(storage: Storage) -> None:
     again.put("repositories/a/b/tag_x", b"3")
     with pytest.raises(Refused, match=f"the store has the marker {id}, not store-1"):
         marker.MarkedStorage(storage, pinned="store-1").prepare()
+    again.delete_folder("repositories/a")  # a given store is refused while it holds repositories
 
 
 def test_nodes_that_begin_at_once_agree_on_the_marker(storage: Storage) -> None:
