@@ -16,6 +16,8 @@ tools=(
     slapd:slapd        # a directory with accounts
     node:nodejs        # the npm client that people use
     npm:npm
+    mkfs.exfat:exfatprogs  # a file system without hard links, in a file
+    mount.exfat-fuse:exfat-fuse
     openssl:openssl    # certificates for the TLS tests
     systemd-analyze:systemd  # checks the example of a unit; nothing of it runs
     mkfs.xfs:xfsprogs  # power loss: `xfs_io -x -c shutdown` on a loop xfs

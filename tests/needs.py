@@ -8,6 +8,7 @@ or, inside a fixture, `require("loop")`. `scripts/servers.sh` installs what can 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -15,7 +16,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,6 +78,37 @@ def _tmpfs() -> str | None:
 def _xfs() -> str | None:
     absent = _command("mkfs.xfs", "xfsprogs") or _command("xfs_io", "xfsprogs")
     return absent or (None if _mounts("xfs") else "the right to mount an xfs by loop device (root)")
+
+
+@functools.cache
+def _exfat() -> str | None:
+    commands = {"mkfs.exfat": "exfatprogs", "mount.exfat-fuse": "exfat-fuse", "losetup": "mount"}
+    absent = [text for pair in commands.items() if (text := _command(*pair))]
+    if absent or os.geteuid() != 0:
+        return ", ".join(absent) or "the right to mount an exFAT by loop device (root)"
+    with tempfile.TemporaryDirectory() as folder, exfat(Path(folder)) as mounted:
+        return None if mounted else "the right to mount an exFAT by loop device (root)"
+
+
+@contextlib.contextmanager
+def exfat(folder: Path) -> Iterator[Path | None]:
+    """A mounted exFAT in a file of `folder`; None if we may not mount one."""
+    image, mounted = folder / "image", folder / "exfat"
+    mounted.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 * 1024 * 1024)
+    made = _runs(tool("mkfs.exfat"), str(image))
+    loop = subprocess.run([tool("losetup"), "-f", "--show", image], capture_output=True, text=True)
+    device = loop.stdout.strip()
+    try:
+        if made and device and _runs(tool("mount.exfat-fuse"), device, str(mounted)):
+            yield mounted
+            _runs(tool("umount"), "-l", str(mounted))
+        else:
+            yield None
+    finally:
+        if device:
+            _runs(tool("losetup"), "-d", device)
 
 
 def _npm_client() -> str | None:
@@ -155,6 +187,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "glance-25": lambda: _command("glance-api", "glance-api"),
     "tmpfs": _tmpfs,
     "xfs": _xfs,
+    "exfat": _exfat,
     "root": lambda: None if os.geteuid() == 0 else "root",
 }
 

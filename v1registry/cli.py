@@ -30,7 +30,9 @@ from v1registry.commands.owner import owner
 from v1registry.config import Config, ConfigError
 from v1registry.config.index import is_file
 from v1registry.config.load import PROJECT, Document, chosen_flavor, find
+from v1registry.storage import keys
 from v1registry.storage.errors import StorageError
+from v1registry.store import root
 
 _OLD_STORE = "/tmp/registry"  # where 0.x kept its files by default
 
@@ -188,6 +190,7 @@ def _check_store(config: Config) -> None:
         if os.path.isdir(f"{_OLD_STORE}/repositories") and not marker.is_there(store):
             warn([f"a new store is begun; that of 0.x's default is in {_OLD_STORE} (STORAGE_PATH)"])
         store.prepare()
+        _warn_of_case(config)
         if config.tells_users_apart and lacks_reach(store):
             warn(["images that 0.x wrote are shown to nobody before `v1registry facts` has run"])
     except StorageError as error:
@@ -203,6 +206,17 @@ def _warn_of_root(config: Config) -> None:
                 f"running as root, but user {uid} owns {path}: files that root writes stop the next"
                 f" start as that user. Set GUNICORN_USER={uid} GUNICORN_GROUP={gid}, or run:"
                 f" sudo -u '#{uid}' v1registry serve"
+            ]
+        )
+
+
+def _warn_of_case(config: Config) -> None:
+    folder = root(config.storage)
+    if folder is not None and os.path.lexists(f"{folder}/{keys.OURS.upper()}"):
+        warn(
+            [
+                f"the file system of {folder} takes upper and lower case for the same: tags like V1"
+                " and v1 replace each other there"
             ]
         )
 

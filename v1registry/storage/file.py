@@ -1,8 +1,8 @@
 """The driver for local files: one file a key below a root folder.
 
 Whatever is written goes to a temporary name in `_v1registry/uploads` first, on
-the same file system, is forced to disk, and is then renamed (or hard-linked,
-which fails if the name is taken) to its place; the folder is forced to disk
+the same file system (else it is copied there, see `disk.across`), is forced to disk, and is then
+renamed (or hard-linked, which fails if the name is taken) to its place; the folder is forced to disk
 after it. So a name never shows a part, and what was answered survives a power
 cut. 0.x finds nothing new below `images` and `repositories`.
 
@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, disk, keys
 from v1registry.storage.disk import Mapped
 from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
-from v1registry.storage.fileparts import FileAside, FileBlob
+from v1registry.storage.fileparts import FileAside, FileBlob, placed
 
 T = TypeVar("T")
 
@@ -82,7 +82,8 @@ class FileStorage(Storage):
         for child in found:
             with Mapped(folder):
                 is_folder = child.is_dir()
-            yield Entry(child.name, is_folder)
+            if child.name != disk.BESIDE:
+                yield Entry(child.name, is_folder)
 
     def accel_path(self, key: str) -> str | None:
         return f"{self._accel}/{key}" if self._accel else None
@@ -95,7 +96,7 @@ class FileStorage(Storage):
             return
         with Mapped(key):
             path, descriptor = self._create_file("put-")
-            with FileAside(self.root, {key: path}) as aside:
+            with FileAside(self.root, {key: path}, self._offload) as aside:
                 try:
                     disk.write_all(descriptor, data)
                 finally:
@@ -138,7 +139,7 @@ class FileStorage(Storage):
         finally:
             for descriptor in descriptors:
                 disk.close(descriptor)
-        return FileAside(self.root, files)
+        return FileAside(self.root, files, self._offload)
 
     def flush(self, keys: Iterable[str]) -> None:
         folders: dict[str, str] = {}
@@ -199,7 +200,7 @@ class FileStorage(Storage):
     def commit(self, handle: str) -> None:
         source, key = self._staged(handle), _key_of(handle)
         with Mapped(key):
-            disk.into_place(source, self._path(key), os.replace)
+            placed(source, self.root, key, os.replace, self._offload)
 
     def abandon(self, handle: str) -> None:
         with Mapped(handle), contextlib.suppress(FileNotFoundError):
@@ -219,6 +220,8 @@ class FileStorage(Storage):
                 if modified < before:
                     self._offload(disk.remove, os.path.join(self._uploads, name))
                     removed += 1
+        for folder in disk.besides(self.root):
+            removed += self._offload(disk.remove_old, folder, before)
         return removed
 
     def prepare(self) -> None:
@@ -289,15 +292,14 @@ class FileStorage(Storage):
 
     def _delete_folder(self, folder: str) -> None:
         """Move the folder aside, so that it goes at once as a whole; then empty it."""
-        path = self._path(folder)
-        trash = os.path.join(self._uploads, f"trash-{secrets.token_hex(8)}")
         with Mapped(folder):
             try:
-                disk.into_place(path, trash, os.rename)
+                trash = disk.set_aside(self.root, folder, self._uploads)
             except FileNotFoundError:
                 return
-            self._force(folder, (), [self._prune(os.path.dirname(path))])
+            self._force(folder, (), [self._prune(os.path.dirname(self._path(folder)))])
             disk.remove(trash)
+            disk.forget_folder(os.path.dirname(trash))
 
     def _prune(self, folder: str) -> str:
         """Remove emptied folders, as no object store has any; return the first that stays."""

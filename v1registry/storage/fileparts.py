@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat as modes
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from v1registry.storage import Aside, disk
 from v1registry.storage.disk import Mapped
@@ -56,9 +57,10 @@ class FileBlob:
 class FileAside(Aside):
     """Values in files of their own; `changed` are the folders that got a name."""
 
-    def __init__(self, root: str, files: dict[str, str]) -> None:
+    def __init__(self, root: str, files: dict[str, str], offload: Callable[..., Any]) -> None:
         self._root = root
         self._files = files
+        self._offload = offload
         self.changed: set[str] = set()
 
     def put(self, key: str) -> None:
@@ -69,16 +71,32 @@ class FileAside(Aside):
     def create(self, key: str) -> bool:
         with Mapped(key):
             try:
-                self._place(key, os.link)
+                self._place(key, disk.link)
             except FileExistsError:
                 return False
         return True
 
     def _place(self, key: str, place: Callable[[str, str], None]) -> None:
-        path = f"{self._root}/{key}"
-        self.changed.update(disk.into_place(self._files[key], path, place))
-        self.changed.add(os.path.dirname(path))
+        self.changed.update(placed(self._files[key], self._root, key, place, self._offload))
+        self.changed.add(os.path.dirname(f"{self._root}/{key}"))
 
     def __exit__(self, *_: object) -> None:
         for path in self._files.values():
             disk.forget(path)
+
+
+def placed(
+    source: str,
+    root: str,
+    key: str,
+    place: Callable[[str, str], None],
+    offload: Callable[..., Any],
+) -> list[str]:
+    """Give a complete file its name, see `disk.into_place`, also on another file system."""
+    try:
+        return disk.into_place(source, f"{root}/{key}", place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    made: list[str] = offload(disk.across, source, root, key, place)
+    return made
