@@ -17,6 +17,7 @@ from v1registry.storage import keys
 _IMAGE_ID = re.compile(r"[a-f0-9]{64}|[a-f0-9]{16}")
 _NAMESPACE = re.compile(r"[a-z0-9._-]{1,255}")
 _REPOSITORY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
+_ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
@@ -212,5 +213,17 @@ class Digest(str):
         raise Failure(*errors.DIGEST_INVALID)
 
     @classmethod
+    def parse_any(cls, text: str) -> Digest:
+        """The same for a digest by any algorithm (OCI image specification): none but SHA-256 is
+        ever stored here.
+        """
+        return cls(text) if _is_foreign_digest(text) else cls.parse(text)
+
+    @classmethod
     def is_valid(cls, text: object) -> bool:
         return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def _is_foreign_digest(text: str) -> bool:
+    fits = len(text) <= NAME_LIMIT and _ANY_DIGEST.fullmatch(text) is not None
+    return fits and not text.startswith("sha256:")

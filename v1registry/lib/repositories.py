@@ -147,6 +147,11 @@ class Repositories:
 
     # -- the repository -----------------------------------------------------------
 
+    def require(self, repository: RepositoryName) -> None:
+        """Raise Failure 404 if nothing at all is stored there."""
+        if not any(True for folder in repository.folders for _ in self._storage.list(folder)):
+            raise Failure(*errors.REPOSITORY_NOT_FOUND)
+
     def is_stored(self, repository: RepositoryName) -> bool:
         """Whether the store holds a repository there, and not only a folder of another program."""
         folders = repository.folders
@@ -154,8 +159,7 @@ class Repositories:
 
     def delete(self, repository: RepositoryName) -> None:
         """Delete tags, list and flags; images are kept. Raise Failure 404 if nothing is there."""
-        if not any(True for folder in repository.folders for _ in self._storage.list(folder)):
-            raise Failure(*errors.REPOSITORY_NOT_FOUND)
+        self.require(repository)
         for folder in repository.folders:
             self._storage.delete_folder(folder)
         self._flags.forget(str(repository))

@@ -60,6 +60,15 @@ def repositories(*names: str) -> Check:
     return body_is({"repositories": list(names)})
 
 
+def no_referrers(answer: raw.Answer, filters: str | None) -> bool:
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
+    return (
+        answer.header("Content-Type") == INDEX
+        and answer.header("OCI-Filters-Applied") == filters
+        and (answer.body == b"" or answer.json() == index)
+    )
+
+
 ALL = [
     "library/busybox",
     "libtest/d101",
@@ -134,6 +143,20 @@ ROWS = [
         "PAGINATION_NUMBER_INVALID"),
     Row("n below nothing", "GET", "_catalog?n=-1", 400, "PAGINATION_NUMBER_INVALID"),
     Row("n without end", "GET", "_catalog?n=" + "9" * 3000, 200, check=repositories(*ALL)),
+    # end-12: referrers
+    *(Row(f"end-12a: {kind}: no signatures, for a known repository", method,
+          f"team/app/referrers/{digest}", 200, check=lambda a: no_referrers(a, None))
+      for kind, method, digest in [
+          ("unknown digest", "GET", UNKNOWN), ("by HEAD", "HEAD", UNKNOWN),
+          ("SHA-512", "GET", f"sha512:{'a' * 128}")]),
+    Row("end-12b: filtered", "GET", f"team/app/referrers/{UNKNOWN}?artifactType=a/b", 200,
+        check=lambda a: no_referrers(a, "artifactType")),
+    Row("end-12a: an unknown repository", "GET", f"no/where/referrers/{UNKNOWN}", 404,
+        "NAME_UNKNOWN"),
+    Row("end-12a: no digest", "GET", "team/app/referrers/latest", 400, "DIGEST_INVALID"),
+    Row("end-12a: half a digest", "GET", "team/app/referrers/sha256:ab", 400, "DIGEST_INVALID"),
+    Row("end-12a: a name that none can be", "GET", f"Team/App/referrers/{UNKNOWN}", 400,
+        "NAME_INVALID"),
     # the catalog
     Row("the catalog: all public names that v2 clients can say", "GET", "_catalog", 200,
         check=repositories(*ALL)),

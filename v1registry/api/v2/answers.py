@@ -18,9 +18,11 @@ from v1registry.lib.v2images import Manifest
 _ALWAYS: Headers = [VERSION, ("X-Content-Type-Options", "nosniff")]
 
 
-def json_answer(value: Any, headers: Iterable[tuple[str, str]] = ()) -> Response:
+def json_answer(
+    value: Any, headers: Iterable[tuple[str, str]] = (), content_type: str = "application/json"
+) -> Response:
     """JSON that changes: a list, a greeting."""
-    own = [("Content-Type", "application/json"), ("Cache-Control", "no-cache"), *_ALWAYS]
+    own = [("Content-Type", content_type), ("Cache-Control", "no-cache"), *_ALWAYS]
     return Response(documents.dump(value), 200, [*own, *headers])
 
 

@@ -1,4 +1,4 @@
-"""The lists of repositories and of tags, page by page."""
+"""The lists of repositories and of tags, page by page; and that of referrers, which is empty."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.rights import Access
 
 LOOKED_AT = 1000  # repositories for one answer, which may then be short of names
+_INDEX = "application/vnd.oci.image.index.v1+json"
 _MOST = 1000  # names in an answer, whatever was asked for: clients follow the link to the rest
 _NUMBER = re.compile(r"[0-9]+")
 _DIGITS = 18  # more are more than anything
@@ -67,6 +68,15 @@ def tags(parts: Parts, repository: RepositoryName) -> Response:
     path = f"{quote(_shown_name(repository))}/tags/list"
     headers = _link(path, page[-1], count) if page and len(names) > count else []
     return json_answer({"name": _shown_name(repository), "tags": page}, headers=headers)
+
+
+def referrers(parts: Parts, repository: RepositoryName) -> Response:
+    """No signatures or attestations: over v2 nothing is pushed. Raise Failure 404."""
+    parts.repositories.require(repository)
+    index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": []}
+    filtered = "artifactType" in request.args
+    headers = [("OCI-Filters-Applied", "artifactType")] if filtered else []
+    return json_answer(index, headers, _INDEX)
 
 
 def _shown_name(repository: RepositoryName) -> str:

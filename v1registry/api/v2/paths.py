@@ -10,7 +10,9 @@ from v1registry.lib.names import Digest, RepositoryName, Tag
 
 
 class Target(NamedTuple):
-    """`action` is base, catalog, tags, manifest or blob; the latter two have a `reference`."""
+    """`action` is base, catalog, tags, manifest, blob or referrers; the last three have a
+    `reference`.
+    """
 
     action: str
     repository: RepositoryName | None = None
@@ -32,6 +34,8 @@ def parse(path: str) -> Target:
         if word == "manifests":
             kind = Digest.parse if ":" in last else Tag.parse_existing
             return Target("manifest", RepositoryName.parse(before), kind(last))
+        if word == "referrers":
+            return Target("referrers", RepositoryName.parse(before), Digest.parse_any(last))
         if word == "blobs":
             return Target("blob", RepositoryName.parse(before), Digest.parse(last))
     raise OciFailure(404, "UNSUPPORTED", "There is nothing at this path")

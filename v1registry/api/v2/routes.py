@@ -53,6 +53,8 @@ def _answer(parts: Parts, path: str) -> Response:
         return lists.catalog(parts) if target.action == "catalog" else json_answer({})
     if target.action == "manifest" and target.reference is not None:
         return content.manifest(parts, repository, target.reference)
+    if target.action == "referrers":
+        return lists.referrers(parts, repository)
     if isinstance(target.reference, Digest):
         return content.blob(parts, repository, target.reference)
     return lists.tags(parts, repository)
