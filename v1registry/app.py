@@ -246,7 +246,7 @@ def _v2(
     lookup = Lookup(named, reach, images, blobs, shown, digests)
     reads = config.v2.enabled and not config.read_only
     pushed = Pushed(config.v2.read_pushed) if reads and config.v2.read_pushed else None
-    bearer = Bearer(store, read_only=config.read_only)
+    bearer = Bearer(store, read_only=config.read_only, skew=config.clock_skew)
     unpack = limited(offload, _UNPACKED_AT_ONCE)
     return V2Parts(blobs, shown, lookup, Catalog(store, offload), tags, bearer, pushed, unpack)
 

@@ -24,7 +24,7 @@ from v1registry.index.namespaces import Namespaces
 from v1registry.index.people import AccountProver, People
 from v1registry.index.pulls import Pulls
 from v1registry.index.repositories import Repositories
-from v1registry.index.rights import IndexRights, Prove
+from v1registry.index.rights import IndexRights
 from v1registry.index.search import CheckedSearch, SqlSearch
 from v1registry.index.signup import SignUp
 from v1registry.index.social import Social
@@ -68,9 +68,9 @@ class Own:
     lists_grant: bool
     is_taken: Callable[[str], bool]
 
-    def rights(self, prove: Prove, reach: Reach | None = None) -> IndexRights:
-        """See `IndexRights`."""
-        return IndexRights(self.database, self.keys, prove, reach)
+    def rights(self, prover: Rights, reach: Reach | None = None) -> IndexRights:
+        """See `IndexRights`; `prover` knows names and passwords."""
+        return IndexRights(self.database, self.keys, prover.identify, reach, prover.state)
 
     def prover(self) -> AccountProver:
         return AccountProver(self.database, self.accounts)
@@ -118,7 +118,7 @@ def own(
         sign_up=SignUp(database, hashing, config.index.sign_up, is_taken, throttle),
         namespaces=Namespaces(database),
         repositories=Repositories(database, private=config.index.private),
-        keys=TokenKeys(database),
+        keys=TokenKeys(database, skew=config.clock_skew),
         pulls=Pulls(database),
         lists=SqlImageLists(database),
         token_life=config.index.token_life,
@@ -286,7 +286,7 @@ def attached(
     if config.is_index:
         kept = own(config, database, hashing, taken_in(storage), counts)
         prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
-        rights = kept.rights(prover.identify, reach)
+        rights = kept.rights(prover, reach)
         index = kept.index(rights, reach)
         chores += kept.chores()
 
@@ -311,7 +311,7 @@ def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexPa
     counts = DatabaseCounts(database)
     kept = own(config, database, hashing, lambda _: False, counts)
     prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
-    rights = kept.rights(prover.identify)
+    rights = kept.rights(prover)
     return IndexParts(
         config=config,
         door=Door(rights, None, lambda _: False),

@@ -17,6 +17,8 @@ from tests.rights.accounts import JSON, basic
 from tests.server import Server
 from v1registry.index.accounts import Accounts
 from v1registry.index.namespaces import Namespaces
+from v1registry.index.tokenkeys import TokenKeys
+from v1registry.lib.names import RepositoryName
 
 CHALLENGE = 'Basic realm="auth required",Token'
 
@@ -340,6 +342,19 @@ def test_tokens_of_others_and_for_others(server: Server) -> None:
     headers = {"Authorization": f"Token {token}", "X-Docker-Token": "true"}
     answer = raw.get(server, "/v1/repositories/team/bound/images", headers)
     assert (answer.status, answer.header("X-Docker-Token")) == (200, None)
+
+
+def test_tokens_of_a_node_whose_clock_is_behind(server: Server, url: str) -> None:
+    one = image("behind")
+    engine(server, "writer").push("team/behind", [one])
+    database = open_database(url)
+    keys, name = TokenKeys(database), RepositoryName("team", "behind")
+    new, old = (keys.issue(name, "read", "writer", life) for life in (-590, -700))
+    database.close()
+    path = "/v1/repositories/team/behind/tags"
+    expect(raw.get(server, path, {"Authorization": f"Token {new}"}))
+    denied(raw.get(server, path, {"Authorization": f"Token {old}"}))
+    assert "token to read team/behind is refused: it expired 70" in server.log
 
 
 def test_what_a_registry_asks(server: Server) -> None:

@@ -97,6 +97,13 @@ def test_what_no_token_can_say(issuer: Issuer, wrong: Token) -> None:
         issuer.issue(wrong)
 
 
+def test_a_clock_that_is_ahead(issuer: Issuer) -> None:
+    patient = Verifier({issuer.key_id: issuer.public}, skew=600)
+    text = issuer.issue(TOKEN)
+    assert patient.verify(text, NOW + 659.9) == TOKEN
+    assert refused(patient, text, NOW + 660) == "the token has expired"
+
+
 def test_expired(issuer: Issuer, verifier: Verifier) -> None:
     text = issuer.issue(TOKEN)
     assert verifier.verify(text, NOW + 59.9) == TOKEN

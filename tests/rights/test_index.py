@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -477,7 +478,7 @@ def test_tokens_of_our_own_index_need_no_call(tmp_path: Path) -> None:
         good = signed(issuer, "read")
         for bad in (
             signed(stranger, "read"),
-            signed(issuer, "read", life=-1),
+            signed(issuer, "read", life=-601),  # later than the clocks may differ
             signed(issuer, "write"),
             signed(issuer, "read", name="team/other"),
             good.replace("access=read", "access=write"),
@@ -489,6 +490,31 @@ def test_tokens_of_our_own_index_need_no_call(tmp_path: Path) -> None:
             "signature=a,repository=team/app,access=read",
         ):
             refused(bearer(server, bad).ask("GET", tags))
+
+
+def test_a_clock_that_is_ahead(tmp_path: Path) -> None:
+    """By ten minutes: tokens count; by more, the log says why they do not, and not what they are."""
+    issuer = tokens.Issuer(tokens.new_key())
+    keys = tokens.public_text(issuer.public)
+    path = "/v1/repositories/team/app/properties"
+    with Server(tmp_path, env=env(None, INDEX_KEYS=keys)) as server:
+        new = signed(issuer, "read", life=-590)  # an index that is behind by ten minutes issued it
+        engine.expect(bearer(server, new).ask("GET", path))
+        assert "refused" not in server.log
+        old = signed(issuer, "read", life=-700)
+        refused(bearer(server, old).ask("GET", path))
+        refused(bearer(server, signed(tokens.Issuer(tokens.new_key()), "read")).ask("GET", path))
+        wrong = new.replace("team/app", "team/apps")
+        refused(bearer(server, wrong).ask("GET", path))
+        log = server.log
+        assert re.search(r"token to read team/app is refused: it expired 70[0-9] seconds ago", log)
+        assert "clock_skew allows 600" in log
+        assert "(NTP)" in log
+        assert "A token is refused: the signature is wrong" in log
+        for token in (new, old):
+            assert token[10:60] not in log
+    with Server(tmp_path, env=env(None, INDEX_KEYS=keys, CLOCK_SKEW="0s")) as strict:
+        refused(bearer(strict, signed(issuer, "read", life=-2)).ask("GET", path))
 
 
 def test_both_ways_of_checking(tmp_path: Path) -> None:

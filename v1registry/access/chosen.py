@@ -55,7 +55,7 @@ def _index(config: Config, listed: Listed, within: Within) -> Rights:
         )
     if config.index_keys:
         keys = [tokens.parse_public(text) for text in config.index_keys]
-        verifier = tokens.Verifier({tokens.key_id(key): key for key in keys})
+        verifier = tokens.Verifier({tokens.key_id(key): key for key in keys}, config.clock_skew)
     return IndexRights(client, verifier, remember=config.index_remember, listed=listed)
 
 

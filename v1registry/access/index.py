@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from v1registry.lib.rights import NOBODY, Access, Asker, Credentials, Grant, Rig
 ACCESSES = {"read": Access.PULL, "write": Access.PUSH, "delete": Access.DELETE}
 
 _FRESH = 1.0  # seconds for which the index is not asked anew for an image that it does not list
+
+_log = logging.getLogger(__name__)
 
 #: Told which images the index lists for a repository, when somebody is about to push to it.
 Listed = Callable[[RepositoryName, list[str]], None]
@@ -161,7 +164,8 @@ class IndexRights(Rights):
         assert self._verifier is not None
         try:
             token = self._verifier.verify(credentials.token or "", time.time())
-        except tokens.TokenError:
+        except tokens.TokenError as error:
+            _log.warning("%s", tokens.refused(error))
             raise self.refusal(NOBODY) from None
         grant = _grant(token.repository, token.access)
         if grant is None:

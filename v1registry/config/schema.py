@@ -70,6 +70,7 @@ class Config:
     index_ca: str | None
     index_timeout: int
     index_remember: int
+    clock_skew: int
     index_keys: tuple[str, ...]
     accounts: Accounts
     access: tuple[Rule, ...] | None

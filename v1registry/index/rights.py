@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,13 +20,15 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.reach import Reach
 from v1registry.lib.rights import NOBODY, Access, Asker, Credentials, Grant, Rights
-from v1registry.lib.tokens import TokenError
+from v1registry.lib.tokens import TokenError, refused
 
 LIFE = 5.0  # seconds for which a role is believed after it was taken away
 
 #: what a token says, and what it takes to get one
 TOKEN_ACCESS = {"read": Access.PULL, "write": Access.PUSH, "delete": Access.DELETE}
 _LEAST = {Access.PULL: PULL, Access.PUSH: PUSH, Access.DELETE: ROLES[-1]}
+
+_log = logging.getLogger(__name__)
 
 Prove = Callable[[Credentials, str], Asker]  # by name and password, from an address
 
@@ -36,12 +39,20 @@ class IndexRights(Rights):
     challenge = 'Basic realm="auth required",Token'
 
     def __init__(
-        self, database: Database, keys: TokenKeys, prove: Prove, reach: Reach | None = None
+        self,
+        database: Database,
+        keys: TokenKeys,
+        prove: Prove,
+        reach: Reach | None = None,
+        state: Callable[[Asker], str] = lambda _: "",
     ) -> None:
-        """`prove` finds out who shows a name and a password; `reach` knows the store's images."""
+        """`prove` finds out who shows a name and a password, `state` is that of the accounts;
+        `reach` knows the store's images.
+        """
         self._database = database
         self._keys = keys
         self._prove = prove
+        self._state = state
         self._reach = reach
         self._answers: Asked[bool] = Asked(LIFE)
 
@@ -49,6 +60,9 @@ class IndexRights(Rights):
         if credentials.token is not None:
             return self._bearer(credentials)
         return self._prove(credentials, address)
+
+    def state(self, asker: Asker) -> str:
+        return self._state(asker)
 
     def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
         """What a token grants counts as long as its bearer has the role, and no longer."""
@@ -82,6 +96,8 @@ class IndexRights(Rights):
         except (TokenError, KeyError, Failure) as error:
             if isinstance(error, Failure) and error.status == errors.INDEX_UNAVAILABLE[0]:
                 raise
+            if isinstance(error, TokenError):
+                _log.warning("%s", refused(error))
             raise self.refusal(NOBODY) from None
         return Asker(token.user, grant=grant, credentials=credentials)
 

@@ -27,8 +27,16 @@ LIFE = 60.0  # seconds after which a process looks for new keys at the latest
 class TokenKeys:
     """Issues and checks tokens; keeps the keys in memory for a while."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        skew: float = 0.0,
+    ) -> None:
+        """`skew` are the seconds by which the clocks of nodes may differ."""
         self._database = database
+        self._skew = skew
         self._clock = clock
         self._read_at = float("-inf")
         self._issuers: list[tuple[Issuer, Key]] = []
@@ -100,7 +108,8 @@ class TokenKeys:
     def _verifier(self) -> Verifier:
         if not self._is_fresh(LIFE):
             self._load()
-        return Verifier({issuer.key_id: issuer.public for issuer, _ in self._issuers})
+        keys = {issuer.key_id: issuer.public for issuer, _ in self._issuers}
+        return Verifier(keys, self._skew)
 
     def _is_fresh(self, life: float) -> bool:
         return self._clock() < self._read_at + life

@@ -2,7 +2,7 @@
 
 Today's clients ask `/v2/` what is wanted of them, fetch a token with or without a password, and show
 it from then on; one that was let in without is not told that it could show more. A token says who its
-bearer is, and what a v1 token would grant him; what he may do is looked up for every request.
+bearer is; what the bearer may do, and whether the account is as it was, is looked up for every request.
 
 Who was let in by an index that is asked has a v1 token of it in the bearer token: the index is asked
 again and again whether that counts. An index that gives no tokens is asked once, so the bearer token
@@ -18,7 +18,9 @@ import binascii
 import hashlib
 import hmac
 import json
+import logging
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from v1registry.lib import documents
@@ -36,25 +38,32 @@ _FORM = b"v1registry bearer 1\n"  # another form of the token gets another numbe
 _LARGEST = 4096  # characters
 _SIGNATURE = hashlib.sha256().digest_size
 
+_log = logging.getLogger(__name__)
+
 
 class Bearer:
-    """Issues and reads tokens. The secret is looked for when it is needed first."""
+    """Issues and reads tokens. The secret is looked for when it is needed first.
 
-    def __init__(self, storage: Storage, *, read_only: bool) -> None:
+    `skew` are the seconds by which the clocks of nodes may differ.
+    """
+
+    def __init__(self, storage: Storage, *, read_only: bool, skew: float = 0.0) -> None:
         self._storage = storage
         self._read_only = read_only
+        self._skew = skew
         self._secret: bytes | None = None
 
     def is_possible(self) -> bool:
         """Whether there is a secret: not in a store that has none and may not be written."""
         return self._found() is not None
 
-    def issue(self, asker: Asker, now: float) -> str:
-        """A token for who was identified. Only if `is_possible`."""
+    def issue(self, asker: Asker, now: float, state: str = "") -> str:
+        """A token for who was identified. Only if `is_possible`. `state` is `Rights.state`."""
         secret = self._found()
         assert secret is not None
         value: dict[str, Any] = {"exp": int(now) + life(asker), "groups": sorted(asker.groups)}
         value["user"] = asker.user
+        value["state"] = state
         if asker.credentials.token is not None:
             value["token"] = asker.credentials.token
         elif asker.grant is not None:
@@ -63,11 +72,36 @@ class Bearer:
         data = documents.dump(value)
         return base64.urlsafe_b64encode(_signature(data, secret) + data).decode("ascii")
 
-    def read(self, text: str, now: float) -> Asker | None:
-        """Who shows this token; None if it is none of ours, or too old.
+    def read(
+        self, text: str, now: float, state: Callable[[Asker], str] = lambda _: ""
+    ) -> Asker | None:
+        """Who shows this token; None if it is none of ours, or too old. The log says why.
 
-        If the credentials hold a v1 token, only what that token says counts.
+        `state` is `Rights.state`: a token from before a change of the account does not count. If
+        the credentials hold a v1 token, only what that token says counts.
         """
+        value = self._signed(text)
+        if value is None:
+            _log.info("A v2 token is refused: no registry of this store has signed it")
+            return None
+        # Nothing but its short life ends a token with a grant.
+        skew = 0.0 if "grant" in value else self._skew
+        if value["exp"] + skew <= now:
+            _log.info(
+                "A v2 token is refused: it expired %.0f seconds ago by the clock of this machine, and"
+                " clock_skew allows %.0f. If it was new, compare the clocks of all nodes (NTP)",
+                now - value["exp"],
+                skew,
+            )
+            return None
+        asker = _asker(value)
+        if asker is not None and value.get("state", "") != state(asker):
+            _log.info("A v2 token is refused: the account has changed since it was issued")
+            return None
+        return asker
+
+    def _signed(self, text: str) -> Any:
+        """What a token says; None if it is none of ours."""
         secret = self._found()
         if secret is None or len(text) > _LARGEST:
             return None
@@ -78,8 +112,7 @@ class Bearer:
         signature, data = whole[:_SIGNATURE], whole[_SIGNATURE:]
         if not hmac.compare_digest(signature, _signature(data, secret)):
             return None
-        value = json.loads(data)
-        return _asker(value) if value["exp"] > now else None
+        return json.loads(data)
 
     def _found(self) -> bytes | None:
         if self._secret is None:

@@ -134,6 +134,13 @@ class Rights(ABC):
         """
         return self.of_v2(credentials, address, repository)
 
+    def state(self, asker: Asker) -> str:
+        """A text that changes when the asker's account or password does; it tells nothing of them.
+
+        Empty where that cannot be told.
+        """
+        return ""
+
     @abstractmethod
     def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
         """Whether the asker may do that with the repository; None: with any one at all."""

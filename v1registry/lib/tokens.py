@@ -43,6 +43,29 @@ class TokenError(ValueError):
     """A token that does not count. The text says why, and quotes nothing of the token."""
 
 
+class Expired(TokenError):
+    """A token whose life is over by this machine's clock."""
+
+    def __init__(self, token: Token, now: float, skew: float) -> None:
+        super().__init__("the token has expired")
+        self.token = token
+        self.late = now - token.expires
+        self.skew = skew
+
+
+def refused(error: TokenError) -> str:
+    """Say for the log why a token does not count, and what to do; nothing of it can be used."""
+    if not isinstance(error, Expired):
+        return f"A token is refused: {error}"
+    token = error.token
+    return (
+        f"A token to {token.access} {token.repository} is refused: it expired {error.late:.0f} seconds"
+        f" ago by the clock of this machine, and clock_skew allows {error.skew:.0f}. If it was new,"
+        " compare this clock with that of the index (NTP); if the push or pull took longer than"
+        " index.token_life, make that longer"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """What a token grants: `access` to one repository, `ns/repo`, until `expires` (epoch seconds).
@@ -83,10 +106,14 @@ class Issuer:
 
 
 class Verifier:
-    """Checks tokens against public keys: key id to 32 raw bytes."""
+    """Checks tokens against public keys: key id to 32 raw bytes.
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
+    `skew` are the seconds by which this clock may be ahead of the issuer's.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes], skew: float = 0.0) -> None:
         self._keys = {name: _public(key) for name, key in keys.items()}
+        self._skew = skew
 
     @property
     def key_ids(self) -> frozenset[str]:
@@ -109,8 +136,8 @@ class Verifier:
         except InvalidSignature:
             raise TokenError("the signature is wrong") from None
         token = _token(pairs)
-        if token.expires <= now:
-            raise TokenError("the token has expired")
+        if token.expires + self._skew <= now:
+            raise Expired(token, now, self._skew)
         return token
 
 

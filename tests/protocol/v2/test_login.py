@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
+import bcrypt
 import pytest
 
 from tests import raw
@@ -17,6 +19,13 @@ from tests.protocol.v2.world import error, get
 from tests.rights.accounts import PASSWORD, basic, environment, password_file
 from tests.rights.fakeindex import FakeIndex, Handler
 from tests.server import Server
+from v1registry.access.accounts import AccountRights
+from v1registry.access.passwords import PasswordFile
+from v1registry.access.rules import Rules
+from v1registry.lib.bearer import Bearer
+from v1registry.lib.rights import Asker
+from v1registry.lib.throttle import Throttle
+from v1registry.storage.file import FileStorage
 
 RULES = [
     {"who": "anybody", "repositories": "team/app", "allow": "pull"},
@@ -152,6 +161,46 @@ def test_what_is_no_token(server: Server, scheme: str) -> None:
         for path in ("", "team/app/manifests/1.0"):
             answer = get(server, path, Authorization=f"{scheme} {text}")
             assert challenge(answer)["error"] == "invalid_token"
+
+
+def test_tokens_of_a_node_whose_clock_is_behind(server: Server, files: Path) -> None:
+    """And of one that is too far behind, about which the log tells."""
+    issuing = Bearer(FileStorage(files / "store"), read_only=True)
+    rights = AccountRights(
+        [PasswordFile(files / "htpasswd", lambda *_: False)],
+        Rules((), lambda _: False),
+        Throttle(0),
+        remember=0,
+        knows_users=True,
+    )
+    asker = Asker("alice")
+    for behind, status in [(895, 200), (905, 401)]:
+        text = issuing.issue(asker, time.time() - behind, rights.state(asker))
+        shown = {"Authorization": f"Bearer {text}"}
+        assert get(server, "team/other/manifests/latest", **shown).status == status
+    assert "v2 token is refused: it expired 60" in server.log
+    assert "(NTP)" in server.log
+    assert text[:60] not in server.log
+
+
+@pytest.mark.parametrize("change", ["password", "removal"])
+def test_a_change_of_the_account_ends_its_tokens(files: Path, tmp_path: Path, change: str) -> None:
+    file = password_file(tmp_path, ["alice", "bob"])
+    with Server(files / "store", workers=2, env=environment(file, RULES)) as server:
+        shown, others = bearer(server, "alice"), bearer(server, "bob")
+        path = "team/other/manifests/latest"
+        assert get(server, path, **shown).status == 200
+        lines = file.read_text().splitlines()
+        new = bcrypt.hashpw(b"another-1", bcrypt.gensalt(4)).decode()
+        kept = [line for line in lines if not line.startswith("alice:")]
+        file.write_text("\n".join(kept + ([f"alice:{new}"] if change == "password" else [])) + "\n")
+        end = time.monotonic() + 10
+        while get(server, path, **shown).status == 200:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        for _ in range(8):  # whichever worker answers
+            assert challenge(get(server, path, **shown))["error"] == "invalid_token"
+            assert get(server, "library/busybox/manifests/latest", **others).status == 200
 
 
 def test_a_wrong_password(server: Server) -> None:

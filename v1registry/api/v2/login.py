@@ -61,7 +61,7 @@ def token(parts: Parts) -> Response:
             failure.headers["WWW-Authenticate"] = _basic()
         raise
     now = time.time()
-    text = parts.v2.bearer.issue(asker, now)
+    text = parts.v2.bearer.issue(asker, now, rights.state(asker))
     issued = datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     value = {"token": text, "access_token": text, "expires_in": life(asker), "issued_at": issued}
     answer = json_answer(value)
@@ -91,7 +91,7 @@ def _asker(parts: Parts, repository: RepositoryName | None) -> Asker:
 
 def _bearer(parts: Parts, text: str) -> Asker | None:
     """The bearer of a token; None if the token, or the v1 token in it, does not count any more."""
-    asker = parts.v2.bearer.read(text, time.time())
+    asker = parts.v2.bearer.read(text, time.time(), parts.door.rights.state)
     if asker is None or asker.credentials.token is None:
         return asker
     shown = credentials.parse(f"Token {asker.credentials.token}")

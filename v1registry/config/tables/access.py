@@ -53,6 +53,14 @@ OPTIONS: tuple[Option, ...] = (
         variable="INDEX_REMEMBER",
     ),
     Option(
+        "clock_skew",
+        "duration",
+        "How far the clocks of the machines may differ: tokens of an index and of v2 count this much"
+        " longer. Keep the clocks together by NTP. See [access](access.md#clocks).",
+        default="10m",
+        variable="CLOCK_SKEW",
+    ),
+    Option(
         "index_keys",
         "public keys",
         "Public keys of an index of ours: a list, or a text with commas. Tokens that it signed are"
