@@ -59,3 +59,15 @@ def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:
     name = re.compile(r"""v1registry\[|pip3? install (?:[^\n`]*\s)?['"]?v1registry(?![\w*/-])""")
     found = [path.name for path in texts if path.is_file() and name.search(path.read_text())]
     assert found == []
+
+
+def test_examples_use_namespaces_that_all_engines_accept() -> None:
+    """Engines up to 1.5 accept 4 to 30 characters of a-z, 0-9 and _."""
+    made = re.compile(r"(?:user add|namespace add|htpasswd -B(?: -c)? \S+) ([a-z]\S*)([^\n]*)")
+    found = [
+        name
+        for page in PAGES
+        for name, rest in made.findall(page.read_text())
+        if "--robot" not in rest and not re.fullmatch(r"[a-z0-9_]{4,30}`?", name)
+    ]
+    assert found == []

@@ -227,6 +227,8 @@ def prepare(config: Config, database: Database) -> None:
     """
     try:
         database.prepare()
+        if config.is_index and not config.read_only:
+            TokenKeys(database).ensure()  # so that registries can be told of it before any push
     except Failure:
         pass  # it is in the log
     except migrations.TooNew as error:

@@ -138,6 +138,32 @@ def test_users(call: Called, url: str) -> None:
     database.close()
 
 
+def warned(call: Called, *arguments: str, stdin: str = "") -> str:
+    """The warning of a command that succeeds."""
+    result = CliRunner().invoke(main, ["index", *arguments], input=stdin, env=call.env)
+    assert result.exit_code == 0
+    return result.stderr
+
+
+@pytest.mark.parametrize("name", ["ann", "two-words", "with.dot", "x" * 31])
+def test_names_that_old_engines_cannot_use(call: Called, name: str) -> None:
+    text = (
+        "warning: Docker engines up to 1.5 cannot use the namespace {}: they accept only 4 to 30"
+        " characters of a-z, 0-9 and _\n"
+    )
+    add = ("user", "add", name, "--password-stdin")
+    assert warned(call, *add, stdin=f"{PASSWORD}\n") == text.format(name)
+    for other in (f"{name}-", f"{name}."):
+        assert warned(call, "namespace", "add", other, "--json") == text.format(other)
+
+
+def test_names_that_all_engines_can_use(call: Called) -> None:
+    for name in ("anna", "a_b2", "x" * 30):
+        call("user", "add", name, "--password-stdin", stdin=f"{PASSWORD}\n")
+    call("namespace", "add", "team")
+    call("user", "add", "ci", "--robot")  # without a namespace
+
+
 def test_wrong_users(call: Called) -> None:
     (Path(call.env["STORAGE_PATH"]) / "images").mkdir(parents=True)
     (Path(call.env["STORAGE_PATH"]) / "images/README").touch()

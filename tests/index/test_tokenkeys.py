@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from tests import raw
+from tests.backends.postgres import Postgres
 from tests.index.conftest import open_database
+from tests.server import Server
 from v1registry.index.database import Database
 from v1registry.index.tokenkeys import LIFE, TokenKeys
 from v1registry.lib.errors import Failure
@@ -35,6 +39,29 @@ def test_the_first_key_is_made_when_it_is_wanted(database: Database) -> None:
     assert abs(token.expires - time.time() - 60) < 30
     [key] = keys.all()
     assert key.is_signing
+
+
+@pytest.mark.parametrize("alone", ["false", "true"])
+def test_the_first_start_makes_a_key(url: str, alone: str, tmp_path: Path) -> None:
+    env = {"INDEX_DATABASE": url, "INDEX_ALONE": alone, "REGISTRY_ENDPOINTS": "registry.example"}
+    with Server(tmp_path / "store", workers=2, env=env) as server:
+        [key] = raw.get(server, "/v1/index/keys").json()["keys"]
+        server.stop()
+        server.restart()
+        assert raw.get(server, "/v1/index/keys").json()["keys"] == [key]
+    with Server(tmp_path / "store", env=env) as server:
+        assert raw.get(server, "/v1/index/keys").json()["keys"] == [key]
+
+
+def test_a_key_is_made_later_if_the_database_is_away_at_the_first_start(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    url = postgres.database().replace("/test", "/later")
+    with Server(tmp_path / "store", env={"INDEX_DATABASE": url}) as server:
+        assert raw.get(server, "/v1/index/keys").status == 503
+        postgres.sql(f"CREATE DATABASE {url.rpartition('/')[2]}")
+        [key] = raw.get(server, "/v1/index/keys").json()["keys"]
+        assert set(key) == {"id", "public"}
 
 
 def test_many_nodes_make_one(database: Database) -> None:

@@ -106,6 +106,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     @routes.get("/keys")
     @everybody("public keys")
     def keys() -> Response:
+        index.tokens.ensure()  # the database may have been unreachable at the start
         shown = [{"id": key.id, "public": key.public} for key in index.tokens.all()]
         return answers.ordinary({"keys": shown})
 

@@ -1,6 +1,6 @@
 """The keys that sign tokens. They lie in the database, so that all nodes of an index share them.
 
-The first is made when it is wanted for the first time. Another one is made first, so that registries
+The first is made when an index starts for the first time. Another one is made first, so that registries
 can be told of it, and used then; the old one still checks what it signed, until it is removed.
 """
 

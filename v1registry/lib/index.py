@@ -138,6 +138,9 @@ class Tokens(Protocol):
     def issue(self, repository: RepositoryName, access: str, user: str | None, life: int) -> str:
         """A token's text, without the leading word; `life` in seconds."""
 
+    def ensure(self) -> None:
+        """Make the first key, if there is none."""
+
     def all(self) -> Sequence[Key]:
         """Every key, the signing one first."""
 

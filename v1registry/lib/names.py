@@ -20,6 +20,7 @@ _REPOSITORY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
 _ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_OLD_NAMESPACE = re.compile(r"[a-z0-9_]{4,30}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 _NEVER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # in a name: no URL leads to it
 
@@ -149,6 +150,11 @@ def check_namespace(name: str) -> None:
     """Raise Failure 400 for what no repository can lie under."""
     if not _NAMESPACE.fullmatch(name) or name in (".", ".."):
         raise Failure(*errors.NAMESPACE_NAME_INVALID)
+
+
+def suits_old_engines(namespace: str) -> bool:
+    """Return whether Docker engines up to 1.5 accept a namespace; later ones accept more."""
+    return _OLD_NAMESPACE.fullmatch(namespace) is not None
 
 
 class AccountName(str):

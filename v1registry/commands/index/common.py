@@ -15,6 +15,7 @@ from v1registry.commandline import configured, failure, ready, reason, work_as_o
 from v1registry.config import ConfigError
 from v1registry.config.options import Option, duration
 from v1registry.lib.errors import Failure
+from v1registry.lib.names import suits_old_engines
 from v1registry.storage import Storage
 from v1registry.storage.errors import StorageError
 from v1registry.store import opened
@@ -78,6 +79,16 @@ def own_and_store(*, needs_store: bool = True) -> tuple[Own, Storage | None]:
         storage.prepare()
     taken = ownindex.taken_in(storage) if storage is not None else lambda _: False
     return ownindex.own(config, database, ownindex.here, taken), storage
+
+
+def warn_of_old_engines(namespace: str) -> None:
+    """Warn, on standard error, of a namespace that some engines cannot use."""
+    if not suits_old_engines(namespace):
+        click.echo(
+            f"warning: Docker engines up to 1.5 cannot use the namespace {namespace}: they accept"
+            " only 4 to 30 characters of a-z, 0-9 and _",
+            err=True,
+        )
 
 
 def tell(as_json: bool, value: Any, text: str) -> None:

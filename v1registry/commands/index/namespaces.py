@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from v1registry.commands.index.common import Telling, as_json, own, tell, tell_rows
+from v1registry.commands.index.common import (
+    Telling,
+    as_json,
+    own,
+    tell,
+    tell_rows,
+    warn_of_old_engines,
+)
 
 ROLES = ("pull", "push", "admin")
 
@@ -21,6 +28,7 @@ def add(name: str, as_json: bool) -> None:
     """Make a namespace; `grant` gives people roles in it."""
     own().namespaces.add(name)
     tell(as_json, {"name": name}, f"namespace {name} added")
+    warn_of_old_engines(name)
 
 
 @namespace.command("remove")

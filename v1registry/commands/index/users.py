@@ -6,7 +6,15 @@ import sys
 
 import click
 
-from v1registry.commands.index.common import Duration, Telling, as_json, own, tell, tell_rows
+from v1registry.commands.index.common import (
+    Duration,
+    Telling,
+    as_json,
+    own,
+    tell,
+    tell_rows,
+    warn_of_old_engines,
+)
 from v1registry.lib.errors import Failure
 
 _PASSWORD = click.option(
@@ -53,6 +61,8 @@ def add(
     password = None if robot else _password(password_stdin)
     index.accounts.add(name, password, email=email, is_admin=admin, adopt=adopt)
     tell(as_json, {"name": name}, f"{'robot' if robot else 'user'} {name} added")
+    if not robot:  # a robot has no namespace
+        warn_of_old_engines(name)
 
 
 @user.command("passwd")

@@ -82,7 +82,8 @@ OPTIONS: tuple[Option, ...] = (
         "registry_endpoints",
         "endpoints",
         "Hosts that `X-Docker-Endpoints` tells clients to use: a text with commas, or a list."
-        " Default: the host that the client asked.",
+        " Default: the host that the client asked. Several hosts are no failover: engines do not try"
+        " the next one if the first refuses connections.",
         variable="REGISTRY_ENDPOINTS",
     ),
     Option(
