@@ -70,11 +70,17 @@ def ask_until(registry: Server, image: Image, log: Log, words: str) -> None:
         time.sleep(0.05)
 
 
+def is_failing(registry: Server, reason: str) -> bool:
+    """Whether `_status` names Redis, and no more; the reason is in the log."""
+    told = status(registry) == (503, {"redis": "cannot be used now, the log says why"})
+    return told and f"The service redis cannot be used: {reason}" in registry.log
+
+
 def status(registry: Server) -> tuple[int, dict[str, str]]:
     answer = raw.get(registry, "/_status")
     body = answer.json()
     assert body["services"] == ["redis", "storage"]
-    assert isinstance(body["host"], str)
+    assert body["host"] == ""
     return answer.status, body["failures"]
 
 
@@ -102,7 +108,7 @@ def test_killed_and_started_again(registry: Server, redis: Redis, pushed: Image)
         other = image("pushed without redis")
         engine.upload(registry, other)
         ask(registry, other)
-        assert status(registry) == (503, {"redis": "Connection refused"})
+        assert is_failing(registry, "Connection refused")
     finally:
         redis.start()
     ask_until(registry, pushed, log, ON)
@@ -124,12 +130,12 @@ def test_standing_still(registry: Server, redis: Redis, pushed: Image) -> None:
             for asked in [clients.submit(ask, registry, pushed) for _ in range(180)]:
                 asked.result()
         engine.upload(registry, image("pushed while redis stands still"))
-        assert status(registry) == (503, {"redis": "no answer within 0.25 s"})
+        assert is_failing(registry, "no answer within 0.25 s")
     finally:
         redis.go_on()
     ask_until(registry, pushed, log, ON)
     assert log.count(OFF) == 1
-    assert log.count("no answer within 0.25 s") == 1
+    assert log.count("serves on: no answer within 0.25 s") == 1
     redis("FLUSHALL")
     ask(registry, pushed)
     assert is_shared(redis, pushed)
@@ -183,7 +189,7 @@ def test_another_password(registry: Server, redis: Redis, pushed: Image) -> None
     redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     try:
         ask_until(registry, pushed, log, OFF)
-        assert status(registry) == (503, {"redis": "it wants another password, or none"})
+        assert is_failing(registry, "it wants another password, or none")
         assert log.count(OFF) == 1
     finally:
         redis("CONFIG", "SET", "requirepass", "right")
