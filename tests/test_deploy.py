@@ -61,6 +61,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             yield Site(nginx.url, nginx.host, push(nginx.url), server)
 
 
+def wait_for_line(server: Server, text: str) -> None:
+    """A line of the access log is written after the answer."""
+    end = time.monotonic() + 10
+    while text not in server.log:
+        assert time.monotonic() < end, server.log
+        time.sleep(0.02)
+
+
 def test_nginx_sends_the_layer_and_no_etag(site: Site) -> None:
     answer = requests.get(f"{site.url}/v1/images/{site.image}/layer", timeout=30)
     assert answer.status_code == 200
@@ -102,11 +110,19 @@ def test_the_log_names_the_client_whatever_it_says_itself(site: Site) -> None:
     connection.request("GET", "/v1/_ping", headers={"X-Forwarded-For": "192.0.2.7"})
     assert connection.getresponse().status == 200
     connection.close()
-    end = time.monotonic() + 10  # the line is written after the answer
-    while f" {client} " not in site.server.log:
-        assert time.monotonic() < end, site.server.log
-        time.sleep(0.02)
+    wait_for_line(site.server, f" {client} ")
     assert "192.0.2.7" not in site.server.log
+
+
+def test_no_client_chooses_the_id_of_its_request(site: Site) -> None:
+    for path in ("/v1/_ping", f"/v1/images/{site.image}/json"):
+        given = secrets.token_hex(16)
+        answer = requests.get(site.url + path, headers={"X-Request-Id": given}, timeout=30)
+        assert answer.status_code == 200
+        found = answer.headers["X-Request-Id"]
+        assert found != given
+        wait_for_line(site.server, f" {found} ")
+        assert given not in site.server.log
 
 
 def test_a_tls_probe_on_the_plain_port_is_answered_at_once(site: Site) -> None:

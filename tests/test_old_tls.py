@@ -120,6 +120,13 @@ def test_engines_are_sent_back_to_the_old_port(site: Site) -> None:
     assert headers["X-Docker-Endpoints"] == f"127.0.0.1:{site.old}"
 
 
+def test_no_client_chooses_the_id_of_its_request(site: Site) -> None:
+    given = secrets.token_hex(16)
+    status, _, headers = ask(site, "GET", "/v1/_ping", headers={"X-Request-Id": given})
+    assert status == 200
+    assert headers["X-Request-Id"] not in (None, given)
+
+
 def test_other_networks_are_kept_out(site: Site) -> None:
     assert ask(site, "GET", "/v1/_ping", source="127.0.0.2")[0] == 403
 
