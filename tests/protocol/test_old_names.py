@@ -203,7 +203,7 @@ def test_export_names_what_it_leaves_out(tmp_path: Path, form: str) -> None:
     command = ["export", place, "--format", form, "--json", "--quiet", "--map", "Foo/Bar=foo/bar"]
     out, _ = call(command, environ(tmp_path / "store"), 3)
     lines = {(line["repository"], line["tag"]): line for line in json.loads(out)["images"]}
-    moved = [key for key, line in lines.items() if line["state"] == "moved"]
+    moved = [key for key, line in lines.items() if line["state"] == "exported"]
     assert sorted(moved) == [("Foo/Bar", "latest"), ("good/app", "latest")]
     assert {name for name, _ in lines} == {*FOLDERS, *OTHERS, "good/app"}
     assert lines["good/app", "a b"]["reason"].startswith("'a b' is no legal tag")

@@ -96,7 +96,7 @@ def test_unreadable_tags_are_named(golden: Path, tmp_path: Path, form: str) -> N
         "--tags", "latest", "--tags", "empty", status=3,
     )  # fmt: skip
     states = {line["tag"]: (line["state"], line["reason"]) for line in told["images"]}
-    assert states["latest"] == ("moved", None)
+    assert states["latest"] == ("exported", None)
     state, reason = states["empty"]
     assert state == "failed"
     assert reason.startswith("the file of the tag holds no image id")
@@ -166,7 +166,7 @@ def test_an_archive_to_standard_output(golden: Path) -> None:
     )  # fmt: skip
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
         assert "manifest.json" in tar.getnames()
-    assert b"images: 4 moved" in done.stderr
+    assert b"images: 4 exported" in done.stderr
 
 
 def test_nothing_is_left_of_an_archive_that_could_not_be_written(
@@ -183,7 +183,7 @@ def test_nothing_is_left_of_an_archive_that_could_not_be_written(
 def test_an_archive_of_ours_brings_the_same_images_back(golden: Path, tmp_path: Path) -> None:
     run(golden, "export", str(tmp_path / "a.tar"), "--format", "docker", "--tags", "latest")
     store = tmp_path / "store"
-    assert report(store, "import", str(tmp_path / "a.tar"))["totals"]["moved"] == 4
+    assert report(store, "import", str(tmp_path / "a.tar"))["totals"]["imported"] == 4
     assert tags(store) == {k: v for k, v in tags(golden).items() if k.endswith(":latest")}
     for id in tags(store).values():
         ours, theirs = parts(store, id), parts(golden, id)
@@ -330,7 +330,7 @@ def test_an_index_is_followed_for_the_platform(layout: MadeLayout, tmp_path: Pat
 def test_names_that_are_tags_alone(layout: MadeLayout, tmp_path: Path) -> None:
     layout.name(layout.image([PLAIN], [sha(PLAIN)]), "1.0")
     _, error = run(tmp_path / "store", "import", str(layout.folder), "--repository", "team/app")
-    assert "moved team/app:1.0" in error
+    assert "imported team/app:1.0" in error
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,22 +28,23 @@ if TYPE_CHECKING:
     from v1registry.transfer.report import Report
 
 
+_ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tzst|zip|tar\.[a-z0-9]+)$", re.IGNORECASE)
+
+
 @click.command("export")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "form",
     type=click.Choice(["oci", "docker"]),
-    default="oci",
-    show_default=True,
-    help="oci: a layout in the folder PATH. docker: an archive for `docker load` of any age; -: "
-    "to standard output.",
+    help="oci: a layout in the folder PATH. docker: an archive for `docker load` of any age. "
+    "Default: docker if PATH ends with .tar or is - (standard output), else oci.",
 )
 @selecting
 @telling
 def export(
     path: Path,
-    form: str,
+    form: str | None,
     repositories: tuple[str, ...],
     tags: tuple[str, ...],
     names: tuple[str, ...],
@@ -59,9 +61,10 @@ def export(
     from v1registry.transfer.report import Report
 
     with ended_well():
+        form = _chosen_form(form, path)
         selection = selection_of(repositories, tags, names)
         parts = parts_of(None, None)
-        report = Report(str(path))
+        report = Report(str(path), done="exported")
         chosen = tagged(parts, selection, report)
         bar = bars.start(len(chosen), quiet=quiet)
         try:
@@ -114,7 +117,7 @@ def import_(
         parts = parts_of(None, None, begins=True)
         if parts.config.read_only:
             raise TransferError("read_only is set: nothing is imported")
-        report = Report(str(path))
+        report = Report(str(path), done="imported")
         limit = parts.config.limits.files_bytes
         with bundles.opened(path, platform, limit) as bundle:
             chosen = naming.wanted(bundle, selection, repository)
@@ -133,6 +136,22 @@ def import_(
             finally:
                 bar.close()
         tell(report, as_json, report_file)
+
+
+def _chosen_form(form: str | None, path: Path) -> str:
+    """The form that is meant: a name of an archive never becomes a folder unless that is said."""
+    if form == "oci" and str(path) == "-":
+        raise TransferError("standard output takes an archive: --format docker")
+    if form is not None:
+        return form
+    if str(path) == "-" or (path.suffix == ".tar" and not path.is_dir()):
+        return "docker"
+    if not path.is_dir() and _ARCHIVE.search(path.name):
+        raise TransferError(
+            f"{path}: give a name that ends with .tar for an archive, which is written without"
+            " compression, or --format oci for a folder"
+        )
+    return "oci"
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -29,11 +30,17 @@ if TYPE_CHECKING:
 
 _JOBS = 4
 _INTERRUPTED = 130  # as a shell tells of Ctrl-C
+# What OpenSSL says, by its version, when it is answered in plain text.
+_NO_TLS = re.compile(r"wrong version number|record layer failure|http request|packet length")
 
 
 @click.command("migrate")
 @click.option(
-    "--to", "target", required=True, metavar="URL", help="The registry: https://host[:port]."
+    "--to",
+    "target",
+    required=True,
+    metavar="URL",
+    help="The registry: https://host[:port], or http:// for one without TLS.",
 )
 @selecting
 @click.option(
@@ -120,9 +127,10 @@ def migrate(
 
     with ended_well(), _stopping() as stop:
         selection = selection_of(repositories, tags, names)
-        remote, url = _remote(target, creds, ca, insecure, timeout, stop)
+        url = _url(target)
+        remote = _remote(url, creds, ca, insecure, timeout, stop)
         parts = parts_of(source, flavor)
-        remote.check()
+        _check(remote, target, url)
         report = Report(url, dry_run)
         chosen = tagged(parts, selection, report)
         kept = Journal(None if no_journal or dry_run else journal, url)
@@ -168,33 +176,62 @@ def _stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def _url(target: str) -> str:
+    """The registry's address in one form, without a password. Raise TransferError."""
+    from urllib.parse import urlsplit
+
+    from v1registry.storage.origins import Insecure, origin
+
+    url = target if "://" in target else f"https://{target}"
+    try:
+        origin(url)
+        parsed = urlsplit(url)
+    except Insecure:
+        raise TransferError(f"--to {target}: must be https://host[:port], or http://") from None
+    if parsed.username or parsed.password:
+        raise TransferError("--to: give credentials by --creds or docker login, not in the URL")
+    if parsed.path.strip("/") or parsed.query or parsed.fragment:
+        raise TransferError(
+            f"--to {target}: must be https://host[:port] alone; --map renames repositories"
+        )
+    return f"{parsed.scheme}://{parsed.netloc}"
+
+
+def _check(remote: Remote, target: str, url: str) -> None:
+    """Raise TransferError unless a registry answers; say what to type if the scheme is wrong."""
+    try:
+        remote.check()
+    except TransferError as error:
+        host = url.partition("://")[2]
+        if "://" not in target:
+            hint = f"https is assumed; for a registry without TLS: --to http://{host}"
+        elif url.startswith("https:") and _NO_TLS.search(str(error)):
+            hint = f"for a registry without TLS: --to http://{host}"
+        elif url.startswith("http:") and getattr(error, "status", 0) == 400:
+            hint = f"for a registry with TLS: --to https://{host}"
+        else:
+            hint = ""
+        raise TransferError(f"{url}: {error}" + (f" ({hint})" if hint else "")) from None
+
+
 def _remote(
-    target: str,
+    url: str,
     creds: str | None,
     ca: Path | None,
     insecure: bool,
     timeout: float,
     stop: threading.Event,
-) -> tuple[Remote, str]:
-    """The registry, and its address in one form, without a password."""
-    from urllib.parse import urlsplit
-
+) -> Remote:
     from v1registry.transfer import credentials
     from v1registry.transfer.http import Http
     from v1registry.transfer.remote import Remote
 
-    parsed = urlsplit(target if "://" in target else f"https://{target}")
-    if parsed.scheme not in ("http", "https") or not parsed.hostname or parsed.path.strip("/"):
-        raise TransferError(f"--to {target}: must be https://host[:port], or http://")
-    if parsed.username or parsed.password:
-        raise TransferError("--to: give credentials by --creds or docker login, not in the URL")
+    host = url.partition("://")[2]
     account = (
         credentials.parse(creds)
         if creds
-        else credentials.find(parsed.netloc, credentials.config_file(os.environ))
+        else credentials.find(host, credentials.config_file(os.environ))
     )
     verify: bool | str = False if insecure else str(ca) if ca else True
-    url = f"{parsed.scheme}://{parsed.netloc}"
     agent = f"v1registry/{__version__}"
-    http = Http(url, account, verify=verify, stop=stop, still=timeout, agent=agent)
-    return Remote(http), url
+    return Remote(Http(url, account, verify=verify, stop=stop, still=timeout, agent=agent))

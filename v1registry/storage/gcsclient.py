@@ -36,6 +36,7 @@ from requests.adapters import HTTPAdapter
 
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.origins import Insecure, origin, secured
+from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ FAILURES = (
 
 def storage_error(error: BaseException, key: str) -> StorageError:
     """The one place where an error of Google's libraries becomes one of ours."""
-    text = f"{key}: {error}"
+    text = f"{key}: {described(error)}"
     if isinstance(error, GoogleAPICallError):
         return _answered(error, text)
     unusable = isinstance(error, RefreshError) and not _passing(error)

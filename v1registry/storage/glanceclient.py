@@ -26,6 +26,7 @@ from urllib3.exceptions import HTTPError
 from v1registry.storage import errors
 from v1registry.storage.errors import Damaged, Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.origins import mount
+from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 
 PAUSES = (0.1, 0.5)  # seconds between tries of one request
@@ -44,7 +45,7 @@ FAILURES = (exceptions.ClientException, requests.RequestException, *BREAKS)
 
 def storage_error(error: BaseException, key: str) -> StorageError:
     """The one place where what the libraries raise becomes an error of ours."""
-    text = f"{key}: {error}"
+    text = f"{key}: {described(error)}"
     if isinstance(error, exceptions.HttpError):  # Keystone's; for Glance's see `status_error`
         busy = error.http_status in (408, 429) or error.http_status >= 500
         return (Unavailable if busy else Refused)(f"{text} (Keystone)")

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.reasons import described
 from v1registry.storage.sums import Sum
 
 T = TypeVar("T")
@@ -142,7 +143,7 @@ class RemoteBlob:
                 piece = self._read(position, min(PIECE, stop - position))
                 reason = "the connection ended early"
             except self._breaks as error:
-                piece, reason = b"", str(error)
+                piece, reason = b"", described(error)
             if piece:
                 breaks = 0
                 position += len(piece)

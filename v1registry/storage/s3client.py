@@ -28,6 +28,7 @@ from urllib3.exceptions import HTTPError
 
 from v1registry.storage import errors
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
 from v1registry.storage.s3answers import complaint
 from v1registry.storage.s3wire import Wire
@@ -73,7 +74,7 @@ def status(error: BaseException) -> int:
 
 def storage_error(error: BaseException, key: str) -> StorageError:
     """The one place where an error of the S3 library becomes one of ours."""
-    text = f"{key}: {error}"
+    text = f"{key}: {described(error)}"
     if not isinstance(error, ClientError):
         if isinstance(error, NoCredentialsError | PartialCredentialsError | ParamValidationError):
             return Refused(text)

@@ -25,6 +25,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from v1registry.storage.errors import Damaged, Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.origins import mount
+from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 
 ATTEMPTS = 3  # of one request, the first among them
@@ -200,7 +201,7 @@ class _Adapter(HTTPAdapter):
 
 def storage_error(error: BaseException, key: str) -> StorageError:
     """The one place where an error of the libraries becomes one of ours."""
-    text = f"{key}: {error}"
+    text = f"{key}: {described(error)}"
     if isinstance(error, exceptions.Unauthorized):
         return Refused(f"{text} (swift_user or swift_password is wrong)")
     if isinstance(error, exceptions.EndpointNotFound):

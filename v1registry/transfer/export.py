@@ -59,7 +59,7 @@ def export(
             line.manifest = image.manifests[form.media_type].digest
             line.notes = image.notes
             form.add(tagged, image)
-            line.state = "moved"
+            line.state = report.done
         except Aborted:
             raise
         except (TransferError, NotShown, StorageError, Failure) as error:

@@ -13,12 +13,12 @@ import requests
 import urllib3
 
 from v1registry.storage.origins import Insecure, joined, origin, secured
+from v1registry.storage.reasons import reason_of
 from v1registry.transfer.challenge import Keyring
 from v1registry.transfer.connections import Connections
 from v1registry.transfer.credentials import Account
 from v1registry.transfer.errors import Gone, Rejected, Unreachable
-from v1registry.transfer.reasons import cause, retry_after
-from v1registry.transfer.reasons import reason as reason_of
+from v1registry.transfer.reasons import retry_after, words_of
 
 TRIES = 6  # of one request, the first among them
 _FIRST_WAIT = 0.5  # seconds before the second try; doubled for each further one
@@ -99,13 +99,13 @@ class Http:
                     response = self._authorized(method, path, scopes, headers, body, more)
                 except requests.exceptions.SSLError as error:
                     self.check()
-                    raise Rejected(f"{what}: {cause(error)}") from None
+                    raise Rejected(f"{what}: {reason_of(error)}") from None
                 except requests.RequestException as error:
-                    reason, response = cause(error), None
+                    reason, response = reason_of(error), None
                 if response is not None:
                     if response.status_code in good:
                         return response
-                    reason = reason_of(response)
+                    reason = words_of(response)
                     if response.status_code not in _PASSING:
                         raise Rejected(f"{what}: {reason}", response.status_code)
                 if tried < tries:
@@ -136,7 +136,7 @@ class Http:
                     self._request("GET", f"{self.url}/v2/", None, None, {}).close()
                     return was_away
                 except requests.RequestException as error:
-                    reason = cause(error)
+                    reason = reason_of(error)
                 if time.monotonic() > end:
                     self._gone = reason
                 elif not was_away:
@@ -269,7 +269,7 @@ class Http:
             url = there
             more.pop("params", None)  # they are in the new URL, if it needs them
         if response.status_code in _PASSING:
-            raise requests.RequestException(f"{url} {reason_of(response)}")
+            raise requests.RequestException(f"{url} {words_of(response)}")
         return response
 
     def _session(self) -> requests.Session:

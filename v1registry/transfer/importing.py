@@ -79,7 +79,7 @@ class Importer:
             try:
                 chain = bundle.chain(image.key)
                 line.v1_id, line.layers = chain[-1].id, len(chain)
-                line.state = "moved" if self._import(image, chain) else "there"
+                line.state = self._report.done if self._import(image, chain) else "there"
             except (TransferError, StorageError, Failure) as error:
                 line.reason = str(error)
             self._report.lines.append(line)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.utils
 import re
 import time
-from typing import Any
 
 import requests
 
@@ -13,7 +12,7 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 _EXCERPT = 500  # characters of an error's text that are shown
 
 
-def reason(response: requests.Response) -> str:
+def words_of(response: requests.Response) -> str:
     """Return the status and the registry's own words, bounded and printable."""
     try:
         errors = response.json()["errors"]
@@ -33,12 +32,3 @@ def retry_after(response: requests.Response | None) -> float:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0  # none, or nonsense
-
-
-def cause(error: BaseException) -> str:
-    """Return the innermost reason: requests and urllib3 wrap it several times."""
-    inner: Any = error
-    while inner.args and isinstance(inner.args[0], BaseException):
-        inner = inner.args[0]
-    found = getattr(inner, "reason", None)
-    return str(found if isinstance(found, BaseException) else inner)[:_EXCERPT]

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from v1registry.lib.units import human
 
-State = Literal["moved", "there", "would move", "failed"]
+State = Literal["moved", "exported", "imported", "there", "would move", "failed"]
+Done = Literal["moved", "exported", "imported"]
 
 MOVED, FAILED_SOME = 0, 3  # exit statuses; 1 and 2 are those of every command
 
@@ -38,10 +39,14 @@ class Line:
 
 @dataclass(slots=True)
 class Report:
-    """`sent` in bytes; `uploaded`, `mounted` and `present` count blobs."""
+    """`sent` in bytes; `uploaded`, `mounted` and `present` count blobs.
+
+    `done` is the state of a tag for which the command did all of its work.
+    """
 
     to: str
     dry_run: bool = False
+    done: Done = "moved"
     lines: list[Line] = field(default_factory=list)
     sent: int = 0
     uploaded: int = 0
@@ -64,7 +69,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """The report as plain data: `images`, and `totals`."""
         lines = sorted(self.lines, key=lambda line: (line.repository, line.tag))
-        totals = {state: sum(line.state == state for line in lines) for state in _STATES}
+        totals = {state: sum(line.state == state for line in lines) for state in self._states}
         return {
             "to": self.to,
             "dry_run": self.dry_run,
@@ -97,16 +102,25 @@ class Report:
     def summary(self) -> str:
         counts = [
             f"{count} {state}"
-            for state in _STATES
+            for state in self._states
             if (count := sum(line.state == state for line in self.lines))
         ]
-        blobs = f"{self.uploaded} sent ({human(self.sent)})"
+        blobs = f"{self.uploaded} {'sent' if self.done == 'moved' else 'written'}"
         if self.dry_run:
-            blobs = f"{self.uploaded} to send ({human(self.sent)})"
+            blobs = f"{self.uploaded} to send"
+        mounted = f" {self.mounted} mounted," if self.done == "moved" else ""
         return (
-            f"images: {', '.join(counts) or 'none'}; blobs: {blobs},"
-            f" {self.mounted} mounted, {self.present} were there; {self.seconds:.1f} s"
+            f"images: {', '.join(counts) or 'none'}; blobs: {blobs} ({human(self.sent)}),"
+            f"{mounted} {self.present} were there; {self.seconds:.1f} s"
         )
 
+    @property
+    def _states(self) -> tuple[State, ...]:
+        return _STATES[self.done]
 
-_STATES: tuple[State, ...] = ("moved", "there", "would move", "failed")
+
+_STATES: dict[Done, tuple[State, ...]] = {
+    "moved": ("moved", "there", "would move", "failed"),
+    "exported": ("exported", "failed"),
+    "imported": ("imported", "there", "failed"),
+}
