@@ -7,6 +7,7 @@ with V2Registry(folder) as registry:
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -30,13 +31,17 @@ http: {{addr: "127.0.0.1:{port}", secret: only-a-test{tls}}}
 
 
 class V2Registry:
-    """`url`, `host`; `folder` holds its files and its log. With `account` (user, password) it wants Basic; `tls`: (certificate, key)."""
+    """`url`, `host`; `folder` holds its files and its log. With `account` (user, password) it wants Basic; `tls`: (certificate, key).
+
+    `proxy` makes it a pull-through cache: `remoteurl`, and perhaps `username` and `password`.
+    """
 
     def __init__(
         self,
         folder: Path,
         account: tuple[str, str] | None = None,
         tls: tuple[Path, Path] | None = None,
+        proxy: dict[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -53,6 +58,7 @@ class V2Registry:
                 tls=f", tls: {{certificate: {tls[0]}, key: {tls[1]}}}" if tls else "",
                 auth=self._auth(),
             )
+            + (f"proxy: {json.dumps(proxy)}\n" if proxy else "")
         )
         self.start()
 
