@@ -229,10 +229,10 @@ def prepare(config: Config, database: Database) -> None:
         database.prepare()
         if config.is_index and not config.read_only:
             TokenKeys(database).ensure()  # so that registries can be told of it before any push
-    except Failure:
-        pass  # it is in the log
     except migrations.TooNew as error:
         raise _too_new(config, error) from None
+    except Failure:
+        pass  # it is in the log
 
 
 def lacks(config: Config) -> str | None:
@@ -241,10 +241,10 @@ def lacks(config: Config) -> str | None:
     with contextlib.closing(opened(config, here, unbounded)) as database:
         try:
             database.prepare()
-        except Failure as failure:
-            return reason(failure)
         except migrations.TooNew as error:
             raise _too_new(config, error) from None
+        except Failure as failure:
+            return reason(failure)
     return None
 
 

@@ -91,6 +91,44 @@ def test_arguments_that_are_not_utf_8_are_refused_in_one_line(call: Called) -> N
         passwords.check_new("long enough \udcff")
 
 
+EVERY_KIND = [
+    ("user", "list"),
+    ("user", "add", "ci", "--robot"),
+    ("namespace", "list"),
+    ("grant", "ci", "pull", "team"),
+    ("token", "list"),
+    ("key", "list"),
+    ("repository", "list"),
+    ("invite",),
+    ("rebuild",),
+]
+
+
+def test_a_newer_schema_is_one_line(call: Called, url: str) -> None:
+    call("user", "list")
+    database = open_database(url)
+    newer = "UPDATE v1registry_schema SET version = 99"
+    database.write(lambda connection: connection.exec_driver_sql(newer))
+    database.close()
+    FileStorage(call.env["STORAGE_PATH"]).put("images/x", b"")
+    for arguments in EVERY_KIND:
+        [line] = [one for one in call.failed(*arguments).splitlines() if ": store: " not in one]
+        assert "the database has version 99 of the schema, this program knows" in line
+        assert "docs/index.md" in line
+
+
+def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "index.db"
+    file.write_bytes(b"no database at all " * 1000)
+    call = Called(f"sqlite:///{file}", tmp_path / "store")
+    FileStorage(call.env["STORAGE_PATH"]).put("images/x", b"")
+    for arguments in EVERY_KIND:
+        [line] = [one for one in call.failed(*arguments).splitlines() if ": store: " not in one]
+        assert line.startswith("v1registry: The index's database is damaged")
+        assert str(file) in line
+        assert "retry" not in line
+
+
 def test_a_database_that_does_not_answer_says_why(tmp_path: Path) -> None:
     call = Called("postgresql://me:hush@127.0.0.1:1/x", tmp_path)
     told = call.failed("user", "list")

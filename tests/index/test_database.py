@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -161,6 +164,80 @@ def test_a_later_version_is_not_touched(database: Database) -> None:
         database.prepare()
 
 
+def test_rolled_back_and_upgraded_again(url: str) -> None:
+    """As docs/index.md rolls back: a program of version 3 runs in between."""
+    database = open_database(url)
+    database.prepare()
+    back = "UPDATE v1registry_schema SET version = 3"
+    assert back in (Path(__file__).parents[2] / "docs" / "index.md").read_text()
+    database.write(lambda connection: connection.exec_driver_sql(back))
+    database.close()
+    again = open_database(url)
+    assert version(again) == migrations.LATEST
+    again.close()
+
+
+def test_a_later_version_answers_503(database: Database, caplog: Any) -> None:
+    """It was away when this process started, and has been upgraded meanwhile."""
+    database.prepare()
+    later = migrations._versions.update().values(version=migrations.LATEST + 1)
+    database.write(lambda connection: connection.execute(later))
+    database._ready = False
+    with pytest.raises(Failure, match="used by a later version of v1registry") as caught:
+        database.read(lambda connection: None)
+    assert caught.value.status == 503
+    assert "later version" in (database.check() or "")
+
+
+@pytest.mark.parametrize("what", ["garbage", "a page", "the first page"])
+def test_a_damaged_file(tmp_path: Path, what: str, caplog: Any) -> None:
+    """No later try mends it, so nobody is told to retry."""
+    file = tmp_path / "index.db"
+    database = open_database(f"sqlite:///{file}")
+    row = {"name": "team", "created": 0}
+    database.write(lambda c: c.execute(schema.namespaces.insert().values(row)))
+    database.close()
+    data = bytearray(file.read_bytes())
+    if what == "garbage":
+        data = bytearray(b"no database at all " * 1000)
+    elif what == "a page":
+        root = 4096 * (data.index(b"team") // 4096)
+        data[root : root + 4096] = b"\xff" * 4096
+    else:
+        data[100:4096] = b"\xff" * 3996
+    file.write_bytes(data)
+    damaged = open_database(f"sqlite:///{file}")
+    with pytest.raises(Failure) as caught:
+        damaged.read(lambda c: c.execute(sa.select(schema.namespaces)).all())
+    assert caught.value.status == 503
+    assert caught.value.text.startswith("The index's database is damaged")
+    assert str(file) not in caught.value.text  # clients read it
+    assert "Retry-After" not in caught.value.headers
+    assert f"{file} is damaged" in caplog.text
+    assert "restore it from a backup" in caplog.text
+    damaged.close()
+
+
+def test_the_documented_backup_of_a_file_in_use(tmp_path: Path) -> None:
+    """It holds what was written a moment ago, which lies in the write-ahead log."""
+    page = (Path(__file__).parents[2] / "docs" / "index.md").read_text()
+    documented = re.search(r'`python3 (-c) "(import sqlite3; [^"]+)"`', page)
+    assert documented is not None
+    live, copy = tmp_path / "index.db", tmp_path / "copy.db"
+    database = open_database(f"sqlite:///{live}")
+    row = {"name": "team", "created": 0}
+    database.write(lambda c: c.execute(schema.namespaces.insert().values(row)))
+    code = documented[2].replace("/var/lib/v1registry-index/index.db", str(live))
+    code = code.replace("/backup/index.db", str(copy))
+    subprocess.run([sys.executable, "-c", code], check=True)
+    database.close()
+    restored = open_database(f"sqlite:///{copy}")
+    assert version(restored) == migrations.LATEST
+    found = sa.select(schema.namespaces.c.name)
+    assert restored.read(lambda c: c.execute(found).scalar_one()) == "team"
+    restored.close()
+
+
 def test_tables_of_others_are_not_taken_for_ours(database: Database) -> None:
     database._ready = True
     database.write(lambda c: c.exec_driver_sql("CREATE TABLE accounts (id integer)"))
@@ -296,8 +373,9 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     file = tmp_path / "index.db"
     file.write_bytes(b"something else, and long enough" * 100)
     database = open_database(f"sqlite:///{file}")
-    with unavailable():
+    with pytest.raises(Failure, match="The index's database is damaged"):
         database.prepare()
+    assert "is damaged" in (database.check() or "")
     database.close()
 
 

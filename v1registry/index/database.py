@@ -33,6 +33,7 @@ Within = Callable[[float, Callable[[], Any]], Any]
 
 _TRIES = 4  # of work that lost against another transaction
 _AGAIN = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
+_DAMAGED = {"XX001", "XX002"}  # PostgreSQL: data corrupted, index corrupted
 _RETRY_AFTER = "5"  # seconds
 _SWITCHING = 5.0  # seconds for a new file to become one with a write-ahead log
 
@@ -106,7 +107,19 @@ class Database:
         except UnicodeEncodeError:  # of a command's argument that is not UTF-8, for example
             raise Failure(*errors.TEXT_INVALID) from None
         except (DBAPIError, PoolTimeout, TimeoutError, OSError) as error:
+            if isinstance(error, DBAPIError) and _is_damaged(error):
+                raise self._damaged(error) from _Damaged(f"{self.address}: {_reason(error)}")
             raise _unavailable(error) from error
+
+    def _damaged(self, error: DBAPIError) -> Failure:
+        """The answer from a damaged database, which no later try mends."""
+        _log.error(
+            "The index's database %s is damaged: %s. Stop all servers and restore it from a backup"
+            " (docs/index.md, Backup and restore)",
+            self.address,
+            _reason(error),
+        )
+        return Failure(*errors.INDEX_DAMAGED)
 
     def _tried(self, work: Work[T], write: bool) -> T:
         self._migrate()
@@ -239,11 +252,27 @@ def _may_try_again(error: DBAPIError) -> bool:
     return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) in _AGAIN
 
 
+class _Damaged(Exception):
+    """Says where the damaged database is, and what is wrong with it."""
+
+
+def _is_damaged(error: DBAPIError) -> bool:
+    """Whether the database's files are damaged, or no database at all."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return getattr(error.orig, "sqlstate", None) in _DAMAGED
+
+
+def _reason(error: BaseException) -> str:
+    """What the driver says, in one line."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+
+
 def _unavailable(error: Exception) -> Failure:
     """The answer while the database does not work; the reason goes into the log."""
     reason: BaseException = getattr(error, "orig", None) or error
     if isinstance(error, PoolTimeout):
         reason = TimeoutError("all connections of this process are in use")
-    text = " ".join(str(reason).split())[:300]
-    _log.error("The index's database fails: %s: %s", type(reason).__name__, text)
+    _log.error("The index's database fails: %s: %s", type(reason).__name__, _reason(reason))
     return Failure(*errors.INDEX_UNAVAILABLE, {"Retry-After": _RETRY_AFTER})

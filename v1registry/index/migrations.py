@@ -13,6 +13,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from v1registry.index import schema, textsearch
+from v1registry.lib.errors import Failure
 
 _LOCK = 0x7631_7265_67  # of PostgreSQL's advisory locks, a number of our own
 
@@ -24,13 +25,15 @@ _versions = sa.Table(
 )
 
 
-class TooNew(Exception):
+class TooNew(Failure):
     """The database was brought to a version that this program does not know."""
 
     def __init__(self, found: int) -> None:
         super().__init__(
+            503,
             f"the database has version {found} of the schema, this program knows {LATEST}:"
-            " it was used by a later version of v1registry"
+            " it was used by a later version of v1registry. Run that version, or roll the schema"
+            " back (docs/index.md, Upgrade and roll-back)",
         )
 
 
@@ -71,7 +74,7 @@ def _make_indexes(connection: sa.Connection, condition: str) -> None:
 
 def _counters(connection: sa.Connection) -> None:
     """Version 4: counters that nodes share. Losing them in a crash of PostgreSQL does no harm."""
-    schema.counters.create(connection)
+    schema.counters.create(connection, checkfirst=True)
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("ALTER TABLE counters SET UNLOGGED")
 

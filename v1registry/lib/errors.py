@@ -84,6 +84,10 @@ INVITATION_WRONG: Text = (403, "Registration needs a valid invitation")
 LOGIN_WRONG: Text = (401, "Wrong user name or password")
 NAMESPACE_EXISTS: Text = (400, "The namespace of this name is in use already")
 NAMESPACE_NAME_INVALID: Text = (400, "Invalid namespace name")
+INDEX_DAMAGED: Text = (
+    503,
+    "The index's database is damaged, an administrator must restore it from a backup",
+)
 INDEX_UNAVAILABLE: Text = (503, "The index does not answer, retry later")
 
 DIGEST_INVALID: Text = (400, "Invalid digest (must be sha256: and 64 lowercase hex digits)")
