@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.lib.stores import Domain, image_id, write_image
 from v1registry.lib import search as search_module
@@ -21,6 +23,7 @@ from v1registry.lib.search import Found, Listing, StoreSearch
 from v1registry.lib.tags import UNREACHABLE, UNREADABLE
 from v1registry.storage import exists, keys
 from v1registry.storage.file import FileStorage, call
+from v1registry.storage.memory import MemoryStorage
 
 A, B = image_id("a"), image_id("b")
 NAME, NESTED = RepositoryName("ns", "repo"), RepositoryName("ns", "a/b")
@@ -201,6 +204,34 @@ def test_unreadable_tags(domain: Domain, repositories: Repositories, data: bytes
     domain.storage.put(f"{NAME.folder}/tag_bad", data)
     repositories.delete_tag(NAME, Tag("bad"))
     assert not exists(domain.storage, f"{NAME.folder}/tag_bad")
+
+
+FILES = st.dictionaries(
+    st.text(st.sampled_from("ab_%2F45json+ ~$é"), max_size=8).map(lambda text: f"tag_{text}"),
+    st.sampled_from([A.encode(), b'"%s"\n' % B.encode(), b"", b"garbage", b'{"arch": "arm"}']),
+    max_size=6,
+)
+
+
+@given(files=FILES, older=FILES)
+def test_lists_and_reading_agree_whatever_the_store_holds(
+    files: dict[str, bytes], older: dict[str, bytes]
+) -> None:
+    domain = Domain(MemoryStorage())
+    for folder, found in zip(NESTED.folders, (files, older), strict=True):
+        for name, data in found.items():
+            domain.storage.put(f"{folder}/{name}", data)
+    told: list[str] = []
+    tags = domain.tags.all(NESTED, lambda tag, _: told.append(tag)) or {}
+    assert dict(domain.tags.each(NESTED)) == tags
+    assert list(domain.tags.names(NESTED, "", Tag.may_exist) or ()) == sorted(tags)
+    assert not set(told) & set(tags)
+    for tag, id in tags.items():
+        assert domain.repositories.tag(NESTED, Tag.parse_existing(tag)) == id
+    for tag in [*tags, *(tag for tag in told if Tag.may_exist(tag))]:
+        domain.repositories.delete_tag(NESTED, Tag(tag))
+        assert fails(domain.repositories.tag, NESTED, Tag(tag))[0] == 404
+    assert domain.tags.all(NESTED) in ({}, None)
 
 
 def test_tags_that_no_client_can_ask_for(domain: Domain) -> None:

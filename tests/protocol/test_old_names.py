@@ -176,6 +176,28 @@ def test_with_an_index_of_our_own(tmp_path: Path) -> None:
         assert names(server, **basic("root", INDEX_PASSWORD)) == set(FOLDERS) - {"Foo/Bar"}
 
 
+def test_with_an_index_on_another_machine(tmp_path: Path) -> None:
+    """It gives tokens for them, and the registry asks it by the name as a URL holds it."""
+    fill(tmp_path / "store")
+    url = f"sqlite:///{tmp_path}/index.db"
+    env = environ(tmp_path / "store", INDEX_DATABASE=url)
+    call(["index", "rebuild", "--image-lists"], env, 3)
+    alone = {"INDEX_DATABASE": url, "INDEX_ALONE": "true", "REGISTRY_ENDPOINTS": "one.example"}
+    with Server(tmp_path / "unused", env=alone) as index:
+        asks = {"STANDALONE": "false", "INDEX_ENDPOINT": index.url}
+        with Server(tmp_path / "store", env=asks) as registry:
+            for name in FOLDERS:
+                answer = raw.get(index, path(name, "/images"), {"X-Docker-Token": "true"})
+                assert answer.json() == [{"id": BASE.id}]
+                token = {"Authorization": f"Token {answer.header('X-Docker-Token')}"}
+                found = raw.get(registry, path(name, "/tags"), token)
+                assert (found.status, found.json()) == (200, {"latest": BASE.id})
+                assert raw.get(registry, path("team/other", "/tags"), token).status == 401
+        for name in ("No/Such", "team/b\n"):
+            assert raw.get(index, path(name, "/images")).status in (400, 401)
+        assert raw.put(index, path("No/Such", "/"), b"[]").status == 400
+
+
 # -- commands ------------------------------------------------------------------------
 
 NO_NAME = "no client can ask for a repository of this name: rename or delete its folder"

@@ -17,7 +17,7 @@ from v1registry.api.door import everybody
 from v1registry.api.parts import Common
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
-from v1registry.lib.search import WHOLE, Found
+from v1registry.lib.search import WHOLE, Found, paced
 
 MOST = 1000  # results on a page, and in an answer that is built in memory
 LISTED = 100  # repositories on a page, unless asked for another number
@@ -59,7 +59,8 @@ def blueprint(parts: Common) -> Blueprint:
             results = [_shown(result, with_stars) for result in found.results]
             return answers.ordinary(_answer(query, found.total, page, size, results))
         whole = parts.search.whole(parts.door.asker(), query)
-        shown = (_shown(result, with_stars) for result in whole.results)
+        # a client that reads fast would keep others waiting
+        shown = (_shown(result, with_stars) for result in paced(whole.results))
         if whole.total <= MOST:
             return answers.ordinary(_answer(query, whole.total, 1, WHOLE, list(shown)))
         if not streams.acquire(blocking=False):
