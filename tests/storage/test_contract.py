@@ -345,8 +345,9 @@ def test_concurrent_puts_into_folders_that_come_and_go(storage: Storage) -> None
     assert list(storage.list("f")) == []
 
 
-def test_writes_need_the_marker(storage: Storage) -> None:
+def test_writes_need_the_marker(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that is not mounted, or another one in its place: `storage` is looked at from below."""
+    monkeypatch.setattr(marker, "_SETTLE", 0.0)
     storage.prepare()
     kept = marker.MarkedStorage(storage)
     kept.prepare()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import secrets
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.backends.ceph import ACCESS, SECRET, Ceph
+from tests.backends.proxy import Proxy
 from tests.needs import needs
 from tests.nginx import Nginx
 from tests.server import free_port
-from v1registry.storage import Entry
+from v1registry.storage import Entry, keys
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.s3 import S3Storage
 
@@ -144,7 +146,7 @@ def test_a_proxy_on_the_way(ceph: Ceph, root: str, tmp_path: Path, sigv4: bool) 
 
 def test_the_older_signature(ceph: Ceph, root: str) -> None:
     """By boto3 alone."""
-    storage = S3Storage(ceph.options(storage_path=root, s3_use_sigv4=False))
+    storage = S3Storage(ceph.options(storage_path=f"/{root}", s3_use_sigv4=False))
     storage.prepare()
     storage.put("a", b"1")
     storage.put("f/b/c", b"1")
@@ -155,3 +157,59 @@ def test_the_older_signature(ceph: Ceph, root: str) -> None:
     assert list(storage.list("f")) == []
     storage.commit(storage.stage(LAYER, [bytes(9 * MIB)]))
     assert storage.stat(LAYER).size == 9 * MIB
+
+
+class Renaming:
+    """Gives the root element of some answers another name of the same length, as emulators do."""
+
+    def __init__(self, old: bytes, new: bytes) -> None:
+        assert len(old) == len(new)
+        self._names = old, new
+
+    def __call__(self, data: bytes) -> bytes:
+        return data.replace(*self._names)
+
+
+@pytest.mark.parametrize("sigv4", [True, False], ids=["sigv4", "older"])
+@pytest.mark.parametrize(
+    ("operation", "name", "other"),
+    [
+        ("list_parts", "ListPartsResult", "ListPartsOutput"),
+        (
+            "create_multipart_upload",
+            "InitiateMultipartUploadResult",
+            "InitiateMultipartUploadOutput",
+        ),
+        ("list_objects(_v2)?", "ListBucketResult", "ListBucketOutput"),
+    ],
+)
+def test_an_emulator_with_other_root_elements_is_named(
+    ceph: Ceph, root: str, sigv4: bool, operation: str, name: str, other: str
+) -> None:
+    with Proxy(ceph.port) as proxy:
+        options = ceph.options(boto_port=proxy.port, storage_path=f"/{root}", s3_use_sigv4=sigv4)
+        storage = S3Storage(options)
+        storage.prepare()
+        proxy.change = Renaming(name.encode(), other.encode())
+        text = f"{operation}: the answer is an element {other} in place of {name}: this server"
+        with pytest.raises(Refused, match=text):
+            storage.commit(storage.stage(LAYER, [b"bytes"]))
+            list(storage.list("images"))
+        if name != "ListBucketResult":  # which a start does not need
+            with pytest.raises(Refused, match=text):
+                storage.prepare()
+        proxy.change = Renaming(name.encode(), b"html".ljust(len(name)))
+        with pytest.raises(Unavailable):
+            storage.commit(storage.stage(LAYER, [b"bytes"]))
+            list(storage.list("images"))
+
+
+def test_a_start_leaves_no_trial_behind(ceph: Ceph, root: str) -> None:
+    storage = S3Storage(ceph.options(storage_path=f"/{root}"))
+    storage.prepare()
+    assert list(storage.list(keys.OURS)) == []
+    left = storage._stage(f"{keys.OURS}/check-1", [b"true"])  # of a process that was killed
+    assert storage.clean(0) == 0
+    assert storage.clean(time.time() + 3600) == 1
+    with pytest.raises(NotFound):
+        storage.commit(left)

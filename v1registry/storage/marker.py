@@ -22,7 +22,7 @@ from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailab
 KEY = f"{keys.OURS}/store"
 
 _FORM = re.compile(r"store-[0-9a-f]{32}")
-_SETTLE = 60.0  # seconds in which nodes may replace each other's first marker
+_SETTLE = 60.0  # seconds in which nodes may replace each other's first marker, if nothing is atomic
 _log = logging.getLogger(__name__)
 
 
@@ -98,6 +98,9 @@ class MarkedStorage(Storage):
             return
         self._storage.prepare()
         self._expect(self._expected or read(self._storage) or self._created())
+        if not self._storage.creates_atomically:
+            age = time.time() - self._storage.stat(KEY).modified
+            self._settles_until = time.monotonic() + _SETTLE if age < _SETTLE else 0.0
 
     def _is_back(self) -> bool:
         """Whether the marker is right; the log says if it is not."""
@@ -161,8 +164,6 @@ class MarkedStorage(Storage):
         new = f"store-{secrets.token_hex(16)}".encode("ascii")
         if not self._storage.create(KEY, new) and read(self._storage) is None:
             self._storage.put(KEY, new)  # an unreadable one
-        if not self._storage.creates_atomically:
-            self._settles_until = time.monotonic() + _SETTLE
         found = read(self._storage)
         if found is None:
             raise Unavailable(f"{KEY}: what was written does not read back")

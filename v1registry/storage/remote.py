@@ -30,7 +30,7 @@ CONNECT_SECONDS = 3  # for which a server is waited for
 URL_SECONDS = 1200  # for which a signed URL counts, as in 0.x
 CONNECTIONS = 1000  # kept for use again, by each client; more would be made, not waited for
 _BREAKS = 3  # in a row, without a byte between them, until we give up
-_CHECK = "check-"  # begins the names of objects that `check` writes
+CHECK = "check-"  # begins the names of objects that `check` writes
 _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
 
 
@@ -224,7 +224,7 @@ class RemoteStorage(Storage):
 
     def check(self) -> None:
         """Write, read back and remove a small object; a second `create` must be refused."""
-        key = f"{keys.OURS}/{_CHECK}{secrets.token_hex(8)}"
+        key = f"{keys.OURS}/{CHECK}{secrets.token_hex(8)}"
         if not self.create(key, b"true"):
             raise Unavailable(f"{self.place}: a new key is told to exist")
         try:
@@ -243,7 +243,7 @@ class RemoteStorage(Storage):
         for entry in self.list(keys.OURS):
             key = f"{keys.OURS}/{entry.name}"
             with contextlib.suppress(NotFound):
-                if entry.name.startswith(_CHECK) and self.stat(key).modified < before:
+                if entry.name.startswith(CHECK) and self.stat(key).modified < before:
                     self.delete(key)
                     removed += 1
         return removed

@@ -11,6 +11,7 @@ No folders are marked: a folder is what some key begins with.
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from v1registry.storage.cloudfront import CloudFront
 from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.parts import Room, send_parts
 from v1registry.storage.remote import (
+    CHECK,
     URL_SECONDS,
     Answer,
     RemoteBlob,
@@ -248,8 +250,29 @@ class S3Storage(RemoteStorage):
         """Uploads below `images/` alone: others in the bucket are not ours to abort."""
         return self._uploads(keys.IMAGES)
 
-    def _uploads(self, folder: str) -> Iterator[Stage]:
-        start = f"{self._prefix}{folder}/"
+    def prepare(self) -> None:
+        """Look also whether a layer can be sent in parts, which some emulators do in their own way."""
+        super().prepare()
+        key = f"{keys.OURS}/{CHECK}{secrets.token_hex(8)}"
+        handle = self._stage(key, [b"true"])
+        try:
+            S3Storage.commit(self, handle)
+            self.delete(key)
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                S3Storage.abandon(self, handle)
+            raise
+
+    def clean(self, before: float) -> int:
+        removed = super().clean(before)
+        for upload in self._uploads(keys.OURS, CHECK):
+            if upload.modified < before:
+                S3Storage.abandon(self, upload.handle)
+                removed += 1
+        return removed
+
+    def _uploads(self, folder: str, name: str = "") -> Iterator[Stage]:
+        start = f"{self._prefix}{folder}/{name}"
         for page in self._pages("list_multipart_uploads", folder, Prefix=start):
             for upload in page.get("Uploads", ()):
                 key = upload["Key"][len(self._prefix) :]

@@ -26,6 +26,12 @@ _ROOTS = {
 }
 
 
+#: what passes in front of a store say, or a store that is in trouble, instead of an answer
+_PASSING = ("html", "error")
+
+_FOREIGN = "the answer is an element"
+
+
 def complaint(
     operation: str, status: int, headers: Mapping[str, str], content: bytes | None
 ) -> str | None:
@@ -46,10 +52,24 @@ def complaint(
 def _in(root: ET.Element, name: str) -> str | None:
     found = root.tag.rpartition("}")[2]
     if found != name:
-        return f"{found} in place of {name}"
+        return f"{_FOREIGN} {found} in place of {name}"
     if (more := root.findtext("{*}IsTruncated")) not in (None, "true", "false"):
         return f"IsTruncated {more}"
     items = (root.find("{*}Contents"), root.find("{*}CommonPrefixes"))
     if root.findtext("{*}KeyCount", "0") != "0" and items == (None, None):
         return "none of the keys that it counts"
     return None
+
+
+def is_foreign(wrong: str) -> bool:
+    """Whether a `complaint` is about another program's answer, which no repetition makes S3's.
+
+    Pages of proxies and errors of the store pass; damage makes no XML with another root element.
+    """
+    name = wrong.removeprefix(f"{_FOREIGN} ").partition(" ")[0]
+    return wrong.startswith(_FOREIGN) and name.lower() not in _PASSING
+
+
+def foreign(operation: str, wrong: str) -> str:
+    """Say it for people."""
+    return f"{operation}: {wrong}: this server does not speak S3 as documented; use another one"

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from xml.sax.saxutils import escape
 
 import boto3
 import botocore.session
@@ -30,7 +31,7 @@ from v1registry.storage import errors
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
-from v1registry.storage.s3answers import complaint
+from v1registry.storage.s3answers import complaint, foreign, is_foreign
 from v1registry.storage.s3wire import Wire
 from v1registry.storage.sums import md5
 
@@ -85,6 +86,8 @@ def storage_error(error: BaseException, key: str) -> StorageError:
         return Refused(f"{text} (boto_bucket names a bucket that does not exist)")
     if code(error) in _FULL or status(error) == 507 or "exceeds quota" in text:  # Swift's gateway
         return Full(text)
+    if code(error) == _FOREIGN:
+        return Refused(text)
     if code(error) in _NOT_FOUND:
         return NotFound(text)
     if code(error) in _BUSY or status(error) in (408, 429) or status(error) >= 500:
@@ -180,11 +183,15 @@ def _as_documented(operation_model: Any, response_dict: dict[str, Any], **_: Any
     answer = response_dict["status_code"], response_dict["headers"], response_dict["body"]
     operation = xform_name(operation_model.name)
     content = None if operation_model.has_streaming_output else answer[2]
-    if answer[0] < 300 and complaint(operation, answer[0], answer[1], content):
-        response_dict.update(status_code=500, body=_DAMAGED)
+    wrong = complaint(operation, answer[0], answer[1], content) if answer[0] < 300 else None
+    if wrong is not None:
+        code = _FOREIGN if is_foreign(wrong) else "InternalError"
+        text = escape(foreign(operation, wrong) if code == _FOREIGN else f"damaged: {wrong}")
+        body = f"<Error><Code>{code}</Code><Message>{text}</Message></Error>"
+        response_dict.update(status_code=500, body=body.encode())
 
 
-_DAMAGED = b"<Error><Code>InternalError</Code><Message>The answer was damaged</Message></Error>"
+_FOREIGN = "ForeignAnswer"  # no code of S3's
 
 
 def _with_md5(params: dict[str, Any], **_: Any) -> None:

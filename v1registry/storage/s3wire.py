@@ -32,9 +32,9 @@ from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 from botocore.utils import get_environ_proxies
 
-from v1registry.storage.errors import Damaged
+from v1registry.storage.errors import Damaged, Refused
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
-from v1registry.storage.s3answers import complaint
+from v1registry.storage.s3answers import complaint, foreign, is_foreign
 
 _AGAIN = {429, 500, 502, 503, 504}  # what the store may answer otherwise a moment later
 _ELSEWHERE = {301, 302, 307, 308}  # the bucket lies in another region: boto3 knows where to go
@@ -188,6 +188,8 @@ class Wire:
                     if wrong is None:
                         return answer
                     answer.raw.close()
+                    if last and is_foreign(wrong):
+                        raise Refused(foreign(operation, wrong))
                     if last:
                         raise Damaged(f"{named.get('Key', self._bucket)}: {operation}: {wrong}")
                     continue
