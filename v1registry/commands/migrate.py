@@ -182,14 +182,14 @@ def _url(target: str) -> str:
 
     from v1registry.storage.origins import Insecure, origin
 
+    if "@" in target:  # first, so that no message repeats the password
+        raise TransferError("--to: give credentials by --creds or docker login, not in the URL")
     url = target if "://" in target else f"https://{target}"
     try:
         origin(url)
         parsed = urlsplit(url)
     except Insecure:
         raise TransferError(f"--to {target}: must be https://host[:port], or http://") from None
-    if parsed.username or parsed.password:
-        raise TransferError("--to: give credentials by --creds or docker login, not in the URL")
     if parsed.path.strip("/") or parsed.query or parsed.fragment:
         raise TransferError(
             f"--to {target}: must be https://host[:port] alone; --map renames repositories"
