@@ -59,7 +59,8 @@ def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Itera
         opened = open_database(f"sqlite:///{tmp_path}/index.db")
     else:
         opened = open_database(request.getfixturevalue("shared_url"))
-        tables = ", ".join(table.name for table in schema.metadata.sorted_tables)
+        made = [*schema.metadata.sorted_tables, schema.counters]
+        tables = ", ".join(table.name for table in made)
         empty = f"TRUNCATE {tables} RESTART IDENTITY CASCADE"
         opened.write(lambda connection: connection.exec_driver_sql(empty))
     yield opened

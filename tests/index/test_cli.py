@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.lib.stores import image_id
 from v1registry.cli import main
 from v1registry.config.load import PROJECT
 from v1registry.index.accounts import Accounts
+from v1registry.index.schema import counters
 from v1registry.lib import passwords
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
@@ -174,6 +176,60 @@ def test_users(call: Called, url: str) -> None:
     database = open_database(url)
     assert not Accounts(database, here).authenticate("alice", "secret-2").is_admin
     database.close()
+
+
+def test_remove(call: Called, url: str) -> None:
+    call("user", "add", "anna", "--password-stdin", stdin=f"{PASSWORD}\n")
+    call("user", "add", "robot1", "--robot")
+    call("grant", "robot1", "push", "anna")
+    assert call.json("user", "remove", "robot1") == {"name": "robot1", "namespace": None}
+    assert call("user", "remove", "anna") == (
+        "anna is removed; the namespace anna stays, without an owner\n"
+    )
+    assert call.json("user", "list") == []
+    assert call.json("namespace", "list") == [
+        {"name": "anna", "owner": None, "members": 0, "repositories": 0}
+    ]
+    for arguments in (("remove",), ("show",), ("rights",)):
+        assert "There is no account anna" in call.failed("user", *arguments, "anna")
+    told = call.failed("user", "add", "anna", "--adopt", "--password-stdin", stdin=f"{PASSWORD}\n")
+    assert "The account anna was removed, and its tokens may still be in use" in told
+    call("namespace", "remove", "anna")
+    call.env["INDEX_TOKEN_LIFE"] = "60"
+    call("user", "add", "robert", "--password-stdin", stdin=f"{PASSWORD}\n")
+    call("user", "remove", "robert")
+    database = open_database(url)
+    database.write(lambda c: c.execute(counters.update().values(expires=int(time.time()) - 1)))
+    database.close()
+    call("user", "add", "robert", "--adopt", "--password-stdin", stdin=f"{PASSWORD}\n")
+
+
+def test_show_and_rights(call: Called) -> None:
+    call("user", "add", "anna", "--email", "a@example.org", "--password-stdin",
+         stdin=f"{PASSWORD}\n")  # fmt: skip
+    call("namespace", "add", "team")
+    call("grant", "anna", "push", "team")
+    call("grant", "anna", "pull", "team/app")
+    call("token", "issue", "anna", "--label", "laptop", "--life", "90d")
+    roles = [("anna", "", "admin"), ("team", "", "push"), ("team", "app", "pull")]
+    found = call.json("user", "rights", "anna")
+    assert [(one["namespace"], one["repository"], one["role"]) for one in found] == roles
+    table = [line.split() for line in call("user", "rights", "anna").splitlines()]
+    assert table == [["NAMESPACE", "REPOSITORY", "ROLE"], ["anna", "-", "admin"],
+                     ["team", "-", "push"], ["team", "app", "pull"]]  # fmt: skip
+    shown = call.json("user", "show", "anna")
+    assert (shown["name"], shown["email"], shown["is_admin"]) == ("anna", "a@example.org", False)
+    assert shown["roles"] == found
+    assert [secret["label"] for secret in shown["secrets"]] == ["laptop"]
+    assert "password" not in shown
+    lines = call("user", "show", "anna").splitlines()
+    assert lines[:2] == ["NAME: anna", "E-MAIL: a@example.org"]
+    assert "ROLE: admin in anna" in lines
+    assert "ROLE: pull in team/app" in lines
+    assert lines[-1].startswith("SECRET: 1 laptop, expires 20")
+    call("user", "admin", "anna")
+    assert call.json("user", "rights", "anna")[0]["namespace"] == "*"
+    assert "ROLE: admin in all namespaces" in call("user", "show", "anna").splitlines()
 
 
 def warned(call: Called, *arguments: str, stdin: str = "") -> str:

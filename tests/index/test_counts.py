@@ -22,13 +22,6 @@ from v1registry.index.database import Database
 from v1registry.index.schema import counters
 
 
-@pytest.fixture(autouse=True)
-def empty(request: pytest.FixtureRequest) -> None:
-    if "database" in request.fixturenames:
-        database: Database = request.getfixturevalue("database")
-        database.write(lambda connection: connection.execute(counters.delete()))
-
-
 def test_totals(database: Database) -> None:
     one, other = DatabaseCounts(database), DatabaseCounts(database)
     assert one.add({"a": 0, "b": 0}, 60) == {"a": 0, "b": 0}

@@ -10,13 +10,15 @@ import hashlib
 import secrets as random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from v1registry.index.counts import reserve, reserved_until
 from v1registry.index.database import Database
 from v1registry.index.rows import insert_new, now
-from v1registry.index.schema import accounts, namespaces, secrets
+from v1registry.index.schema import accounts, namespaces, repositories, secrets, stars
 from v1registry.lib import errors, passwords
 from v1registry.lib.asked import Asked
 from v1registry.lib.errors import Failure
@@ -24,6 +26,7 @@ from v1registry.lib.names import AccountName
 
 SECRET = "v1r_"  # begins every secret
 
+_REMOVED = "removed account"  # begins the key under which a removed name is reserved
 _COST_LIFE = 60.0  # seconds for which the highest cost of all hashes is kept
 
 
@@ -153,6 +156,34 @@ class Accounts:
         """Whether the account may do everything everywhere. Raise Failure 404."""
         self._update(name, is_admin=admin)
 
+    def remove(self, name: str, reserved: int) -> bool:
+        """Delete an account with its secrets, roles, stars and comments. Raise Failure 404.
+
+        Its namespace stays, without an owner, so that repositories, their settings and the roles of
+        others stay as they are; return whether there is one. For `reserved` seconds, the life of
+        tokens, nobody can make an account of this name, to which tokens of the old one would apply.
+        """
+
+        def work(connection: sa.Connection) -> bool:
+            row = connection.execute(
+                sa.select(accounts.c.id).where(accounts.c.name == name)
+            ).first()
+            if row is None:
+                raise Failure(404, f"There is no account {name}")
+            starred = sa.select(stars.c.repository_id).where(stars.c.account_id == row.id)
+            connection.execute(
+                repositories.update()
+                .where(repositories.c.id.in_(starred))
+                .values(stars=repositories.c.stars - 1)
+            )
+            own = namespaces.update().where(namespaces.c.account_id == row.id)
+            kept = connection.execute(own.values(account_id=None)).rowcount
+            connection.execute(accounts.delete().where(accounts.c.id == row.id))
+            reserve(connection, f"{_REMOVED} {name}", reserved)
+            return bool(kept)
+
+        return self._database.write(work)
+
     def _update(self, name: str, **values: Any) -> None:
         statement = accounts.update().where(accounts.c.name == name).values(values)
         changed = self._database.write(lambda c: c.execute(statement).rowcount)
@@ -212,6 +243,10 @@ class Accounts:
 def create(connection: sa.Connection, values: dict[str, Any], *, adopt: bool = False) -> None:
     """Insert an account, and the namespace of a person. Raise Failure 400 if something is taken."""
     _email_is_free(connection, values["email"])
+    if until := reserved_until(connection, f"{_REMOVED} {values['name']}"):
+        when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        reason = f"The account {values['name']} was removed, and its tokens may still be in use"
+        raise Failure(400, f"{reason}: add it after {when}, or choose another name")
     account_id = insert_new(connection, accounts, values)
     if account_id is None:
         raise Failure(*errors.ACCOUNT_EXISTS)

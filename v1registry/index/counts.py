@@ -65,3 +65,14 @@ def _add(connection: sa.Connection, changes: Mapping[str, int], life: int) -> di
     ).returning(counters.c.key, counters.c.total)
     totals.update((row.key, row.total) for row in connection.execute(changed))
     return totals
+
+
+def reserve(connection: sa.Connection, key: str, life: int) -> None:
+    """Remember `key` for `life` seconds."""
+    _add(connection, {key: 1}, life)
+
+
+def reserved_until(connection: sa.Connection, key: str) -> int | None:
+    """Return the second until which `key` is remembered; None if it is not."""
+    living = counters.c.key == key, counters.c.expires > now()
+    return connection.execute(sa.select(counters.c.expires).where(*living)).scalar_one_or_none()

@@ -121,6 +121,32 @@ class Namespaces:
 
         return self._database.read(work)
 
+    def roles(self, account: str) -> list[Member]:
+        """Return the roles of an account: that of an owner and those that were given, by namespace.
+
+        An administrator has the role `admin` in the namespace `*`, which stands for all of them.
+        Raise Failure 404.
+        """
+
+        def work(connection: sa.Connection) -> list[Member]:
+            query = sa.select(accounts.c.id, accounts.c.is_admin).where(accounts.c.name == account)
+            found = connection.execute(query).first()
+            if found is None:
+                raise Failure(404, f"There is no account {account}")
+            everywhere = [Member(account, "*", "", ADMIN)] if found.is_admin else []
+            owned = sa.select(namespaces.c.name).where(namespaces.c.account_id == found.id)
+            own = [Member(account, name, "", ADMIN) for name in connection.scalars(owned)]
+            given = (
+                sa.select(namespaces.c.name, grants.c.repository, grants.c.role)
+                .join(grants, grants.c.namespace_id == namespaces.c.id)
+                .where(grants.c.account_id == found.id)
+                .order_by(namespaces.c.name, grants.c.repository)
+            )
+            rows = connection.execute(given).all()
+            return [*everywhere, *own, *(Member(account, r[0], r[1], r[2]) for r in rows)]
+
+        return self._database.read(work)
+
     def grant(self, account: str, role: str, target: str) -> None:
         """Give a role in a namespace, or in a repository `ns/repo`; it replaces another one there.
 

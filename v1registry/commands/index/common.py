@@ -103,7 +103,7 @@ def tell_rows(as_json: bool, rows: Iterable[Any], columns: Mapping[str, str]) ->
         click.echo(json.dumps(found))
         return
     lines = [list(columns.values())]
-    lines += [[_cell(field, row[field]) for field in columns] for row in found]
+    lines += [[cell(field, row[field]) for field in columns] for row in found]
     for line in _aligned(lines):
         click.echo(line)
 
@@ -116,7 +116,8 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _cell(field: str, value: Any) -> str:
+def cell(field: str, value: Any) -> str:
+    """Return the value of a field as people read it."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -10,6 +12,7 @@ from v1registry.commands.index.common import (
     Duration,
     Telling,
     as_json,
+    cell,
     own,
     tell,
     tell_rows,
@@ -107,6 +110,60 @@ def admin(name: str, revoke: bool, as_json: bool) -> None:
     own().accounts.set_admin(name, not revoke)
     text = f"{name} is {'no longer' if revoke else 'now'} an administrator"
     tell(as_json, {"name": name, "is_admin": not revoke}, text)
+
+
+@user.command("remove")
+@click.argument("name")
+@as_json
+def remove(name: str, as_json: bool) -> None:
+    """Remove an account with its secrets, roles, stars and comments.
+
+    Its namespace stays, with its repositories and with the roles of others; `namespace remove`
+    removes an empty one. The name can be used again after index.token_life. Servers notice within
+    seconds; registries that check tokens alone, when these run out. `user disable` can be undone.
+    """
+    index = own()
+    kept = index.accounts.remove(name, index.token_life)
+    text = f"{name} is removed"
+    text += f"; the namespace {name} stays, without an owner" if kept else ""
+    tell(as_json, {"name": name, "namespace": name if kept else None}, text)
+
+
+@user.command("show")
+@click.argument("name")
+@as_json
+def show(name: str, as_json: bool) -> None:
+    """Show an account, its roles and its secrets, without the secrets themselves."""
+    index = own()
+    account = asdict(index.accounts.get(name))
+    roles = [asdict(role) for role in index.namespaces.roles(name)]
+    secrets = [asdict(secret) for secret in index.accounts.secrets(name)]
+    lines = [f"{label}: {cell(field, account[field])}" for field, label in _COLUMNS.items()]
+    lines += [f"ROLE: {one['role']} in {_target(one)}" for one in roles]
+    lines += [
+        f"SECRET: {one['id']} {cell('label', one['label'])}, expires {cell('expires', one['expires'])}"
+        for one in secrets
+    ]
+    tell(as_json, account | {"roles": roles, "secrets": secrets}, "\n".join(lines))
+
+
+@user.command("rights")
+@click.argument("name")
+@as_json
+def rights(name: str, as_json: bool) -> None:
+    """Show the roles of one account.
+
+    The namespace * stands for all namespaces: the account is an administrator. Everybody may pull
+    from public repositories, also without a role. A disabled account has roles, but no rights.
+    """
+    columns = {"namespace": "NAMESPACE", "repository": "REPOSITORY", "role": "ROLE"}
+    tell_rows(as_json, own().namespaces.roles(name), columns)
+
+
+def _target(one: dict[str, Any]) -> str:
+    if one["namespace"] == "*":
+        return "all namespaces"
+    return f"{one['namespace']}/{one['repository']}".removesuffix("/")
 
 
 @user.command("list")
