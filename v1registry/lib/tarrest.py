@@ -44,12 +44,18 @@ class UnreadBytes:
         self, entry: Entry, heads: list[bytes], extended: list[tuple[str, bytes]]
     ) -> None:
         """Add what an entry's header, the last of `heads`, and its extended headers hold."""
+        for block in heads:
+            self.add(*_unread_in_header(block))
+        if extended:  # else the entry's fields are those of its header
+            self._add_replaced(entry, heads)
+            self._add_records(extended)
+
+    def _add_replaced(self, entry: Entry, heads: list[bytes]) -> None:
+        """Add the fields of headers that the entry does not have, since others replace them."""
         final = {
             name: getattr(entry, name).encode("utf-8", "surrogateescape")
             for name in ("name", "linkname", "uname", "gname")
         }
-        for block in heads:
-            self.add(*_unread_in_header(block))
         *before, own = (Header(block) for block in heads)
         for header in before:
             name = _EXTENDED_NAME.sub(b"", header.name).translate(None, b"./")
@@ -65,8 +71,6 @@ class UnreadBytes:
         for key in ("uid", "gid", "size", "mtime"):
             stated = getattr(own, key)
             self._add_unless(stated in (0, getattr(entry, key)), stated)
-        if extended:
-            self._add_records(extended)
 
     def _add_records(self, extended: list[tuple[str, bytes]]) -> None:
         records: dict[str, bytes] = {}
