@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -366,6 +367,16 @@ def test_what_engines_sent(first: str, second: str) -> None:
     plain = gzip.decompress(other)
     differ(one, plain + b"secret")
     differ(one, plain.replace(b"root", b"ruth") if b"root" in plain else plain[:512] + plain)
+
+
+def test_many_headers_of_one_entry_cost_little() -> None:
+    """A long name, and thousands of headers that would each be compared with it."""
+    name = pax({"path": b"x" * 900_000 + b"yz"})
+    layer = name + header(b"yz", 0, b"x") * 9_000 + header(b"x") + END
+    start = time.process_time()
+    assert content(layer).startswith("bytes:")
+    assert content(name + header(b"yz", 0, b"x") * 6 + header(b"yz") + END).startswith("entries:")
+    assert time.process_time() - start < 2
 
 
 def test_memory_is_bounded() -> None:

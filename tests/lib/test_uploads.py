@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from v1registry.lib.cleaner import Cleaner
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId
 from v1registry.lib.tarsum import TarSums
+from v1registry.lib.uploads import Uploads
 from v1registry.storage import exists, keys
 from v1registry.storage.file import FileStorage
 from v1registry.storage.memory import MemoryBlob
@@ -157,6 +160,38 @@ def test_tarsum_alone(domain: Domain, pack) -> None:
         value,
     ]
     domain.uploads.put_checksum(A, None, value)
+
+
+@pytest.mark.parametrize("reads_stages", [True, False], ids=["file", "as S3"])
+def test_the_sums_of_many_entries_are_sorted_in_the_thread_pool(
+    domain: Domain, reads_stages: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million entries take seconds, in which the event loop would answer no other client."""
+    depth, outside = 0, []
+
+    def offload(function: Callable[..., Any], *args: Any) -> Any:
+        nonlocal depth
+        depth += 1
+        try:
+            return function(*args)
+        finally:
+            depth -= 1
+
+    values = TarSums.values
+
+    def noted(self: TarSums, *args: Any) -> list[str]:
+        if not depth:
+            outside.append(self)
+        return values(self, *args)
+
+    data, value = image_json(A), tarsum(image_json(A), LAYER)
+    monkeypatch.setattr(TarSums, "values", noted)
+    monkeypatch.setattr(domain.storage, "reads_stages", reads_stages)
+    uploads = Uploads(domain.storage, domain.images, domain.commits, offload, domain.proofs)
+    uploads.put_json(A, data)
+    uploads.put_layer(A, [LAYER])
+    uploads.put_checksum(A, None, value)
+    assert outside == []
 
 
 def test_a_layer_that_is_no_tar_has_no_tarsum(domain: Domain) -> None:

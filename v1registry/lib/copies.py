@@ -234,9 +234,16 @@ class Copies:
             return None
         try:
             with self._open(copy, image) as blob:
-                sums: TarSums = self._offload(TarSums.read, blob, (0, 1), self._max_bytes)
+                match: Match | None = self._offload(self._matching, blob, copy, jsons, values)
         except (NotFound, LayerUnreadable, LayerTooLarge):
             return None
+        return match
+
+    def _matching(
+        self, blob: Blob, copy: Copy, jsons: dict[str, bytes], values: list[str]
+    ) -> Match | None:
+        # The sums of many entries take as long as reading the layer does.
+        sums = TarSums.read(blob, (0, 1), self._max_bytes)
         for digest, payload in copy.payloads.items():
             for value in values:
                 if digest in jsons and sums.matches(jsons[digest], value):

@@ -20,6 +20,7 @@ from v1registry.lib.tarstream import Entry, LayerTooLarge, LayerUnreadable, Read
 #: More entries than any real layer has; each is held as 40 bytes.
 MAX_ENTRIES = 1_000_000
 
+_MAX_HEADERS = 8  # of one entry with its extended ones; writers of archives make up to four
 _SIZE = 32  # bytes of one SHA-256
 _PIECE = 1 << 20
 
@@ -94,7 +95,8 @@ class LayerContent:
 
     def start(self, entry: Entry) -> Any:
         """Return the hash that the entry's body must be added to."""
-        self._rest.add_headers(entry, self._heads, self._extended)
+        if self._is_readable:
+            self._rest.add_headers(entry, self._heads, self._extended)
         self._heads, self._extended = [], []
         fields = _fields(entry)
         if not self._root_is_known and _is_plain_root(fields):
@@ -110,7 +112,10 @@ class LayerContent:
     # -- as the observer of a walk --------------------------------------------------
 
     def header(self, block: bytes) -> None:
-        self._heads.append(block)
+        if len(self._heads) < _MAX_HEADERS:
+            self._heads.append(block)
+        else:
+            self.incomplete()  # comparing each with the entry would cost seconds for a few bytes
 
     def extended(self, typeflag: str, data: bytes) -> None:
         self._extended.append((typeflag, data))

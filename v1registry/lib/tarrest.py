@@ -135,8 +135,14 @@ def _is_part(part: bytes, whole: bytes) -> bool:
 
     Python's tarfile puts `?` for letters that are not ASCII.
     """
-    left = iter(whole)
-    return part == whole or all(byte in left for byte in part.translate(None, b"?"))
+    if part == whole:
+        return True
+    at = 0
+    for byte in part.translate(None, b"?"):
+        at = whole.find(byte, at) + 1
+        if at == 0:
+            return False
+    return True
 
 
 def _end_of_records(data: bytes) -> int:
