@@ -123,3 +123,62 @@ def test_what_cannot_be_sent_is_expected_no_more(
         report = migrate(made, quirky.url, *names, status=3)["totals"]
         assert report["failed"] == 2
         assert progress.total == progress.done == report["bytes_sent"]
+
+
+# -- export and import ---------------------------------------------------------------------------
+
+
+def run(made: MadeStore, progress: Recorder, *arguments: str, status: int = 0) -> int:
+    """Bytes that the progress was told of: all were expected before the first."""
+    progress.total = progress.done = 0
+    progress.totals = []
+    command(made, *arguments, status=status)
+    assert progress.total == progress.done
+    return progress.done
+
+
+def layers(made: MadeStore) -> int:
+    return sum(path.stat().st_size for path in made.folder.glob("images/*/layer"))
+
+
+@pytest.mark.parametrize("packing", ["gzip", "bzip2", "tar"])
+@pytest.mark.parametrize("form", ["oci", "docker"])
+def test_export_and_import(tmp_path: Path, progress: Recorder, form: str, packing: str) -> None:
+    made = MadeStore(tmp_path / "store")
+    base = made.image(None, 300_000, packing)
+    for number in range(3):
+        made.tag(f"team/app{number}", "1", made.image(base, 50_000, packing))
+    place = str(tmp_path / "to")
+    told = run(made, progress, "export", place, "--format", form)
+    assert set(progress.totals) == {told}
+    assert told == layers(made) if packing != "bzip2" else told > layers(made)
+    if form == "oci":
+        assert run(made, progress, "export", place) == 0  # all is there
+    other = MadeStore(tmp_path / "other")
+    told = run(other, progress, "import", place, "--repositories", "team/app1")
+    assert set(progress.totals) == {told}
+    assert told > 300_000
+    rest = run(other, progress, "import", place)
+    assert set(progress.totals) == {rest}
+    assert 90_000 < rest < 150_000
+
+
+def test_what_fails_is_expected_no_more(tmp_path: Path, progress: Recorder) -> None:
+    made = MadeStore(tmp_path / "store")
+    made.tag("team/good", "1", made.image(None, 50_000))
+    bad = made.image(None, 70_000)
+    made.tag("team/bad", "1", bad)
+    place = tmp_path / "to"
+    run(made, progress, "export", str(place))
+    index = json.loads((place / "index.json").read_text())
+    for entry in index["manifests"]:
+        if "bad" in str(entry["annotations"]):
+            blob = place / "blobs/sha256" / entry["digest"].removeprefix("sha256:")
+            digest = json.loads(blob.read_text())["layers"][0]["digest"]
+    layer = place / "blobs/sha256" / digest.removeprefix("sha256:")
+    layer.write_bytes(layer.read_bytes()[:-100])
+    other = MadeStore(tmp_path / "other")
+    assert 50_000 < run(other, progress, "import", str(place), status=3) < 60_000
+    # and an export: its layer is cut after its facts were noted
+    (made.folder / "images" / bad / "layer").write_bytes(b"x")
+    run(made, progress, "export", str(tmp_path / "again"), status=3)

@@ -107,7 +107,7 @@ def migrate(made: MadeStore, to: str, *arguments: str, **env: str) -> str:
     """What is told of a registry that does not answer as it should; in one line."""
     arguments = ("migrate", "--to", to, "--no-journal", "--timeout", "0.5", *arguments)
     _, error = command(made, *arguments, status=1, **env)
-    lines = [line for line in error.splitlines() if "store:" not in line and "warning" not in line]
+    lines = [line for line in error.splitlines() if "store: " not in line and "warning" not in line]
     assert len(lines) == 1, error
     assert not INSIDES.search(error), error
     return error

@@ -77,6 +77,10 @@ class _Member:
     reader: Reader
     name: str
 
+    @property
+    def size(self) -> int:
+        return self.reader.size(self.name)
+
     def pieces(self) -> Iterator[bytes]:
         return self.reader.pieces(self.name)
 

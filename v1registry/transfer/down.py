@@ -21,7 +21,11 @@ _MOST_LAYERS = 1000
 
 
 class Layer(Protocol):
-    """A layer somewhere: its bytes, plain or compressed, as often as they are wanted."""
+    """A layer somewhere: its bytes, plain or compressed, as often as they are needed."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all pieces. Raise TransferError."""
 
     def pieces(self) -> Iterator[bytes]: ...
 

@@ -7,6 +7,7 @@ a folder an image with `VERSION`, `json` and `layer.tar`) and the one since
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ class Form(Protocol):
     """A way to write images down."""
 
     media_type: str
+    told: int  # bytes that the progress was told of
+
+    def layers(self, image: V2Image) -> list[tuple[str, int]]:
+        """Name and size of each layer that is not written yet."""
 
     def add(self, tagged: Tagged, image: V2Image) -> None:
         """Write one tag. Raise TransferError."""
@@ -48,6 +53,8 @@ def export(
 
     Raise Aborted if no more can be written.
     """
+    expected = _expected(tags, v2images, form)
+    progress.expect(expected)
     for tagged in tags:
         line = Line(str(tagged.repository), tagged.tag, tagged.target, tagged.image_id, "failed")
         try:
@@ -68,6 +75,16 @@ def export(
         words = f"{line.state} {tagged}"
         progress.image(f"{words}: {line.reason}" if line.reason else words)
     form.close()
+    progress.expect(form.told - expected)  # what failed is expected no more
+
+
+def _expected(tags: Sequence[Tagged], v2images: V2Images, form: Form) -> int:
+    """Bytes of all layers that have to be written, each once."""
+    found: dict[str, int] = {}
+    for tagged in tags:
+        with contextlib.suppress(NotShown, StorageError, Failure):  # told when it is its turn
+            found.update(form.layers(v2images.get(ImageId.parse(tagged.image_id))))
+    return sum(found.values())
 
 
 class Layout:
@@ -82,6 +99,11 @@ class Layout:
         self._images = images
         self._progress = progress
         self._report = report
+        self.told = 0
+
+    def layers(self, image: V2Image) -> list[tuple[str, int]]:
+        blobs = [(facts.digest, facts.size) for _, facts in image.layers]
+        return [blob for blob in blobs if not self._writer.has(*blob)]
 
     def add(self, tagged: Tagged, image: V2Image) -> None:
         for image_id, facts in image.layers:
@@ -89,8 +111,7 @@ class Layout:
                 self._report.present += 1
                 continue
             blob = LayerBlob(self._images, image_id, facts)
-            self._progress.expect(facts.size)
-            self._writer.put(facts.digest, _counted(blob.pieces(), self._progress, self._report))
+            self._writer.put(facts.digest, self._counted(blob.pieces()))
             self._report.uploaded += 1
             self._progress.layer()
         if not self._writer.has(image.config_digest, len(image.config)):
@@ -99,6 +120,13 @@ class Layout:
 
     def close(self) -> None:
         self._writer.close()
+
+    def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.told += len(piece)
+            self._progress.bytes(len(piece))
+            self._report.sent += len(piece)
+            yield piece
 
 
 @dataclass(slots=True)
@@ -119,8 +147,12 @@ class Archive:
         self._images = images
         self._progress = progress
         self._report = report
+        self.told = 0
         self._entries: dict[str, _Entry] = {}  # by the name of the configuration
         self._repositories: dict[str, dict[str, str]] = {}
+
+    def layers(self, image: V2Image) -> list[tuple[str, int]]:
+        return [(str(image_id), facts.size) for image_id, facts in image.layers]
 
     def add(self, tagged: Tagged, image: V2Image) -> None:
         for image_id, facts in image.layers:
@@ -150,9 +182,8 @@ class Archive:
     def _layer(self, blob: LayerBlob) -> None:
         # a tar archive says of each member how long it is before it comes: unpack it twice
         size = sum(len(piece) for piece in blob.unpacked())
-        self._progress.expect(size)
         folder = str(blob.image_id)
-        pieces = _counted(_checked(blob), self._progress, self._report)
+        pieces = self._checked(blob)
         try:
             self._writer.stream(f"{folder}/layer.tar", size, pieces)
         except (TransferError, StorageError, Failure) as error:  # in the middle of a member
@@ -162,18 +193,15 @@ class Archive:
         self._report.uploaded += 1
         self._progress.layer()
 
+    def _checked(self, blob: LayerBlob) -> Iterator[bytes]:
+        sum = hashlib.sha256()
+        for piece in blob.unpacked(self._tell):
+            sum.update(piece)
+            self._report.sent += len(piece)
+            yield piece
+        if f"sha256:{sum.hexdigest()}" != blob.facts.diff_id:
+            raise TransferError(f"the layer of {blob.image_id} changed since it was read first")
 
-def _checked(blob: LayerBlob) -> Iterator[bytes]:
-    sum = hashlib.sha256()
-    for piece in blob.unpacked():
-        sum.update(piece)
-        yield piece
-    if f"sha256:{sum.hexdigest()}" != blob.facts.diff_id:
-        raise TransferError(f"the layer of {blob.image_id} changed since it was read first")
-
-
-def _counted(pieces: Iterator[bytes], progress: Progress, report: Report) -> Iterator[bytes]:
-    for piece in pieces:
-        progress.bytes(len(piece))
-        report.sent += len(piece)
-        yield piece
+    def _tell(self, count: int) -> None:
+        self.told += count
+        self._progress.bytes(count)

@@ -7,10 +7,11 @@ store already is left as it is.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from v1registry.transfer.report import Line, Report
 
 AGENT = "v1registry-import"
 _PIECE = 1024 * 1024
+_MOST_KEPT = 16 * 1024 * 1024  # bytes of image JSON that are kept in memory
 _GZIP = b"\x1f\x8b"
 _LEVEL = 6
 _EMPTY = bytes(1024)  # a tar archive without any entry
@@ -70,14 +72,17 @@ class Importer:
         self._progress = progress
         self._report = report
         self._max_bytes = max_bytes
+        self._told = 0  # bytes that the progress was told of
 
-    def run(self, bundle: Bundle, wanted: Iterable[Wanted]) -> None:
+    def run(self, bundle: Bundle, wanted: Sequence[Wanted]) -> None:
         """Import the images; what cannot be is in the report."""
+        chains, expected = self._look(bundle, wanted)
+        self._progress.expect(expected)
         for image in wanted:
             name = str(image.repository)
             line = Line(name, image.tag, name, "", "failed")
             try:
-                chain = bundle.chain(image.key)
+                chain = chains.pop(image.key, None) or bundle.chain(image.key)
                 line.v1_id, line.layers = chain[-1].id, len(chain)
                 line.state = self._report.done if self._import(image, chain) else "there"
             except (TransferError, StorageError, Failure) as error:
@@ -85,6 +90,25 @@ class Importer:
             self._report.lines.append(line)
             words = f"{line.state} {image}"
             self._progress.image(f"{words}: {line.reason}" if line.reason else words)
+        self._progress.expect(self._told - expected)  # what failed is expected no more
+
+    def _look(
+        self, bundle: Bundle, wanted: Sequence[Wanted]
+    ) -> tuple[dict[str, list[V1Layer]], int]:
+        """Return chains, by key, as far as they fit into memory, and the bytes to import in all."""
+        chains: dict[str, list[V1Layer]] = {}
+        sizes: dict[str, int] = {}
+        kept = 0
+        for image in wanted:
+            with contextlib.suppress(TransferError, StorageError, Failure):  # told at its turn
+                chain = chains.get(image.key) or bundle.chain(image.key)
+                kept += sum(len(layer.json) for layer in chain)
+                if kept < _MOST_KEPT:
+                    chains[image.key] = chain
+                for layer in chain:
+                    if layer.id not in sizes and not self._is_there(layer):
+                        sizes[layer.id] = (layer.layer or _Empty()).size
+        return chains, sum(sizes.values())
 
     def _import(self, wanted: Wanted, chain: list[V1Layer]) -> bool:
         """Write what lacks; tell whether anything did."""
@@ -122,25 +146,27 @@ class Importer:
         image_id = ImageId.parse(layer.id)
         self._uploads.put_json(image_id, layer.json)
         payload = hashlib.sha256(layer.json + b"\n")
-        self._progress.expect(checked.size)
-        self._uploads.put_layer(image_id, self._tapped(checked.stored(source), payload))
+        stored = checked.stored(_Counted(source, self._tell))
+        self._uploads.put_layer(image_id, self._tapped(stored, payload))
         self._uploads.put_checksum(image_id, f"sha256:{payload.hexdigest()}", None)
 
     def _tapped(self, pieces: Iterator[bytes], payload: Any) -> Iterator[bytes]:
         for piece in pieces:
             payload.update(piece)
-            self._progress.bytes(len(piece))
             self._report.sent += len(piece)
             yield piece
 
+    def _tell(self, count: int) -> None:
+        self._told += count
+        self._progress.bytes(count)
+
     def _check(self, source: Layer, layer: V1Layer) -> _Checked:
         """Read the layer to its end, before anything is written. Raise TransferError."""
-        sum, size = hashlib.sha256(), 0
+        sum = hashlib.sha256()
         head = next(source.pieces(), b"")[:4]
         try:
             for piece in _unpacked(source, head, self._max_bytes):
                 sum.update(piece)
-                size += len(piece)
         except (LayerUnreadable, LayerTooLarge) as error:
             raise TransferError(f"the layer of {layer.id} cannot be read: {error}") from None
         if layer.diff_id is not None and layer.diff_id != f"sha256:{sum.hexdigest()}":
@@ -148,15 +174,14 @@ class Importer:
                 f"the layer of {layer.id} is not the one that the configuration names:"
                 f" sha256:{sum.hexdigest()}, not {layer.diff_id}"
             )
-        return _Checked(head, size, self._max_bytes)
+        return _Checked(head, self._max_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A layer that was read once: its first bytes, and its size in bytes, unpacked."""
+    """A layer that was read once: its first bytes, and the limit for what it unpacks to."""
 
     head: bytes
-    size: int
     max_bytes: int
 
     def stored(self, source: Layer) -> Iterator[bytes]:
@@ -169,8 +194,27 @@ class _Checked:
 class _Empty:
     """The layer of an image that has none."""
 
+    size = len(_EMPTY)
+
     def pieces(self) -> Iterator[bytes]:
         yield _EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A layer that tells how much of it is read."""
+
+    layer: Layer
+    tell: Callable[[int], None]
+
+    @property
+    def size(self) -> int:
+        return self.layer.size
+
+    def pieces(self) -> Iterator[bytes]:
+        for piece in self.layer.pieces():
+            self.tell(len(piece))
+            yield piece
 
 
 class _File:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from v1registry.lib.examine import LayerFacts
 from v1registry.lib.images import Images
 from v1registry.lib.names import ImageId
 from v1registry.lib.tarheader import LayerTooLarge, LayerUnreadable
+from v1registry.lib.tarstream import Readable
 from v1registry.lib.unpack import Source
 from v1registry.transfer.errors import TransferError
 
@@ -39,15 +40,42 @@ class LayerBlob:
         with self.images.open_layer(self.images.get(self.image_id)) as layer:
             yield from layer.pieces(start)
 
-    def unpacked(self) -> Iterator[bytes]:
-        """The archive itself. Raise TransferError if it cannot be read any more."""
+    def unpacked(self, told: Callable[[int], None] = lambda count: None) -> Iterator[bytes]:
+        """The archive itself. Raise TransferError if it cannot be read any more.
+
+        `told` gets counts of bytes which sum up to `size`.
+        """
+        left = self.size
         with self.images.open_layer(self.images.get(self.image_id)) as layer:
-            source = Source(layer, None)  # it was read to its end before, within the limits
+            read = _Counted(layer)
+            source = Source(read, None)  # it was read to its end before, within the limits
             try:
                 while piece := source.some(PIECE):
+                    count = min(left, read.taken() if self.facts.as_stored else len(piece))
+                    told(count)
+                    left -= count
                     yield piece
+                told(left)  # what lies behind the end of the archive
             except (LayerUnreadable, LayerTooLarge) as error:
                 raise TransferError(f"the layer of {self.image_id} changed: {error}") from None
+
+
+class _Counted:
+    """A file; counts what is read of it."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self._count = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        self._count += len(data)
+        return data
+
+    def taken(self) -> int:
+        """Return how many bytes were read since the last call."""
+        count, self._count = self._count, 0
+        return count
 
 
 def _skip(pieces: Iterator[bytes], start: int) -> Iterator[bytes]:

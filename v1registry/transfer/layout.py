@@ -153,9 +153,13 @@ class LayoutReader:
         if f"sha256:{sum.hexdigest()}" != digest:
             raise TransferError(f"{name} is damaged: it is not {digest}")
 
+    def size(self, digest: str) -> int:
+        """The size of a blob in bytes. Raise TransferError if it is missing."""
+        return self._files.size(self._name(digest))
+
     def json(self, digest: str) -> tuple[Any, bytes]:
         """A document, parsed and as bytes."""
-        if self._files.size(self._name(digest)) > _LARGEST:
+        if self.size(digest) > _LARGEST:
             raise TransferError(f"{digest} is larger than a document may be")
         data = b"".join(self.pieces(digest))
         try:

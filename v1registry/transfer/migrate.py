@@ -1,11 +1,9 @@
 """From the store to a v2 registry: every tag that is meant, each blob once.
 
-First the registry is asked what is missing, so the amount to send is known from the start. Then a
-tag is done in this order: layers, configuration, manifest; so a manifest over there never names
-what is not there yet. Layers go in parallel, and a layer that
-several images or repositories share is sent once and mounted where it is wanted
-again. Memory does not grow with layers, and nothing is written to a disk but
-the journal.
+First the registry is asked what is missing: so the amount to send is known. Then a tag is done in
+this order: layers, configuration, manifest. So a manifest never names what is not there yet. Layers
+go in parallel. A layer that several images or repositories share is sent once, and mounted where it
+is needed again. Memory does not grow with layers, and only the journal is written to a disk.
 """
 
 from __future__ import annotations

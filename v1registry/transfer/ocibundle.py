@@ -30,6 +30,10 @@ class _Blob:
     reader: LayoutReader
     digest: str
 
+    @property
+    def size(self) -> int:
+        return self.reader.size(self.digest)
+
     def pieces(self) -> Iterator[bytes]:
         return self.reader.pieces(self.digest)
 
