@@ -103,12 +103,14 @@ def test_writes_wait_for_the_disk(disk: tuple[Path, Gone]) -> None:
             status = raw.get(server, "/v1/_status")
             assert (status.status, list(status.json()["failures"])) == (503, ["storage"])
             assert raw.get(server, "/v1/_ping").status == 200
+            assert raw.get(server, "/v1/_ready").status == 503
             assert raw.request(server, "DELETE", "/v1/repositories/team/a/").status == 503
             time.sleep(1.5)  # the chores write nothing, either
         assert "The store's marker _v1registry/store is missing" in server.log
         assert id in server.log
         assert push(server, "b") == DONE
         assert raw.get(server, "/v1/_status").status == 200
+        assert raw.get(server, "/v1/_ready").status == 200
         assert raw.get(server, "/v1/repositories/team/a/tags").json() == {"latest": image_id("a")}
         assert "is back" in server.log
 

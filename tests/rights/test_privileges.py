@@ -64,6 +64,7 @@ IMAGE_JSON = b'{"id": "%s"}' % (b"e" * 64)
 # comes last.
 TABLE: dict[tuple[str, str], Row] = {
     ("ping.ping", "GET"): Row(ALL, 200),
+    ("ping.ready", "GET"): Row(ALL, 200),
     ("ping.root", "GET"): Row(ALL, 200),
     ("ping.status", "GET"): Row(ALL, 200),
     **{("v2.v2", method): Row(ALL, 404) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")},
@@ -111,6 +112,7 @@ SUFFIXES = {
 }
 PATHS = {
     "ping.ping": "/v1/_ping",
+    "ping.ready": "/v1/_ready",
     "ping.root": "/",
     "ping.status": "/_status",
     "v2.v2": "/v2/x",

@@ -6,8 +6,9 @@ from flask import Blueprint, Response
 
 from v1registry.api import answers
 from v1registry.api.door import everybody
-from v1registry.api.parts import Common
+from v1registry.api.parts import Common, Parts
 from v1registry.lib.services import Health
+from v1registry.storage.errors import NotMounted, StorageError
 
 _SEE_LOG = "cannot be used now, the log says why"
 
@@ -43,5 +44,21 @@ def blueprint(parts: Common) -> Blueprint:
         failures = dict.fromkeys(health.failing(), _SEE_LOG)
         body = {"services": health.names, "failures": failures, "host": ""}
         return answers.ordinary(body, 503 if failures else 200)
+
+    @routes.get("/v1/_ready")
+    @everybody("asked by load balancers")
+    def ready() -> Response:
+        """503 while the store of the start is not mounted here: another node should be asked.
+
+        A store that does not answer is no reason: other nodes have the same one.
+        """
+        try:
+            if isinstance(parts, Parts):
+                parts.storage.require_marker(parts.storage.marker_seconds)
+        except NotMounted:
+            return answers.ordinary({"ready": False}, 503)
+        except StorageError:
+            pass
+        return answers.ordinary({"ready": True})
 
     return routes

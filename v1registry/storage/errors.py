@@ -26,6 +26,10 @@ class Unavailable(StorageError):
     """The store did not answer, or answered that it cannot now: try again later."""
 
 
+class NotMounted(Unavailable):
+    """The store answered, and is not the store of the start: its disk is not mounted."""
+
+
 class Damaged(Unavailable):
     """What came is not what the store has, or no answer of its: changed on the way."""
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from v1registry.storage import Aside, Blob, Buffer, Entry, Stage, Stat, Storage, keys
-from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import NotFound, NotMounted, Refused, StorageError, Unavailable
 
 KEY = f"{keys.OURS}/store"
 
@@ -123,7 +123,10 @@ class MarkedStorage(Storage):
                     self._expect(found)
 
     def require_marker(self, within: float = 0.0) -> None:
-        """Raise Unavailable unless the marker held the id of the start `within` these seconds."""
+        """Raise Unavailable unless the marker held the id of the start `within` these seconds.
+
+        NotMounted if it is certain that another store is there, or none.
+        """
         if time.monotonic() - self._checked < within:
             return
         found = read(self._storage)
@@ -140,7 +143,7 @@ class MarkedStorage(Storage):
         if not self._is_missing:
             self._is_missing = True
             _log.error("Writes are refused with 503. %s", reason)
-        raise Unavailable(reason)
+        raise Unavailable(reason) if self._expected is None else NotMounted(reason)
 
     def _reason(self, found: str | None) -> str:
         if self._expected is None:
