@@ -86,16 +86,22 @@ def began(server: Server) -> int:
     return server.log.count("Booting worker")
 
 
+@pytest.mark.parametrize("named", ["by our options", "by gunicorn's"])
 def test_a_reload_with_such_a_pair_changes_nothing(
-    store: Path, pair: Certificate, other: Certificate
+    store: Path, pair: Certificate, other: Certificate, named: str
 ) -> None:
-    with Server(store, workers=1, tls=(pair.certificate, pair.key)) as server:
+    reason, env = REASON, {}
+    if named != "by our options":
+        reason = "the certificate and key cannot be loaded"
+        env["GUNICORN_OPTS"] = f"[--certfile, {pair.certificate}, --keyfile, {pair.key}]"
+        env |= {"TLS_CERTIFICATE": "", "TLS_KEY": ""}
+    with Server(store, workers=1, env=env, tls=(pair.certificate, pair.key)) as server:
         before, workers = shown(server), server.worker_pids()
         shutil.copy(other.certificate, pair.certificate)  # the key comes later, as with some tools
         os.kill(server.pid, signal.SIGHUP)
         wait_for(lambda: "Not reloaded, the old configuration stays" in server.log)
         time.sleep(2)
-        assert server.log.count(REASON) == 1
+        assert server.log.count(reason) == 1
         assert (server.worker_pids(), began(server)) == (workers, 1)
         assert shown(server) == before
         shutil.copy(other.key, pair.key)

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import Any
 
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.errors import HaltServer  # type: ignore[import-untyped]
+from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
 
 from v1registry.edge.settings import raise_open_files
 
@@ -81,11 +83,17 @@ class Master(Arbiter):  # type: ignore[misc]
     def setup(self, app: Any) -> None:
         """Take `app`'s configuration, but for its addresses: theirs are taken once, at the start.
 
-        The old workers still listen on them, so nobody could listen there anew.
+        The old workers still listen on them, so nobody could listen there anew. Raise SystemExit if
+        no worker could load the certificate.
         """
         if app.cfg.address != self.cfg.address:
             self.log.warning("Addresses change with a restart only, not with a reload")
             app.cfg.set("bind", self.cfg.bind)
+        if app.cfg.is_ssl:
+            try:
+                ssl_context(app.cfg)  # gunicorn's own options may name files, too
+            except OSError as error:  # SSLError is one
+                sys.exit(f"the certificate and key cannot be loaded: {error}")
         super().setup(app)
 
     def reap_workers(self) -> None:
