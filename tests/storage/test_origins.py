@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,6 +186,19 @@ def test_an_upload_whose_session_is_elsewhere_gets_no_token(fake_gcs: FakeGcs) -
         quirky.after = replaced(f"http://{quirky.host}", other.url)
         gcs(fake_gcs, quirky.url).stage(LAYER, [bytes(600 * 1024)])
         assert shown == [None, None, None]
+
+
+def test_googles_token_server_redirects_nowhere(fake_gcs: FakeGcs, tmp_path: Path) -> None:
+    """The request holds what the account's key signed."""
+    with Quirky(fake_gcs.port) as tokens, Quirky(fake_gcs.port) as other:
+        tokens.before = lambda asked: Answer(307, [("Location", other.url + asked.path)])
+        account = {**fake_gcs.account(), "token_uri": f"{tokens.url}/token"}
+        (tmp_path / "account.json").write_text(json.dumps(account))
+        options = fake_gcs.options(gcs_credentials=str(tmp_path / "account.json"))
+        with pytest.raises(StorageError):
+            GcsStorage(options).put("a", b"")
+        assert tokens.asked
+        assert other.asked == []
 
 
 # -- the rule ------------------------------------------------------------------------------------

@@ -248,7 +248,7 @@ class Clients:
             session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         for one in (session, tokens):
             one.proxies = proxies(options) or {}
-            one.max_redirects = 0  # they would carry what signs requests elsewhere, or out of TLS
+        tokens.max_redirects = 0  # they would carry the account's assertion elsewhere
         try:
             client = storage.Client(
                 project=None,

@@ -20,7 +20,9 @@ _BROKEN = (
     http.client.HTTPException,
     urllib3.exceptions.ProtocolError,
 )
-_LIBRARY = re.compile(r"\w+\(host=| object at 0x|\(Caused by |\(['\"]|Max retries exceeded")
+_LIBRARY = re.compile(
+    r"\w+\(host=| object at 0x|\(Caused by |\('[^']*', \w+\(|Max retries exceeded"
+)
 
 
 def reason_of(error: BaseException) -> str:
