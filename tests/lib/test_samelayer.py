@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.fixtures import engines
 from tests.lib.tars import END, Slow, binary, folder, header, member, padded, pax, tar
@@ -367,6 +369,70 @@ def test_what_engines_sent(first: str, second: str) -> None:
     plain = gzip.decompress(other)
     differ(one, plain + b"secret")
     differ(one, plain.replace(b"root", b"ruth") if b"root" in plain else plain[:512] + plain)
+
+
+_NAMES = st.text("ab/ü.-", min_size=1, max_size=8).map(lambda text: f"x{text}x")
+_LONG_NAMES = st.builds("{}/{}".format, st.text("ab", min_size=80, max_size=200), _NAMES)
+_IDS = st.integers(0, 1 << 22)
+_ENTRIES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": _NAMES | _LONG_NAMES,
+            "data": st.binary(max_size=600),
+            "mode": st.integers(0, 0o7777),
+            "mtime": st.integers(0, 1 << 34),
+            "uid": _IDS,
+            "gid": _IDS,
+            "uname": st.sampled_from(["", "root", "ü"]),
+            "linkname": st.none() | _NAMES | _LONG_NAMES,
+        }
+    ),
+    min_size=1,
+    max_size=5,
+)
+_WAYS = st.tuples(
+    st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+    st.booleans(),  # the root folder
+    st.integers(0, 3000),  # zeros at the end
+    st.sampled_from([bytes, gzip.compress, bz2.compress, lzma.compress]),
+)
+
+
+def written(entries: list[dict[str, Any]], way: tuple[Any, ...]) -> bytes:
+    format, has_root, zeros, compress = way
+    members = [ROOT] if has_root else []
+    for entry in entries:
+        fields = {key: entry[key] for key in ("mode", "mtime", "uid", "gid", "uname")}
+        if entry["linkname"] is None:
+            members.append(member(entry["name"], entry["data"], **fields))
+        else:
+            link = {"type": tarfile.SYMTYPE, "linkname": entry["linkname"]}
+            members.append(member(entry["name"], **link, **fields))
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=format) as archive:
+        for info, data in members:
+            archive.addfile(info, io.BytesIO(data))
+        end = archive.offset
+    layer: bytes = compress(out.getvalue()[:end] + bytes(zeros))
+    return layer
+
+
+@settings(max_examples=150, deadline=None)
+@given(_ENTRIES, _WAYS, _WAYS, st.data())
+def test_any_entries_written_in_two_ways(
+    entries: list[dict[str, Any]], one: tuple[Any, ...], other: tuple[Any, ...], data: st.DataObject
+) -> None:
+    known = content(written(entries, one))
+    assert known == content(written(entries, other))
+    assert known.startswith("entries:")
+    index = data.draw(st.integers(0, len(entries) - 1))
+    key = data.draw(st.sampled_from(["name", "data", "mode", "mtime", "uid", "gid"]))
+    old = entries[index][key]
+    if key == "data" and entries[index]["linkname"] is not None:
+        return  # a link has none
+    new = old + type(old)(b"!" if key == "data" else "!" if key == "name" else 1)
+    changed = [*entries[:index], {**entries[index], key: new}, *entries[index + 1 :]]
+    assert known != content(written(changed, other))
 
 
 def test_many_headers_of_one_entry_cost_little() -> None:
