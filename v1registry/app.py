@@ -65,6 +65,7 @@ from v1registry.store import opened, place
 
 # What a worker computes at once: more would keep others' fsync waiting for a thread.
 _HEAVY_AT_ONCE = 2  # decompressions
+_COMPUTED_AT_ONCE = 2  # large JSONs and lists: each takes time of the interpreter from all others
 _UNPACKED_AT_ONCE = 2  # steps of layers that are unpacked for v2 clients
 _HASHES_AT_ONCE = 2  # of passwords
 
@@ -150,6 +151,7 @@ def build(config: Config) -> Parts:
     store = opened(config, offload, StoreIds.of_server)
     store.prepare()
     heavy = limited(offload, _HEAVY_AT_ONCE)
+    compute = limited(offload, _COMPUTED_AT_ONCE)
     max_bytes = config.limits.files_bytes
     commits = Commits(store)
     shared, level = _shared(config, store)
@@ -160,23 +162,23 @@ def build(config: Config) -> Parts:
         cache_life=config.cache_life,
         shared=shared,
     )
-    tags = Tags(store)
-    reach = Reach(store, read, tags)
+    tags = Tags(store, compute)
+    reach = Reach(store, read, tags, compute)
     hashing = limited(offload, _HASHES_AT_ONCE)
     own = _attached(config, store, reach, level, hashing)
     named = Repositories(store, read, tags, reach, own.events)
     proofs = Proofs(store, config.uploads_life)
-    image_lists = ImageLists(store)
+    image_lists = ImageLists(store, compute)
     rights = own.rights or rights_of(
         config, named.was_private, image_lists.note_members, level or own.counts, hashing, within
     )
     cleaner = Cleaner(store, commits)
-    view = _v2(config, store, read, tags, named, reach, heavy)
+    view = _v2(config, store, read, tags, named, reach, heavy, compute)
     return Parts(
         config=config,
         storage=store,
         images=read,
-        uploads=Uploads(store, read, commits, heavy, proofs, max_bytes=max_bytes),
+        uploads=Uploads(store, read, commits, heavy, proofs, max_bytes=max_bytes, compute=compute),
         listings=Listings(
             store, read, heavy, max_bytes=max_bytes, max_entries=config.limits.files_entries
         ),
@@ -185,6 +187,7 @@ def build(config: Config) -> Parts:
         search=own.search(rights)
         or StoreSearch(Roster(store, offload, read_only=config.read_only), tags, rights),
         services=tuple(filter(None, (level, Store(store), own.service))),
+        compute=compute,
         chores=(*_chores(config, store, cleaner), *own.chores),
         index=own.index,
         prepare=own.prepare,
@@ -231,6 +234,7 @@ def _v2(
     named: Repositories,
     reach: Reach,
     heavy: Callable[..., Any],
+    compute: Callable[..., Any],
 ) -> V2Parts:
     """The v2 view of the store. Each of its three caches takes a quarter of what v1's may take."""
     limits: dict[str, Any] = {
@@ -242,7 +246,7 @@ def _v2(
     blobs = Blobs(
         store, images, digests, heavy, max_bytes=max_bytes, read_only=config.read_only, **limits
     )
-    shown = V2Images(images, blobs, digests, **limits)
+    shown = V2Images(images, blobs, digests, **limits, compute=compute)
     lookup = Lookup(named, reach, images, blobs, shown, digests)
     reads = config.v2.enabled and not config.read_only
     pushed = Pushed(config.v2.read_pushed) if reads and config.v2.read_pushed else None

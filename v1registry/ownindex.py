@@ -41,12 +41,12 @@ from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import is_private
 from v1registry.lib.rights import Asker, Rights
+from v1registry.lib.running import Run, in_place
 from v1registry.lib.search import Search
 from v1registry.lib.tags import Tags
 from v1registry.storage import Storage, keys
 from v1registry.store import opened as opened_store
 
-Run = Callable[..., Any]
 Within = Callable[[float, Callable[[], Any]], Any]
 
 COUNTED = 10.0  # seconds after which pulls are written, and what failed is tried again
@@ -107,9 +107,10 @@ def own(
     hashing: Run,
     is_taken: Callable[[str], bool],
     counts: Counts | None = None,
+    compute: Run = in_place,
 ) -> Own:
-    """`hashing(function, *args)` runs what computes password hashes; `is_taken` tells of namespaces
-    in the store; `counts` are shared by nodes.
+    """`hashing(function, *args)` runs what computes password hashes, `compute` what parses large
+    lists; `is_taken` tells of namespaces in the store; `counts` are shared by nodes.
     """
     throttle = throttle_of(config, counts)
     return Own(
@@ -120,7 +121,7 @@ def own(
         repositories=Repositories(database, private=config.index.private),
         keys=TokenKeys(database, skew=config.clock_skew),
         pulls=Pulls(database),
-        lists=SqlImageLists(database),
+        lists=SqlImageLists(database, compute),
         token_life=config.index.token_life,
         lists_grant=config.index.lists_grant,
         is_taken=is_taken,
@@ -138,7 +139,7 @@ def sync_with(
 
     `left_out` is called with a repository, its tag or "", and the reason why it cannot be read.
     """
-    tags = Tags(storage)
+    tags = Tags(storage, offload)
 
     def all_tags(repository: RepositoryName) -> dict[str, str] | None:
         return tags.all(repository, left_out and partial(left_out, str(repository)))
@@ -180,10 +181,10 @@ def rebuild(
     """Compare the database with the whole store, and mend it; the report, and how many image lists
     were copied. See `sync_with` for `left_out`.
     """
-    storage = opened_store(config, here)
+    storage = opened_store(config, in_place)
     storage.prepare()
-    with contextlib.closing(opened(config, here, unbounded)) as database:
-        sync = sync_with(database, storage, here, left_out, policy_of(config))
+    with contextlib.closing(opened(config, in_place, unbounded)) as database:
+        sync = sync_with(database, storage, in_place, left_out, policy_of(config))
         report = sync.rebuild(trust_missing=trust_missing)
         return report, _copy_lists(database, storage) if with_lists else 0
 
@@ -196,11 +197,6 @@ def _copy_lists(database: Database, storage: Storage) -> int:
             kept.update(repository, documents.dump(stored.get(repository)))
             copied += 1
     return copied
-
-
-def here(function: Callable[..., Any], *arguments: Any) -> Any:
-    """For commands: nobody else is stopped by what takes long."""
-    return function(*arguments)
 
 
 def unbounded(_seconds: float, function: Callable[[], Any]) -> Any:
@@ -238,7 +234,7 @@ def prepare(config: Config, database: Database) -> None:
 def lacks(config: Config) -> str | None:
     """Why the database cannot be used now; None if it can. Raise ConfigError as `prepare` does."""
     logging.getLogger("v1registry.index").addHandler(logging.NullHandler())  # told once
-    with contextlib.closing(opened(config, here, unbounded)) as database:
+    with contextlib.closing(opened(config, in_place, unbounded)) as database:
         try:
             database.prepare()
         except migrations.TooNew as error:
@@ -286,7 +282,7 @@ def attached(
     chores = repairs(config, database, sync)
     counts = counts or DatabaseCounts(database)
     if config.is_index:
-        kept = own(config, database, hashing, taken_in(storage), counts)
+        kept = own(config, database, hashing, taken_in(storage), counts, offload)
         prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
         rights = kept.rights(prover, reach)
         index = kept.index(rights, reach)
@@ -311,7 +307,7 @@ def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexPa
     """An index without a registry, ready to serve."""
     database = opened(config, offload, within)
     counts = DatabaseCounts(database)
-    kept = own(config, database, hashing, lambda _: False, counts)
+    kept = own(config, database, hashing, lambda _: False, counts, offload)
     prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
     rights = kept.rights(prover)
     return IndexParts(
@@ -320,6 +316,7 @@ def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexPa
         search=kept.search(),
         image_lists=kept.lists,
         services=(database,),
+        compute=offload,
         chores=kept.chores(),
         index=kept.index(rights),
         prepare=partial(prepare, config, database),

@@ -78,7 +78,7 @@ def test_names_of_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     storage = MemoryStorage()
     repository = RepositoryName.parse("a/b/c")
     tags = Tags(storage)
-    assert tags.names(repository, "", Tag.is_valid) is None
+    assert tags.names(repository, "", Tag.is_valid, 10) is None
     folder = repository.folder
     for tag in ("1.0", "_x", "y_json", "odd one"):
         storage.put(f"{folder}/{keys.tag(tag)}", image_id("1").encode())
@@ -86,13 +86,10 @@ def test_names_of_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     storage.put(f"{folder}/{keys.tag_metadata('1.0')}", b'{"last_update": 1}')
     storage.put(f"{folder}/tag_empty", b"")
     storage.put(f"{keys.repository_before_081('a', 'b/c')}/tag_old", image_id("1").encode())
-    found = tags.names(repository, "", Tag.may_exist)
-    assert found is not None
-    assert list(found) == ["1.0", "_x", "odd one", "old", "y_json"]
+    found = tags.names(repository, "", Tag.may_exist, 10)
+    assert found == ["1.0", "_x", "odd one", "old", "y_json"]
     read: list[str] = []
     get = storage.get
     monkeypatch.setattr(storage, "get", lambda key: read.append(key) or get(key))
-    found = tags.names(repository, "1.0", Tag.is_valid)
-    assert found is not None
-    assert next(found) == "_x"
+    assert tags.names(repository, "1.0", Tag.is_valid, 1) == ["_x"]
     assert read == [f"{folder}/tag__x"]

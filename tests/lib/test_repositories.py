@@ -197,7 +197,7 @@ def test_unreadable_tags(domain: Domain, repositories: Repositories, data: bytes
     tags = domain.tags
     assert tags.all(NAME, lambda *one: told.append(one)) == dict(tags.each(NAME)) == {"good": A}
     assert told == [("bad", UNREADABLE)]
-    assert list(tags.names(NAME, "", Tag.is_valid) or ()) == ["good"]
+    assert tags.names(NAME, "", Tag.is_valid, 10) == ["good"]
     assert fails(repositories.tag, NAME, Tag("bad"))[0] == 404
     repositories.set_tag(NAME, Tag("bad"), quoted(B), AGENT)
     assert repositories.tags(NAME) == {"bad": B, "good": A}

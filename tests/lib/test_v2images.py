@@ -18,7 +18,7 @@ from v1registry.lib.convert import OCI, SCHEMA2, chain_ids
 from v1registry.lib.errors import Failure
 from v1registry.lib.lookup import LayerBlob
 from v1registry.lib.names import Digest, RepositoryName, Tag
-from v1registry.lib.v2images import NotShown, V2Image
+from v1registry.lib.v2images import NotShown, V2Image, V2Images, _convert
 from v1registry.storage import Entry, keys
 from v1registry.storage.file import FileStorage
 from v1registry.storage.memory import MemoryStorage
@@ -257,3 +257,61 @@ def test_a_blob_is_found_without_a_walk() -> None:
         node.lookup.blob(REPOSITORY, Digest(digest))
         hex = digest.removeprefix("sha256:")
         assert storage.listed == [f"_v1registry/digests/sha256/{hex[:3]}"]
+
+
+class CountingImages:
+    """Counts conversions, by the calls that would run them in a thread."""
+
+    def __init__(self, storage: MemoryStorage, cache: int) -> None:
+        node = Node(storage)
+        self.count = 0
+        self.v2images = V2Images(
+            node.domain.images,
+            node.blobs,
+            node.digests,
+            cache_limit=cache,
+            cache_life=60,
+            compute=self._counted,
+        )
+
+    def _counted(self, function: Any, *arguments: Any) -> Any:
+        self.count += function is _convert
+        return function(*arguments)
+
+
+def large_store(**more: Any) -> MemoryStorage:
+    storage = MemoryStorage()
+    data = write_image(storage, A, (), layer_of("a"))
+    document = {**json.loads(data), "comment": "c" * 100_000, **more}
+    storage.put(keys.image(A, "json"), json.dumps(document).encode())
+    storage.delete(keys.image(A, "_checksum"))
+    return storage
+
+
+def test_a_large_configuration_is_converted_again_only_when_it_is_asked_for() -> None:
+    counted = CountingImages(large_store(), cache=50_000)
+    first = counted.v2images.get(A)
+    assert len(first.config) > 100_000
+    known = counted.v2images.get(A, whole=False)
+    assert (known.manifests, known.config_digest) == (first.manifests, first.config_digest)
+    assert counted.count == 1
+    assert counted.v2images.get(A) == first
+    assert counted.count == 2
+
+
+def test_an_image_that_no_engine_takes_is_converted_once() -> None:
+    counted = CountingImages(large_store(created="yesterday"), cache=50_000)
+    for _ in range(3):
+        with pytest.raises(NotShown, match="is not a time"):
+            counted.v2images.get(A)
+    assert counted.count == 1
+
+
+def test_a_missing_ancestor_is_looked_for_each_time() -> None:
+    storage = MemoryStorage()
+    write_image(storage, B, (A,), layer_of("b"))
+    counted = CountingImages(storage, cache=50_000)
+    with pytest.raises(NotShown, match="missing"):
+        counted.v2images.get(B)
+    write_image(storage, A, (), layer_of("a"))
+    assert counted.v2images.get(B).id == B

@@ -62,7 +62,7 @@ def chain_store() -> MemoryStorage:
     """a <- b <- c, tagged in team/app."""
     storage = MemoryStorage()
     write_image(storage, A, layer=layer_of("a"))
-    write_image(storage, B, (A,), layer=gzip.compress(layer_of("b")))
+    write_image(storage, B, (A,), layer=gzip.compress(layer_of("b"), mtime=0))
     write_image(storage, C, (B, A), layer=lzma.compress(layer_of("c")))
     tag(storage, C)
     return storage

@@ -13,14 +13,13 @@ from flask import Blueprint, Response
 from v1registry.api import answers, body
 from v1registry.api.door import everybody
 from v1registry.api.parts import Common
-from v1registry.lib import documents, errors
+from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.index import Index
 
 
 def blueprint(parts: Common, index: Index) -> Blueprint:
     routes = Blueprint("accounts", __name__)
-    limits = parts.config.limits
     door = parts.door
 
     @routes.get("/v1/users")
@@ -35,7 +34,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     @everybody("signing up, if the index lets who has no account do that")
     def create_user() -> Response:
         body.require_json_of_browsers()
-        given = _object(body.small(limits))
+        given = _object(parts)
         name, password = _text(given, "username"), _text(given, "password")
         email = _optional(given, "email")
         try:
@@ -58,15 +57,15 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
         shown = door.credentials().password or ""
         if asker.user == name and not index.users.is_password(name, shown):
             raise Failure(*errors.SECRET_NO_PASSWORD)  # else who finds one could keep the account
-        given = _object(body.small(limits))
+        given = _object(parts)
         index.users.change(name, _optional(given, "password"), _optional(given, "email"))
         return answers.ordinary(status=204)
 
     return routes
 
 
-def _object(data: bytes) -> dict[str, Any]:
-    value = documents.parse_text(data, errors.INDEX_JSON_INVALID)
+def _object(parts: Common) -> dict[str, Any]:
+    value = body.parsed(parts, errors.INDEX_JSON_INVALID)
     if not isinstance(value, dict):
         raise Failure(*errors.DATA_INVALID)
     return value

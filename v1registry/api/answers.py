@@ -11,6 +11,7 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from werkzeug.exceptions import HTTPException
 
 from v1registry.api import ocierrors
+from v1registry.edge.offload import offload
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.units import http_date
@@ -33,6 +34,7 @@ _ORDINARY: Headers = [
     ("Expires", "-1"),
     VERSION,
 ]
+_WRITTEN_IN_PLACE = 1000  # members of a list or object
 _RETRY_AFTER = "5"  # seconds
 
 
@@ -43,7 +45,8 @@ def ordinary(
     own = [*_ORDINARY, *headers]
     if status == 204:
         return Response(b"", status, own)
-    body = documents.dump(value)
+    is_large = isinstance(value, dict | list) and len(value) > _WRITTEN_IN_PLACE
+    body = offload(documents.dump, value) if is_large else documents.dump(value)
     if status == 302:
         return Response(body, status, own)  # which makes an IRI in Location a URI
     own.append(("Content-Length", str(len(body))))

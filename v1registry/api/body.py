@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from flask import request
 
+from v1registry.api.parts import Common
 from v1registry.config.schema import Limits
 from v1registry.edge.receive import pieces, whole
-from v1registry.lib import errors
+from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
+from v1registry.lib.running import for_size
 
 _TOO_SLOW = (408, "The upload took longer than this registry allows")
 
@@ -37,6 +40,12 @@ def require_json_of_browsers() -> None:
     """The same for requests of the v1 protocol: engines and scripts send no `Origin`."""
     if "HTTP_ORIGIN" in request.environ:
         require_json()
+
+
+def parsed(parts: Common, failure: errors.Text) -> Any:
+    """The JSON that a small body holds; raises `failure` besides what `small` raises."""
+    data = small(parts.config.limits)
+    return for_size(parts.compute, len(data))(documents.parse_text, data, failure)
 
 
 def layer(limit: int, seconds: float) -> Iterator[bytes | memoryview]:

@@ -21,7 +21,7 @@ from flask import Blueprint, Response, request
 from v1registry.api import answers, body, numbers
 from v1registry.api.door import everybody
 from v1registry.api.parts import Common, Parts
-from v1registry.lib import documents, errors
+from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.index import Index
 from v1registry.lib.names import RepositoryName
@@ -128,7 +128,7 @@ def _user(parts: Common) -> str:
 
 def _object(parts: Common) -> dict[str, Any]:
     body.require_json()
-    value = documents.parse_text(body.small(parts.config.limits), errors.DATA_INVALID)
+    value = body.parsed(parts, errors.DATA_INVALID)
     if not isinstance(value, dict):
         raise Failure(*errors.DATA_INVALID)
     return value

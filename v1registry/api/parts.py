@@ -22,6 +22,7 @@ from v1registry.lib.lookup import Lookup
 from v1registry.lib.pushed import Pushed
 from v1registry.lib.reach import Reach
 from v1registry.lib.repositories import Repositories
+from v1registry.lib.running import Run
 from v1registry.lib.search import Search
 from v1registry.lib.services import Service
 from v1registry.lib.tags import Tags
@@ -50,13 +51,17 @@ class V2Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """What registry and index both have. `image_lists` are those of whichever this is."""
+    """What registry and index both have. `image_lists` are those of whichever this is.
+
+    `compute` runs what takes a part of a second, such as parsing a large JSON.
+    """
 
     config: Config
     door: Door
     search: Search
     image_lists: Lists
     services: tuple[Service, ...]
+    compute: Run
     chores: tuple[Chore, ...]
     index: Index | None  # one of our own
     prepare: Callable[[], None]  # makes ready what may come later, too

@@ -9,7 +9,7 @@ from flask import Response, request
 from v1registry.api import answers, body, indexing, paths
 from v1registry.api.actions import Action, Actions
 from v1registry.api.parts import Parts
-from v1registry.lib import documents, errors
+from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.rights import Access
@@ -72,7 +72,7 @@ def _get_properties(parts: Parts, target: paths.Target) -> Response:
 
 
 def _put_properties(parts: Parts, target: paths.Target) -> Response:
-    value = documents.parse_text(body.small(parts.config.limits), errors.DATA_INVALID)
+    value = body.parsed(parts, errors.DATA_INVALID)
     if not isinstance(value, dict) or "access" not in value:
         raise Failure(*errors.DATA_INVALID)
     if value["access"] in ("public", "private"):  # 0.x ignores other values

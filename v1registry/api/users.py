@@ -11,13 +11,12 @@ from flask import Blueprint, Response
 from v1registry.api import answers, body
 from v1registry.api.door import everybody
 from v1registry.api.parts import Common
-from v1registry.lib import documents, errors
+from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 
 
 def blueprint(parts: Common) -> Blueprint:
     routes = Blueprint("users", __name__)
-    limits = parts.config.limits
     rights = parts.door.rights
 
     @routes.get("/v1/users")
@@ -31,7 +30,7 @@ def blueprint(parts: Common) -> Blueprint:
     @routes.post("/v1/users")
     @everybody("part of a login: nobody is created")
     def create_user() -> Response:
-        documents.parse_text(body.small(limits), errors.INDEX_JSON_INVALID)
+        body.parsed(parts, errors.INDEX_JSON_INVALID)
         if rights.open:
             return answers.ordinary("User Created", 201)
         # With just these words, engines go on with the account that there is.

@@ -12,6 +12,7 @@ import itertools
 import os
 import signal
 import ssl
+import sys
 import time
 from datetime import datetime
 from functools import partial
@@ -55,6 +56,9 @@ from v1registry.edge.settings import address_connections, stall_timeout
 from v1registry.edge.shares import Shares, refuse, refusing
 from v1registry.edge.sockets import abort, peek, tls_context
 
+SWITCH = 0.001
+"""Seconds after which a thread that computes gives the interpreter's lock to another one."""
+
 
 class Worker(GeventWorker):  # type: ignore[misc]
     """gunicorn's `worker_class`; the time-out of a stalled client is GUNICORN_STALL_TIMEOUT."""
@@ -64,6 +68,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         """Build what belongs to this process, then serve until told to stop."""
+        # A request takes the interpreter's lock some ten times, each time after at most this long,
+        # while a thread of the pool computes.
+        sys.setswitchinterval(SWITCH)
         self.stall: float = stall_timeout(os.environ)
         self.connections: set[Connection] = set()
         self.shares = Shares(address_connections(os.environ, self.worker_connections), self.log)

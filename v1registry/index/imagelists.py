@@ -18,16 +18,21 @@ from v1registry.index.schema import images, repositories
 from v1registry.lib import errors, imagelist
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.running import Run, for_size, in_place
 
 _AT_ONCE = 500  # ids in one statement
 _CHECKSUM = 255  # characters; nobody looks at it
 
 
 class SqlImageLists:
-    """Keeps image lists in the database; the repositories must be known there."""
+    """Keeps image lists in the database; the repositories must be known there.
 
-    def __init__(self, database: Database) -> None:
+    `compute` parses large lists.
+    """
+
+    def __init__(self, database: Database, compute: Run = in_place) -> None:
         self._database = database
+        self._compute = compute
 
     def get(self, repository: RepositoryName) -> list[imagelist.Item]:
         """The list by id. Raise Failure 404 if there is none."""
@@ -41,7 +46,7 @@ class SqlImageLists:
 
     def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
         """Merge the list that `user` sent. Raise Failure 400 for a list of odd shape, or 404."""
-        items = imagelist.fold(imagelist.parse(data))
+        items: list[imagelist.Item] = for_size(self._compute, len(data))(_parse, data)
 
         def work(connection: sa.Connection) -> None:
             repository_id = _id(connection, repository)
@@ -66,6 +71,10 @@ class SqlImageLists:
             return connection.execute(query.limit(1)).first() is not None
 
         return self._database.read(work)
+
+
+def _parse(data: bytes) -> list[imagelist.Item]:
+    return imagelist.fold(imagelist.parse(data))
 
 
 def _merge(

@@ -15,6 +15,7 @@ from typing import Any
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.running import Run, for_size, in_place
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
@@ -24,14 +25,20 @@ _ROUNDS = 20  # of rewriting the list while others write it too; the entries are
 
 
 class ImageLists:
-    """Reads and merges image lists."""
+    """Reads and merges image lists; `compute` runs what is done with large ones."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, compute: Run = in_place) -> None:
         self._storage = storage
+        self._compute = compute
 
     def get(self, repository: RepositoryName) -> list[Item]:
         """The list as stored, joined with entries that it lacks. Raise Failure 404 if none is."""
-        stored = self._stored(repository)
+        data = self._data(repository)
+        items: list[Item] = for_size(self._compute, len(data or b""))(self._get, repository, data)
+        return items
+
+    def _get(self, repository: RepositoryName, data: bytes | None) -> list[Item]:
+        stored = _items(data)
         lost = self._entries_beside(repository, stored)
         if stored is None and not lost:
             raise Failure(*errors.IMAGES_NOT_FOUND)
@@ -49,8 +56,13 @@ class ImageLists:
         The first list is kept as it came; later all are folded by id to
         `{"id", "checksum"?}`, an entry with a checksum winning, as 0.x does.
         """
+        stored = self._data(repository)
+        run = for_size(self._compute, len(data) + len(stored or b""))
+        run(self._update, repository, data, stored)
+
+    def _update(self, repository: RepositoryName, data: bytes, before: bytes | None) -> None:
         new = parse(data)
-        stored = self._stored(repository)
+        stored = _items(before)
         known = {item["id"]: item for item in fold(stored or [])}
         entries = {
             f"{repository.folder}/{keys.index_entry(item['id'])}": documents.dump(item)
@@ -88,25 +100,18 @@ class ImageLists:
             if values:
                 self._storage.put_all(values)
             values = {}
-            stored = self._stored(repository) or []
+            stored = _items(self._data(repository)) or []
             present = {item["id"]: item for item in fold(stored)}
             if all(_holds(present, item) for item in wanted) and not self._entries_beside(
                 repository, stored
             ):
                 return
 
-    def _stored(self, repository: RepositoryName) -> list[Item] | None:
+    def _data(self, repository: RepositoryName) -> bytes | None:
+        """The list as stored, None if there is none."""
         for folder in repository.folders:
-            try:
-                data = self._storage.get(f"{folder}/_index_images")
-            except NotFound:
-                continue
-            try:
-                value = documents.load(data)
-            except ValueError:
-                return []  # a list broken by 0.x: the next push writes it anew
-            items = value if isinstance(value, list) else []
-            return [item for item in items if isinstance(item, dict) and "id" in item]
+            with contextlib.suppress(NotFound):
+                return self._storage.get(f"{folder}/_index_images")
         return None
 
     def _entries_beside(self, repository: RepositoryName, items: list[Item] | None) -> list[Item]:
@@ -124,6 +129,18 @@ class ImageLists:
             if isinstance(item, dict) and "id" in item:
                 found.append(item)
         return sorted(found, key=lambda item: str(item["id"]))
+
+
+def _items(data: bytes | None) -> list[Item] | None:
+    """The items of a stored list."""
+    if data is None:
+        return None
+    try:
+        value = documents.load(data)
+    except ValueError:
+        return []  # a list broken by 0.x: the next push writes it anew
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, dict) and "id" in item]
 
 
 def parse(data: bytes) -> list[Item]:

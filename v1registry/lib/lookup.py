@@ -49,8 +49,8 @@ class Lookup:
         self._digests = digests
 
     def tagged(self, repository: RepositoryName, tag: Tag) -> V2Image:
-        """The image of a tag. Raise Failure 404; NotShown."""
-        return self._v2images.get(ImageId(self._repositories.tag(repository, tag)))
+        """The image of a tag, perhaps without its configuration. Raise Failure 404; NotShown."""
+        return self._v2images.get(ImageId(self._repositories.tag(repository, tag)), whole=False)
 
     def manifest(self, repository: RepositoryName, digest: Digest) -> Manifest:
         """The manifest with this digest. Raise Failure 404."""
@@ -71,7 +71,7 @@ class Lookup:
                     return found
             elif entry.kind in ("config", "part") and (shown := self._shown(entry.image_id)):
                 if shown.config_digest == digest:
-                    return shown.config
+                    return shown.config or self._v2images.get(entry.image_id).config
                 for layer_id, facts in shown.layers:
                     if facts.digest == digest and (image := self._images.find(layer_id)):
                         return LayerBlob(image, facts)
@@ -83,8 +83,9 @@ class Lookup:
         return LayerBlob(image, facts) if image and isinstance(facts, LayerFacts) else None
 
     def _shown(self, image_id: ImageId) -> V2Image | None:
+        """The image, perhaps without its configuration."""
         try:
-            return self._v2images.get(image_id)
+            return self._v2images.get(image_id, whole=False)
         except NotShown:
             return None
 

@@ -20,10 +20,13 @@ from v1registry.lib.asked import Asked
 from v1registry.lib.errors import Failure
 from v1registry.lib.images import Image, Images
 from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.running import Run, for_size, in_place
 from v1registry.lib.tags import Tags
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
+_READ = 8  # claims are files: reading one takes as long as parsing its id so many times
+_TURN = 50  # tags that are looked at before others get their turn
 LIFE = 5.0  # seconds for which a "yes" is believed after a tag or a repository was deleted
 
 
@@ -37,10 +40,13 @@ class Claim:
 
 
 class Reach:
-    """Writes claims and checks them."""
+    """Writes claims and checks them; `compute` runs what is done with very many."""
 
-    def __init__(self, storage: Storage, images: Images, tags: Tags) -> None:
+    def __init__(
+        self, storage: Storage, images: Images, tags: Tags, compute: Run = in_place
+    ) -> None:
         self._storage = storage
+        self._compute = compute
         self._images = images
         self._tags = tags
         self._held: Asked[bool] = Asked(LIFE)
@@ -48,6 +54,11 @@ class Reach:
     def claims(self, repository: RepositoryName, tag: str, image: Image) -> dict[str, bytes]:
         """What lacks of the claims of an image and its ancestors: theirs are written here, its own
         is to be written with the tag and before it."""
+        run = for_size(self._compute, _READ * len(image.ancestry))
+        found: dict[str, bytes] = run(self._claims, repository, tag, image)
+        return found
+
+    def _claims(self, repository: RepositoryName, tag: str, image: Image) -> dict[str, bytes]:
         missing: list[str] = []
         for id in image.ancestors:
             claim = self._read(keys.claim(id, str(repository)))
@@ -123,7 +134,9 @@ class Reach:
             if top is not None and self._leads(top, image_id):
                 return True
         # The tag is gone or points elsewhere, or 0.x set one: look at all tags of this repository.
-        for tag, top in self._tags.each(repository):
+        for number, (tag, top) in enumerate(self._tags.each(repository)):
+            if number % _TURN == _TURN - 1:
+                self._compute(int)  # waits for a thread, and lets other clients run meanwhile
             if self._leads(top, image_id):
                 whole = claim is not None and claim.whole
                 with contextlib.suppress(Refused):  # a store that we may not write

@@ -21,6 +21,8 @@ from v1registry.storage.errors import NotFound
 
 Metadata = dict[str, Any]
 
+_LONGEST_ID = 4096  # bytes of a JSON string that holds an image id; more is not parsed
+
 _DEFAULTS: Metadata = {
     "last_update": None,
     "docker_version": None,
@@ -100,6 +102,8 @@ class Repositories:
         Raise Failure 400 for other data, 404 or 400 unless the image is finished, 404 for one that
         the `sender` may not use: with the tag it joins the repository, and is shown to others.
         """
+        if len(data) > _LONGEST_ID:
+            raise Failure(*errors.DATA_INVALID)
         value = documents.parse_text(data, errors.DATA_INVALID)
         if not isinstance(value, str) or not value:
             raise Failure(*errors.DATA_INVALID)

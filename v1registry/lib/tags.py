@@ -10,15 +10,21 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import islice
+from typing import Any, TypeVar
 
 from v1registry.lib.cache import Cache
 from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.running import Run, in_place
 from v1registry.storage import Entry, Storage, keys
 from v1registry.storage.errors import NotFound
 
 UNREADABLE = "the file of the tag holds no image id: push the tag again, or delete it"
 UNREACHABLE = "no client can ask for a tag of this name: rename or delete its file in the store"
 
+T = TypeVar("T")
+
+_FEW = 500  # files in a repository's folder
 _KNOWN = 10_000  # ids that are kept, some 2 MB
 
 Files = list[tuple[str, Entry]]  # files of one tag: folder and entry
@@ -32,29 +38,38 @@ class Tags:
     listing tells the MD5 of each file, and the same bytes were read before, they are known.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, compute: Run = in_place) -> None:
+        """`compute` runs the lists of repositories that have very many tags."""
         self._storage = storage
+        self._compute = compute
         self._known: Cache[str] = Cache(_KNOWN, math.inf, lambda _: 1)  # by MD5
 
     def all(
         self, repository: RepositoryName, unreadable: Told | None = None
     ) -> dict[str, str] | None:
         """All tags with their image ids; None if nothing at all is stored there."""
-        files = self._files(repository)
-        return None if files is None else dict(self._read(files, unreadable))
+
+        def work(files: dict[str, Files] | None) -> dict[str, str] | None:
+            return None if files is None else dict(self._read(files, unreadable))
+
+        return self._listed_by(repository, work)
 
     def names(
-        self, repository: RepositoryName, after: str, wanted: Callable[[str], bool]
-    ) -> Iterator[str] | None:
-        """The wanted tags that sort after `after`, in order; None if nothing is stored there.
+        self, repository: RepositoryName, after: str, wanted: Callable[[str], bool], most: int
+    ) -> list[str] | None:
+        """The first wanted tags that sort after `after`, in order, and no more than `most`.
 
-        Files are read only as far as names are taken.
+        None if nothing is stored there. Files are read only for these names.
         """
-        files = self._files(repository)
-        if files is None:
-            return None
-        chosen = sorted(tag for tag in files if tag > after and wanted(tag))
-        return (tag for tag, _ in self._read({tag: files[tag] for tag in chosen}))
+
+        def work(files: dict[str, Files] | None) -> list[str] | None:
+            if files is None:
+                return None
+            chosen = sorted(tag for tag in files if tag > after and wanted(tag))
+            read = self._read({tag: files[tag] for tag in chosen})
+            return [tag for tag, _ in islice(read, most)]
+
+        return self._listed_by(repository, work)
 
     def get(self, repository: RepositoryName, tag: str) -> str | None:
         """The image id of a tag; None if there is no such tag."""
@@ -68,7 +83,8 @@ class Tags:
         self, repository: RepositoryName, unreadable: Told | None = None
     ) -> Iterator[tuple[str, str]]:
         """The same as `all`, one by one, for callers that may stop early."""
-        return self._read(self._files(repository) or {}, unreadable)
+        files = self._listed_by(repository, lambda files: files)
+        return self._read(files or {}, unreadable)
 
     def read(self, key: str) -> str | None:
         """The id that a tag's file holds; None for no file, and for a file without an id."""
@@ -81,20 +97,27 @@ class Tags:
         """The keys of a tag's files, readable or not; none if there is no such tag."""
         return [key for key in _places(repository, tag) if self._is_tag(key)]
 
-    def _files(self, repository: RepositoryName) -> dict[str, Files] | None:
-        """The files of each tag, the one that counts first; None if nothing at all is stored."""
-        found: dict[str, Files] = {}
-        anything = False
-        for folder in repository.folders:
-            for entry in self._storage.list(folder):
-                anything = True
-                if entry.name.startswith(keys.TAG) and not entry.is_folder:
-                    found.setdefault(keys.tag_name(entry.name), []).append((folder, entry))
-        for tag, files in found.items():
-            if len(files) > 1:
-                order = _places(repository, tag)
-                files.sort(key=lambda file: order.index(f"{file[0]}/{file[1].name}"))
-        return found if anything else None
+    def _listed_by(self, repository: RepositoryName, work: Callable[[Any], T]) -> T:
+        """What `work` makes of the files of each tag, which are None if nothing at all is stored.
+
+        A repository of very many tags is listed, and worked on, by `compute`.
+        """
+        few = self._entries(repository, _FEW + 1)
+        if len(few) <= _FEW:
+            return work(_files(repository, few))
+
+        def list_and_work() -> T:
+            return work(_files(repository, self._entries(repository)))
+
+        found: T = self._compute(list_and_work)
+        return found
+
+    def _entries(self, repository: RepositoryName, most: int | None = None) -> Files:
+        """The entries of the repository's folders, as many as wanted."""
+        entries = (
+            (folder, entry) for folder in repository.folders for entry in self._storage.list(folder)
+        )
+        return list(islice(entries, most))
 
     def _read(
         self, found: dict[str, Files], unreadable: Told | None = None
@@ -136,6 +159,19 @@ class Tags:
         if image_id and entry.md5 == hashlib.md5(data, usedforsecurity=False).hexdigest():
             self._known.put(entry.md5, image_id)
         return image_id
+
+
+def _files(repository: RepositoryName, entries: Files) -> dict[str, Files] | None:
+    """The files of each tag, the one that counts first; None if nothing at all is stored."""
+    found: dict[str, Files] = {}
+    for folder, entry in entries:
+        if entry.name.startswith(keys.TAG) and not entry.is_folder:
+            found.setdefault(keys.tag_name(entry.name), []).append((folder, entry))
+    for tag, files in found.items():
+        if len(files) > 1:
+            order = _places(repository, tag)
+            files.sort(key=lambda file: order.index(f"{file[0]}/{file[1].name}"))
+    return found if entries else None
 
 
 def _id(data: bytes) -> str | None:

@@ -25,6 +25,7 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.images import Image, Images
 from v1registry.lib.names import ImageId
 from v1registry.lib.proofs import Proofs, Sender
+from v1registry.lib.running import Run, for_size, in_place
 from v1registry.lib.tarsum import TarSumFeed
 from v1registry.storage import Buffer, Storage, exists, keys
 from v1registry.storage.errors import NotFound
@@ -35,7 +36,7 @@ HASHED_AT_ONCE = 4  # JSONs that a layer is hashed with while it comes in
 class Uploads:
     """`offload(function, *args)` runs what computes for long where it stops no other client.
 
-    `max_bytes` (decompressed) bounds what a TarSum reads of one layer.
+    `compute` runs what takes a part of a second, such as parsing a large JSON. `max_bytes` (decompressed) bounds what a TarSum reads of one layer.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Uploads:
         proofs: Proofs,
         *,
         max_bytes: int | None = None,
+        compute: Run = in_place,
     ) -> None:
         self._storage = storage
+        self._compute = compute
         self._images = images
         self._commits = commits
         self._proofs = proofs
@@ -61,7 +64,7 @@ class Uploads:
 
         To a `sender` who may not use it, a finished image looks like an unknown one.
         """
-        document = _image_json(image_id, data)
+        document = self._image_json(image_id, data)
         _check_expected(image_id, sender)
         self._parent(document, sender)
         finished = self._images.find(image_id) is not None
@@ -155,11 +158,15 @@ class Uploads:
             # drained: another copy is in place, unless that one was lost
             return self._images.get(image_id)
         data = self._copies.json(image_id, digest)
-        parent = self._parent(_image_json(image_id, data), sender)
+        parent = self._parent(self._image_json(image_id, data), sender)
         ancestry = [image_id, *(parent.ancestors if parent else [])]
         record = Record(digest, copy.handle, copy.size, checksums, ancestry, data.decode("latin-1"))
         self._commits.decide(image_id, record, data)
         return self._images.get(image_id)
+
+    def _image_json(self, image_id: ImageId, data: bytes) -> dict[str, Any]:
+        document: dict[str, Any] = for_size(self._compute, len(data))(_image_json, image_id, data)
+        return document
 
     def _parent(self, document: dict[str, Any], sender: Sender | None) -> Image | None:
         """The finished parent; None for a base image. Raise Failure 400 if there is none such."""
@@ -273,6 +280,7 @@ def _with(jsons: list[tuple[str, bytes]], stored: bytes) -> list[tuple[str, byte
 
 
 def _image_json(image_id: ImageId, data: bytes) -> dict[str, Any]:
+    """The members of an image JSON that the registry reads. Raise Failure 400 if it is none."""
     document = documents.parse(data, opaque=True)
     if not isinstance(document, dict):
         raise Failure(*errors.JSON_INVALID)
@@ -280,4 +288,4 @@ def _image_json(image_id: ImageId, data: bytes) -> dict[str, Any]:
         raise Failure(*errors.JSON_WITHOUT_ID)
     if document["id"] != image_id:
         raise Failure(*errors.JSON_OTHER_ID)
-    return document
+    return {name: document[name] for name in ("id", "parent") if name in document}

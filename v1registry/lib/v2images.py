@@ -7,9 +7,10 @@ digests are noted in the store, to be found by.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from v1registry.lib import convert, documents
+from v1registry.lib.asked import Asked
 from v1registry.lib.blobs import Blobs
 from v1registry.lib.cache import Cache
 from v1registry.lib.convert import OCI, SCHEMA2, Layer, Unconvertible
@@ -17,9 +18,11 @@ from v1registry.lib.digests import Digests, Kind
 from v1registry.lib.examine import Damaged, LayerFacts
 from v1registry.lib.images import Image, Images, parent_of
 from v1registry.lib.names import ImageId
+from v1registry.lib.running import Run, collector_off, for_size, in_place
 
 _MOST_LAYERS = 1000  # engines make 127 at most
 _OVERHEAD = 1024
+_SHARE = 4  # a configuration that takes more than one part of so many of the cache is not kept
 
 KINDS: dict[str, Kind] = {SCHEMA2: "schema2", OCI: "oci"}
 
@@ -58,7 +61,7 @@ class V2Image:
 
 
 class V2Images:
-    """Makes them. `cache_limit` in bytes, `cache_life` in seconds."""
+    """Makes them. `cache_limit` in bytes, `cache_life` in seconds; `compute` runs conversions."""
 
     def __init__(
         self,
@@ -68,51 +71,41 @@ class V2Images:
         *,
         cache_limit: int,
         cache_life: float,
+        compute: Run = in_place,
     ) -> None:
         self._images = images
+        self._compute = compute
         self._blobs = blobs
         self._digests = digests
-        self._cache: Cache[V2Image] = Cache(cache_limit, cache_life, _size)
+        self._largest = cache_limit // _SHARE
+        self._cache: Cache[V2Image | NotShown] = Cache(cache_limit, cache_life, _size)
+        self._running: Asked[V2Image] = Asked(0)
 
-    def get(self, image_id: ImageId) -> V2Image:
-        """The image; its layers are read first where nobody did so yet. Raises NotShown."""
-        shown = self._cache.get(image_id)
-        if shown is None:
-            shown = self._make(image_id)
-            self._note(shown)
-            self._cache.put(image_id, shown)
-        return shown
+    def get(self, image_id: ImageId, *, whole: bool = True) -> V2Image:
+        """The image; its layers are read first where nobody did so yet. Raises NotShown.
+
+        Not `whole`: a large configuration, which is not cached, may be missing (b"").
+        """
+        known = self._cache.get(image_id)
+        if known is None or (isinstance(known, V2Image) and whole and not known.config):
+            return self._running.get(image_id, lambda: self._make(image_id), lambda _: False)
+        if isinstance(known, NotShown):
+            raise NotShown(str(known))
+        return known
 
     def _make(self, image_id: ImageId) -> V2Image:
         chain = self._chain(image_id)
-        as_ancestry = [image.id for image in reversed(chain)] == chain[-1].ancestors
-        notes = []
-        if not as_ancestry:
-            notes.append("ancestry and the parents in the JSON differ: the parents count")
         layers = tuple((image.id, self._layer(image)) for image in chain)
-        diff_ids = [facts.diff_id for _, facts in layers]
+        run = for_size(self._compute, sum(len(image.json) for image in chain))
         try:
-            engines = convert.image_config([image.json for image in chain], diff_ids)
-        except Unconvertible as error:
-            raise NotShown(str(error)) from None
-        config = convert.complete(engines)
-        if config != engines:
-            notes.append("os or architecture is missing: completed, so engines show another id")
-        blobs = [Layer(facts.digest, facts.size, facts.gzipped) for _, facts in layers]
-        manifests = {}
-        for media_type in KINDS:
-            data = convert.manifest(media_type, config, blobs)
-            manifests[media_type] = Manifest(media_type, convert.digest_of(data), data)
-        return V2Image(
-            image_id,
-            config,
-            convert.digest_of(config),
-            manifests,
-            layers,
-            tuple(notes),
-            as_ancestry,
-            _is_confirmed(chain, diff_ids),
-        )
+            shown: V2Image = run(_convert, image_id, chain, layers)
+        except NotShown as reason:
+            self._cache.put(image_id, reason)  # the JSONs never change
+            raise
+        self._note(shown)
+        is_large = len(shown.config) > self._largest
+        self._cache.put(image_id, replace(shown, config=b"") if is_large else shown)
+        return shown
 
     def _chain(self, image_id: ImageId) -> list[Image]:
         """The image and its ancestors, the base first."""
@@ -127,7 +120,7 @@ class V2Images:
             if image is None:
                 raise NotShown(f"{wanted} is missing or not whole")
             found[wanted] = image
-            wanted = parent_of(image.json)
+            wanted = for_size(self._compute, len(image.json))(parent_of, image.json)
         return list(reversed(found.values()))
 
     def _layer(self, image: Image) -> LayerFacts:
@@ -143,6 +136,46 @@ class V2Images:
         if not shown.as_ancestry:
             for _, facts in shown.layers:
                 self._digests.note(facts.digest, "part", shown.id)
+
+
+def _convert(
+    image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerFacts], ...]
+) -> V2Image:
+    """The image whose chain this is, with its layers, the base first. Raises NotShown."""
+    with collector_off():
+        return _converted(image_id, chain, layers)
+
+
+def _converted(
+    image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerFacts], ...]
+) -> V2Image:
+    as_ancestry = [image.id for image in reversed(chain)] == chain[-1].ancestors
+    notes = []
+    if not as_ancestry:
+        notes.append("ancestry and the parents in the JSON differ: the parents count")
+    diff_ids = [facts.diff_id for _, facts in layers]
+    try:
+        engines = convert.image_config([image.json for image in chain], diff_ids)
+    except Unconvertible as error:
+        raise NotShown(str(error)) from None
+    config = convert.complete(engines)
+    if config != engines:
+        notes.append("os or architecture is missing: completed, so engines show another id")
+    blobs = [Layer(facts.digest, facts.size, facts.gzipped) for _, facts in layers]
+    manifests = {}
+    for media_type in KINDS:
+        data = convert.manifest(media_type, config, blobs)
+        manifests[media_type] = Manifest(media_type, convert.digest_of(data), data)
+    return V2Image(
+        image_id,
+        config,
+        convert.digest_of(config),
+        manifests,
+        layers,
+        tuple(notes),
+        as_ancestry,
+        _is_confirmed(chain, diff_ids),
+    )
 
 
 def _is_confirmed(chain: list[Image], diff_ids: list[str]) -> bool:
@@ -163,6 +196,8 @@ def _is_bare(image: Image) -> bool:
     return set(documents.load(image.json)) <= {"id", "parent"}
 
 
-def _size(shown: V2Image) -> int:
+def _size(shown: V2Image | NotShown) -> int:
+    if isinstance(shown, NotShown):
+        return _OVERHEAD
     manifests = sum(len(manifest.data) for manifest in shown.manifests.values())
     return len(shown.config) + manifests + 200 * len(shown.layers) + _OVERHEAD

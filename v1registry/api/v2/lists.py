@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
 from urllib.parse import quote, urlencode
 
 from flask import Response, request
@@ -59,11 +58,10 @@ def _looked_through(parts: Parts, count: int) -> tuple[list[str], str | None]:
 
 def tags(parts: Parts, repository: RepositoryName) -> Response:
     """The repository's tags, in order; those that v2 clients can ask for."""
-    found = parts.v2.tags.names(repository, _last(), Tag.is_valid)
-    if found is None:
-        raise Failure(*errors.REPOSITORY_NOT_FOUND)
     count = _count()
-    names = list(islice(found, count + 1))
+    names = parts.v2.tags.names(repository, _last(), Tag.is_valid, count + 1)
+    if names is None:
+        raise Failure(*errors.REPOSITORY_NOT_FOUND)
     page = names[:count]
     path = f"{quote(_shown_name(repository))}/tags/list"
     headers = _link(path, page[-1], count) if page and len(names) > count else []

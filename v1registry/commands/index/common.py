@@ -16,6 +16,7 @@ from v1registry.config import ConfigError
 from v1registry.config.options import Option, duration
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import suits_old_engines
+from v1registry.lib.running import in_place
 from v1registry.storage import Storage
 from v1registry.storage.errors import StorageError
 from v1registry.store import opened
@@ -71,14 +72,14 @@ def own_and_store(*, needs_store: bool = True) -> tuple[Own, Storage | None]:
     logging.getLogger("v1registry").addHandler(logging.NullHandler())  # errors are told once
     from v1registry import ownindex  # SQLAlchemy comes with it
 
-    database = ownindex.opened(config, ownindex.here, ownindex.unbounded)
+    database = ownindex.opened(config, in_place, ownindex.unbounded)
     click.get_current_context().call_on_close(database.close)
     database.prepare()
-    storage = opened(config, ownindex.here) if config.storage else None
+    storage = opened(config, in_place) if config.storage else None
     if storage is not None and needs_store:
         storage.prepare()
     taken = ownindex.taken_in(storage) if storage is not None else lambda _: False
-    return ownindex.own(config, database, ownindex.here, taken), storage
+    return ownindex.own(config, database, in_place, taken), storage
 
 
 def warn_of_old_engines(namespace: str) -> None:

