@@ -39,9 +39,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "limits.files_bytes",
         "size",
-        "How much of a layer is decompressed at most for `files` and `diff`, and for the TarSum"
-        " of engines before 0.10; for v2 as well, where a layer may hold more if that is no more"
-        " than 20 times its size.",
+        "How much of a layer is decompressed at most for `files` and `diff`, for the TarSum of"
+        " engines before 0.10, and to compare a base image that is hidden from its pusher; for v2"
+        " as well, where a layer may hold more if that is no more than 20 times its size.",
         default="8GiB",
         variable="LIMITS_FILES_BYTES",
         at_least=1,
