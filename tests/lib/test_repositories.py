@@ -224,7 +224,7 @@ def test_lists_and_reading_agree_whatever_the_store_holds(
     told: list[str] = []
     tags = domain.tags.all(NESTED, lambda tag, _: told.append(tag)) or {}
     assert dict(domain.tags.each(NESTED)) == tags
-    assert list(domain.tags.names(NESTED, "", Tag.may_exist) or ()) == sorted(tags)
+    assert (domain.tags.names(NESTED, "", Tag.may_exist, 100) or []) == sorted(tags)
     assert not set(told) & set(tags)
     for tag, id in tags.items():
         assert domain.repositories.tag(NESTED, Tag.parse_existing(tag)) == id
