@@ -152,6 +152,8 @@ SLOW = {
     "a head": b"GET /v1/_ping HTTP/1.1\r\nHost",
     "nothing sent": b"",
     "a second request": b"GET /v1/_ping HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a part of a second head": b"GET /v1/_ping HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/_ping HT",
+    "a small unread body": begin("PUT", "/v1/users/x"),
     "an unread body": begin("PUT", "/v1/users/x", framing="Content-Length: 1000000"),
 }
 

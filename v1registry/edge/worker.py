@@ -238,6 +238,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             except StopIteration:
                 return
             yield request
+            connection.state = HEAD
             if request.should_close() or not self.cfg.keepalive or not self.alive:
                 return
             rest = unread(request)
