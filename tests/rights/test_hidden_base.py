@@ -9,20 +9,25 @@ import gzip
 import hashlib
 import itertools
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from tests import raw
+from tests.backends.ceph import Ceph
 from tests.fixtures import engines
 from tests.index.conftest import PASSWORD
 from tests.index.engines import Engine
 from tests.index.test_server import seeded_file
 from tests.lib.tars import END, header
-from tests.protocol.engine import Image, image
+from tests.needs import needs
+from tests.protocol.engine import Image, expect, image
 from tests.rights.accounts import Client, basic, environment, password_file
 from tests.server import Server
 
@@ -90,6 +95,40 @@ def test_another_engine_pushes_the_hidden_base(site: Site, first: str, second: s
     assert site.first.pull(f"reader/{first}-{second}") == {one.id: one.layer}
     again = image(f"again on {first} {second}", other)
     assert site.second.push(name, [other, again], "again") == [again.id]
+
+
+@needs("ceph")
+def test_another_engine_pushes_the_hidden_base_to_s3(ceph: Ceph, tmp_path: Path) -> None:
+    """S3 shows no upload before it is completed, so the second copy is compared as it comes in."""
+    file = password_file(tmp_path, ["reader", "other"], PASSWORD)
+    env = {**environment(file, RULES), **ceph.environ(STORAGE_PATH=f"/{secrets.token_hex(8)}")}
+    with Server(tmp_path / "unused", env=env) as server:
+        first, second = (Client(server, basic(user, PASSWORD)) for user in ("reader", "other"))
+        one, other = sent_by("1.8.3", "s3"), sent_by("1.5.0", "s3")
+        first.push("reader/base", [one])
+        assert second.push("other/base", [other]) == [other.id]
+        assert second.pull("other/base") == {one.id: one.layer}
+        # both at once: neither is finished when the other sends its layer
+        one, other = sent_by("1.0.1", "s3 at once"), sent_by("1.6.2", "s3 at once")
+        pushes = ((first, one), (second, other))
+        for client, image in pushes:
+            expect(client.ask("PUT", image.path("json"), image.json))
+        for client, image in pushes:
+            expect(raw.put(server, image.path("layer"), image.layer, client.headers))
+        for client, image in pushes:
+            client.finish(image)
+        first.tag("reader/at-once", one.id)
+        second.tag("other/at-once", other.id)
+        assert expect(second.ask("GET", one.path("layer"))).body == one.layer
+        # another layer, at once
+        one, other = sent_by("1.0.1", "s3 other"), sent_by("1.6.2", "s3 other")
+        other = replace(other, layer=gzip.compress(gzip.decompress(other.layer) + b"guess"))
+        pushes = ((first, one), (second, other))
+        for client, image in pushes:
+            expect(client.ask("PUT", image.path("json"), image.json))
+            expect(raw.put(server, image.path("layer"), image.layer, client.headers))
+        first.finish(one)
+        second.finish(other, 400)
 
 
 @pytest.mark.parametrize("what", ["behind the archive", "beside the archive", "in the JSON"])
