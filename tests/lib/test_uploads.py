@@ -18,7 +18,7 @@ from v1registry.lib.names import ImageId
 from v1registry.lib.tarsum import TarSums
 from v1registry.lib.uploads import Uploads
 from v1registry.storage import exists, keys
-from v1registry.storage.file import FileStorage
+from v1registry.storage.file import FileStorage, call
 from v1registry.storage.memory import MemoryBlob
 
 A, B, C = (ImageId(image_id(letter)) for letter in "abc")
@@ -44,6 +44,40 @@ def push(domain: Domain, data: bytes, layer: bytes, id: ImageId = A) -> None:
 
 def tarsum(data: bytes, layer: bytes) -> str:
     return TarSums.read(MemoryBlob(layer)).values(data)[0]
+
+
+@pytest.mark.parametrize("layer", [gzip.compress(layer_of(a=bytes(90_000))), b"no tar" * 100])
+def test_a_layer_without_a_tarsum_is_read_for_one_once(
+    domain: Domain, layer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bomb took its time for each checksum that a client sent."""
+    read: list[int] = []
+    original = TarSums.read.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[TarSums], file: Any, *limits: Any) -> TarSums:
+        read.append(1)
+        return original(cls, file, *limits)
+
+    monkeypatch.setattr(TarSums, "read", classmethod(counted))
+
+    def uploads(max_bytes: int) -> Uploads:  # another process, or after a restart
+        return Uploads(
+            domain.storage, domain.images, domain.commits, call, domain.proofs, max_bytes=max_bytes
+        )
+
+    data, wrong = image_json(A), "tarsum+sha256:" + "0" * 64
+    uploads(10_000).put_json(A, data)
+    uploads(10_000).put_layer(A, [layer])
+    for _ in range(3):
+        assert fails(uploads(10_000).put_checksum, A, None, wrong) == (400, "Checksum mismatch")
+    assert len(read) == 1
+    uploads(10_000).put_layer(A, [LAYER])  # another try, with another layer
+    fails(uploads(10_000).put_checksum, A, None, wrong)
+    assert len(read) == 2
+    fails(uploads(20_000).put_checksum, A, None, wrong)  # more may be read now
+    assert len(read) == 4
+    uploads(10_000).put_checksum(A, payload(data, layer), None)
+    assert domain.storage.get(keys.image(A, "layer")) == layer
 
 
 def test_a_push_writes_what_0x_reads(domain: Domain) -> None:

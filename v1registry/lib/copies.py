@@ -24,7 +24,7 @@ from v1registry.lib.samelayer import LayerContent
 from v1registry.lib.tarstream import LayerTooLarge, LayerUnreadable
 from v1registry.lib.tarsum import TarSums
 from v1registry.storage import Blob, Buffer, Storage, keys
-from v1registry.storage.errors import NotFound
+from v1registry.storage.errors import NotFound, Refused
 
 Match = tuple["Copy", str, list[str]]  # the copy, the digest of its JSON, its checksums
 
@@ -194,7 +194,7 @@ class Copies:
         if stored is not None:
             jsons[_digest(stored)] = stored
         for copy in copies:
-            if (match := self._match_tarsum(copy, image, jsons, values)) is not None:
+            if (match := self._match_tarsum(image_id, copy, image, jsons, values)) is not None:
                 return match
         return None
 
@@ -228,22 +228,41 @@ class Copies:
                 self._storage.abandon(copy.handle)
 
     def _match_tarsum(
-        self, copy: Copy, image: Image | None, jsons: dict[str, bytes], values: list[str]
+        self,
+        image_id: ImageId,
+        copy: Copy,
+        image: Image | None,
+        jsons: dict[str, bytes],
+        values: list[str],
     ) -> Match | None:
         if copy.handle is None or not jsons.keys() & copy.payloads.keys():
             return None
-        try:
-            with self._open(copy, image) as blob:
-                match: Match | None = self._offload(self._matching, blob, copy, jsons, values)
-        except (NotFound, LayerUnreadable, LayerTooLarge):
-            return None
-        return match
+        with contextlib.suppress(NotFound), self._open(copy, image) as blob:
+            match: Match | None = self._offload(self._matching, image_id, blob, copy, jsons, values)
+            return match
+        return None
 
     def _matching(
-        self, blob: Blob, copy: Copy, jsons: dict[str, bytes], values: list[str]
+        self,
+        image_id: ImageId,
+        blob: Blob,
+        copy: Copy,
+        jsons: dict[str, bytes],
+        values: list[str],
     ) -> Match | None:
-        # The sums of many entries take as long as reading the layer does.
-        sums = TarSums.read(blob, (0, 1), self._max_bytes)
+        # Noted here, where few run at once: of many requests about one hostile layer, few read it.
+        refusal = keys.pushed_refusal(image_id, _digest((copy.handle or "").encode())[:16])
+        limit = b"%d" % (self._max_bytes or 0)
+        with contextlib.suppress(NotFound):
+            if self._storage.get(refusal) == limit:
+                return None
+        try:
+            # The sums of many entries take as long as reading the layer does.
+            sums = TarSums.read(blob, (0, 1), self._max_bytes)
+        except (LayerUnreadable, LayerTooLarge):
+            with contextlib.suppress(Refused):
+                self._storage.put(refusal, limit, durable=False)
+            return None
         for digest, payload in copy.payloads.items():
             for value in values:
                 if digest in jsons and sums.matches(jsons[digest], value):

@@ -150,6 +150,11 @@ def pushed_json(image_id: str, digest: str) -> str:
     return f"{pushes(image_id)}/json-{digest}"
 
 
+def pushed_refusal(image_id: str, token: str) -> str:
+    """The note that a received copy has no TarSum, so that it is not read for one again."""
+    return f"{pushes(image_id)}/no-tarsum-{token}"
+
+
 def pushed_copy(image_id: str, token: str) -> str:
     """What is known of one received copy of the layer."""
     return f"{pushes(image_id)}/copy-{token}"
