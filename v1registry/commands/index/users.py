@@ -185,7 +185,8 @@ def list_users(as_json: bool) -> None:
 def invite(email: str | None, life: int, as_json: bool) -> None:
     """Make an invitation to sign up, where index.sign_up is `invitation`.
 
-    It is shown once, and good once. With an engine: docker login -u NAME -e INVITATION.
+    It is shown once, and good once. With an engine up to 1.10: docker login -u NAME -e INVITATION.
+    Later engines do not sign up: make the account with `user add`.
     """
     code = own().sign_up.invite(email, life)
     tell(as_json, {"invitation": code, "email": email, "life": life}, code)

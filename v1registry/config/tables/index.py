@@ -26,8 +26,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "index.sign_up",
         "choice",
-        "Who may make an account by `docker login`: nobody, everybody, or who has an invitation"
-        " (`v1registry index invite`).",
+        "Who may make an account by `docker login` of an engine up to 1.10, or by `POST /v1/users/`:"
+        " nobody, everybody, or holders of an invitation (`v1registry index invite`). Later engines"
+        " only log in.",
         default="closed",
         variable="INDEX_SIGN_UP",
         choices=SIGN_UP,
