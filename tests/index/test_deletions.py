@@ -14,7 +14,7 @@ from tests import raw
 from tests.index.conftest import PASSWORD
 from tests.index.test_server import engine, seeded
 from tests.protocol.engine import Image, expect, image, quoted
-from tests.rights.accounts import basic
+from tests.rights.accounts import JSON, basic
 from tests.server import Server
 
 OWNER, WRITER = basic("owner", PASSWORD), basic("writer", PASSWORD)
@@ -65,7 +65,7 @@ def tag(server: Server, repository: str, one: Image, headers: dict[str, str]) ->
 
 def hide(server: Server, repository: str) -> None:
     path = f"/v1/index/repositories/{repository}"
-    assert raw.put(server, path, b'{"is_private": true}', OWNER).status == 204
+    assert raw.put(server, path, b'{"is_private": true}', OWNER | JSON).status == 204
 
 
 def delete(server: Server, repository: str) -> int:
@@ -237,11 +237,11 @@ def test_the_server_forgets_nothing_while_its_store_is_away(url: str, tmp_path: 
         engine(server, "writer").push(name, [one])
         change = {"is_private": True, "description": "what it is"}
         path = f"/v1/index/repositories/{name}"
-        assert raw.put(server, path, json.dumps(change).encode(), OWNER).status == 204
+        assert raw.put(server, path, json.dumps(change).encode(), OWNER | JSON).status == 204
         for word in ("stars", "comments"):
             method = "PUT" if word == "stars" else "POST"
             body = b'{"text": "good"}'
-            answer = raw.request(server, method, f"/v1/index/{word}/{name}", OWNER, body)
+            answer = raw.request(server, method, f"/v1/index/{word}/{name}", OWNER | JSON, body)
             assert answer.status in (201, 204)
         threading.Event().wait(4)  # the first comparison comes after 3 seconds
         store.rename(tmp_path / "elsewhere")
