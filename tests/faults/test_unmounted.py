@@ -184,3 +184,30 @@ def wait(found: Callable[[], bool], seconds: float = 20) -> None:
     while not found():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["images", "repositories"])
+def test_a_folder_with_a_file_system_of_its_own_is_not_mounted(tmp_path: Path, name: str) -> None:
+    require("tmpfs")
+    store, folder = tmp_path / "store", tmp_path / "store" / name
+    folder.mkdir(parents=True)
+    mount = [tool("mount"), "-t", "tmpfs", "-o", "size=8m", "none", folder]
+    subprocess.run(mount, check=True)
+    with contextlib.ExitStack() as ends:
+        ends.callback(subprocess.run, [tool("umount"), "-l", folder], stderr=subprocess.DEVNULL)
+        with Server(store) as server:
+            assert push(server, "a") == DONE
+            subprocess.run([tool("umount"), "-l", folder], check=True)
+            assert push(server, "b") == REFUSED
+            assert raw.get(server, "/v1/_status").status == 503
+            assert f"{folder} was on a file system of its own and is not now" in server.log
+            assert files(folder) == []
+            subprocess.run(mount, check=True)
+            assert push(server, "c") == DONE
+            subprocess.run([tool("umount"), "-l", folder], check=True)
+        with pytest.raises(StartError, match="was on a file system of its own and is not now"):
+            Server(store)
+        assert files(folder) == []
+        (store / "_v1registry/mounts").unlink()  # its content was moved
+        with Server(store) as server:
+            assert push(server, "d") == DONE

@@ -18,7 +18,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
-from v1registry.storage import Buffer, errors
+from v1registry.storage import Buffer, errors, keys
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 
 # Under gevent, os.close looks for who waits for a socket of that number: two more system calls for
@@ -276,6 +276,17 @@ def remove(path: str) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or attempt == _ATTEMPTS - 1:
                 raise
+
+
+def elsewhere(root: str) -> set[str]:
+    """Return which folders of the store lie on another file system than the store's own folder."""
+    own = os.stat(root).st_dev
+    found = set()
+    for name in (keys.IMAGES, keys.REPOSITORIES):
+        with contextlib.suppress(OSError):
+            if os.stat(f"{root}/{name}").st_dev != own:
+                found.add(name)
+    return found
 
 
 def sample(root: str, most: int = 50) -> Iterator[tuple[str, int]]:

@@ -21,12 +21,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, disk, keys
+from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, disk, exists, keys
 from v1registry.storage.disk import Mapped
-from v1registry.storage.errors import NotFound, Refused, StorageError, Unavailable
-from v1registry.storage.fileparts import FileAside, FileBlob, placed
+from v1registry.storage.errors import NotFound, NotMounted, StorageError, Unavailable
+from v1registry.storage.fileparts import FileAside, FileBlob, make_ready, placed
 
 T = TypeVar("T")
+
+_MOUNTS = f"{keys.OURS}/mounts"  # names the folders that lie on file systems of their own
 
 _AT_ONCE = 64  # values written between two waits for the disk; each takes a file descriptor
 _LISTED_IN_PLACE = 1000  # entries of a folder
@@ -53,6 +55,7 @@ class FileStorage(Storage):
         self.root = os.path.abspath(root)
         self._accel = accel.rstrip("/") if accel else None
         self._offload = offload
+        self._mounts: set[str] = set()  # folders on file systems of their own
         self._uploads = os.path.join(self.root, keys.OURS, "uploads")
 
     # -- reading -----------------------------------------------------------
@@ -230,21 +233,24 @@ class FileStorage(Storage):
         A store that ran as root in 0.x's container is found here, not in the
         middle of the first push. A sample of the folders is looked at.
         """
-        with Mapped(self.root):
-            os.makedirs(self.root, exist_ok=True)
-            read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
-        if read_only:
-            raise Refused(f"{self.root} is mounted read-only. To serve it so, set read_only")
-        for path, access in disk.sample(self.root):
-            # what another process wrote aside may be gone since it was listed
-            if not os.access(path, access) and os.path.lexists(path):
-                who = f"{os.geteuid()}:{os.getegid()}"
-                raise Refused(
-                    f"{path} is not ours to read and write (we run as {who})."
-                    f" To hand the store over, run: chown -R {who} {self.root}"
-                    " (if this is a container, run it on the host, for the folder mounted there)"
-                )
+        make_ready(self.root)
         self.check()
+        noted = set(self.get(_MOUNTS).decode().split()) if exists(self, _MOUNTS) else set()
+        with Mapped(self.root):
+            self._mounts = noted | disk.elsewhere(self.root)
+        self.require_marker()
+        if self._mounts != noted:
+            self.put(_MOUNTS, "\n".join(sorted(self._mounts)).encode())
+
+    def require_marker(self, within: float = 0.0) -> None:
+        """Raise NotMounted if a folder that had a file system of its own lies on the store's."""
+        with Mapped(self.root):
+            missing = self._mounts and self._mounts - disk.elsewhere(self.root)
+        if missing:
+            raise NotMounted(
+                f"{self.root}/{min(missing)} was on a file system of its own and is not now. Mount it"
+                f" again; if its content was moved, delete {self.root}/{_MOUNTS} and restart"
+            )
 
     def check(self) -> None:
         """Write, link, read back and remove a small file, as every push does."""

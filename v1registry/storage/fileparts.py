@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from v1registry.storage import Aside, disk
 from v1registry.storage.disk import Mapped
-from v1registry.storage.errors import NotFound, Unavailable
+from v1registry.storage.errors import NotFound, Refused, Unavailable
 
 PIECE = 1024 * 1024  # bytes read at once where the kernel cannot send the file itself
 
@@ -100,3 +100,21 @@ def placed(
             raise
     made: list[str] = offload(disk.across, source, root, key, place)
     return made
+
+
+def make_ready(root: str) -> None:
+    """Make the root folder of a store. Raise Refused if a sample of what is in it is not ours."""
+    with Mapped(root):
+        os.makedirs(root, exist_ok=True)
+        read_only = os.statvfs(root).f_flag & os.ST_RDONLY
+    if read_only:
+        raise Refused(f"{root} is mounted read-only. To serve it so, set read_only")
+    for path, access in disk.sample(root):
+        # what another process wrote aside may be gone since it was listed
+        if not os.access(path, access) and os.path.lexists(path):
+            who = f"{os.geteuid()}:{os.getegid()}"
+            raise Refused(
+                f"{path} is not ours to read and write (we run as {who})."
+                f" To hand the store over, run: chown -R {who} {root}"
+                " (if this is a container, run it on the host, for the folder mounted there)"
+            )

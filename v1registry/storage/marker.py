@@ -23,6 +23,7 @@ KEY = f"{keys.OURS}/store"
 
 _FORM = re.compile(r"store-[0-9a-f]{32}")
 _SETTLE = 60.0  # seconds in which nodes may replace each other's first marker, if nothing is atomic
+_NONE = f"The store has no marker {KEY}, and read_only is set, so none is written"
 _log = logging.getLogger(__name__)
 
 
@@ -132,22 +133,24 @@ class MarkedStorage(Storage):
         found = read(self._storage)
         if found and found != self._expected and time.monotonic() < self._settles_until:
             self._expect(found)  # another node created the first marker at the same moment
-        if self._expected is not None and found == self._expected:
-            self._checked = time.monotonic()
-            if self._is_missing:
-                self._is_missing = False
-                _log.warning("The store %s is back: writes are accepted again", found)
-            return
-        self._checked = float("-inf")
-        reason = self._reason(found)
-        if not self._is_missing:
-            self._is_missing = True
-            _log.error("Writes are refused with 503. %s", reason)
-        raise Unavailable(reason) if self._expected is None else NotMounted(reason)
+        try:
+            if self._expected is None:
+                raise Unavailable(_NONE)
+            if found != self._expected:
+                raise NotMounted(self._reason(found))
+            self._storage.require_marker()
+        except Unavailable as error:
+            self._checked = float("-inf")
+            if not self._is_missing:
+                self._is_missing = True
+                _log.error("Writes are refused with 503. %s", error)
+            raise
+        self._checked = time.monotonic()
+        if self._is_missing:
+            self._is_missing = False
+            _log.warning("The store %s is back: writes are accepted again", found)
 
     def _reason(self, found: str | None) -> str:
-        if self._expected is None:
-            return f"The store has no marker {KEY}, and read_only is set, so none is written"
         what = "is missing" if found is None else f"says {found}"
         return (
             f"The store's marker {KEY} {what}, but the store of the start is {self._expected}."
