@@ -65,6 +65,7 @@ class Own:
     pulls: Pulls
     lists: SqlImageLists
     token_life: int
+    longest_token: int  # seconds after which no token that was issued now counts anywhere
     lists_grant: bool
     is_taken: Callable[[str], bool]
 
@@ -123,6 +124,7 @@ def own(
         pulls=Pulls(database),
         lists=SqlImageLists(database, compute),
         token_life=config.index.token_life,
+        longest_token=config.index.token_life + config.clock_skew,
         lists_grant=config.index.lists_grant,
         is_taken=is_taken,
     )
@@ -157,7 +159,8 @@ def sync_with(
 def policy_of(config: Config) -> Policy:
     """How the configuration wants rows to be made, and what a walk may find missing."""
     return Policy(
-        private=config.index.private,
+        # a registry that only tells an index leaves it to the index to make something public
+        private=config.index.private or not config.is_index,
         is_index=config.tells_an_index,
         decides=config.is_index,
         grace=config.index.missing_grace,
@@ -257,7 +260,7 @@ def repairs(config: Config, database: Database, sync: Sync) -> tuple[Chore, ...]
         if not leases.take(database, "rebuild", max(1, int(0.9 * interval))):
             return None  # another process did it
         report = sync.rebuild()
-        return str(report) if report.changed or report.removed or report.doubtful else None
+        return str(report) if report.changed or report.removed else None
 
     chores = [Chore("Repairing the index", COUNTED, sync.retry)]
     if interval:

@@ -17,7 +17,7 @@ from tests.protocol.engine import Image, expect, image, quoted
 from tests.rights.accounts import JSON, basic
 from tests.server import Server
 
-OWNER, WRITER = basic("owner", PASSWORD), basic("writer", PASSWORD)
+OWNER, WRITER = {**basic("owner", PASSWORD), **JSON}, basic("writer", PASSWORD)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

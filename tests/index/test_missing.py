@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -169,7 +172,7 @@ def test_a_push_shows_it_again(
 
 
 def test_too_many_missing_at_once_are_doubted(
-    database: Database, domain: Domain, sync: Sync
+    database: Database, domain: Domain, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = fill(domain, 120)
     sync.rebuild()
@@ -177,7 +180,7 @@ def test_too_many_missing_at_once_are_doubted(
         domain.storage.delete_folder(name.folder)
     report = sync.rebuild()
     assert (report.missing, report.removed, report.doubtful) == (13, 0, True)
-    assert "13 of the index are missing from the store" in str(report)
+    assert "13 of the index are missing from the store" in caplog.text
     assert not any(row.missing for row in rows(database).values())
     domain.storage.put(f"{names[0].folder}/tag_v1", A.encode())
     report = sync.rebuild()
@@ -349,3 +352,43 @@ def test_a_telling_registry_notices_a_deletion_later(
 
 def broken(*_arguments: object) -> None:
     raise Failure(503, "The index does not answer")
+
+
+@pytest.mark.parametrize("way", ["request", "push", "tag"])
+def test_a_deletion_that_is_not_committed_yet(
+    database: Database, repositories: Repositories, domain: Domain, sync: Sync, way: str
+) -> None:
+    """A push comes between a deletion and its commit: what was private is never public."""
+    repositories.create(APP)
+    repositories.flag(APP, is_private=True)
+    put(domain.repositories, APP)
+    deleting, go_on = threading.Event(), threading.Event()
+
+    def delete(connection: sa.Connection) -> None:
+        deletions.delete(connection, APP, private=False)
+        deleting.set()
+        go_on.wait(1.0)  # the push waits for this transaction meanwhile
+
+    def push() -> None:
+        with contextlib.suppress(Failure):
+            {
+                "request": lambda: repositories.create(APP),
+                "push": lambda: repositories.admit(APP, None),
+                "tag": lambda: sync.tagged(APP, "v1"),
+            }[way]()
+
+    with ThreadPoolExecutor(2) as pool:
+        deletion = pool.submit(database.write, delete)
+        assert deleting.wait(30)
+        pool.submit(push).result(60)
+        deletion.result(60)
+    found = rows(database)
+    assert all(row.is_private for row in found.values())
+    assert repositories.create(APP) is True
+
+
+def test_deleting_a_tag_makes_no_row(database: Database, domain: Domain, sync: Sync) -> None:
+    put(domain.repositories, APP)
+    domain.repositories.delete_tag(APP, Tag("v1"))
+    sync.tagged(APP, "v1")
+    assert rows(database) == {}

@@ -103,7 +103,7 @@ def test_bearers_of_v2_end_as_soon_as_tokens_of_v1(
             Site(index, [registry]).engine("owner").push("team/kept", [image("taken away")])
             if what != "private":
                 body, path = b'{"is_private": true}', "/v1/index/repositories/team/kept"
-                assert raw.put(index, path, body, basic("owner", PASSWORD)).status == 204
+                assert raw.put(index, path, body, basic("owner", PASSWORD) | JSON).status == 204
             user = "other" if what == "private" else "reader"
             agent = {"User-Agent": "docker/20.10"}
             path = "/v2/_token?scope=repository:team/kept:pull"

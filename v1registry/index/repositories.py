@@ -55,10 +55,14 @@ class Repositories:
         """
 
         def work(connection: sa.Connection) -> bool:
+            add(connection, repository, default=self._private)
+            # Only now: inserting waits for a deletion of the old row that is not committed yet.
             before = deletions.find(connection, repository)
-            private = before is not None and before.is_private
-            add(connection, repository, default=self._private, private=private)
-            deletions.forget(connection, repository)
+            if before is not None:
+                if before.is_private:
+                    this = repositories.c.name == str(repository)
+                    connection.execute(repositories.update().where(this).values(is_private=True))
+                deletions.forget(connection, repository)
             return bool(_get(connection, repository).is_private)
 
         return self._database.write(work)
@@ -89,9 +93,9 @@ class Repositories:
         """Make one that is neither known nor deleted. Raise Failure 404 if it is deleted by now."""
 
         def work(connection: sa.Connection) -> bool:
-            if deletions.find(connection, repository) is not None:
-                raise Failure(*errors.REPOSITORY_DELETED)
             add(connection, repository, default=self._private)
+            if deletions.find(connection, repository) is not None:
+                raise Failure(*errors.REPOSITORY_DELETED)  # which takes the insertion back
             return bool(_get(connection, repository).is_private)
 
         return self._database.write(work)

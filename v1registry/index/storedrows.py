@@ -77,7 +77,7 @@ class StoredRows:
         private: bool,
     ) -> None:
         """Write one tag; without `image` it is deleted."""
-        row = self._row(connection, repository, flagged=private)
+        row = self._row(connection, repository, flagged=private, create=image is not None)
         if row is None:
             return
         this = (tags.c.repository_id == row.id, tags.c.name == tag)
@@ -110,16 +110,19 @@ class StoredRows:
         repository: RepositoryName,
         *,
         flagged: bool,
+        create: bool = True,
         revive: bool = False,
     ) -> Any:
         """The repository's row, which is made if it is not there; None for a deleted repository.
+
+        Without `create`, it is not made: the deletion of a tag is no reason for a row.
 
         With `revive`, a repository that was deleted some time ago and is in the store is made, too,
         and is private: an administrator of its namespace must look at it.
         """
         query = sa.select(repositories).where(repositories.c.name == str(repository))
         row = connection.execute(query).first()
-        if row is not None:
+        if row is not None or not create:
             return row
         deletion = deletions.find(connection, repository)
         if deletion is not None:
@@ -129,7 +132,12 @@ class StoredRows:
         default = self._policy.private and self._policy.is_index
         private = flagged or deletion is not None
         add(connection, repository, default=default, private=private)
-        return connection.execute(query).one()
+        row = connection.execute(query).one()
+        if deletion is None and deletions.find(connection, repository) is not None:
+            # Inserting has waited for a deletion of the old row that was not committed yet.
+            connection.execute(repositories.delete().where(repositories.c.id == row.id))
+            return None
+        return row
 
 
 def mark_missing(connection: sa.Connection, names: Sequence[str]) -> None:

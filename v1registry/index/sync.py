@@ -206,6 +206,8 @@ class Sync:
         if not report.doubtful:
             before = sys.maxsize if trust_missing else now() - self._policy.grace
             report.removed = self._note_missing(missing, before)
+        else:
+            _log.warning("Comparing the index with the store: %s", report)
         self._database.write(deletions.expire)
         return report
 

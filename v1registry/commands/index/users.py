@@ -123,7 +123,7 @@ def remove(name: str, as_json: bool) -> None:
     seconds; registries that check tokens alone, when these run out. `user disable` can be undone.
     """
     index = own()
-    kept = index.accounts.remove(name, index.token_life)
+    kept = index.accounts.remove(name, index.longest_token)
     text = f"{name} is removed"
     text += f"; the namespace {name} stays, without an owner" if kept else ""
     tell(as_json, {"name": name, "namespace": name if kept else None}, text)
