@@ -237,6 +237,9 @@ def test_lists_and_reading_agree_whatever_the_store_holds(
 def test_tags_that_no_client_can_ask_for(domain: Domain) -> None:
     domain.storage.put(f"{NAME.folder}/tag_a%0Ab", A.encode())
     domain.storage.put(f"{NAME.folder}/tag_{os.fsdecode(bytes([255]))}", A.encode())
+    for folder in NESTED.folders:
+        domain.storage.put(f"{folder}/tag_{os.fsdecode(bytes([255]))}", A.encode())
+    assert domain.tags.all(NESTED) == {}
     told: list[tuple[str, str]] = []
     assert domain.tags.all(NAME, lambda *one: told.append(one)) == {}
     assert sorted(told) == [("\\udcff", UNREACHABLE), ("a\\nb", UNREACHABLE)]

@@ -125,7 +125,10 @@ class Tags:
         for tag, files in found.items():
             image_id = None
             if Tag.may_exist(tag):
-                image_id = next(filter(None, (self._listed(*file) for file in files)), None)
+                for folder, entry in files:
+                    image_id = self._listed(folder, entry)
+                    if image_id is not None:
+                        break
             if image_id is not None:
                 yield tag, image_id
             elif unreadable and any(self._is_tag(f"{place}/{file.name}") for place, file in files):
@@ -168,7 +171,7 @@ def _files(repository: RepositoryName, entries: Files) -> dict[str, Files] | Non
         if entry.name.startswith(keys.TAG) and not entry.is_folder:
             found.setdefault(keys.tag_name(entry.name), []).append((folder, entry))
     for tag, files in found.items():
-        if len(files) > 1:
+        if len(files) > 1 and Tag.may_exist(tag):
             order = _places(repository, tag)
             files.sort(key=lambda file: order.index(f"{file[0]}/{file[1].name}"))
     return found if entries else None
