@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests import raw
+from tests.backends.postgres import Postgres
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.rights.accounts import basic, environment, password_file
 from tests.server import Server
@@ -117,6 +118,23 @@ def test_nodes_with_a_password_file_and_a_database_for_searches(tmp_path: Path) 
     with contextlib.ExitStack() as stack:
         nodes = [stack.enter_context(Server(tmp_path / "store", env=env)) for _ in range(2)]
         check_nodes(nodes, PASSWORD)
+
+
+def test_a_password_file_needs_no_database(postgres: Postgres, tmp_path: Path) -> None:
+    """A database for searches that hangs delays a login by two seconds, and the next by nothing."""
+    env = environment(
+        password_file(tmp_path, ["ada"], PASSWORD),
+        ACCOUNTS_ATTEMPTS="3",
+        SEARCH_BACKEND="sqlalchemy",
+        SQLALCHEMY_INDEX_DATABASE=postgres.database(),
+    )
+    with Server(tmp_path / "store", env=env) as server:
+        assert statuses(server, "ada", [PASSWORD]) == [200]
+        with postgres.standing_still():
+            begun = time.monotonic()
+            assert statuses(server, "ada", [PASSWORD, "wrong", PASSWORD]) == [200, 401, 200]
+            assert time.monotonic() - begun < 8
+            assert statuses(server, "other", ["wrong"] * 4) == [401] * 3 + [429]
 
 
 def test_sign_ups_count_on_all_processes_together(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from v1registry.index.schema import counters
 from v1registry.lib.breaker import Breaker
 from v1registry.lib.errors import Failure
 
+_PATIENCE = 2.0  # seconds to wait for PostgreSQL; then this node counts alone
 _PAUSE = 3.0  # seconds until a database that failed is asked again
 _CLEANING = 0.02  # share of changes that also delete expired rows
 
@@ -30,7 +31,7 @@ class DatabaseCounts:
             return None
         run = self._database.write if any(changes.values()) else self._database.read
         try:
-            totals = run(lambda connection: _add(connection, changes, life))
+            totals = run(lambda connection: _add(connection, changes, life), patience=_PATIENCE)
         except Failure:  # the database has logged the reason
             self._calls.failed(ticket)
             return None

@@ -75,9 +75,9 @@ class Database:
         """For the log: without a password."""
         return self._url.render_as_string(hide_password=True)
 
-    def read(self, work: Work[T]) -> T:
+    def read(self, work: Work[T], patience: float | None = None) -> T:
         """What `work(connection)` returns; raise Failure 503 if the database does not answer."""
-        return self._run(work, self._patience, write=False)
+        return self._run(work, patience or self._patience, write=False)
 
     def write(self, work: Work[T], patience: float | None = None) -> T:
         """The same for work that changes something: all of it is kept, or nothing."""
