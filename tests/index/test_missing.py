@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from tests.index.conftest import PASSWORD, here
 from tests.lib.stores import Domain, image_id, write_image
+from v1registry.config import load_config
 from v1registry.index import deletions, schema, storedrows
 from v1registry.index.accounts import Accounts
 from v1registry.index.database import Database
@@ -25,7 +26,7 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories import Repositories as Stored
 from v1registry.lib.rights import NOBODY
-from v1registry.ownindex import sync_with
+from v1registry.ownindex import policy_of, sync_with
 from v1registry.storage.file import FileStorage
 
 A = image_id("a")
@@ -263,6 +264,22 @@ def test_a_database_for_a_search_has_no_defaults(database: Database, domain: Dom
     assert rows(database) == {}
     put(stored, APP)
     assert not rows(database)["team/app"].is_private
+
+
+def test_where_the_default_comes_from(tmp_path: Path) -> None:
+    """A registry that only tells an index leaves it to the index to make something public."""
+    url = f"sqlite:///{tmp_path}/index.db"
+    telling = {"STANDALONE": "false", "INDEX_ENDPOINT": "http://index.example"}
+    for more, private, is_index, decides in [
+        ({"INDEX_DATABASE": url}, False, True, True),
+        ({"INDEX_DATABASE": url, "INDEX_PRIVATE": "true"}, True, True, True),
+        ({"INDEX_DATABASE": url, **telling}, True, True, False),
+        ({"SEARCH_BACKEND": "sqlalchemy", "SQLALCHEMY_INDEX_DATABASE": url}, True, False, False),
+    ]:
+        environ = {"SETTINGS_FLAVOR": "local", "STORAGE_PATH": str(tmp_path), **more}
+        found = policy_of(load_config(environ=environ))
+        assert (found.is_index, found.decides) == (is_index, decides)
+        assert found.private is private
 
 
 # -- what a request has deleted --------------------------------------------------------------------

@@ -16,11 +16,14 @@ from typing import Any
 
 import pytest
 
+from tests.index.conftest import open_database
 from tests.needs import needs
 from tests.server import ROOT, Server
 from tests.transfer.made import MadeStore, archive
 from tests.transfer.run import call
 from tests.transfer.test_migrate import GOLDEN, IDS
+from v1registry.index.repositories import Repositories
+from v1registry.lib.names import RepositoryName
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -449,3 +452,31 @@ def test_a_made_store_there_and_back(tmp_path: Path) -> None:
     two = report(tmp_path / "two", "import", str(tmp_path / "a.tar"))["images"][0]
     assert two["v1_id"] == top
     assert one["layers"] == two["layers"] == 4
+
+
+def test_an_import_where_an_index_keeps_what_is_private(golden: Path, tmp_path: Path) -> None:
+    """As a push: the repository is known, and private where new ones are; also after a deletion."""
+    run(golden, "export", str(tmp_path / "all.tar"), "--tags", "latest")
+    store = tmp_path / "store"
+    url = f"sqlite:///{tmp_path}/index.db"
+    env = {
+        "SETTINGS_FLAVOR": "local",
+        "STORAGE_PATH": str(store),
+        "INDEX_DATABASE": url,
+        "INDEX_PRIVATE": "true",
+    }
+    call(("import", str(tmp_path / "all.tar")), env, 0)
+    database = open_database(url)
+    repositories = Repositories(database, private=False)
+    known = repositories.all()
+    assert {row.name for row in known} == {tag.partition(":")[0] for tag in tags(store)}
+    for row in known:
+        assert row.is_private
+        assert (store / "repositories" / row.name / "_private").exists()
+        repositories.delete(RepositoryName.parse(row.name))
+        shutil.rmtree(store / "repositories" / row.name)
+    call(("import", str(tmp_path / "all.tar")), {**env, "INDEX_PRIVATE": "false"}, 0)
+    again = repositories.all()
+    assert [row.name for row in again] == [row.name for row in known]
+    assert all(row.is_private for row in again)
+    database.close()

@@ -36,6 +36,12 @@ def admit(parts: Parts, repository: RepositoryName) -> None:
     _flag_in_store(parts, repository, private)
 
 
+def begin_push(parts: Common, repository: RepositoryName) -> None:
+    """Make the repository known to an index of our own, also if it was deleted before."""
+    if parts.index is not None:
+        _flag_in_store(parts, repository, parts.index.catalog.create(repository))
+
+
 def _made(parts: Common) -> str | None:
     """For which creation of its repository the caller's token was issued; None without a token."""
     grant = parts.door.asker().grant
@@ -98,7 +104,7 @@ def _update(parts: Common, repository: RepositoryName) -> None:
     if parts.index is None:
         parts.image_lists.update(repository, data)
         return
-    _flag_in_store(parts, repository, parts.index.catalog.create(repository))
+    begin_push(parts, repository)
     parts.image_lists.update(repository, data, parts.door.asker().user)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,7 @@ def import_(
     ids keep them; others get those that engines from 1.10 on would give them. Exit status as for
     `migrate`.
     """
+    from v1registry.api import indexing
     from v1registry.commands import bars
     from v1registry.transfer import bundles, naming
     from v1registry.transfer.importing import Importer
@@ -130,6 +132,7 @@ def import_(
                 bar,
                 report,
                 max_bytes=limit,
+                begin=partial(indexing.begin_push, parts),
             )
             try:
                 importer.run(bundle, chosen)

@@ -52,7 +52,9 @@ class Wanted:
 
 
 class Importer:
-    """Writes into one store. `max_bytes` (unpacked) bounds a layer."""
+    """Writes into one store. `max_bytes` (unpacked) bounds a layer; `begin` tells an index which
+    repository is pushed, as engines do, before anything of it shows.
+    """
 
     def __init__(
         self,
@@ -64,7 +66,9 @@ class Importer:
         report: Report,
         *,
         max_bytes: int,
+        begin: Callable[[RepositoryName], object] = lambda _: None,
     ) -> None:
+        self._begin = begin
         self._images = images
         self._uploads = uploads
         self._lists = lists
@@ -122,6 +126,7 @@ class Importer:
                 changed = True
             self._progress.layer()
         top = chain[-1].id
+        self._begin(wanted.repository)
         entries = [{"id": layer.id} for layer in chain[:-1]]
         self._lists.update(
             wanted.repository, json.dumps([*entries, {"id": top, "Tag": wanted.tag}]).encode()
