@@ -201,7 +201,7 @@ def build(config: Config) -> Parts:
             groups_header=config.accounts.groups_header,
         ),
         facts=(
-            ReachFacts(store, tags, reach),
+            ReachFacts(store, tags, reach, image_lists),
             BlobFacts(store, read, tags, view.blobs, view.images),
         ),
         v2=view,

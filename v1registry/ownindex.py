@@ -31,7 +31,7 @@ from v1registry.index.social import Social
 from v1registry.index.storedrows import Policy
 from v1registry.index.sync import Report, Store, Sync
 from v1registry.index.tokenkeys import TokenKeys
-from v1registry.lib import documents, walk
+from v1registry.lib import documents, imagelist, walk
 from v1registry.lib.chores import Chore
 from v1registry.lib.counts import Counts
 from v1registry.lib.errors import Failure
@@ -189,13 +189,15 @@ def rebuild(
     with contextlib.closing(opened(config, in_place, unbounded)) as database:
         sync = sync_with(database, storage, in_place, left_out, policy_of(config))
         report = sync.rebuild(trust_missing=trust_missing)
-        return report, _copy_lists(database, storage) if with_lists else 0
+        return report, _copy_lists(database, storage, left_out) if with_lists else 0
 
 
-def _copy_lists(database: Database, storage: Storage) -> int:
+def _copy_lists(database: Database, storage: Storage, left_out: walk.LeftOut) -> int:
     stored, kept = ImageLists(storage), SqlImageLists(database)
     copied = 0
     for repository in walk.repositories(storage):
+        if stored.is_damaged(repository):
+            left_out(str(repository), "", imagelist.DAMAGED)
         with contextlib.suppress(Failure):  # none there
             kept.update(repository, documents.dump(stored.get(repository)))
             copied += 1

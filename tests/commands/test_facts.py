@@ -89,6 +89,16 @@ def test_unreadable_tags_are_named_once(store: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("data", [b"", b"garbage", b"{}", b"\xff"])
+def test_damaged_image_lists_are_named(store: Path, data: bytes) -> None:
+    """0.x wrote in place: a crash left empty files."""
+    (store / "repositories/libtest/d150/_index_images").write_bytes(data)
+    status, out, _ = run(store)
+    assert status == 3
+    reason = "its image list is damaged, so pulls find no images: push the repository again"
+    assert out.splitlines()[2:] == [f"libtest/d150: {reason}"]
+
+
 def test_a_read_only_store_is_refused(store: Path) -> None:
     status, out, err = run(store, READ_ONLY="true")
     assert (status, out) == (1, "")

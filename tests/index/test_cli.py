@@ -373,6 +373,18 @@ def test_repositories_and_rebuild(call: Called, url: str) -> None:
     assert not exists(store, f"{app.folder}/_private")
 
 
+def test_rebuild_names_damaged_image_lists(call: Called) -> None:
+    store = FileStorage(call.env["STORAGE_PATH"])
+    app = RepositoryName("team", "app")
+    store.put(f"{app.folder}/tag_v1", image_id("a").encode())
+    store.put(f"{app.folder}/_index_images", b"")
+    call("rebuild")
+    told = call("rebuild", "--image-lists", status=3)
+    assert "team/app: its image list is damaged" in told
+    store.put(f"{app.folder}/_index_images", b"[]")
+    call("rebuild", "--image-lists")
+
+
 def test_rebuild_names_tags_that_cannot_be_read(call: Called) -> None:
     store = FileStorage(call.env["STORAGE_PATH"])
     app = RepositoryName("team", "app")

@@ -9,6 +9,7 @@ import pytest
 from tests.lib.stores import Domain, image_id, write_image
 from v1registry.lib import reach as module
 from v1registry.lib.facts import ReachFacts, Run, lacks_reach
+from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.storage import exists, keys
 from v1registry.storage.errors import Refused
@@ -47,7 +48,8 @@ def claims(domain: Domain, id: ImageId) -> set[RepositoryName]:
 
 
 def facts(domain: Domain) -> dict[str, int]:
-    return dict(ReachFacts(domain.storage, domain.tags, domain.reach).build(Run()))
+    lists = ImageLists(domain.storage)
+    return dict(ReachFacts(domain.storage, domain.tags, domain.reach, lists).build(Run()))
 
 
 @pytest.mark.parametrize("repository", [ONE, TWO, LONG])

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from v1registry.lib import walk
+from v1registry.lib import imagelist, walk
+from v1registry.lib.imagelist import ImageLists
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.reach import Reach
 from v1registry.lib.tags import Tags, Told
@@ -44,7 +45,7 @@ class Run:
     progress: Progress = _untold
     problems: list[dict[str, str]] = field(default_factory=list)
     tags: list[dict[str, Any]] | None = None
-    _left_out: set[tuple[str, str]] = field(default_factory=set)
+    _left_out: set[tuple[str, str, str]] = field(default_factory=set)
 
     def unreadable(self, repository: RepositoryName) -> Told:
         """What to call with unreadable tags of this repository: each becomes one problem."""
@@ -53,8 +54,8 @@ class Run:
 
     def left_out(self, repository: str, tag: str, reason: str) -> None:
         """Add a problem of the store, once however many kinds of facts meet it."""
-        if (repository, tag) not in self._left_out:
-            self._left_out.add((repository, tag))
+        if (repository, tag, reason) not in self._left_out:
+            self._left_out.add((repository, tag, reason))
             self.problems.append({"repository": repository, "tag": tag, "problem": reason})
 
 
@@ -76,15 +77,18 @@ class ReachFacts:
 
     name = "reach"
 
-    def __init__(self, storage: Storage, tags: Tags, reach: Reach) -> None:
+    def __init__(self, storage: Storage, tags: Tags, reach: Reach, image_lists: ImageLists) -> None:
         self._storage = storage
         self._tags = tags
+        self._image_lists = image_lists
         self._reach = reach
 
     def build(self, run: Run) -> Mapping[str, int]:
         repositories = written = dropped = 0
         for repository in walk.repositories(self._storage, run.left_out):
             repositories += 1
+            if self._image_lists.is_damaged(repository):
+                run.left_out(str(repository), "", imagelist.DAMAGED)
             tags = self._tags.all(repository, run.unreadable(repository)) or {}
             written += self._reach.mend(repository, tags)
             run.progress("repositories", repositories, None)

@@ -21,6 +21,8 @@ from v1registry.storage.errors import NotFound, Refused
 
 Item = dict[str, Any]  # {"id": ..., "checksum"?: ..., "Tag"?: ...}
 
+DAMAGED = "its image list is damaged, so pulls find no images: push the repository again"
+
 _ROUNDS = 20  # of rewriting the list while others write it too; the entries are safe anyway
 
 
@@ -36,6 +38,14 @@ class ImageLists:
         data = self._data(repository)
         items: list[Item] = for_size(self._compute, len(data or b""))(self._get, repository, data)
         return items
+
+    def is_damaged(self, repository: RepositoryName) -> bool:
+        """Whether a list is stored that is no JSON array: pulls find no images in it."""
+        data = self._data(repository)
+        try:
+            return data is not None and not isinstance(documents.load(data), list)
+        except ValueError:
+            return True
 
     def _get(self, repository: RepositoryName, data: bytes | None) -> list[Item]:
         stored = _items(data)
