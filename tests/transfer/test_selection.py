@@ -30,7 +30,7 @@ def name(text: str) -> RepositoryName:
     ],
 )
 def test_repositories(globs: list[str], repository: str, wanted: bool) -> None:
-    assert Selection(globs).wants(name(repository)) is wanted
+    assert Selection(globs).wants(str(name(repository))) is wanted
 
 
 @pytest.mark.parametrize(
