@@ -171,6 +171,15 @@ def test_very_many_values_are_refused() -> None:
     assert documents.parse(text) == json.loads(text)  # no values, but a text
 
 
+def test_a_string_that_does_not_end_takes_no_time() -> None:
+    """Each escaped quote could be taken for the beginning of another string."""
+    data = b"[" + b"," * 20_001 + b'"' + b'\\"' * 20_000
+    before = time.process_time()
+    with pytest.raises(Failure, match="Invalid JSON"):
+        documents.parse(data)
+    assert time.process_time() - before < 0.5  # it took 3 s, and days for 4 MiB
+
+
 def test_a_thread_that_parses_lets_others_run() -> None:
     """The parser in C would stop them to its end."""
     data = b"[" + b'{"a": "b"},' * 240_000 + b"0]"

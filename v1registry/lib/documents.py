@@ -23,7 +23,9 @@ _VALUES_AT_ONCE = 20_000  # that are parsed in one go: some 20 ms
 _MOST_VALUES = 500_000  # an image list of 4 MiB has 170,000 at most
 _DIGITS = 308  # every integer of so many is within the range of a double
 _LONGEST = 4300  # digits; Python's own limit for integers
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# A string that does not end matches up to the end of the text. Otherwise the search would begin
+# again at each escaped quote, and its time would grow with the square of the length.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BLANKS = re.compile(r"[ \t\n\r]*")
 
 
