@@ -1,4 +1,4 @@
-"""Imports go down only: api, edge, cli -> lib -> storage (design rule 1); and none at the wrong price."""
+"""Imports go down only: docs/architecture.md#rule-1-imports-go-down; and none at the wrong price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages: every link leads somewhere, and every page is found from docs/README.md."""
+"""The pages: every link and citation resolves, and every page is found from docs/README.md."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
+PROTOCOL = ROOT / "docs" / "protocol-v1.md"
+_FOLDERS = ("v1registry", "tests", "docs", "bench", "scripts")
+_SUFFIXES = {"", ".conf", ".md", ".py", ".service", ".sh", ".toml", ".txt", ".yaml", ".yml"}
+
+_WRAPPED = re.compile(r"\s*\n[ \t]*(?:#:?|//)?[ \t]*")
+_DOCUMENT = re.compile(r"(?<![\w./:-])((?:[\w.-]+/)*[\w.-]*\w\.md)\b(?:#([\w-]+))?")
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_SECTIONS = re.compile(
+    rf"(?:(?<!RFC [0-9]{{4}} )\bsections? |protocol-v1\.md )({_NUMBER}(?:(?:, | and | to ){_NUMBER})*)"
+    r"(?:,? item ([0-9]+))?"
+)
+_BARE_RULE = re.compile(r"\brules? [0-9]+")
+
 
 def links(page: Path) -> list[str]:
     """Where `page` points to within the repository."""
@@ -28,6 +41,46 @@ def anchors(page: Path) -> set[str]:
     return {word.strip().replace(" ", "-") for word in words}
 
 
+def texts() -> list[Path]:
+    """Return every file of ours that may cite a document. Fixtures hold the words of others."""
+    found = [path for folder in _FOLDERS for path in (ROOT / folder).rglob("*")]
+    found += ROOT.iterdir()
+    fixtures = ROOT / "tests" / "fixtures"
+    return sorted(
+        path
+        for path in found
+        if path.suffix in _SUFFIXES
+        and path.is_file()
+        and not path.is_relative_to(ROOT / "tests" / "clients")
+        and (path.name == "README.md" or not path.is_relative_to(fixtures))
+    )
+
+
+def sections() -> dict[str, str]:
+    """Return the sections of the protocol's page: number -> text."""
+    parts = re.split(r"^##+ ([0-9]+(?:\.[0-9]+)?)\.? .*$", PROTOCOL.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def unresolved(text: str, folder: Path) -> list[str]:
+    """Return the citations in `text`, a file's in `folder`, that lead to nothing."""
+    text = _WRAPPED.sub(" ", text)
+    found = []
+    for match in _DOCUMENT.finditer(text):
+        name, anchor = match.groups()
+        places = [place / name for place in (folder, ROOT, ROOT / "docs")]
+        page = next((place.resolve() for place in places if place.is_file()), None)
+        if page is None or (anchor and anchor not in anchors(page)):
+            found.append(match[0])
+    known = sections()
+    for match in _SECTIONS.finditer(text):
+        cited = [known.get(number) for number in re.findall(_NUMBER, match[1])]
+        item = rf"(?m)^{match[2]}\. " if match[2] else ""
+        if any(section is None or not re.search(item, section) for section in cited):
+            found.append(match[0])
+    return found + _BARE_RULE.findall(text)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for link in links(page):
@@ -37,6 +90,49 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in anchors(target), link
+
+
+def test_citations_resolve() -> None:
+    """A citation names a page, an anchor of a page, or sections of protocol-v1.md."""
+    found = {
+        f"{path.relative_to(ROOT)}: {citation}"
+        for path in texts()
+        for citation in unresolved(path.read_text(), path.parent)
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        ("(protocol-v1.md sections 2.1, 3 and 7.4)", ""),
+        ("# see protocol-v1.md 3\n    #: and 7", ""),
+        ("protocol-v1.md\n# section 8, item 24", ""),
+        ("RFC 9110 section 77", ""),
+        ("docs/architecture.md#rule-4-writes-are-atomic.", ""),
+        ("https://example.org/docs/missing_{}.md", ""),
+        ("protocol-v1.md sections 2 and {}.9", "sections 2 and {}.9"),
+        ("protocol-v1.md 7.{}", "protocol-v1.md 7.{}"),
+        ("section 8 item 2{}", "section 8 item 2{}"),
+        ("docs/missing_{}.md", "docs/missing_{}.md"),
+        ("differences.md#{}-missing", "differences.md#{}-missing"),
+        ("design rule {}", "rule {}"),
+    ],
+)
+def test_broken_citations_are_found(text: str, bad: str) -> None:
+    # `{}` keeps the broken citations out of this file's own text
+    assert unresolved(text.format(5), ROOT) == ([bad.format(5)] if bad else [])
+
+
+def test_tests_that_the_pages_name_exist() -> None:
+    """The pages name tests by function, and helpers by path."""
+    written = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    for page in PAGES:
+        text = page.read_text()
+        for name in re.findall(r"`(test_\w+)`", text):
+            assert f"def {name}(" in written, f"{page.name} names {name}"
+        for path in re.findall(r"\btests/[\w/.-]+\.py\b", text):
+            assert (ROOT / path).is_file(), f"{page.name} names {path}"
 
 
 def test_every_page_is_listed() -> None:

@@ -1,4 +1,4 @@
-"""The ranges table of protocol-v1.md section 2 (NEW) and 7.2."""
+"""The byte ranges of protocol-v1.md sections 2 and 7.2."""
 
 from __future__ import annotations
 

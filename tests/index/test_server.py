@@ -358,7 +358,7 @@ def test_tokens_of_a_node_whose_clock_is_behind(server: Server, url: str) -> Non
 
 
 def test_what_a_registry_asks(server: Server) -> None:
-    """Its question whether a token counts, whatever the token is for (section 2.2)."""
+    """Its question whether a token counts, whatever the token is for (protocol-v1.md section 2.2)."""
     one = image("asked")
     writer = engine(server, "writer")
     writer.push("team/asked", [one])

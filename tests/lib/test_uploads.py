@@ -143,7 +143,7 @@ def test_an_unfinished_parent_is_none(domain: Domain) -> None:
 
 
 def test_states(domain: Domain) -> None:
-    """The table of section 3, with its NEW points."""
+    """The table of protocol-v1.md section 3, with its NEW points."""
     data = image_json(A)
     up = domain.uploads
     assert fails(up.put_layer, A, [LAYER]) == (404, "Image not found")

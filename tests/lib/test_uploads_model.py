@@ -1,4 +1,7 @@
-"""Every interleaving and every crash of pushes of one image (design rules 4 and 5).
+"""Every interleaving and every crash of pushes of one image.
+
+Sources: docs/architecture.md#rule-4-writes-are-atomic and
+docs/architecture.md#rule-5-complete-images-are-immutable.
 
 What must hold: JSON, layer, ancestry and checksum of a finished image always
 belong together and never change again; every client that lives on and whose

@@ -25,7 +25,7 @@ class Image:
 
     @property
     def checksum(self) -> str:
-        """The simple checksum of section 3: of the JSON, a line feed, and the layer."""
+        """The simple checksum of protocol-v1.md section 3: of the JSON, a line feed, and the layer."""
         return "sha256:" + hashlib.sha256(self.json + b"\n" + self.layer).hexdigest()
 
     def path(self, part: str) -> str:

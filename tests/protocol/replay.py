@@ -172,7 +172,7 @@ def _comparable(name: str, value: str, date: str) -> str:
 
 def _comparable_body(exchange: Exchange, body: bytes) -> object:
     if exchange.method == "GET" and exchange.path.endswith("/images") and body.startswith(b"["):
-        # the one order that the protocol calls arbitrary (section 2.1, "Merge on PUT")
+        # the one order that the protocol calls arbitrary (protocol-v1.md section 2.1)
         return sorted(json.loads(body), key=lambda item: item["id"])
     return body
 

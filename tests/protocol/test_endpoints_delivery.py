@@ -1,4 +1,7 @@
-"""How finished images are sent: byte ranges (section 2 and 7.2) and who may cache them (8, 13)."""
+"""How complete images are sent (protocol-v1.md sections 2 and 7.2) and who may cache them.
+
+For the cache headers see protocol-v1.md section 8, item 13.
+"""
 
 from __future__ import annotations
 

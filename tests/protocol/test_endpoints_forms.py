@@ -88,7 +88,7 @@ def test_head_is_get_without_the_body(server: Server, path: str) -> None:
 
 @pytest.mark.parametrize("path", GETS)
 def test_a_slash_at_the_end_changes_nothing(server: Server, path: str) -> None:
-    """A redirect ends an old engine's push, or leads from https to http (section 2.1)."""
+    """A redirect ends an old engine's push, or leads from https to http (protocol-v1.md section 2.1)."""
     without, with_slash = raw.get(server, path), raw.get(server, f"{path}/")
     assert without.status < 300 or without.status >= 400
     assert _comparable(with_slash) == _comparable(without)
@@ -121,7 +121,7 @@ def test_both_forms_for_the_other_methods(server: Server) -> None:
 
 
 # Flask would answer these by redirects to what it thinks was meant. None is what it looks like,
-# but that slashes at the start of all and at the end of a name are stripped (section 1).
+# but that slashes at the start of all and at the end of a name are stripped (protocol-v1.md section 1).
 SLASHES = {
     "//v1/_ping": 200,
     "//": 200,

@@ -194,7 +194,7 @@ def test_the_last_chunk_missing(server: Server) -> None:
 
 
 def test_a_first_byte_of_tls_closes_at_once(server: Server) -> None:
-    """recordings/README.md: engines try TLS first, and would wait 2 s each time."""
+    """tests/fixtures/recordings/README.md: engines try TLS first, and would wait 2 s each time."""
     with raw.Connection(server, timeout=1.5) as connection:
         connection.send(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + bytes(100))
         assert connection.rest() == b""

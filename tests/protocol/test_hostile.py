@@ -106,7 +106,7 @@ TAGS = [
 
 @pytest.mark.parametrize("tag", TAGS, ids=lambda text: ascii(text[:24]))
 def test_names_of_tags(server: Server, tag: str) -> None:
-    """On PUT refused; GET and DELETE find none (old stores may hold odd ones, section 9).
+    """On PUT refused; GET and DELETE find none (old stores may hold odd ones, protocol-v1.md section 9).
 
     An encoded slash is a slash here, as for the original: so one of these is another path, 405.
     """

@@ -30,7 +30,7 @@ def test_registry_endpoints(golden: Path) -> None:
 
 
 def test_x_accel_redirect(golden: Path) -> None:
-    """nginx sends the file; HEAD, ranges and 304 are told apart before or by it (section 2)."""
+    """nginx sends the file; HEAD, ranges and 304 are told apart before or by it (protocol-v1.md section 2)."""
     with Server(golden, env={"NGINX_X_ACCEL_REDIRECT": "/_layers"}) as server:
         for method in ("GET", "HEAD"):
             answer = raw.request(server, method, f"/v1/images/{TOP}/layer")

@@ -73,7 +73,7 @@ def _replay(server: Server, index: FakeIndex, exchange: Exchange) -> None:
     body = exchange.request.body if exchange.method == "PUT" else None
     answer = raw.request(server, exchange.method, exchange.path, headers, body, chunk)
     if exchange.method == "GET" and found[3] == "write":
-        # section 2.2: a token to write does not read, and the engine takes that for "push it"
+        # protocol-v1.md section 2.2: a token to write does not read, and the engine takes that for "push it"
         assert (exchange.status, answer.status) == (404, 401), exchange.request.line
         return
     assert answer.status == exchange.status, (exchange.request.line, str(answer))

@@ -1,4 +1,4 @@
-"""What an index answers about repositories: image lists, tokens, where the images are (section 2.1).
+"""What an index answers about repositories: image lists, tokens, where the images are (protocol-v1.md section 2.1).
 
 In standalone mode without an index of our own everybody gets a token, which nobody checks. With
 one, tokens are real, and are given to who asks for them and has the right.

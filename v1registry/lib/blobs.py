@@ -1,7 +1,8 @@
 """The facts of layers, computed once and kept beside the image as `images/ID/_oci`.
 
 0.x ignores the file. It carries the layer's checksums and size and counts only
-while they fit (design rule 9): 0.x may have written the image anew in between.
+while they fit, since 0.x may have written the image anew in between
+(docs/architecture.md#rule-9-roll-back-stays-possible).
 Damage is kept, too, if reading the image's bytes showed it: a broken layer is not
 read again on every request. A layer that is missing or half there is looked for
 again, since an operator may be restoring it.

@@ -1,4 +1,6 @@
-"""Removing what broken pushes left behind, by age (design rule 4, last sentence).
+"""Removing what broken pushes left behind, by age.
+
+Every step can be repeated (docs/architecture.md#rule-4-writes-are-atomic).
 
 Nothing of a push that was touched within the last `life` seconds is removed,
 nor anything that a record names and that is not carried out yet: that is

@@ -1,4 +1,6 @@
-"""The decision which copy of an image stays, and carrying it out (design rule 4).
+"""The decision which copy of an image stays, and carrying it out.
+
+Source: docs/architecture.md#rule-4-writes-are-atomic.
 
 An upload ends with one small record, `images/ID/_commit`, that `create` lets
 only one push write: which JSON, which staged layer, its size and checksums, the

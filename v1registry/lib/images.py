@@ -1,7 +1,8 @@
 """Finished images: what is served of them, and what state an image is in.
 
 An image is finished when its JSON lies under its final name and no
-`_inprogress` mark does. A finished image never changes (design rule 5), so all
+`_inprogress` mark does. A finished image never changes
+(docs/architecture.md#rule-5-complete-images-are-immutable), so all
 that is small about it is read once and cached: in the process, and where nodes
 share a cache, there too.
 """

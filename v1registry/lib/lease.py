@@ -1,4 +1,7 @@
-"""A lease: scheduled work that one process of many does (design rule 9)."""
+"""A lease: periodic work that one process of many does.
+
+Its object is where docker-registry 0.x does not look (docs/architecture.md#rule-9-roll-back-stays-possible).
+"""
 
 from __future__ import annotations
 
