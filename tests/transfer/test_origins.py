@@ -291,6 +291,31 @@ def test_a_token_that_may_not_write_gives_way_to_basic(go: V2Registry) -> None:
         assert sum(asked.method == "PATCH" for asked in quirky.asked) == 1
 
 
+@pytest.mark.parametrize("what", ["Bearer, then Basic", "both in one"])
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_token_that_does_not_help_gives_way_to_basic(
+    go: V2Registry, what: str, cached: bool
+) -> None:
+    """The registry offers both, and accepts only the one that stands last."""
+    with Quirky(go.port) as quirky:
+        bearer = f'Bearer realm="{quirky.url}/token",service="s"'
+        named = [("WWW-Authenticate", text.format(bearer=bearer)) for text in WANTED[what]]
+        accepted = {BASIC, "Bearer TOKEN"} if cached else {BASIC}
+
+        def before(asked: Asked) -> Answer | None:
+            if asked.path.startswith("/token"):
+                return Answer(200, [], b'{"token": "TOKEN"}')
+            return (
+                None if asked.headers.pop("authorization", "") in accepted else Answer(401, named)
+            )
+
+        quirky.before = before
+        there, repository = remote(quirky.url, account=ANN), f"t/{secrets.token_hex(4)}"
+        push(there, repository)  # tokens are kept for this repository
+        accepted.discard("Bearer TOKEN")
+        push(there, repository)
+
+
 @pytest.mark.parametrize("header", ["Negotiate", 'Digest realm="r", nonce="x"', '"'])
 def test_unknown_challenges_are_named(go: V2Registry, header: str) -> None:
     with Quirky(go.port) as quirky:

@@ -86,17 +86,27 @@ class Keyring:
             return f"Bearer {token[0]}"
         return self._basic_header() if self._basic else None
 
-    def answer(self, header: str, scopes: tuple[str, ...], sent: str | None, fetch: Fetch) -> str:
+    def answer(
+        self,
+        header: str,
+        scopes: tuple[str, ...],
+        sent: str | None,
+        fetch: Fetch,
+        *,
+        again: bool = False,
+    ) -> str:
         """Return the Authorization for the first challenge that we can answer. Raise Rejected.
 
-        `sent` is what was refused: the same is not tried twice.
+        `sent` is what was refused: the same is not tried twice. `again`: it answered a challenge
+        a moment ago, so another token helps no more than Basic, if that is offered.
         """
         challenges = parse(header)
+        basic = self._basic_header() if any(one.scheme == "basic" for one in challenges) else None
         for challenge in challenges:
-            if challenge.scheme == "bearer":
+            if challenge.scheme == "bearer" and not (again and basic not in (None, sent)):
                 return self._bearer(challenge, scopes, sent, fetch)
-            basic = self._basic_header() if challenge.scheme == "basic" else None
-            if basic is not None and basic != sent:
+            if challenge.scheme == "basic" and basic not in (None, sent):
+                assert basic is not None
                 self._basic = True
                 self._tokens.pop(scopes, None)  # it was refused
                 return basic

@@ -208,14 +208,14 @@ class Http:
         Some registries refuse a Bearer token for writing, and then ask for Basic.
         """
         sent = self._keys.header(scopes)
-        for _ in range(3):
+        for answers in range(3):
             shown = {**(headers or {}), **({"Authorization": sent} if sent else {})}
             response = self._request(method, url, shown, body, more)
             challenge = response.headers.get("WWW-Authenticate")
             if response.status_code != 401 or challenge is None:
                 break
             response.close()
-            sent = self._keys.answer(challenge, scopes, sent, self._fetch)
+            sent = self._keys.answer(challenge, scopes, sent, self._fetch, again=answers > 0)
         return response
 
     def _request(
