@@ -108,6 +108,10 @@ class Comparison:
         _collect_deleted(self._root, answer["deleted"])
         return answer
 
+    def clear(self) -> None:
+        """Free the memory."""
+        self._root, self._live = _Node(), {}
+
     def _child(self, node: _Node, name: str) -> _Node:
         """The place of this name below another, made if it is not there."""
         if node.children is None:

@@ -55,7 +55,7 @@ class ImageLists:
         if lost:
             # whoever wrote these died before looking again: 0.x should find them, too
             with contextlib.suppress(Refused):
-                self._rewrite(repository, [], stored, {})
+                self._rewrite(in_place, repository, [], stored, {})
         return [*(stored or []), *lost]
 
     def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
@@ -68,18 +68,7 @@ class ImageLists:
         """
         stored = self._data(repository)
         run = for_size(self._compute, len(data) + len(stored or b""))
-        run(self._update, repository, data, stored)
-
-    def _update(self, repository: RepositoryName, data: bytes, before: bytes | None) -> None:
-        new = parse(data)
-        stored = _items(before)
-        known = {item["id"]: item for item in fold(stored or [])}
-        entries = {
-            f"{repository.folder}/{keys.index_entry(item['id'])}": documents.dump(item)
-            for item in fold(new)
-            if not _holds(known, item)
-        }
-        self._rewrite(repository, new, stored, entries)
+        self._rewrite(run, repository, *run(_planned, repository, data, stored))
 
     def note_members(self, repository: RepositoryName, ids: list[str]) -> None:
         """Keep the ids that an index lists, as 0.x does (`_images_list`); written when changed."""
@@ -95,27 +84,41 @@ class ImageLists:
 
     def _rewrite(
         self,
+        run: Run,
         repository: RepositoryName,
         new: list[Item],
         stored: list[Item] | None,
         entries: dict[str, bytes],
     ) -> None:
-        """Write the `entries`, then the list, and look whether it has stayed."""
+        """Write the `entries`, then the list, and look whether it has stayed.
+
+        `run` computes; writing, which may take minutes, is not for it.
+        """
         values = dict(entries)
         for _ in range(_ROUNDS):
-            beside = self._entries_beside(repository, [*(stored or []), *new])
-            wanted = [*new, *beside] if stored is None else fold([*new, *stored, *beside])
+            wanted = run(self._wanted, repository, new, stored)
             if wanted != stored:
-                values[f"{repository.folder}/_index_images"] = documents.dump(wanted)
+                values[f"{repository.folder}/_index_images"] = run(documents.dump, wanted)
             if values:
                 self._storage.put_all(values)
             values = {}
-            stored = _items(self._data(repository)) or []
-            present = {item["id"]: item for item in fold(stored)}
-            if all(_holds(present, item) for item in wanted) and not self._entries_beside(
-                repository, stored
-            ):
+            stored = run(_items, self._data(repository)) or []
+            if run(self._has_stayed, repository, wanted, stored):
                 return
+
+    def _wanted(
+        self, repository: RepositoryName, new: list[Item], stored: list[Item] | None
+    ) -> list[Item]:
+        beside = self._entries_beside(repository, [*(stored or []), *new])
+        return [*new, *beside] if stored is None else fold([*new, *stored, *beside])
+
+    def _has_stayed(
+        self, repository: RepositoryName, wanted: list[Item], stored: list[Item]
+    ) -> bool:
+        present = {item["id"]: item for item in fold(stored)}
+        return all(_holds(present, item) for item in wanted) and not self._entries_beside(
+            repository, stored
+        )
 
     def _data(self, repository: RepositoryName) -> bytes | None:
         """The list as stored, None if there is none."""
@@ -139,6 +142,20 @@ class ImageLists:
             if isinstance(item, dict) and "id" in item:
                 found.append(item)
         return sorted(found, key=lambda item: str(item["id"]))
+
+
+def _planned(
+    repository: RepositoryName, data: bytes, before: bytes | None
+) -> tuple[list[Item], list[Item] | None, dict[str, bytes]]:
+    """What a client sent, what is stored, and the files of the entries that are new, by key."""
+    new, stored = parse(data), _items(before)
+    known = {item["id"]: item for item in fold(stored or [])}
+    entries = {
+        f"{repository.folder}/{keys.index_entry(item['id'])}": documents.dump(item)
+        for item in fold(new)
+        if not _holds(known, item)
+    }
+    return new, stored, entries
 
 
 def _items(data: bytes | None) -> list[Item] | None:

@@ -19,6 +19,7 @@ from v1registry.lib.diff import Comparison
 from v1registry.lib.errors import Failure
 from v1registry.lib.images import Image, Images
 from v1registry.lib.layers import list_files
+from v1registry.lib.running import collector_off
 from v1registry.lib.tarstream import LayerTooLarge, LayerUnreadable
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
@@ -86,7 +87,7 @@ class Listings:
         return self._running.get(f"{image.id}{part}", answer, lambda _: False)
 
     def _list(self, image: Image) -> bytes:
-        with self._images.open_layer(image) as blob:
+        with self._images.open_layer(image) as blob, collector_off():
             return documents.dump(list_files(blob, self._max_bytes, self._max_entries))
 
     def _compare(self, image: Image) -> bytes:
@@ -99,7 +100,7 @@ class Listings:
                     break
                 files = self.files(self._ancestor(ancestor))
                 self._offload(_feed, comparison.add_ancestor, files)
-            value: bytes = self._offload(lambda: documents.dump(comparison.result()))
+            value: bytes = self._offload(_finish, comparison)
         return value
 
     def _ancestor(self, image_id: str) -> Image:
@@ -162,4 +163,13 @@ def _is_sound(files: bytes) -> bool:
 
 def _feed(take: Callable[[Any], None], files: bytes) -> None:
     """Hand the rows of a `_files` JSON to `take` one by one: a list of them takes much memory."""
-    take(documents.elements(files))
+    with collector_off():
+        take(documents.elements(files))
+
+
+def _finish(comparison: Comparison) -> bytes:
+    """The `_diff` JSON. The comparison is emptied here, since freeing it takes long, too."""
+    with collector_off():
+        value = documents.dump(comparison.result())
+        comparison.clear()
+    return value

@@ -55,10 +55,16 @@ class Reach:
         """What lacks of the claims of an image and its ancestors: theirs are written here, its own
         is to be written with the tag and before it."""
         run = for_size(self._compute, _READ * len(image.ancestry))
-        found: dict[str, bytes] = run(self._claims, repository, tag, image)
-        return found
+        missing: list[str] = run(self._missing, repository, image)
+        older = [id for id in missing[::-1] if id != image.id]
+        # After a crash, an ancestor's may be lost and its child's not: only the last one, written
+        # when all the others are safe, says that there is nothing more to look for.
+        self._storage.put_all(run(_claims, repository, tag, older, False))
+        own = [id for id in missing if id == image.id]
+        return _claims(repository, tag, own, True)
 
-    def _claims(self, repository: RepositoryName, tag: str, image: Image) -> dict[str, bytes]:
+    def _missing(self, repository: RepositoryName, image: Image) -> list[str]:
+        """The ids of the image and its ancestors whose claims are to be written."""
         missing: list[str] = []
         for id in image.ancestors:
             claim = self._read(keys.claim(id, str(repository)))
@@ -66,11 +72,7 @@ class Reach:
                 break
             if claim is None or id == image.id:
                 missing.append(id)
-        # After a crash, an ancestor's may be lost and its child's not: only the last one, written
-        # when all the others are safe, says that there is nothing more to look for.
-        self._write(repository, tag, [id for id in missing[::-1] if id != image.id], whole=False)
-        own = [id for id in missing if id == image.id]
-        return _claims(repository, tag, own, whole=True)
+        return missing
 
     def holds(self, repository: RepositoryName, image_id: ImageId) -> bool:
         """Whether the repository reaches the image; a "yes" may be some seconds old."""
@@ -125,7 +127,7 @@ class Reach:
         return claim is not None and claim.whole
 
     def _write(self, repository: RepositoryName, tag: str, ids: list[str], *, whole: bool) -> None:
-        self._storage.put_all(_claims(repository, tag, ids, whole=whole))
+        self._storage.put_all(_claims(repository, tag, ids, whole))
 
     def _holds(self, repository: RepositoryName, image_id: ImageId) -> bool:
         claim = self._read(keys.claim(image_id, str(repository)))
@@ -158,8 +160,6 @@ class Reach:
             return None
 
 
-def _claims(
-    repository: RepositoryName, tag: str, ids: list[str], *, whole: bool
-) -> dict[str, bytes]:
+def _claims(repository: RepositoryName, tag: str, ids: list[str], whole: bool) -> dict[str, bytes]:
     data = documents.dump({"repository": str(repository), "tag": tag, "whole": whole})
     return {keys.claim(id, str(repository)): data for id in ids}

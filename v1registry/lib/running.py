@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
-from typing import Any
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 #: Calls a function with arguments, and returns what it returns.
 Run = Callable[..., Any]
 
+T = TypeVar("T")
+
+_SORTED_AT_ONCE = 10_000
 _SMALL = 64 * 1024  # bytes that are parsed or written in a moment
 
 
@@ -37,3 +41,12 @@ def collector_off() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def sorted_in_steps(values: Sequence[T], key: Callable[[T], Any] | None = None) -> list[T]:
+    """As `sorted`, for very many values, in steps between which other threads run."""
+    steps = [
+        sorted(values[at : at + _SORTED_AT_ONCE], key=key)  # type: ignore[type-var,arg-type]
+        for at in range(0, len(values), _SORTED_AT_ONCE)
+    ]
+    return list(heapq.merge(*steps, key=key))  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from v1registry.lib.running import sorted_in_steps
 from v1registry.lib.tarrest import UnreadBytes
 from v1registry.lib.tarstream import Entry, LayerTooLarge, LayerUnreadable, Readable, entries
 
@@ -168,7 +169,7 @@ def split(digests: bytes | bytearray) -> list[bytes]:
 
 def in_archive_order(digests: list[bytes], names: Sequence[int]) -> list[bytes]:
     """Sort the digests, but put those of one name into the archive's order among their places."""
-    order = sorted(range(len(digests)), key=digests.__getitem__)
+    order = sorted_in_steps(range(len(digests)), digests.__getitem__)
     places: dict[int, list[int]] = {}
     for place, position in enumerate(order):
         places.setdefault(names[position], []).append(place)

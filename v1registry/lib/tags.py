@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from v1registry.lib.cache import Cache
 from v1registry.lib.names import ImageId, RepositoryName, Tag
-from v1registry.lib.running import Run, in_place
+from v1registry.lib.running import Run, collector_off, in_place
 from v1registry.storage import Entry, Storage, keys
 from v1registry.storage.errors import NotFound
 
@@ -107,7 +107,8 @@ class Tags:
             return work(_files(repository, few))
 
         def list_and_work() -> T:
-            return work(_files(repository, self._entries(repository)))
+            with collector_off():
+                return work(_files(repository, self._entries(repository)))
 
         found: T = self._compute(list_and_work)
         return found

@@ -25,6 +25,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
+from v1registry.lib.running import sorted_in_steps
 from v1registry.lib.samelayer import MAX_ENTRIES, LayerContent, in_archive_order, split
 from v1registry.lib.tarstream import Entry, LayerTooLarge, LayerUnreadable, Readable, entries
 
@@ -108,11 +109,11 @@ class TarSums:
         return split(self._digests[version])
 
     def _orders(self, digests: list[bytes]) -> Iterable[Sequence[bytes]]:
-        yield sorted(digests)
+        yield sorted_in_steps(digests)
         last = {name: position for position, name in enumerate(self._names)}
         if len(last) == len(digests):
             return  # no name repeats: all orders are the same
-        yield sorted(digests[position] for position in last.values())
+        yield sorted_in_steps([digests[position] for position in last.values()])
         if len(digests) <= _GO_SMALL:
             for gaps in ((1,), (6, 1)):
                 yield [digests[position] for position in self._go_sort(digests, gaps)]
