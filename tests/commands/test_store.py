@@ -105,6 +105,22 @@ def test_a_command_of_root_leaves_nothing_of_root(folder: Path, command: str) ->
 
 
 @needs("root")
+def test_whose_store_it_is(folder: Path) -> None:
+    """A mount point may be root's; and so may be what an older version left, which is refused."""
+    os.chown(folder / "store", 0, 0)
+    done = run("clean", folder / "store", folder)
+    assert f"working as user {OWNER}, the owner of {folder}/store/_v1registry" in done.stderr
+    os.chown(folder / "store", OWNER, OWNER)
+    for path in (folder / "store/_v1registry", *(folder / "store/_v1registry").iterdir()):
+        os.chown(path, 0, 0)
+        path.chmod(0o755 if path.is_dir() else 0o600)
+    done = run("facts", folder / "store", folder)
+    assert f"working as user {OWNER}, the owner of {folder}/store\n" in done.stderr
+    assert done.returncode == 1
+    assert f"run: chown -R {OWNER}:{OWNER} {folder}/store" in done.stderr
+
+
+@needs("root")
 @pytest.mark.parametrize("command", ["facts", "index user add"])
 def test_root_that_may_not_change_user_is_told_the_line(folder: Path, command: str) -> None:
     before = sorted(folder.rglob("*"))

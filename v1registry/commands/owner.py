@@ -24,15 +24,18 @@ _CAP_DAC_READ_SEARCH = 1 << 2
 def owner(config: Config) -> tuple[int, int, str] | None:
     """Return uid, gid and path of the local store, or of the database's file; None if neither is.
 
-    Where it is yet to be made, of the folder around it. A folder that the registry has made tells
-    more than a mount point around it.
+    A mount point may be root's, and an older version run by root may have made the registry's own
+    folder. Of a store that is yet to be made, the folder around it counts.
     """
     root = None if config.index.alone else store.root(config.storage)
-    path = f"{root}/{keys.OURS}" if root else file_of(config.database or "")
+    path = root or file_of(config.database or "")
     if not path:
         return None
     while not os.path.exists(path):
         path = os.path.dirname(path)
+    ours = f"{path}/{keys.OURS}"
+    if os.stat(path).st_uid == 0 and os.path.exists(ours):
+        path = ours
     status = os.stat(path)
     return status.st_uid, status.st_gid, path
 
