@@ -151,6 +151,9 @@ def test_a_push_does_not_bring_back_what_was_deleted(server: Server, by: str) ->
         assert "push it again" in answer.json()["error"]
     answer = raw.put(server, f"/v1/repositories/{name}/images", b"[]", WRITER)
     assert (answer.status, "push it again" in answer.json()["error"]) == (404, True)
+    if by == "token":  # the new one needs a new token
+        answer = raw.put(server, f"/v1/repositories/{name}/", b"[]", headers)
+        assert answer.status in (401, 404)
     properties = f"/v1/repositories/{name}/properties"
     assert raw.put(server, properties, b'{"access": "public"}', OWNER).status == 404
     assert not (server.store / "repositories" / name).exists()

@@ -24,7 +24,7 @@ def wants_token() -> bool:
     return request.headers.get("X-Docker-Token", "").strip().lower() == "true"
 
 
-def admit(parts: Parts, repository: RepositoryName) -> None:
+def admit(parts: Common, repository: RepositoryName) -> None:
     """Let a push to the repository go on, if there is an index of our own.
 
     A repository that the index does not know is made, and its flag in the store is set before
@@ -43,7 +43,12 @@ def begin_push(parts: Common, repository: RepositoryName) -> None:
 
 
 def _made(parts: Common) -> str | None:
-    """For which creation of its repository the caller's token was issued; None without a token."""
+    """For which creation of its repository the caller's token was issued; None without a token.
+
+    Where there is no index, tokens are not looked at.
+    """
+    if parts.index is None:
+        return None
     grant = parts.door.asker().grant
     return grant.made if grant is not None else None
 
@@ -60,15 +65,14 @@ def begin_deletion(parts: Common, target: paths.Target) -> Response:
 
 
 def _put_repository(parts: Common, target: paths.Target) -> Response:
-    _update(parts, target.repository)
+    """Engines begin a push with it. With a password, it brings a deleted repository back."""
+    _update(parts, target.repository, anew=_made(parts) is None)
     return answers.ordinary("", headers=_headers(parts, target.repository, "write"))
 
 
 def _put_images(parts: Common, target: paths.Target) -> Response:
     """Engines end a push with it. It does not bring a deleted repository back."""
-    if parts.index is not None:
-        parts.index.catalog.admit(target.repository, _made(parts))
-    _update(parts, target.repository)
+    _update(parts, target.repository, anew=False)
     return answers.ordinary(status=204, headers=_headers(parts, target.repository, "write"))
 
 
@@ -99,12 +103,13 @@ def _get_access(parts: Common, target: paths.Target) -> Response:
     return answers.ordinary({"access": parts.index.may_read(image_id, target.repository, user)})
 
 
-def _update(parts: Common, repository: RepositoryName) -> None:
+def _update(parts: Common, repository: RepositoryName, *, anew: bool) -> None:
+    """Take an image list. With `anew`, the index makes a repository that was deleted again."""
     data = body.small(parts.config.limits)
     if parts.index is None:
         parts.image_lists.update(repository, data)
         return
-    begin_push(parts, repository)
+    (begin_push if anew else admit)(parts, repository)
     parts.image_lists.update(repository, data, parts.door.asker().user)
 
 
