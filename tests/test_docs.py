@@ -16,7 +16,7 @@ _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 PROTOCOL = ROOT / "docs" / "protocol-v1.md"
 _FOLDERS = ("v1registry", "tests", "docs", "bench", "scripts")
-_SUFFIXES = {"", ".conf", ".md", ".py", ".service", ".sh", ".toml", ".txt", ".yaml", ".yml"}
+_SUFFIXES = {".conf", ".md", ".py", ".service", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 
 _WRAPPED = re.compile(r"\s*\n[ \t]*(?:#:?|//)?[ \t]*")
 _DOCUMENT = re.compile(r"(?<![\w./:-])((?:[\w.-]+/)*[\w.-]*\w\.md)\b(?:#([\w-]+))?")
@@ -49,7 +49,7 @@ def texts() -> list[Path]:
     return sorted(
         path
         for path in found
-        if path.suffix in _SUFFIXES
+        if (path.suffix in _SUFFIXES or path.name in ("Dockerfile", "Makefile"))
         and path.is_file()
         and not path.is_relative_to(ROOT / "tests" / "clients")
         and (path.name == "README.md" or not path.is_relative_to(fixtures))
