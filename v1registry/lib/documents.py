@@ -79,10 +79,10 @@ def load(data: bytes) -> Any:
 
 
 def loads(text: str, **hooks: Any) -> Any:
-    """As `json.loads`, for texts of strangers. Raises ValueError and RecursionError.
+    """Parse JSON as `json.loads` does, but refuse texts of more than 500,000 values.
 
-    The parser in C holds the interpreter's lock to its end, and so stops all other threads. A text
-    of many values is parsed by the one in Python. Too many values would take too much memory.
+    The parser in C holds the interpreter's lock to its end, and so stops all other threads: texts
+    of many values are parsed by the one in Python. Raises ValueError and RecursionError.
     """
     decoder = json.JSONDecoder(**{"parse_constant": _refuse, **hooks})
     if _marks(text) <= _VALUES_AT_ONCE:
