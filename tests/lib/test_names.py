@@ -136,6 +136,17 @@ def test_folders_that_no_name_leads_to(folders: str) -> None:
     assert RepositoryName.of_folders(*folders.split("/")) is None
 
 
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [("a/b%2Fc", "a/b/c"), ("a/b%252Fc", "a/b%2Fc"), ("a+b/c", "a b/c"), ("A/b%2Bc", "A/b+c")],
+)
+def test_no_name_leads_to_the_folder_of_another(path: str, other: str) -> None:
+    """Else a client could read a repository under a name that has other access rules."""
+    written = RepositoryName.parse_stored(other).folder
+    assert written not in RepositoryName.parse_stored(path).folders
+    assert str(RepositoryName.of_folders(*written.split("/")[1:])) == other
+
+
 @given(
     st.text(st.characters(exclude_characters="/"), min_size=1, max_size=20), st.text(max_size=40)
 )

@@ -137,6 +137,26 @@ class StoredName(RepositoryName):
     def is_legal(self) -> bool:
         return False
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The same, but no folder that 0.8.1 and later use for another name.
+
+        `team/a%2Fb` must not lead to `team/a/b`, to which other access rules may apply.
+        """
+        own, *older = super().folders
+        return own, *(folder for folder in older if not self._belongs_to_another(folder))
+
+    def _belongs_to_another(self, folder: str) -> bool:
+        _, namespace, name = folder.split("/")
+        other = keys.repository_names(namespace, name)[0]
+        if other == self or keys.repository(*other) != folder:
+            return False
+        try:
+            RepositoryName.parse_stored("/".join(other))
+        except Failure:
+            return False
+        return True
+
     def is_reachable(self) -> bool:
         """Whether a path under `/v1/repositories/` leads to it, and to no other place."""
         parts = [self.namespace, *self.name.split("/")]
