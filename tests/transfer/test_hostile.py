@@ -298,6 +298,18 @@ def test_names_do_not_write_to_the_terminal(tmp_path: Path) -> None:
         assert "\\x1b[2J\\ud800:1" in text or "a\\nv1registry" in text
 
 
+def test_tags_without_end_are_refused(tmp_path: Path) -> None:
+    id = "a" * 64
+    files = {
+        "repositories": json.dumps({"team/app": {str(n): id for n in range(10_001)}}).encode(),
+        f"{id}/json": json.dumps({"id": id}).encode(),
+        f"{id}/layer.tar": bytes(1024),
+    }
+    (tmp_path / "x").write_bytes(archive(files))
+    text = imported(tmp_path / "x", tmp_path / "store")
+    assert "there are more than 10000 images: choose with --repositories or --tags" in text
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x")
     assert "is neither a file nor a folder" in imported(tmp_path / "x", tmp_path / "store")

@@ -14,6 +14,7 @@ from v1registry.transfer.ocibundle import Named
 from v1registry.transfer.selection import Selection
 
 _LATEST = "latest"
+_MOST_IMAGES = 10_000
 
 
 def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list[Wanted]:
@@ -37,6 +38,10 @@ def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list
             raise TransferError(f"{name}:{tag}: {failure.text}") from None
         if found.setdefault(str(item), item).key != item.key:
             raise TransferError(f"two images would both become {item}")
+        if len(found) > _MOST_IMAGES:
+            raise TransferError(
+                f"there are more than {_MOST_IMAGES} images: choose with --repositories or --tags"
+            )
     return list(found.values())
 
 
