@@ -127,6 +127,8 @@ def test_other_kinds_still_read_yaml(load):
         ("REGISTRY_HTTP_TLS", "{certificate: /a.pem}", "TLS_CERTIFICATE"),
         ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true", "READ_ONLY=true"),
         ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}", "READ_ONLY=true"),
+        ("REGISTRY_HTTP", "{addr: ':5000', tls: {certificate: /a.pem}}", "TLS_CERTIFICATE"),
+        ("REGISTRY_STORAGE", "{maintenance: {readonly: {enabled: true}}}", "READ_ONLY=true"),
     ],
 )
 def test_protection_of_registry_2_is_refused(problems, name, text, ours):
@@ -147,6 +149,8 @@ def test_protection_of_registry_2_is_refused(problems, name, text, ours):
         ("REGISTRY_HTTP_SECRET", "x", "docs/configuration.md"),
         ("REGISTRY_AUTH", "none", "docs/configuration.md"),
         ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "false", "docs/configuration.md"),
+        ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: false}", "docs/configuration.md"),
+        ("REGISTRY_HTTP", "{addr: ':5000', secret: x}", "docs/configuration.md"),
     ],
 )
 def test_other_variables_of_registry_2_give_a_warning(load, name, text, hint):
@@ -194,6 +198,7 @@ def test_one_warning_where_the_file_reads_the_variable(load):
         ("TLS_CERTIFICAT", "; do you mean TLS_CERTIFICATE?"),
         ("LDAP_START_TSL", "; do you mean LDAP_START_TLS?"),
         ("ACCESS_RULE", "; do you mean ACCESS_RULES?"),
+        ("INDEX_PRIVAT", "; do you mean INDEX_PRIVATE?"),
         ("TLS_WHOLLY_OTHER", ""),
     ],
 )

@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
+import yaml
+
 from v1registry.config import legacy
 from v1registry.config.drivers import DRIVERS
 from v1registry.config.errors import suggestion
@@ -54,7 +56,7 @@ _LINK_NAME = re.compile(
 )
 
 #: How options about access and encryption begin.
-_OURS = ("ACCESS_", "ACCOUNTS_", "LDAP_", "TLS_")
+_OURS = ("ACCESS_", "ACCOUNTS_", "INDEX_", "LDAP_", "TLS_")
 _OFF = ("", "none", "false", "0", "no", "off")
 
 
@@ -83,13 +85,27 @@ def refused(environ: Mapping[str, str], read: Collection[str] = ()) -> Iterator[
     `read` names the variables that the configuration file itself reads.
     """
     for name in _of_registry_2(environ, read):
+        asking = {inner for inner, text in _leaves(name, environ[name]) if text not in _OFF}
         for beginning, ours in _PROTECTION.items():
-            asks = environ[name].strip().lower() not in _OFF
-            if asks and (name == beginning or name.startswith(f"{beginning}_")):
+            if any(f"{inner}_".startswith(f"{beginning}_") for inner in asking):
                 yield (
                     f"variable {name} protects registry 2.x, but not this server: use {ours},"
                     f" and remove {name}"
                 )
+
+
+def _leaves(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """The variables that set the same; registry 2.x also reads a whole section from one variable."""
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        value = text
+    if not isinstance(value, dict) or not value:
+        yield name, text.strip().lower()
+        return
+    for key, inner in value.items():
+        below = yaml.safe_dump(inner) if isinstance(inner, dict) else str(inner)
+        yield from _leaves(f"{name}_{str(key).upper()}", below)
 
 
 def warnings(environ: Mapping[str, str], read: Collection[str] = ()) -> list[str]:
