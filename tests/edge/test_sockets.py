@@ -83,3 +83,19 @@ def test_others_run_while_a_fast_client_takes_a_large_file(pair, tmp_path, monke
         assert pair[0].sendfile(file, 0, 20 * SEND_STEP) == 20 * SEND_STEP
     other.kill()
     assert len(turns) >= 5
+
+
+def test_others_run_while_a_fast_client_takes_a_large_answer(pair, monkeypatch):
+    turns = []
+
+    def others():
+        while True:
+            turns.append(True)
+            gevent.sleep(0)
+
+    # a socket that is never full cannot be had for real
+    monkeypatch.setattr(EdgeSocket, "send", lambda _self, data, _flags=0: len(data))
+    other = gevent.spawn(others)
+    pair[0].sendall(bytes(20 * BURST))
+    other.kill()
+    assert len(turns) >= 5

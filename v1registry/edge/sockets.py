@@ -163,10 +163,12 @@ class EdgeSocket(_Patient, gsocket.socket):
             done = self._sock.send(data, flags)
         except BlockingIOError:
             done = 0
+        self._spend(done)
         view = memoryview(data).cast("B")
-        while done < len(view):
-            done += self.send(view[done:], flags)
-        self._spend(len(view))
+        while done < len(view):  # a client that reads as fast must not keep the others waiting
+            sent = self.send(view[done : done + BURST], flags)
+            done += sent
+            self._spend(sent)
 
     def _spend(self, count: int) -> None:
         self._credit -= count
