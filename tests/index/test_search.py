@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.index.conftest import PASSWORD
-from v1registry.index import schema, search, textsearch
+from v1registry.index import repositories, schema, search, textsearch
 from v1registry.index.accounts import Accounts
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces, namespace_id
-from v1registry.index.repositories import Repositories
+from v1registry.index.repositories import Repositories, set_tags
 from v1registry.index.search import SqlSearch
 from v1registry.index.sight import BY_NAME, BY_STARS, sight
 from v1registry.index.social import Social
@@ -346,6 +346,31 @@ def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -
     assert checked.listed(Asker(None), "", 10) == Listing([busybox], "library/busybox")
     assert checked.listed(Asker(None), "library/busybox", 10) == Listing([], "team/app")
     assert names("", None) == ["library/busybox"]
+
+
+def test_a_part_of_a_list_ends_after_many_tags(
+    found: SqlSearch, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts together are the whole list: nothing is left out."""
+    monkeypatch.setattr(repositories, "LISTED_TAGS", 3)
+    for name, count in (("library/busybox", 9), ("library/ubuntu", 2), ("team/app", 2)):
+        tags = {f"t{number}": "a" * 64 for number in range(count)}
+        query = sa.select(schema.repositories.c.id).where(schema.repositories.c.name == name)
+        database.write(
+            lambda c, tags=tags, query=query: set_tags(c, c.execute(query).scalar_one(), tags)
+        )
+    for search_of in (found, search.CheckedSearch(database, Open())):
+        parts = []
+        after: str | None = ""
+        while after is not None:
+            part = search_of.listed(NOBODY, after, 100)
+            parts.append([(one["name"], len(one["tags"])) for one in part.repositories])
+            after = part.more
+        assert parts == [
+            [("library/busybox", 9)],
+            [("library/ubuntu", 2), ("team/app", 2)],
+            [("team/app-base", 0), ("team/box", 0)],
+        ]
 
 
 @pytest.mark.usefixtures("found")

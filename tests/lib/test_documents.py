@@ -96,7 +96,13 @@ def test_elements_of_anything_else_are_refused(text: str) -> None:
 def test_large_values_look_like_small_ones(count: int) -> None:
     rows = [[f"n{number}", number, "\u00e9"] for number in range(count)]
     named = {f"n{number:x}": {"b": 1, "a": [number]} for number in range(count)}
-    for value in (rows, named, {"z": rows, "a": named, "m": None}, [rows, named], {"": {}}):
+    listed = {"repositories": [{"name": "a", "tags": named}, {"name": "b", "tags": {}}, None]}
+    mixed = [*rows, named, 1, rows, {"a": [named, 2]}, *rows]
+    for value in (
+        *(rows, named, {"z": rows, "a": named, "m": None}, [rows, named], {"": {}}),
+        *(listed, mixed, {"x": mixed, "a": 1}, [[[named]]]),
+    ):
+        assert documents.is_large(listed) == (count > 330)
         assert documents.dump(value) == json.dumps(value, sort_keys=True).encode()
 
 
@@ -169,6 +175,18 @@ def test_very_many_values_are_refused() -> None:
             documents.parse(data)
     text = json.dumps(["[[,{" * 500_000, '\\"[', "\n"]).encode()
     assert documents.parse(text) == json.loads(text)  # no values, but a text
+
+
+def test_a_large_value_is_written_in_steps_wherever_it_is() -> None:
+    """Writing it in one go would stop all other threads."""
+    tags = {f"t{number}": "a" * 64 for number in range(300_000)}
+    worker = threading.Thread(target=documents.dump, args=({"a": [{"tags": tags}]},))
+    turns = 0
+    worker.start()
+    while worker.is_alive():
+        time.sleep(0.001)
+        turns += 1
+    assert turns > 10  # one or two in one go
 
 
 def test_a_string_that_does_not_end_takes_no_time() -> None:

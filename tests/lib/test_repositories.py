@@ -289,6 +289,24 @@ def names(domain: Domain, query: str, rights: Rights | None = None, user: str | 
     return [found.name for found in page.results]
 
 
+def test_a_part_of_a_list_ends_after_many_tags(
+    repositories: Repositories, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "LISTED_TAGS", 3)
+    for name, count in (("team/a", 5), ("team/b", 2), ("team/c", 1), ("team/d", 0), ("team/e", 1)):
+        domain.storage.put(f"{RepositoryName.parse(name).folder}/json", b"{}")
+        for number in range(count):
+            tag = Tag(f"t{number}")
+            repositories.set_tag(RepositoryName.parse(name), tag, quoted(A), AGENT)
+    parts = []
+    after: str | None = ""
+    while after is not None:
+        part = searching(domain, Open()).listed(Asker(None), after, 10)
+        parts.append([(one["name"], len(one["tags"])) for one in part.repositories])
+        after = part.more
+    assert parts == [[("team/a", 5)], [("team/b", 2), ("team/c", 1), ("team/d", 0), ("team/e", 1)]]
+
+
 def test_search(repositories: Repositories, domain: Domain) -> None:
     for name in ("library/busybox", "team/BusyBee".lower(), "team/app"):
         repositories.set_tag(RepositoryName.parse(name), Tag("t"), quoted(A), AGENT)

@@ -262,6 +262,7 @@ def requests(world: World) -> dict[str, Ask]:
         "GET v2 configuration": configuration,
         "GET v2 manifest of many entries": get("/v2/large/entries/manifests/latest", AGENT),
         "GET search": get("/v1/search?q=large"),
+        "GET list": get("/v1/index/repositories"),
         "GET v2 catalog": get("/v2/_catalog", AGENT),
         "DELETE tag": lambda world: ask(world, "DELETE", "/v1/repositories/large/many/tags/t1"),
         "DELETE repository": lambda world: ask(world, "DELETE", "/v1/repositories/large/many/"),

@@ -34,7 +34,6 @@ _ORDINARY: Headers = [
     ("Expires", "-1"),
     VERSION,
 ]
-_WRITTEN_IN_PLACE = 1000  # members of a list or object
 _RETRY_AFTER = "5"  # seconds
 
 
@@ -45,7 +44,7 @@ def ordinary(
     own = [*_ORDINARY, *headers]
     if status == 204:
         return Response(b"", status, own)
-    is_large = isinstance(value, dict | list) and len(value) > _WRITTEN_IN_PLACE
+    is_large = documents.is_large(value)
     body = offload(documents.dump, value) if is_large else documents.dump(value)
     if status == 302:
         return Response(body, status, own)  # which makes an IRI in Location a URI

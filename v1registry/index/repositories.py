@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from v1registry.lib import errors, tokens
 from v1registry.lib.errors import Failure
 from v1registry.lib.index import Repository
 from v1registry.lib.names import RepositoryName
+from v1registry.lib.search import LISTED_TAGS
 
 DESCRIPTION = 255  # characters of the short one
 FULL_DESCRIPTION = 64 * 1024
@@ -193,6 +194,21 @@ def read(
         Repository(**{name: getattr(row, name) for name in _FIELDS}, tags=found[row.id])
         for row in rows
     ]
+
+
+def with_tags(connection: sa.Connection, names: Sequence[str]) -> list[Repository]:
+    """The first of these repositories with their tags: as many as have not too many together."""
+    held = sa.select(repositories.c.name, sa.func.count().label("tags")).join(tags)
+    query = held.where(repositories.c.name.in_(names)).group_by(repositories.c.name)
+    counts = {row.name: row.tags for row in connection.execute(query)}
+    total, shown = 0, []
+    for name in names:
+        shown.append(name)
+        total += counts.get(name, 0)
+        if total > LISTED_TAGS:
+            break
+    chosen = sa.select(*SHOWN).where(repositories.c.name.in_(shown)).order_by(repositories.c.name)
+    return read(connection, chosen)
 
 
 def add(

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from v1registry.index import textsearch
 from v1registry.index.database import Database
-from v1registry.index.repositories import SHOWN, read
+from v1registry.index.repositories import SHOWN, read, with_tags
 from v1registry.index.schema import repositories
 from v1registry.index.sight import BY_NAME, BY_STARS, Sight, joined, sight
 from v1registry.lib.index import Repository
@@ -80,14 +80,17 @@ class SqlSearch:
         return Whole(map(_shown, rows), len(ids))
 
     def listed(self, asker: Asker, after: str, most: int) -> Listing:
-        def work(connection: sa.Connection) -> list[Repository]:
+        def work(connection: sa.Connection) -> tuple[list[Repository], bool]:
             behind = repositories.c.name > after
-            rows = joined(sight(connection, _user(asker)).first(SHOWN, BY_NAME, most + 1, behind))
-            return read(connection, sa.select(rows).order_by(rows.c.name).limit(most + 1))
+            seen = sight(connection, _user(asker))
+            rows = joined(seen.first([repositories.c.name], BY_NAME, most + 1, behind))
+            query = sa.select(rows.c.name).order_by(rows.c.name).limit(most + 1)
+            names = list(connection.scalars(query))
+            found = with_tags(connection, names[:most])
+            return found, len(found) < len(names)
 
-        found = self._database.read(work)
-        shown = [asdict(repository) for repository in found[:most]]
-        return Listing(shown, shown[-1]["name"] if len(found) > most else None)
+        found, is_more = self._database.read(work)
+        return Listing([asdict(one) for one in found], found[-1].name if is_more else None)
 
 
 class CheckedSearch:
@@ -135,18 +138,26 @@ class CheckedSearch:
             after = rows[-1].name
 
     def listed(self, asker: Asker, after: str, most: int) -> Listing:
-        shown: list[dict[str, Any]] = []
+        names, more = self._names(asker, after, most)
+        found = self._database.read(partial(with_tags, names=names))
+        if len(found) < len(names):
+            more = found[-1].name
+        return Listing([{"name": one.name, "tags": one.tags} for one in found], more)
+
+    def _names(self, asker: Asker, after: str, most: int) -> tuple[list[str], str | None]:
+        """Names of a part of the list, and what the next part is behind, if there may be one."""
+        names: list[str] = []
         for _ in range(READ // _AT_ONCE):
-            rows = self._database.read(partial(self._some, after=after, text="", with_tags=True))
+            rows = self._database.read(partial(self._some, after=after, text=""))
             for row in rows:
                 after = row.name
                 if self._sees(asker, row):
-                    shown.append({"name": row.name, "tags": row.tags})
-                if len(shown) == most:
-                    return Listing(shown, after)
+                    names.append(after)
+                if len(names) == most:
+                    return names, after
             if len(rows) < _AT_ONCE:
-                return Listing(shown, None)
-        return Listing(shown, after)
+                return names, None
+        return names, after
 
     def _matching(self, text: str) -> Iterator[Repository]:
         few = self._database.read(partial(self._few, text=text)) if text else None
@@ -155,8 +166,7 @@ class CheckedSearch:
             return
         after = ""
         for _ in range(READ // _AT_ONCE):
-            work = partial(self._some, after=after, text=text, with_tags=False)
-            rows = self._database.read(work)
+            rows = self._database.read(partial(self._some, after=after, text=text))
             yield from rows
             if len(rows) < _AT_ONCE:
                 return
@@ -170,9 +180,7 @@ class CheckedSearch:
         rows = read(connection, sa.select(found).order_by(found.c.name), with_tags=False)
         return rows if len(rows) <= COUNTED else None
 
-    def _some(
-        self, connection: sa.Connection, after: str, text: str, *, with_tags: bool
-    ) -> list[Repository]:
+    def _some(self, connection: sa.Connection, after: str, text: str) -> list[Repository]:
         behind = repositories.c.name > after
         piece = sa.true() if not self._rights.open else repositories.c.is_private == sa.false()
         shown = repositories.c.is_gone == sa.false()
@@ -181,7 +189,7 @@ class CheckedSearch:
         query = sa.select(rows).order_by(rows.c.name).limit(_AT_ONCE)
         if text:
             query = query.where(textsearch.contains(connection, text, rows.c.searched))
-        return read(connection, query, with_tags=with_tags)
+        return read(connection, query, with_tags=False)
 
     def _sees(self, asker: Asker, row: Any) -> bool:
         if row.is_private and self._rights.open:

@@ -15,7 +15,7 @@ from v1registry.lib.running import collector_off
 
 T = TypeVar("T")
 
-_AT_ONCE = 1000  # members of an array or object that are written in one go
+_AT_ONCE = 1000  # members, nested ones too, that are written in one go
 # Escapes; a backslash that is escaped itself begins none.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -163,40 +163,56 @@ def _after_blanks(text: str, at: int) -> int:
 
 def dump(value: Any) -> bytes:
     """Keys sorted, `, ` and `: ` between (protocol-v1.md section 1), ASCII only."""
-    if _is_large(value):
-        return b"".join(_pieces(value))
-    return _dump(value)
+    return b"".join(_pieces(value)) if is_large(value) else _dump(value)
+
+
+def is_large(value: Any) -> bool:
+    """Whether writing the value in one go would stop all other threads for too long."""
+    return _count(value) > _AT_ONCE
+
+
+def _count(value: Any, most: int = _AT_ONCE) -> int:
+    """The members of an array or object and of all in it; counted up to somewhat more than `most`."""
+    if not isinstance(value, dict | list):
+        return 0
+    count = len(value)
+    for member in value.values() if isinstance(value, dict) else value:
+        if count > most:
+            break
+        count += _count(member, most - count)
+    return count
 
 
 def _dump(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, allow_nan=False).encode("ascii")
 
 
-def _is_large(value: Any) -> bool:
-    """Whether writing the value in one go would stop all other threads for too long."""
-    if isinstance(value, dict):
-        return len(value) > _AT_ONCE or any(
-            isinstance(member, dict | list) and len(member) > _AT_ONCE for member in value.values()
-        )
-    return isinstance(value, list) and len(value) > _AT_ONCE
-
-
 def _pieces(value: Any) -> Iterator[bytes]:
     """The text of a large array or object in pieces; the interpreter's lock is free in between."""
+    is_list = isinstance(value, list)
+    names: list[Any] = list(range(len(value))) if is_list else sorted(value)
+    yield b"[" if is_list else b"{"
+    between, count = b"", 0
+    batch: list[Any] = []
+    for name in names:
+        size = _count(value[name])
+        if batch and count + size >= _AT_ONCE:
+            yield between + _members(value, batch)
+            between, batch, count = b", ", [], 0
+        if size > _AT_ONCE:
+            yield between if is_list else between + _dump(name) + b": "
+            yield from _pieces(value[name])
+            between = b", "
+        else:
+            batch.append(name)
+            count += size + 1
+    if batch:
+        yield between + _members(value, batch)
+    yield b"]" if is_list else b"}"
+
+
+def _members(value: Any, names: list[Any]) -> bytes:
+    """The text of some members, without the brackets."""
     if isinstance(value, list):
-        for start in range(0, len(value), _AT_ONCE):
-            yield b", " if start else b"["
-            yield _dump(value[start : start + _AT_ONCE])[1:-1]
-        yield b"]"
-        return
-    names = sorted(value)
-    if any(_is_large(member) for member in value.values()):
-        for number, name in enumerate(names):
-            yield b", " if number else b"{"
-            yield _dump(name) + b": "
-            yield dump(value[name])
-    else:
-        for start in range(0, len(names), _AT_ONCE):
-            yield b", " if start else b"{"
-            yield _dump({name: value[name] for name in names[start : start + _AT_ONCE]})[1:-1]
-    yield b"}"
+        return _dump([value[name] for name in names])[1:-1]
+    return _dump({name: value[name] for name in names})[1:-1]

@@ -23,6 +23,7 @@ COUNTED = 1000  # matches of a query: more are said to be "more than shown"
 DEEPEST = 10_000  # results of a query that pages may be turned to; a list has no such end
 WHOLE = 100_000  # matches that a search without pages looks at, and shows at most
 READ = 5000  # repositories that are looked at, one by one, for what no search index helps to find
+LISTED_TAGS = 10_000  # tags in a part of a list, unless its first repository has more
 _AT_ONCE = 200  # items between two pauses: some milliseconds of work
 
 
@@ -113,12 +114,15 @@ class StoreSearch:
         first = bisect_right(names.all, after)
         some = names.all[first : first + READ]
         shown: list[Mapping[str, Any]] = []
+        count = 0
         for name in self._seen(asker, names, some):
             repository = _parsed(name)
             # the flag may be newer than the names are
             if repository is not None and self._rights.may(asker, repository, Access.PULL):
-                shown.append({"name": name, "tags": self._tags.all(repository) or {}})
-            if len(shown) == most:
+                tags = self._tags.all(repository) or {}
+                shown.append({"name": name, "tags": tags})
+                count += len(tags)
+            if len(shown) == most or count > LISTED_TAGS:
                 return Listing(shown, name if name != names.all[-1] else None)
         return Listing(shown, some[-1] if first + len(some) < len(names.all) else None)
 
