@@ -85,7 +85,7 @@ $(DISTRIBUTION): $(wildcard requirements*.txt) $(PACKAGE)
 	@PYTHON=$(DISTRIBUTION_PYTHON) bash scripts/venv.sh .venv-distribution requirements-dev.txt
 	@touch $@
 
-SERVER_TESTS := tests/edge $(addprefix tests/protocol/test_,clients.py endpoints_*.py framing.py \
+SERVER_TESTS := tests/server $(addprefix tests/protocol/test_,clients.py endpoints_*.py framing.py \
     hostile.py old_clients.py read_only.py recordings.py settings.py)
 
 test-distribution: $(DEV) ## the server's tests on the distribution's Python, if $(PY) is another one

@@ -1,6 +1,6 @@
 """gunicorn's configuration: `gunicorn -c gunicorn.conf.py wsgi:application`.
 
-Every value comes from the environment and from config.yml, see v1registry/edge/settings.py;
+Every value comes from the environment and from config.yml, see v1registry/server/settings.py;
 options on gunicorn's command line go before what stands here.
 """
 
@@ -9,9 +9,9 @@ import sys
 from functools import partial
 
 from v1registry.config import ConfigError, load_config
-from v1registry.edge.fork import hooks
-from v1registry.edge.settings import SettingsError, settings
-from v1registry.modules import import_for
+from v1registry.server.preload import hooks
+from v1registry.server.settings import SettingsError, settings
+from v1registry.wiring.preload import import_for
 
 try:
     _registry = load_config(environ=os.environ)

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from v1registry.index import schema, textsearch
 from v1registry.index.database import Database
 from v1registry.index.search import SqlSearch
-from v1registry.lib.rights import NOBODY, Asker
+from v1registry.lib.auth.rights import NOBODY, Asker
 
 SIZES = (1_000, 100_000)
 TIMES = 30

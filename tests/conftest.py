@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.live_server import Server
 from tests.needs import require
-from tests.server import Server
 
 if TYPE_CHECKING:
     from tests.backends.ceph import Ceph
@@ -32,9 +32,9 @@ _FIRST = [
     "test_contract",
     "test_processes",
     "test_damaged",
-    "test_glance",
+    "test_glance_driver",
     "test_cut",
-    "test_swift",
+    "test_swift_driver",
     "test_server",
     "test_nodes_bounds",
     "test_index",

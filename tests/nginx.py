@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tests.live_server import ROOT, free_port
 from tests.needs import tool
-from tests.server import ROOT, free_port
 
 EXAMPLE = ROOT / "docs" / "examples" / "nginx.conf"
 _WAIT = 20.0

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.server import Server
+from tests.live_server import Server
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 

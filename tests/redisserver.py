@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tests.live_server import free_port
 from tests.needs import tool
-from tests.server import free_port
 
 _WAIT = 20.0  # seconds
 

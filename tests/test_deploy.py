@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.live_server import Server
 from tests.needs import needs, require, tool
 from tests.nginx import Nginx
-from tests.server import Server
 
 ROOT = Path(__file__).parent.parent
 LAYER = secrets.token_bytes(3 * 1024 * 1024 + 17)  # more than nginx's default body limit

@@ -14,11 +14,11 @@ import requests
 import yaml
 from click.testing import CliRunner
 
+from tests.live_server import Server
 from tests.nginx import EXAMPLE
-from tests.server import Server
-from v1registry.cli import main
+from v1registry.commands.cli import main
 from v1registry.config import load_config
-from v1registry.edge.settings import settings
+from v1registry.server.settings import settings
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((EXAMPLE.parent / "docker-compose.yml").read_text())

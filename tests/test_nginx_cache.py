@@ -12,10 +12,10 @@ import bcrypt
 import pytest
 import requests
 
+from tests.live_server import Server
 from tests.needs import needs, require
 from tests.nginx import Nginx
 from tests.protocol.engine import Image, image
-from tests.server import Server
 
 CREDENTIALS = ({"Authorization": "Token t"}, {"Cookie": "session=1"}, {"X-Meta-Auth-Token": "t"})
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import ROOT, Server
 from tests.needs import needs, require
 from tests.nginx import EXAMPLE, Nginx
 from tests.protocol import engine
 from tests.protocol.engine import Image, image
 from tests.redisserver import Redis
 from tests.rights.accounts import Client, basic, environment, password_file
-from tests.server import ROOT, Server
 
 LATE = 1.5  # seconds that a busy machine may take to ask and to answer
 RULES = [

@@ -28,11 +28,11 @@ from tests.faults.engine import (
     run_all,
     squeeze,
 )  # fmt: skip
+from tests.live_server import Server
 from tests.needs import require
 from tests.nginx import Nginx
 from tests.protocol.places import PLACES
 from tests.redisserver import Redis
-from tests.server import Server
 
 MIB = 1024 * 1024
 NODES = 3

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.live_server import Server, free_port
 from tests.needs import require
 from tests.nginx import EXAMPLE, Nginx
-from tests.server import Server, free_port
 from tests.tls import Certificate, make_certificate
 
 LAYER = secrets.token_bytes(1_500_000)

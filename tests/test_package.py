@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import raw
-from tests.server import ROOT, Server
+from tests.live_server import ROOT, Server
 from v1registry import __version__
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.oldregistry import OldRegistry
 from tests.protocol import engine
-from tests.server import Server
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "fixtures" / "golden" / "store-0.9.1"

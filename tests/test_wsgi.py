@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import raw
-from tests.server import Server
+from tests.live_server import Server
 
 ROOT = Path(__file__).parent.parent
 
@@ -80,7 +80,7 @@ APPLICATION = "import sys, wsgi"
 MASTER = """
 import sys
 from v1registry.config import load_config
-from v1registry.modules import import_for
+from v1registry.wiring.preload import import_for
 import_for(load_config())
 """
 

@@ -1,5 +1,5 @@
 """`python -m v1registry`."""
 
-from v1registry.cli import main
+from v1registry.commands.cli import main
 
 main(prog_name="v1registry")

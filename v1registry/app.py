@@ -10,58 +10,50 @@ from typing import Any
 
 from flask import Blueprint, Flask, request
 
-from v1registry.access.chosen import rights_of
-from v1registry.api import (
-    accounts,
-    actions,
-    answers,
-    catalog,
-    images,
-    indexing,
-    ping,
-    repositories,
-    search,
-    users,
-    v2,
-)
-from v1registry.api.door import Door, unguarded
-from v1registry.api.parts import Common, IndexParts, Parts, V2Parts
+from v1registry.api import answers, v2
+from v1registry.api.authorize import Door, unguarded
+from v1registry.api.index import accounts, stars_comments
 from v1registry.api.paths import AnyPath
+from v1registry.api.services import Common, IndexParts, Parts, V2Parts
 from v1registry.api.site import Site
-from v1registry.attached import Attached
+from v1registry.api.v1 import image_lists as indexing
+from v1registry.api.v1 import images, ping, repositories, repository_routes, search, users
+from v1registry.auth.load import rights_of
 from v1registry.config import Config
-from v1registry.edge.deadline import within
-from v1registry.edge.fork import StoreIds
-from v1registry.edge.offload import offload
-from v1registry.lib import lease, sharedimages
-from v1registry.lib.bearer import Bearer
-from v1registry.lib.blobfacts import BlobFacts
-from v1registry.lib.blobs import Blobs
-from v1registry.lib.cache import Level
-from v1registry.lib.catalog import Catalog
-from v1registry.lib.chores import Chore
-from v1registry.lib.cleaner import Cleaner
-from v1registry.lib.commits import Commits
-from v1registry.lib.digests import Digests
-from v1registry.lib.facts import ReachFacts
-from v1registry.lib.imagelist import ImageLists
-from v1registry.lib.imagerights import ImageRights
-from v1registry.lib.images import Images
-from v1registry.lib.listings import Listings
-from v1registry.lib.lookup import Lookup
-from v1registry.lib.proofs import Proofs
-from v1registry.lib.pushed import Pushed
-from v1registry.lib.reach import Reach
-from v1registry.lib.repositories import Repositories
-from v1registry.lib.roster import Roster
-from v1registry.lib.search import StoreSearch
-from v1registry.lib.services import Store
-from v1registry.lib.sharedimages import SharedImages
-from v1registry.lib.tags import Tags
-from v1registry.lib.uploads import Uploads
-from v1registry.lib.v2images import V2Images
+from v1registry.lib.auth.bearer import Bearer
+from v1registry.lib.images import shared_cache as sharedimages
+from v1registry.lib.images.cleaner import Cleaner
+from v1registry.lib.images.commit import Commits
+from v1registry.lib.images.images import Images
+from v1registry.lib.images.listings import Listings
+from v1registry.lib.images.push_provenance import Proofs
+from v1registry.lib.images.shared_cache import SharedImages
+from v1registry.lib.images.upload import Uploads
+from v1registry.lib.oci.backfill import BlobFacts
+from v1registry.lib.oci.digest_index import Digests
+from v1registry.lib.oci.images import V2Images
+from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.oci.lookup import Lookup
+from v1registry.lib.oci.scan_queue import Pushed
+from v1registry.lib.repositories.backfill import ReachFacts
+from v1registry.lib.repositories.catalog import Catalog
+from v1registry.lib.repositories.image_access import ImageRights
+from v1registry.lib.repositories.image_list import ImageLists
+from v1registry.lib.repositories.name_index import Roster
+from v1registry.lib.repositories.references import Reach
+from v1registry.lib.repositories.repositories import Repositories
+from v1registry.lib.repositories.search import StoreSearch
+from v1registry.lib.repositories.tags import Tags
+from v1registry.lib.support import lease
+from v1registry.lib.support.cache import Level
+from v1registry.lib.support.health import Store
+from v1registry.lib.support.periodic import Chore
+from v1registry.server.deadline import within
+from v1registry.server.preload import StoreIds
+from v1registry.server.thread_pool import offload
 from v1registry.storage import Storage
-from v1registry.store import opened, place
+from v1registry.wiring.attached import Attached
+from v1registry.wiring.store import opened, place
 
 # What a worker computes at once: more would keep others' fsync waiting for a thread.
 _HEAVY_AT_ONCE = 2  # decompressions
@@ -127,20 +119,20 @@ def _hand_on_headers(app: Flask, store: Storage) -> None:
 def _blueprints(parts: Common) -> Iterator[Blueprint]:
     """The endpoints: of the registry, of the index, or of both."""
     yield from (ping.blueprint(parts), search.blueprint(parts))
-    there: actions.Actions = {}
+    there: repository_routes.Actions = {}
     if isinstance(parts, Parts):
         yield from (images.blueprint(parts), v2.blueprint(parts))
         there = repositories.ACTIONS
         if parts.config.tells_an_index:
-            there = actions.joined(repositories.WITH_INDEX, there)
+            there = repository_routes.joined(repositories.WITH_INDEX, there)
     if parts.index is not None:
         yield accounts.blueprint(parts, parts.index)
-        yield catalog.blueprint(parts, parts.index)
+        yield stars_comments.blueprint(parts, parts.index)
     elif parts.config.standalone:
         yield users.blueprint(parts)
     if parts.index is not None or parts.config.standalone:
-        there = actions.joined(there, indexing.ACTIONS)
-    yield actions.blueprint(parts, there)
+        there = repository_routes.joined(there, indexing.ACTIONS)
+    yield repository_routes.blueprint(parts, there)
 
 
 def build(config: Config) -> Parts:
@@ -215,13 +207,13 @@ def _attached(
     """What a database adds to a registry, if there is one."""
     if config.database is None:
         return Attached()
-    from v1registry import ownindex  # SQLAlchemy is large
+    from v1registry.wiring import index as ownindex  # SQLAlchemy is large
 
     return ownindex.attached(config, store, reach, level, offload, hashing, within)
 
 
 def _index_alone(config: Config) -> IndexParts:
-    from v1registry import ownindex
+    from v1registry.wiring import index as ownindex
 
     return ownindex.alone(config, offload, limited(offload, _HASHES_AT_ONCE), within)
 

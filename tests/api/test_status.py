@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server, free_port
 from tests.rights.accounts import basic, environment, password_file
-from tests.server import Server, free_port
-from v1registry.lib.services import Health
+from v1registry.lib.support.health import Health
 
 TOLD = "cannot be used now, the log says why"
 

@@ -23,8 +23,8 @@ from types import TracebackType
 import boto3
 from botocore.config import Config
 
+from tests.live_server import free_port
 from tests.needs import tool
-from tests.server import free_port
 from tests.tls import Certificate
 
 ACCESS, SECRET = "ACCESSKEY0123456789", "SECRETKEY0123456789"

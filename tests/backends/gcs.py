@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.backends.fakegcs import OPTIONS
-from tests.server import free_port
+from tests.live_server import free_port
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1

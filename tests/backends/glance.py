@@ -25,8 +25,8 @@ from typing import Any
 import requests
 
 from tests.backends.glancekeystone import FakeKeystone
+from tests.live_server import free_port
 from tests.needs import GLANCE, tool
-from tests.server import free_port
 
 OPTIONS: dict[str, Any] = {  # of the driver, as the configuration gives them; tests replace some
     "storage": "glance",

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from tests.live_server import free_port
 from tests.needs import tool
-from tests.server import free_port
 
 _WAIT = 30.0  # seconds
 _ROOM = 1024**3  # bytes, more than all tests together write

@@ -10,9 +10,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.live_server import free_port
 from tests.needs import require, tool
 from tests.rights.tls import certificate
-from tests.server import free_port
 
 SUFFIX = "dc=example,dc=org"
 ADMIN, ADMIN_PASSWORD = f"cn=admin,{SUFFIX}", "directory secret"

@@ -23,8 +23,8 @@ from types import TracebackType
 
 import swiftclient
 
+from tests.live_server import ROOT, free_port
 from tests.needs import tool
-from tests.server import ROOT, free_port
 
 USER, PASSWORD = "test:tester", "testing"
 TEMP_URL_KEY = "a-key-for-temporary-urls"

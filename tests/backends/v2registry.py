@@ -15,8 +15,8 @@ from types import TracebackType
 
 import requests
 
+from tests.live_server import free_port
 from tests.needs import tool
-from tests.server import free_port
 
 _START = 15.0  # seconds
 

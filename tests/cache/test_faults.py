@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import Image, image
 from tests.redisserver import Redis
-from tests.server import Server
 
 OFF, ON = "is not used for now", "is used again"
 TAKES_NOT, TAKES = "takes nothing", "takes values again"

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import pytest
 import requests
 
+from tests.live_server import Server
 from tests.needs import require
 from tests.nginx import Nginx
 from tests.protocol.engine import Image, image
 from tests.redisserver import Redis
-from tests.server import Server
 
 
 @dataclass

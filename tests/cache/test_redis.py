@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.live_server import free_port
 from tests.needs import needs, tool
 from tests.redisserver import Redis
-from tests.server import free_port
 from v1registry.cache import redis as module
 from v1registry.cache.redis import RedisLevel
 from v1registry.config.redis import parse
 from v1registry.lib.errors import Failure
-from v1registry.lib.throttle import KNOWN, WINDOW, Throttle
+from v1registry.lib.support.throttle import KNOWN, WINDOW, Throttle
 
 PREFIX = "v1registry:test:"
 

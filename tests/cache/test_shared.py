@@ -14,10 +14,10 @@ import pytest
 from redis import Redis as Client
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import Image, image
 from tests.redisserver import Redis
-from tests.server import Server
 
 # as 0.x's cache_lru leaves them: `cache_path:`, the root, the path
 ROOT_OF_0X = "/tmp/registry"

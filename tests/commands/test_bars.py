@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.backends.v2registry import V2Registry
+from tests.live_server import ROOT
 from tests.needs import require
-from tests.server import ROOT
 from tests.transfer.made import MadeStore
 from tests.transfer.slow import Slow
 from v1registry.commands import bars

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.test_unmounted import DONE, push
+from tests.live_server import Server
 from tests.needs import needs, tool
-from tests.server import Server
 from v1registry.config.load import PROJECT
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"

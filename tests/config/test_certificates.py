@@ -11,7 +11,7 @@ import pytest
 from tests.config.texts import BASE
 from tests.tls import make_certificate
 from v1registry.config import load_config
-from v1registry.edge.settings import SettingsError, settings
+from v1registry.server.settings import SettingsError, settings
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,7 @@ def test_without_the_extra_the_start_says_which_one(tmp_path, written, key):
     (tmp_path / "a.yml").write_text(f"{BASE}    {written}\n")
     code = (
         "import sys; sys.modules['redis'] = None\n"  # as if it were not installed
-        "from v1registry.cli import main; main()"
+        "from v1registry.commands.cli import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "config", "--check", str(tmp_path / "a.yml")],

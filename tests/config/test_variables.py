@@ -6,7 +6,7 @@ import pytest
 
 from tests.config.texts import BASE
 from v1registry.config import ConfigError, load_config
-from v1registry.edge.settings import SettingsError, settings
+from v1registry.server.settings import SettingsError, settings
 
 SECRETS = [
     *("Tr0ub4dor #3", "&tango77", "~", "null", "#hash1", "[open", "{brace", ">gt9", "|pipe"),

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from tests import raw
+from tests.live_server import Server
 from tests.nginx import Nginx
-from tests.server import Server
 
 CHUNK = 32 * 1024  # bytes, as engines send
 EXISTS = (409, "Image already exists")

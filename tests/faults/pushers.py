@@ -17,8 +17,8 @@ from tests.faults.engine import (
     squeeze,
     until_answered,
 )
+from tests.live_server import Server
 from tests.raw import Answer
-from tests.server import Server
 
 SAME, OTHERS = 4, 2  # clients that push the same images, and clients with images of their own
 SIZES = (3_000, 60_000, 400_000)  # bytes of a layer

@@ -30,9 +30,9 @@ from tests.faults.engine import (
     wait_for,
 )
 from tests.faults.pushers import OTHERS, SAME, Pushers
+from tests.live_server import ROOT, Server
 from tests.oldregistry import OldRegistry
-from tests.server import ROOT, Server
-from v1registry.edge.rooms import PIECE
+from v1registry.server.buffer_pool import PIECE
 
 WATCHED = ("_inprogress", "_commit", "layer", "json", "ancestry", "_checksum")
 

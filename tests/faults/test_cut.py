@@ -28,11 +28,11 @@ from tests.faults.engine import (
     wait_for,
 )
 from tests.faults.pushers import Pushers
-from tests.server import ROOT, Server
-from v1registry.edge.rooms import PIECE
-from v1registry.lib.cleaner import Cleaner
-from v1registry.lib.commits import Commits
-from v1registry.storage.file import FileStorage
+from tests.live_server import ROOT, Server
+from v1registry.lib.images.cleaner import Cleaner
+from v1registry.lib.images.commit import Commits
+from v1registry.server.buffer_pool import PIECE
+from v1registry.storage.local.driver import FileStorage
 
 LIMIT = 2 * PIECE  # of a layer: more than one piece, so that a part of it reaches the disk
 

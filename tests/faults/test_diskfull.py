@@ -21,8 +21,8 @@ from tests.faults.engine import (
     squeeze,
 )
 from tests.faults.machine import obeying_modes, run, tmpfs
+from tests.live_server import Server
 from tests.needs import needs, require
-from tests.server import Server
 
 MIB = 1024 * 1024
 FULL = {"error": "The store is full"}

@@ -25,10 +25,10 @@ from tests.faults.engine import (
     run_all,
     squeeze,
 )
-from tests.server import Server
-from v1registry.lib.imagelist import ImageLists
+from tests.live_server import Server
 from v1registry.lib.names import RepositoryName
-from v1registry.storage.file import FileStorage
+from v1registry.lib.repositories.image_list import ImageLists
+from v1registry.storage.local.driver import FileStorage
 
 CLIENTS = 24
 MISMATCH = {"error": "Checksum mismatch"}

@@ -23,8 +23,8 @@ from tests.faults.engine import (
 )
 from tests.faults.machine import Disk
 from tests.faults.pushers import OTHERS, SAME, Pushers
+from tests.live_server import Server
 from tests.needs import needs
-from tests.server import Server
 
 
 @pytest.fixture

@@ -35,9 +35,9 @@ from tests.faults.engine import (
     wait_for,
 )
 from tests.faults.pushers import Pushers
+from tests.live_server import ROOT, Server
 from tests.needs import needs
 from tests.protocol.places import S3Place
-from tests.server import ROOT, Server
 
 MIB = 1024 * 1024
 PULLERS = 6

@@ -16,8 +16,8 @@ import pytest
 
 from tests import raw
 from tests.lib.stores import image_id, image_json, layer_of, payload
+from tests.live_server import Server, StartError
 from tests.needs import require, tool
-from tests.server import Server, StartError
 
 GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden" / "store-0.9.1"
 JSON = [("Content-Type", "application/json")]

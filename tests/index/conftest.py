@@ -14,7 +14,7 @@ from v1registry.index.accounts import Accounts
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.repositories import Repositories
-from v1registry.lib import passwords
+from v1registry.lib.auth import passwords
 
 PASSWORD = "secret-1"
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol.engine import Image, expect, quoted
-from tests.server import Server
 
 MAGIC = b'"Username or email already exists"'
 

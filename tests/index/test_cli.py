@@ -14,15 +14,15 @@ from click.testing import CliRunner
 
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.lib.stores import image_id
-from v1registry.cli import main
+from v1registry.commands.cli import main
 from v1registry.config.load import PROJECT
 from v1registry.index.accounts import Accounts
 from v1registry.index.schema import counters
-from v1registry.lib import passwords
+from v1registry.lib.auth import passwords
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.storage import exists
-from v1registry.storage.file import FileStorage
+from v1registry.storage.local.driver import FileStorage
 
 
 class Called:

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from tests import raw
 from tests.backends.postgres import Postgres
 from tests.index.conftest import PASSWORD, here, open_database
+from tests.live_server import Server
 from tests.rights.accounts import basic, environment, password_file
-from tests.server import Server
 from v1registry.index import counts as module
 from v1registry.index.accounts import Accounts
 from v1registry.index.counts import DatabaseCounts

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from tests.backends.postgres import Postgres
 from tests.index.conftest import here, open_database, without_end
-from tests.server import free_port
+from tests.live_server import free_port
 from v1registry.index import leases, migrations, schema, textsearch
 from v1registry.index.database import Database, parse
 from v1registry.index.rows import insert_new

@@ -13,9 +13,9 @@ import pytest
 from tests import raw
 from tests.index.conftest import PASSWORD
 from tests.index.test_server import engine, seeded
+from tests.live_server import Server
 from tests.protocol.engine import Image, expect, image, quoted
 from tests.rights.accounts import JSON, basic
-from tests.server import Server
 
 OWNER, WRITER = {**basic("owner", PASSWORD), **JSON}, basic("writer", PASSWORD)
 

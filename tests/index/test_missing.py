@@ -22,12 +22,12 @@ from v1registry.index.search import SqlSearch
 from v1registry.index.social import Social
 from v1registry.index.storedrows import Policy
 from v1registry.index.sync import Sync
+from v1registry.lib.auth.rights import NOBODY
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
-from v1registry.lib.repositories import Repositories as Stored
-from v1registry.lib.rights import NOBODY
-from v1registry.ownindex import policy_of, sync_with
-from v1registry.storage.file import FileStorage
+from v1registry.lib.repositories.repositories import Repositories as Stored
+from v1registry.storage.local.driver import FileStorage
+from v1registry.wiring.index import policy_of, sync_with
 
 A = image_id("a")
 APP, SECRET = RepositoryName("team", "app"), RepositoryName("team", "secret")

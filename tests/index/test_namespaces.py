@@ -10,9 +10,9 @@ from v1registry.index.database import Database
 from v1registry.index.namespaces import Member, Namespace, Namespaces, role
 from v1registry.index.repositories import Repositories
 from v1registry.index.search import SqlSearch
+from v1registry.lib.auth.rights import Asker
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import Asker
 
 APP = RepositoryName("team", "app")
 OTHER = RepositoryName("team", "other")

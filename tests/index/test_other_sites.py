@@ -10,9 +10,9 @@ import pytest
 from tests import raw
 from tests.index.conftest import PASSWORD
 from tests.index.test_server import seeded_file
+from tests.live_server import Server
 from tests.protocol.engine import expect
 from tests.rights.accounts import basic
-from tests.server import Server
 
 ANN = basic("owner", PASSWORD)  # as a browser sends what it remembers
 FORMS = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", None]

@@ -12,13 +12,13 @@ import pytest
 
 from tests import raw
 from tests.index.conftest import PASSWORD, here, open_database
+from tests.live_server import Server
 from tests.protocol import engine, seed
 from tests.rights import test_privileges as alone
 from tests.rights.accounts import JSON, basic
 from tests.rights.test_privileges import ALL, DELETE, MAY, PULL, PUSH, ROLES, Row, World
-from tests.server import Server
 from tests.test_upgrade import command
-from v1registry.api import actions, indexing, repositories
+from v1registry.api.v1 import image_lists, repositories, repository_routes
 from v1registry.app import create_app
 from v1registry.config import load_config
 from v1registry.index.accounts import Accounts
@@ -71,7 +71,7 @@ def test_the_table_has_every_endpoint(tmp_path: Path) -> None:
         "INDEX_DATABASE": f"sqlite:///{tmp_path}/index.db",
     }
     app = create_app(load_config(environ=environ))
-    there = actions.joined(repositories.ACTIONS, indexing.ACTIONS)
+    there = repository_routes.joined(repositories.ACTIONS, image_lists.ACTIONS)
     assert repositories.WITH_INDEX["properties"].keys() <= there["properties"].keys()
     found = {(name, method) for name, methods in there.items() for method in methods}
     for rule in app.url_map.iter_rules():

@@ -19,12 +19,12 @@ from tests.backends.postgres import Postgres
 from tests.index.conftest import PASSWORD, open_database
 from tests.index.engines import Engine
 from tests.index.test_server import denied, seeded
+from tests.live_server import Server, StartError, free_port
 from tests.protocol.engine import expect, image
 from tests.rights.accounts import JSON, basic
-from tests.server import Server, StartError, free_port
 from tests.tls import make_certificate
 from v1registry.index.tokenkeys import TokenKeys
-from v1registry.lib import tokens
+from v1registry.lib.auth import tokens
 
 
 @dataclass(frozen=True)

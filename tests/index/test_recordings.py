@@ -17,16 +17,16 @@ from tests import raw
 from tests.index.conftest import open_database
 from tests.index.engines import MAGIC
 from tests.index.test_server import CHALLENGE
+from tests.live_server import Server
 from tests.protocol import recordings, seed
 from tests.protocol.differences import DIFFERENCES, sorted_results
 from tests.protocol.recordings import Exchange
 from tests.protocol.replay import Difference, Parts, Replay, proxied
 from tests.rights.test_recordings import FILES
-from tests.server import Server
 from tests.tls import make_certificate
 from v1registry.index.accounts import create
 from v1registry.index.namespaces import Namespaces
-from v1registry.lib import passwords
+from v1registry.lib.auth import passwords
 
 TOKEN = re.compile(
     r"(Token )?signature=[\w-]{86},(repository=\"[^\"]+\",access=\w+),exp=\d+,kid=\w{16},"

@@ -11,9 +11,9 @@ from tests import raw
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.index.engines import Engine
 from tests.index.test_server import seeded_file
+from tests.live_server import Server
 from tests.protocol.engine import image
 from tests.rights.accounts import JSON, basic
-from tests.server import Server
 from v1registry.index.accounts import Accounts
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces

@@ -16,8 +16,8 @@ from v1registry.index.database import Database
 from v1registry.index.pulls import Pulls
 from v1registry.index.repositories import Repositories, set_tags
 from v1registry.index.social import Social
+from v1registry.lib.auth.index_interface import Comment
 from v1registry.lib.errors import Failure
-from v1registry.lib.index import Comment
 from v1registry.lib.names import RepositoryName
 
 APP = RepositoryName("team", "app")

@@ -11,9 +11,9 @@ from tests import raw
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.index.test_processes import Site, key
 from tests.index.test_server import seeded_file
+from tests.live_server import Server, free_port
 from tests.protocol.engine import image
 from tests.rights.accounts import JSON, basic
-from tests.server import Server, free_port
 from v1registry.index.accounts import Accounts
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.repositories import Repositories

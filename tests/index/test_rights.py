@@ -15,10 +15,10 @@ from v1registry.index.people import AccountProver
 from v1registry.index.repositories import Repositories
 from v1registry.index.rights import IndexRights
 from v1registry.index.tokenkeys import TokenKeys
+from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials
+from v1registry.lib.auth.tokens import Issuer, Token, new_key
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import NOBODY, Access, Asker, Credentials
-from v1registry.lib.tokens import Issuer, Token, new_key
 
 PULL, PUSH, DELETE = Access.PULL, Access.PUSH, Access.DELETE
 PUBLIC, SECRET = RepositoryName("team", "public"), RepositoryName("team", "secret")

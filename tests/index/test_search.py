@@ -20,9 +20,9 @@ from v1registry.index.repositories import Repositories, set_tags
 from v1registry.index.search import SqlSearch
 from v1registry.index.sight import BY_NAME, BY_STARS, sight
 from v1registry.index.social import Social
+from v1registry.lib.auth.rights import NOBODY, Access, Asker, Open
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import NOBODY, Access, Asker, Open
-from v1registry.lib.search import Found, Listing
+from v1registry.lib.repositories.search import Found, Listing
 
 DESCRIBED = {
     "library/busybox": "The small tools in one file",

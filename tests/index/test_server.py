@@ -12,9 +12,9 @@ import pytest
 from tests import raw
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.index.engines import MAGIC, Engine
+from tests.live_server import Server
 from tests.protocol.engine import Image, expect, image
 from tests.rights.accounts import JSON, basic
-from tests.server import Server
 from v1registry.index.accounts import Accounts
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.tokenkeys import TokenKeys

@@ -15,13 +15,13 @@ from v1registry.index import sync as subject
 from v1registry.index.database import Database
 from v1registry.index.repositories import Repositories
 from v1registry.index.sync import Store, Sync
-from v1registry.lib import walk
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
-from v1registry.lib.repositories import Repositories as Stored
-from v1registry.lib.repositories import is_private, set_private
-from v1registry.ownindex import sync_with
-from v1registry.storage.file import FileStorage
+from v1registry.lib.repositories import walk
+from v1registry.lib.repositories.repositories import Repositories as Stored
+from v1registry.lib.repositories.repositories import is_private, set_private
+from v1registry.storage.local.driver import FileStorage
+from v1registry.wiring.index import sync_with
 
 A, B = image_id("a"), image_id("b")
 APP, OTHER = RepositoryName("team", "app"), RepositoryName("team", "other/deep")

@@ -11,9 +11,9 @@ import pytest
 from tests import raw
 from tests.index.conftest import PASSWORD
 from tests.index.test_server import seeded
+from tests.live_server import Server
 from tests.protocol.engine import expect, image
 from tests.rights.accounts import basic
-from tests.server import Server
 
 BAD = ["\ud800", "a\udfffb", "\udc00\ud800", "\0", "a\0b"]
 GOOD = ["\U0001f433", "\\u0000", "\\ud800", "\\\\u0000", "\ufffd"]

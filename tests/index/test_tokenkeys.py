@@ -11,12 +11,12 @@ import pytest
 from tests import raw
 from tests.backends.postgres import Postgres
 from tests.index.conftest import open_database
-from tests.server import Server
+from tests.live_server import Server
 from v1registry.index.database import Database
 from v1registry.index.tokenkeys import LIFE, TokenKeys
+from v1registry.lib.auth.tokens import TokenError, Verifier, parse_public
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.tokens import TokenError, Verifier, parse_public
 
 APP = RepositoryName("team", "app")
 

@@ -1,7 +1,7 @@
 """A store that creates by looking and then writing, as Swift does: the driver's steps, one by one.
 
 What is staged stays where it is when it is committed: a list of it is put in place, which says whose
-it is. A mark tells what is neither committed nor abandoned. See v1registry/storage/swiftlarge.py.
+it is. A mark tells what is neither committed nor abandoned. See v1registry/storage/swift/large_objects.py.
 """
 
 from __future__ import annotations

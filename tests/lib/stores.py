@@ -8,15 +8,15 @@ import json
 import tarfile
 from dataclasses import dataclass
 
-from v1registry.lib.commits import Commits
-from v1registry.lib.images import Images
-from v1registry.lib.proofs import Proofs
-from v1registry.lib.reach import Reach
-from v1registry.lib.repositories import Repositories
-from v1registry.lib.tags import Tags
-from v1registry.lib.uploads import Uploads
+from v1registry.lib.images.commit import Commits
+from v1registry.lib.images.images import Images
+from v1registry.lib.images.push_provenance import Proofs
+from v1registry.lib.images.upload import Uploads
+from v1registry.lib.repositories.references import Reach
+from v1registry.lib.repositories.repositories import Repositories
+from v1registry.lib.repositories.tags import Tags
 from v1registry.storage import Storage, keys
-from v1registry.storage.file import call
+from v1registry.storage.local.driver import call
 
 
 @dataclass

@@ -14,19 +14,20 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fixtures import engines
-from tests.lib import test_samejson as jsons
-from tests.lib import test_samelayer as layers
+from tests.lib.images import test_same_json as jsons
+from tests.lib.layers import test_same_layer as layers
 from tests.lib.stores import Domain, image_id, image_json, layer_of, payload, write_image
-from v1registry.lib import errors, imagerights, reach
-from v1registry.lib.cleaner import Cleaner
+from v1registry.lib import errors
+from v1registry.lib.auth.rights import Access, Asker, Credentials, Grant, Rights
 from v1registry.lib.errors import Failure, Text
-from v1registry.lib.imagerights import ImageRights
+from v1registry.lib.images.cleaner import Cleaner
+from v1registry.lib.images.push_provenance import Sender
+from v1registry.lib.layers.tarsum import TarSums
 from v1registry.lib.names import ImageId, RepositoryName, Tag
-from v1registry.lib.proofs import Sender
-from v1registry.lib.rights import Access, Asker, Credentials, Grant, Rights
-from v1registry.lib.tarsum import TarSums
+from v1registry.lib.repositories import image_access, references
+from v1registry.lib.repositories.image_access import ImageRights
 from v1registry.storage import exists, keys
-from v1registry.storage.file import FileStorage
+from v1registry.storage.local.driver import FileStorage
 from v1registry.storage.memory import MemoryStorage
 
 BASE, TOP, OWN = (ImageId(image_id(letter)) for letter in "abc")
@@ -81,8 +82,8 @@ class World:
 
 @pytest.fixture(params=["file", "memory, stages unread"])
 def world(request, tmp_path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(reach, "LIFE", 0.0)
-    monkeypatch.setattr(imagerights, "LIFE", 0.0)
+    monkeypatch.setattr(references, "LIFE", 0.0)
+    monkeypatch.setattr(image_access, "LIFE", 0.0)
     storage = FileStorage(tmp_path) if request.param == "file" else MemoryStorage()
     if request.param != "file":
         monkeypatch.setattr(storage, "reads_stages", False)  # as S3

@@ -7,13 +7,13 @@ import lzma
 from typing import Any
 
 from tests.lib.stores import Domain, image_id, layer_of, write_image
-from v1registry.lib.blobs import Blobs
-from v1registry.lib.digests import Digests
-from v1registry.lib.lookup import Lookup
 from v1registry.lib.names import ImageId, RepositoryName
-from v1registry.lib.v2images import V2Image, V2Images
+from v1registry.lib.oci.digest_index import Digests
+from v1registry.lib.oci.images import V2Image, V2Images
+from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.oci.lookup import Lookup
 from v1registry.storage import Storage, keys
-from v1registry.storage.file import call
+from v1registry.storage.local.driver import call
 from v1registry.storage.memory import MemoryStorage
 
 A, B, C, D = (ImageId(image_id(letter)) for letter in "abcd")

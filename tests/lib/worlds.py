@@ -9,11 +9,11 @@ from dataclasses import fields, is_dataclass
 from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
-from v1registry.lib.cleaner import Cleaner
-from v1registry.lib.commits import Commits
-from v1registry.lib.copies import Copies
-from v1registry.lib.images import Images
-from v1registry.lib.uploads import Uploads
+from v1registry.lib.images.cleaner import Cleaner
+from v1registry.lib.images.commit import Commits
+from v1registry.lib.images.images import Images
+from v1registry.lib.images.staged_layers import Copies
+from v1registry.lib.images.upload import Uploads
 from v1registry.storage import Aside, Buffer, Entry, Stage, Stat, Storage
 from v1registry.storage.errors import NotFound
 from v1registry.storage.memory import MemoryBlob, MemoryStorage

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.live_server import Server
 from tests.protocol.places import PLACES, Place
-from tests.server import Server
 
 _QUICK = {"s3"}  # on which `make test` has the tables too
 _FILES = "files"

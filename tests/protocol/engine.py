@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tests import raw
-from tests.server import Server
+from tests.live_server import Server
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests import raw
+from tests.live_server import Server
 from tests.oldregistry import OldRegistry
 from tests.protocol import engine
 from tests.protocol.engine import image
-from tests.server import Server
 
 BASE = image("base")
 LIMIT_JSON, LIMIT_LAYER = 64 * 1024, 1024 * 1024

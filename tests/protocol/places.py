@@ -17,7 +17,7 @@ from tests.backends.fakegcsxml import FakeGcsXml
 from tests.backends.glance import Glance
 from tests.backends.proxy import Proxy
 from tests.backends.swift import PASSWORD, TEMP_URL_KEY, USER, Swift
-from tests.server import Server
+from tests.live_server import Server
 from v1registry.storage.loading import load
 
 

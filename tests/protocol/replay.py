@@ -17,8 +17,8 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol.recordings import Exchange, Message
-from tests.server import Server
 
 _CONNECTION = {"server", "date", "connection"}
 _IMAGE = re.compile(r"/v1/images/([0-9a-f]{64})/(\w+)")

@@ -9,7 +9,7 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
 from tests import raw
-from tests.server import Server
+from tests.live_server import Server
 
 # How a header is to be: its text, absent, or a condition on its text.
 Header = str | None | Callable[[str], bool]

@@ -15,10 +15,10 @@ import requests
 from tests import raw
 from tests.backends.ceph import Ceph
 from tests.faults.engine import Engine, PushedImage, make_image, make_tar, squeeze, wait_for
+from tests.live_server import Server
 from tests.needs import require
 from tests.nginx import Nginx
 from tests.protocol.places import PLACES, Place
-from tests.server import Server
 
 MIB = 1024 * 1024
 STORES = [

@@ -13,10 +13,10 @@ import pytest
 import requests
 
 from tests import raw
+from tests.live_server import Server
 from tests.needs import needs, tool
 from tests.protocol import engine
 from tests.protocol.engine import image
-from tests.server import Server
 
 NPM = Path(__file__).parent.parent / "clients" / "npm"
 

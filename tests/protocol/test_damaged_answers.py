@@ -13,8 +13,8 @@ from tests import raw
 from tests.backends.corrupting import Corrupting
 from tests.backends.proxy import Proxy
 from tests.faults.engine import Engine, PushedImage, make_image, make_tar, squeeze
+from tests.live_server import Server
 from tests.protocol.places import PLACES, Place
-from tests.server import Server
 
 MIB = 1024 * 1024
 _TRIES = 40

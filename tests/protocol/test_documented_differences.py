@@ -13,11 +13,11 @@ import pytest
 
 from tests import raw
 from tests.index.conftest import PASSWORD, here, open_database
+from tests.live_server import ROOT, Server
 from tests.protocol import engine
 from tests.protocol.engine import image, quoted
 from tests.protocol.tarsum import tarsum
 from tests.rights.accounts import basic, environment, password_file
-from tests.server import ROOT, Server
 from v1registry.index.accounts import Accounts
 
 BASE, CHILD, OPEN, OLD = image("base"), image("child"), image("open"), image("old")

@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import image
 from tests.protocol.table import IMMUTABLE, LAYER, ORDINARY, check_headers
-from tests.server import Server
 
 pytestmark = pytest.mark.every_store
 

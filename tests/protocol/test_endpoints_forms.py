@@ -10,10 +10,10 @@ from urllib.parse import quote
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import image, quoted
 from tests.protocol.table import ANY, HTML, ORDINARY, Row, check, check_headers, error
-from tests.server import Server
 
 BASE = image("base")
 CHILD = image("child", BASE)

@@ -12,6 +12,7 @@ import json
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import image, image_id
 from tests.protocol.table import (
@@ -25,7 +26,6 @@ from tests.protocol.table import (
     check_headers,
     error,
 )
-from tests.server import Server
 
 pytestmark = pytest.mark.every_store
 

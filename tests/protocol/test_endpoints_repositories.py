@@ -12,10 +12,10 @@ from collections.abc import Callable
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import image, image_id, quoted
 from tests.protocol.table import ANY, HTML, ORDINARY, Row, check, check_headers, error
-from tests.server import Server
 
 pytestmark = pytest.mark.every_store
 

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import image, quoted
 from tests.protocol.table import Row, check, error
-from tests.server import Server
 
 pytestmark = pytest.mark.every_store
 

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine, seed
 from tests.protocol.v2.world import AGENT
-from tests.server import Server
 
 LONGEST = 0.2  # seconds that a ping may take
 LARGEST = 4 << 20  # bytes of a body that is no layer: the default of limits.json

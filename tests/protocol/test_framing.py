@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import Image, image
 from tests.protocol.hostile import BASE, LIMIT_LAYER, check_store, guarded, refused
-from tests.server import Server
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from google.cloud.storage import Bucket, Client
 from tests import raw
 from tests.backends.gcs import Emulator
 from tests.faults.engine import Engine, make_image, make_tar, squeeze
-from tests.server import ROOT, Server
+from tests.live_server import ROOT, Server
 
 GOLDEN = ROOT / "tests" / "fixtures" / "golden"
 MIB = 1024 * 1024

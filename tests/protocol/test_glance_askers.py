@@ -12,7 +12,7 @@ from tests import raw
 from tests.backends.glance import Account, Glance
 from tests.backends.proxy import Proxy
 from tests.faults.engine import Engine, PushedImage, make_image, make_tar, squeeze
-from tests.server import Server
+from tests.live_server import Server
 
 TOKEN, ENDPOINT, IMAGE = "X-Meta-Auth-Token", "X-Meta-Glance-Endpoint", "X-Meta-Glance-Image-Id"
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests import raw
 from tests.lib.tars import header, pax
+from tests.live_server import Server
 from tests.protocol import engine, seed
 from tests.protocol.engine import Image, image
-from tests.server import Server
 
 LAYERS, ENTRIES = 24, 12_000
 MEMORY = 60  # MiB that one request may take

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.oldregistry import OldRegistry
 from tests.protocol import engine
 from tests.protocol.engine import Image
 from tests.protocol.tarsum import tarsum
-from tests.server import Server
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from tests import raw
 from tests.faults.engine import wait_for
 from tests.index.conftest import PASSWORD as INDEX_PASSWORD
 from tests.index.conftest import here, open_database
+from tests.live_server import Server
 from tests.protocol import engine, seed
 from tests.protocol.engine import image
 from tests.rights.accounts import basic, environment, password_file
-from tests.server import Server
 from tests.transfer.run import call
 from v1registry.index.accounts import Accounts
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.oldregistry import OldRegistry
 from tests.protocol import engine, seed
 from tests.protocol.engine import Image, image
-from tests.server import Server
 
 
 class Family(NamedTuple):

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.live_server import Server
 from tests.needs import require, tool
 from tests.protocol import recordings, seed
 from tests.protocol.differences import DIFFERENCES
 from tests.protocol.recordings import Exchange
 from tests.protocol.replay import Replay, proxied
-from tests.server import Server
 
 PUSHES = ("push-new", "push-again", "push-tag2", "push-notag")
 

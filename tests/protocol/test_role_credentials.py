@@ -13,9 +13,9 @@ from tests import raw
 from tests.backends.ceph import Ceph
 from tests.backends.rolecredentials import RoleCredentials
 from tests.faults.engine import Engine, make_image, make_tar, squeeze
-from tests.server import Server
+from tests.live_server import Server
 from v1registry.storage.errors import Unavailable
-from v1registry.storage.s3 import S3Storage
+from v1registry.storage.s3.driver import S3Storage
 
 MIB = 1024 * 1024
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.oldregistry import OldRegistry
 from tests.protocol import engine, seed
 from tests.protocol.engine import image, quoted
 from tests.protocol.table import IMMUTABLE, check_headers
-from tests.server import Server
 
 BASE = image("base")
 CHILD = image("child", BASE)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine, seed
 from tests.protocol.engine import tar
-from tests.server import Server
 
 GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden" / "store-0.9.1"
 TOP = "6972e06692e82c197f35ad17b1959876319d26e02e0a7af77296e668e2f87eb1"

@@ -10,9 +10,9 @@ from pathlib import Path
 import bcrypt
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import Image
-from tests.server import Server
 
 PASSWORD = "open sesame"
 JSON = {"Content-Type": "application/json"}

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.needs import require
 from tests.protocol import engine
 from tests.protocol.engine import image
 from tests.redisserver import Redis
 from tests.rights.accounts import PASSWORD, Client, basic, environment, hashed, password_file
-from tests.server import Server
 
 RULES = [
     {"who": "anybody", "repositories": "open/*", "allow": "pull"},

@@ -26,10 +26,10 @@ from tests.index.conftest import PASSWORD
 from tests.index.engines import Engine
 from tests.index.test_server import seeded_file
 from tests.lib.tars import END, header
+from tests.live_server import Server
 from tests.needs import needs
 from tests.protocol.engine import Image, expect, image
 from tests.rights.accounts import Client, basic, environment, password_file
-from tests.server import Server
 
 RULES = [{"who": "users", "repositories": "{user}/*", "allow": ["pull", "push"]}]
 

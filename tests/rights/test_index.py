@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server, free_port
 from tests.protocol import engine, seed
 from tests.protocol.engine import Image, image
 from tests.rights import fakeindex
 from tests.rights.accounts import Client, basic
 from tests.rights.fakeindex import FakeIndex
 from tests.rights.tls import certificate
-from tests.server import Server, free_port
 from tests.test_upgrade import command
-from v1registry.access.indexclient import IndexClient
-from v1registry.lib import tokens
+from v1registry.auth.external_index_client import IndexClient
+from v1registry.lib.auth import tokens
 from v1registry.lib.errors import Failure
 
 DENIED = {"error": "Requires authorization"}

@@ -1,4 +1,4 @@
-"""A registry whose accounts lie in a directory; the directory itself: tests/access."""
+"""A registry whose accounts lie in a directory; the directory itself: tests/auth."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tests import raw
 from tests.backends.slapd import ADMIN, ADMIN_PASSWORD, GROUPS, PASSWORD, PEOPLE, Slapd
+from tests.live_server import Server
 from tests.needs import needs
 from tests.protocol import engine
 from tests.protocol.engine import image
 from tests.rights.accounts import Client, basic, environment, password_file
-from tests.server import Server
 
 RULES = [
     {"who": "@ops", "repositories": "team/*", "allow": ["pull", "push"]},

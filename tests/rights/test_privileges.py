@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import engine, seed
 from tests.rights.accounts import basic, environment, password_file
-from tests.server import Server
 from tests.test_upgrade import command
-from v1registry.api import actions, indexing, repositories
+from v1registry.api.v1 import image_lists, repositories, repository_routes
 from v1registry.app import create_app
 from v1registry.config import load_config
 
@@ -127,7 +127,7 @@ PATHS = {
 def test_the_table_has_every_endpoint(tmp_path: Path) -> None:
     config = load_config(environ={"SETTINGS_FLAVOR": "test", "STORAGE_PATH": str(tmp_path)})
     app = create_app(config)
-    there = actions.joined(repositories.ACTIONS, indexing.ACTIONS)
+    there = repository_routes.joined(repositories.ACTIONS, image_lists.ACTIONS)
     found = {(name, method) for name, methods in there.items() for method in methods}
     for rule in app.url_map.iter_rules():
         if rule.endpoint != "repositories.repository":

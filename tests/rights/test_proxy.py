@@ -7,13 +7,13 @@ import ssl
 from pathlib import Path
 
 from tests import raw
+from tests.live_server import Server
 from tests.needs import needs
 from tests.nginx import Nginx
 from tests.protocol import engine
 from tests.protocol.engine import image
 from tests.rights.accounts import Client, basic, environment, password_file
 from tests.rights.tls import certificate
-from tests.server import Server
 
 
 class Front:

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import recordings, seed
 from tests.protocol.differences import DIFFERENCES
 from tests.protocol.recordings import Exchange
 from tests.protocol.replay import Replay, proxied
 from tests.rights.accounts import environment, password_file
 from tests.rights.tls import certificate
-from tests.server import Server
 
 FILES = [
     name

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol import recordings
 from tests.protocol.recordings import Exchange
 from tests.rights.fakeindex import FakeIndex
-from tests.server import Server
 
 _TOKEN = re.compile(r'(Token Token )signature=\w+,repository="([^"]+)",access=(\w+)')
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from tests import raw
 from tests.index.conftest import here, open_database
+from tests.live_server import Server
 from tests.rights.accounts import PASSWORD, basic, environment
-from tests.server import Server
 from v1registry.index.accounts import Accounts
 from v1registry.index.schema import accounts
 

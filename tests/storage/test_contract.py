@@ -21,8 +21,8 @@ import pytest
 from v1registry.config import load_config
 from v1registry.storage import Entry, Storage, exists, marker
 from v1registry.storage.errors import NotFound, Refused, Unavailable
-from v1registry.storage.file import FileStorage
 from v1registry.storage.loading import load
+from v1registry.storage.local.driver import FileStorage
 from v1registry.storage.memory import MemoryStorage
 
 LAYER = "images/" + "a" * 64 + "/layer"

@@ -24,7 +24,7 @@ VALUES = {"t/tag_v1": b"x" * 64, "i/ancestry": bytes(range(256)) * 32, "i/json":
 
 
 def _s3(request: pytest.FixtureRequest, sigv4: bool = True) -> tuple[int, Callable[[int], Storage]]:
-    from v1registry.storage.s3 import make
+    from v1registry.storage.s3.driver import make
 
     ceph = request.getfixturevalue("ceph")
     own = {"storage_path": f"/{secrets.token_hex(8)}", "s3_use_sigv4": sigv4, "s3_read_timeout": 1}
@@ -36,7 +36,7 @@ def _s3_older(request: pytest.FixtureRequest) -> tuple[int, Callable[[int], Stor
 
 
 def _swift(request: pytest.FixtureRequest) -> tuple[int, Callable[[int], Storage]]:
-    from v1registry.storage.swift import make
+    from v1registry.storage.swift.driver import make
 
     swift = request.getfixturevalue("swift")
     own = {"storage_path": f"/{secrets.token_hex(8)}", "swift_read_timeout": 1}
@@ -49,7 +49,7 @@ def _swift(request: pytest.FixtureRequest) -> tuple[int, Callable[[int], Storage
 
 
 def _gcs(request: pytest.FixtureRequest) -> tuple[int, Callable[[int], Storage]]:
-    from v1registry.storage.gcs import make
+    from v1registry.storage.gcs.driver import make
 
     fake = request.getfixturevalue("fake_gcs")
     own = {"storage_path": f"/{secrets.token_hex(8)}", "gcs_read_timeout": 1}
@@ -61,7 +61,7 @@ def _gcs(request: pytest.FixtureRequest) -> tuple[int, Callable[[int], Storage]]
 
 
 def _gcs_hmac(request: pytest.FixtureRequest) -> tuple[int, Callable[[int], Storage]]:
-    from v1registry.storage.gcs import make
+    from v1registry.storage.gcs.driver import make
 
     fake = request.getfixturevalue("fake_gcs_xml")
     own = {"storage_path": f"/{secrets.token_hex(8)}", "gcs_read_timeout": 1}
@@ -189,7 +189,7 @@ def test_a_layer_has_its_length(both: tuple[Storage, Storage, Proxy]) -> None:
     def length() -> int:
         with bad.open(LAYER) as blob:
             if blob.size != good.stat(LAYER).size:
-                raise Damaged("is found where the layer is sent, see api/delivery.py")
+                raise Damaged("is found where the layer is sent, see api/layer_response.py")
             return sum(len(piece) for piece in blob.pieces())
 
     came, _ = results(length, 8)

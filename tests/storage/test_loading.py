@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import ROOT
+from tests.live_server import ROOT
 from v1registry.config.drivers import DRIVERS
 from v1registry.storage import loading
 from v1registry.storage.memory import MemoryStorage

@@ -17,11 +17,11 @@ from tests.backends.quirky import Answer, Asked, Quirky
 from tests.backends.swift import Swift
 from tests.tls import Certificate, make_certificate
 from v1registry.storage.errors import Refused, StorageError
-from v1registry.storage.gcsjson import GcsStorage
-from v1registry.storage.glance import GlanceStorage
-from v1registry.storage.glanceclient import Client
+from v1registry.storage.gcs.json_api import GcsStorage
+from v1registry.storage.glance.client import Client
+from v1registry.storage.glance.driver import GlanceStorage
 from v1registry.storage.origins import Insecure, joined, origin, secured
-from v1registry.storage.swift import SwiftStorage
+from v1registry.storage.swift.driver import SwiftStorage
 
 LAYER = "images/" + "a" * 64 + "/layer"
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests import raw
 from tests.faults.engine import Engine, make_image, make_tar, squeeze
-from tests.server import ROOT, Server, StartError
+from tests.live_server import ROOT, Server, StartError
 from v1registry.config import ConfigError, load_config
 from v1registry.storage import Storage, plugins
 from v1registry.storage.errors import Refused

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from click.testing import CliRunner
 
-from v1registry.cli import main
+from v1registry.commands.cli import main
 
 
 def call(arguments: Sequence[str], env: Mapping[str, str], status: int) -> tuple[str, str]:

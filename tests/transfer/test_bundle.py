@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.index.conftest import open_database
+from tests.live_server import ROOT, Server
 from tests.needs import needs
-from tests.server import ROOT, Server
 from tests.transfer.made import MadeStore, archive
 from tests.transfer.run import call
 from tests.transfer.test_migrate import GOLDEN, IDS

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import ROOT
+from tests.live_server import ROOT
 from tests.transfer.made import MadeStore, archive
 from tests.transfer.run import call
 from v1registry.lib.errors import Failure

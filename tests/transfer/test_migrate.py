@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from tests.backends.v2registry import V2Registry
+from tests.live_server import ROOT
 from tests.needs import needs, require
-from tests.server import ROOT
 from tests.transfer.cutting import Cutting
 from tests.transfer.made import MadeStore
 from tests.transfer.run import call
-from v1registry.lib.convert import OCI, SCHEMA2, digest_of
+from v1registry.lib.oci.convert import OCI, SCHEMA2, digest_of
 
 GOLDEN = ROOT / "tests" / "fixtures" / "golden"
 IDS = {

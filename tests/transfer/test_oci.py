@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import zstandard
 
+from tests.live_server import ROOT
 from tests.needs import needs
-from tests.server import ROOT
 from tests.transfer.made import MadeStore, archive
 from tests.transfer.test_bundle import MadeLayout, parts, report, run, sha, skopeo, tags
 from v1registry.transfer import platforms
@@ -76,7 +76,7 @@ def test_an_archive_of_docker_save_that_is_compressed(
 
 def test_without_zstandard_the_extra_is_named(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(zstandard.compress(archive({})))
-    code = "import sys; sys.modules['zstandard'] = None; from v1registry.cli import main; main()"
+    code = "import sys; sys.modules['zstandard'] = None; from v1registry.commands.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "import", str(tmp_path / "x")],
         cwd=ROOT,

@@ -13,7 +13,7 @@ from tests.backends.v2registry import V2Registry
 from tests.needs import needs
 from tests.nginx import Nginx
 from tests.transfer.test_remote import MIB, Bytes, image, name, remote
-from v1registry.lib.convert import SCHEMA2, digest_of
+from v1registry.lib.oci.convert import SCHEMA2, digest_of
 from v1registry.transfer.errors import Rejected
 from v1registry.transfer.remote import Remote
 

@@ -16,10 +16,10 @@ import pytest
 import requests
 
 from tests.backends.v2registry import V2Registry
-from tests.server import Server
+from tests.live_server import Server
 from tests.tls import make_certificate
 from tests.transfer.cutting import Cutting
-from v1registry.lib.convert import SCHEMA2, Layer, digest_of, manifest
+from v1registry.lib.oci.convert import SCHEMA2, Layer, digest_of, manifest
 from v1registry.transfer.credentials import Account
 from v1registry.transfer.errors import Gone, Rejected, TransferError, Unreachable
 from v1registry.transfer.http import Http, Interrupted

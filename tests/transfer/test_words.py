@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.backends.v2registry import V2Registry
-from tests.server import free_port
+from tests.live_server import free_port
 from tests.tls import make_certificate
 from tests.transfer.made import MadeStore
 from tests.transfer.run import call

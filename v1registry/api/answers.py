@@ -11,10 +11,10 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from werkzeug.exceptions import HTTPException
 
 from v1registry.api import ocierrors
-from v1registry.edge.offload import offload
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.units import http_date
+from v1registry.server.thread_pool import offload
 from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import Any
 
 from flask import request
 
-from v1registry.api.parts import Common
+from v1registry.api.services import Common
 from v1registry.config.schema import Limits
-from v1registry.edge.receive import pieces, whole
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.running import for_size
+from v1registry.server.receive import pieces, whole
 
 _TOO_SLOW = (408, "The upload took longer than this registry allows")
 

@@ -7,7 +7,7 @@ import binascii
 import re
 from dataclasses import replace
 
-from v1registry.lib.rights import Credentials
+from v1registry.lib.auth.rights import Credentials
 
 LARGEST = 4096  # characters of a header that is looked at; a token has some hundred
 

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from v1registry.config.redis import Redis
-from v1registry.lib.breaker import Breaker
+from v1registry.lib.support.circuit_breaker import Breaker
 
 PAUSE = 3.0  # seconds until Redis is tried again
 PATIENCE = 0.25  # seconds that a call may take, with look-up and connection

@@ -1,1 +1,1 @@
-"""Subcommands of `v1registry` that are too large for cli.py."""
+"""Subcommands of `v1registry` that are too large for commands/cli.py."""

@@ -25,7 +25,7 @@ from v1registry.commands.moving import (
 from v1registry.transfer.errors import TransferError
 
 if TYPE_CHECKING:
-    from v1registry.api.parts import Parts
+    from v1registry.api.services import Parts
     from v1registry.transfer.report import Report
 
 
@@ -108,7 +108,7 @@ def import_(
     ids keep them; others get those that engines from 1.10 on would give them. Exit status as for
     `migrate`.
     """
-    from v1registry.api import indexing
+    from v1registry.api.v1 import image_lists
     from v1registry.commands import bars
     from v1registry.transfer import bundles, naming
     from v1registry.transfer.importing import Importer
@@ -132,7 +132,7 @@ def import_(
                 bar,
                 report,
                 max_bytes=limit,
-                begin=partial(indexing.begin_push, parts),
+                begin=partial(image_lists.begin_push, parts),
             )
             try:
                 importer.run(bundle, chosen)

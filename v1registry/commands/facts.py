@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from v1registry.commandline import configured, failure, ready
+from v1registry.commands.common import configured, failure, ready
 from v1registry.commands.progress import Progress
-from v1registry.lib.facts import Run
+from v1registry.lib.repositories.backfill import Run
 from v1registry.storage.errors import StorageError
 
 _PROBLEMS = 3  # exit status

@@ -120,7 +120,7 @@ def migrate(
     moved (the report says which and why), 130 stopped by Ctrl-C.
     """
     from v1registry.commands import bars
-    from v1registry.lib.convert import OCI, SCHEMA2
+    from v1registry.lib.oci.convert import OCI, SCHEMA2
     from v1registry.transfer.journal import Journal
     from v1registry.transfer.migrate import Migration
     from v1registry.transfer.report import Report

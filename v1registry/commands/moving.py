@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from v1registry.commandline import configured, failure, ready, warn
+from v1registry.commands.common import configured, failure, ready, warn
 from v1registry.storage.errors import StorageError
 from v1registry.transfer.errors import TransferError
 
 if TYPE_CHECKING:
-    from v1registry.api.parts import Parts
+    from v1registry.api.services import Parts
     from v1registry.config import Config
     from v1registry.transfer.report import Report
     from v1registry.transfer.selection import Selection
@@ -94,7 +94,7 @@ def parts_of(file: Path | None, flavor: str | None, *, begins: bool = False) -> 
 
 def tagged(parts: Parts, selection: Selection, report: Report) -> list[Any]:
     """The tags that are meant; what cannot be read is in the report. Raise TransferError."""
-    from v1registry.lib import walk
+    from v1registry.lib.repositories import walk
 
     def left_out(repository: str, tag: str, reason: str) -> None:
         if selection.wants(repository):

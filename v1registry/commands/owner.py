@@ -10,10 +10,10 @@ import sys
 
 import click
 
-from v1registry import store
 from v1registry.config import Config
 from v1registry.config.index import file_of
 from v1registry.storage import keys
+from v1registry.wiring import store
 
 # linux/prctl.h, linux/capability.h; checked with Linux 6.1. A kernel without them keeps no rights.
 _PR_SET_KEEPCAPS = 8

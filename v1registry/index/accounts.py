@@ -19,10 +19,11 @@ from v1registry.index.counts import reserve, reserved_until
 from v1registry.index.database import Database
 from v1registry.index.rows import insert_new, now
 from v1registry.index.schema import accounts, namespaces, repositories, secrets, stars
-from v1registry.lib import errors, passwords
-from v1registry.lib.asked import Asked
+from v1registry.lib import errors
+from v1registry.lib.auth import passwords
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import AccountName
+from v1registry.lib.support.single_flight import Asked
 
 SECRET = "v1r_"  # begins every secret
 

@@ -11,7 +11,7 @@ import ipaddress
 import socket
 from typing import Any
 
-from v1registry.lib.breaker import Breaker
+from v1registry.lib.support.circuit_breaker import Breaker
 
 PAUSE = 10.0  # seconds
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from v1registry.index.database import Database
 from v1registry.index.rows import insert, now
 from v1registry.index.schema import counters
-from v1registry.lib.breaker import Breaker
 from v1registry.lib.errors import Failure
+from v1registry.lib.support.circuit_breaker import Breaker
 
 _PATIENCE = 2.0  # seconds to wait for PostgreSQL; then this node counts alone
 _PAUSE = 3.0  # seconds until a database that failed is asked again

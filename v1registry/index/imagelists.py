@@ -15,9 +15,10 @@ from v1registry.index.database import Database
 from v1registry.index.repositories import visible
 from v1registry.index.rows import insert
 from v1registry.index.schema import images, repositories
-from v1registry.lib import errors, imagelist
+from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.repositories import image_list
 from v1registry.lib.running import Run, for_size, in_place
 
 _AT_ONCE = 500  # ids in one statement
@@ -34,10 +35,10 @@ class SqlImageLists:
         self._database = database
         self._compute = compute
 
-    def get(self, repository: RepositoryName) -> list[imagelist.Item]:
+    def get(self, repository: RepositoryName) -> list[image_list.Item]:
         """The list by id. Raise Failure 404 if there is none."""
 
-        def work(connection: sa.Connection) -> list[imagelist.Item]:
+        def work(connection: sa.Connection) -> list[image_list.Item]:
             repository_id = _id(connection, repository)
             query = sa.select(images).where(images.c.repository_id == repository_id)
             return [_item(row) for row in connection.execute(query.order_by(images.c.image))]
@@ -46,7 +47,7 @@ class SqlImageLists:
 
     def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
         """Merge the list that `user` sent. Raise Failure 400 for a list of odd shape, or 404."""
-        items: list[imagelist.Item] = for_size(self._compute, len(data))(_parse, data)
+        items: list[image_list.Item] = for_size(self._compute, len(data))(_parse, data)
 
         def work(connection: sa.Connection) -> None:
             repository_id = _id(connection, repository)
@@ -73,14 +74,14 @@ class SqlImageLists:
         return self._database.read(work)
 
 
-def _parse(data: bytes) -> list[imagelist.Item]:
-    return imagelist.fold(imagelist.parse(data))
+def _parse(data: bytes) -> list[image_list.Item]:
+    return image_list.fold(image_list.parse(data))
 
 
 def _merge(
     connection: sa.Connection,
     repository_id: int,
-    items: list[imagelist.Item],
+    items: list[image_list.Item],
     user: str | None,
 ) -> None:
     elsewhere, readable = _listed(connection, [item["id"] for item in items], repository_id, user)
@@ -130,11 +131,11 @@ def _id(connection: sa.Connection, repository: RepositoryName) -> int:
     return int(found)
 
 
-def _checksum(item: imagelist.Item) -> str | None:
+def _checksum(item: image_list.Item) -> str | None:
     value = item.get("checksum")
     fits = isinstance(value, str) and value.isprintable() and 0 < len(value) <= _CHECKSUM
     return value if fits else None
 
 
-def _item(row: Any) -> imagelist.Item:
+def _item(row: Any) -> image_list.Item:
     return {"id": row.image} | ({"checksum": row.checksum} if row.checksum else {})

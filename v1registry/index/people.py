@@ -10,9 +10,9 @@ from v1registry.index.rows import now
 from v1registry.index.schema import accounts, secrets
 from v1registry.index.signup import SignUp
 from v1registry.lib import errors
-from v1registry.lib.asked import Asked
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import AccountName
+from v1registry.lib.support.single_flight import Asked
 
 LIFE = 5.0  # seconds after which a changed password or a disabled account is noticed at the latest
 

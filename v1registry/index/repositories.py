@@ -14,11 +14,12 @@ from v1registry.index.namespaces import namespace_id
 from v1registry.index.rows import insert_missing, insert_new, now
 from v1registry.index.schema import namespaces, repositories, tags
 from v1registry.index.sight import sight
-from v1registry.lib import errors, tokens
+from v1registry.lib import errors
+from v1registry.lib.auth import tokens
+from v1registry.lib.auth.index_interface import Repository
 from v1registry.lib.errors import Failure
-from v1registry.lib.index import Repository
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.search import LISTED_TAGS
+from v1registry.lib.repositories.search import LISTED_TAGS
 
 DESCRIPTION = 255  # characters of the short one
 FULL_DESCRIPTION = 64 * 1024

@@ -15,12 +15,12 @@ from v1registry.index.repositories import is_for
 from v1registry.index.schema import accounts, repositories
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import errors
-from v1registry.lib.asked import Asked
+from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials, Grant, Rights
+from v1registry.lib.auth.tokens import TokenError, refused
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
-from v1registry.lib.reach import Reach
-from v1registry.lib.rights import NOBODY, Access, Asker, Credentials, Grant, Rights
-from v1registry.lib.tokens import TokenError, refused
+from v1registry.lib.repositories.references import Reach
+from v1registry.lib.support.single_flight import Asked
 
 LIFE = 5.0  # seconds for which a role is believed after it was taken away
 

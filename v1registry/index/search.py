@@ -21,10 +21,20 @@ from v1registry.index.database import Database
 from v1registry.index.repositories import SHOWN, read, with_tags
 from v1registry.index.schema import repositories
 from v1registry.index.sight import BY_NAME, BY_STARS, Sight, joined, sight
-from v1registry.lib.index import Repository
+from v1registry.lib.auth.index_interface import Repository
+from v1registry.lib.auth.rights import Asker, Rights
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import Asker, Rights
-from v1registry.lib.search import COUNTED, DEEPEST, READ, WHOLE, Found, Listing, Page, Whole, paced
+from v1registry.lib.repositories.search import (
+    COUNTED,
+    DEEPEST,
+    READ,
+    WHOLE,
+    Found,
+    Listing,
+    Page,
+    Whole,
+    paced,
+)
 
 _LEAST = 200  # rows that are read of each piece of what one may see, however many pieces
 _AT_ONCE = 500  # rows that are read to be looked through here

@@ -12,10 +12,11 @@ from v1registry.index.accounts import check_email, create, digest
 from v1registry.index.database import Database
 from v1registry.index.rows import now
 from v1registry.index.schema import accounts, invitations
-from v1registry.lib import errors, passwords
+from v1registry.lib import errors
+from v1registry.lib.auth import passwords
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import AccountName
-from v1registry.lib.throttle import Throttle
+from v1registry.lib.support.throttle import Throttle
 
 OPEN, INVITATION, CLOSED = MODES = ("open", "invitation", "closed")
 

@@ -11,8 +11,8 @@ from v1registry.index.repositories import visible
 from v1registry.index.rows import insert_missing, now
 from v1registry.index.schema import accounts, comments, repositories, stars
 from v1registry.lib import errors
+from v1registry.lib.auth.index_interface import Comment
 from v1registry.lib.errors import Failure
-from v1registry.lib.index import Comment
 from v1registry.lib.names import RepositoryName
 
 LONGEST = 4000  # characters of a comment

@@ -29,10 +29,10 @@ from v1registry.index.repositories import SHOWN, read
 from v1registry.index.rows import now
 from v1registry.index.schema import repositories
 from v1registry.index.storedrows import Policy, Seen, StoredRows, Tags, hide_missing, mark_missing
-from v1registry.lib.breaker import Breaker
+from v1registry.lib.auth.index_interface import Repository
 from v1registry.lib.errors import Failure
-from v1registry.lib.index import Repository
 from v1registry.lib.names import RepositoryName
+from v1registry.lib.support.circuit_breaker import Breaker
 
 PAUSE = 10.0  # seconds for which a database that failed is left alone
 PATIENCE = 2.0  # seconds that a push waits for it

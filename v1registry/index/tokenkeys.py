@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from v1registry.index.database import Database
 from v1registry.index.rows import Values, now
 from v1registry.index.schema import repositories, token_keys
-from v1registry.lib import tokens
+from v1registry.lib.auth import tokens
+from v1registry.lib.auth.index_interface import Key
+from v1registry.lib.auth.tokens import Issuer, Token, TokenError, Verifier
 from v1registry.lib.errors import Failure
-from v1registry.lib.index import Key
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.tokens import Issuer, Token, TokenError, Verifier
 
 LIFE = 60.0  # seconds after which a process looks for new keys at the latest
 

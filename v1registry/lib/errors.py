@@ -102,3 +102,11 @@ STORE_UNAVAILABLE: Text = (503, "The store does not answer, retry later")
 NAMES_UNREAD: Text = (503, "The names of the repositories are being read, retry later")
 SEARCHES_BUSY: Text = (503, "Too many long searches are running: ask for pages with n and page")
 READ_ONLY: Text = (503, "The registry is read-only at the moment")
+
+
+def with_cause(error: BaseException) -> str:
+    """Return what an error says and its cause, in one line; for operators only, not for clients."""
+    cause = error.__cause__
+    if cause is None:
+        return str(error)
+    return f"{error}: {' '.join(str(getattr(cause, 'orig', None) or cause).split())}"

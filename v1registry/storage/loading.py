@@ -20,13 +20,13 @@ class _Driver(NamedTuple):
 
 
 _DRIVERS = {
-    "local": _Driver("v1registry.storage.file"),
-    "file": _Driver("v1registry.storage.file"),
+    "local": _Driver("v1registry.storage.local.driver"),
+    "file": _Driver("v1registry.storage.local.driver"),
     "memory": _Driver("v1registry.storage.memory"),
-    "s3": _Driver("v1registry.storage.s3", "s3"),
-    "swift": _Driver("v1registry.storage.swift", "swift"),
-    "gcs": _Driver("v1registry.storage.gcs", "gcs"),
-    "glance": _Driver("v1registry.storage.glance", "glance"),
+    "s3": _Driver("v1registry.storage.s3.driver", "s3"),
+    "swift": _Driver("v1registry.storage.swift.driver", "swift"),
+    "gcs": _Driver("v1registry.storage.gcs.driver", "gcs"),
+    "glance": _Driver("v1registry.storage.glance.driver", "glance"),
 }
 
 

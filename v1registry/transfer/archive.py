@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from v1registry.lib.tarstream import LayerTooLarge, LayerUnreadable, walk
-from v1registry.lib.unpack import Source
+from v1registry.lib.layers.decompress import Source
+from v1registry.lib.layers.tar_stream import LayerTooLarge, LayerUnreadable, walk
 from v1registry.transfer import zstd
 from v1registry.transfer.errors import TransferError
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from v1registry.lib.convert import Unconvertible, complete, image_config
-from v1registry.lib.images import parent_of
+from v1registry.lib.images.images import parent_of
 from v1registry.lib.names import ImageId
+from v1registry.lib.oci.convert import Unconvertible, complete, image_config
 from v1registry.transfer import platforms
 from v1registry.transfer.archive import Reader
 from v1registry.transfer.down import V1Layer, diff_ids_of, v1_chain

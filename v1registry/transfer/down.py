@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from v1registry.lib.convert import chain_ids, digest_of, gojson
+from v1registry.lib.oci.convert import chain_ids, digest_of, gojson
 from v1registry.transfer.errors import TransferError
 
 # What no v1 image has, by the names in the OCI image configuration.

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from v1registry.lib.convert import OCI, SCHEMA2
 from v1registry.lib.errors import Failure
-from v1registry.lib.images import Images
+from v1registry.lib.images.images import Images
 from v1registry.lib.names import ImageId
-from v1registry.lib.v2images import NotShown, V2Image, V2Images
+from v1registry.lib.oci.convert import OCI, SCHEMA2
+from v1registry.lib.oci.images import NotShown, V2Image, V2Images
 from v1registry.storage.errors import StorageError
 from v1registry.transfer.errors import Aborted, TransferError
 from v1registry.transfer.layers import LayerBlob

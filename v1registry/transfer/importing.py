@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from v1registry.lib.auth.index_interface import Lists
 from v1registry.lib.errors import Failure
-from v1registry.lib.images import Images
-from v1registry.lib.index import Lists
+from v1registry.lib.images.images import Images
+from v1registry.lib.images.upload import Uploads
+from v1registry.lib.layers.decompress import Readable, Source
+from v1registry.lib.layers.tar_header import LayerTooLarge, LayerUnreadable
 from v1registry.lib.names import ImageId, RepositoryName, Tag
-from v1registry.lib.repositories import Repositories
-from v1registry.lib.tarheader import LayerTooLarge, LayerUnreadable
-from v1registry.lib.unpack import Readable, Source
-from v1registry.lib.uploads import Uploads
+from v1registry.lib.repositories.repositories import Repositories
 from v1registry.storage.errors import StorageError
 from v1registry.transfer import zstd
 from v1registry.transfer.bundles import Bundle

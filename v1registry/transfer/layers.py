@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from v1registry.lib.examine import LayerFacts
-from v1registry.lib.images import Images
+from v1registry.lib.images.images import Images
+from v1registry.lib.layers.decompress import Source
+from v1registry.lib.layers.scan import LayerFacts
+from v1registry.lib.layers.tar_header import LayerTooLarge, LayerUnreadable
+from v1registry.lib.layers.tar_stream import Readable
 from v1registry.lib.names import ImageId
-from v1registry.lib.tarheader import LayerTooLarge, LayerUnreadable
-from v1registry.lib.tarstream import Readable
-from v1registry.lib.unpack import Source
 from v1registry.transfer.errors import TransferError
 
 PIECE = 1024 * 1024  # bytes

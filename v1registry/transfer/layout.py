@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from v1registry.lib.convert import OCI, digest_of
+from v1registry.lib.oci.convert import OCI, digest_of
 from v1registry.transfer.errors import TransferError
 
 NAME = "org.opencontainers.image.ref.name"

@@ -15,12 +15,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
-from v1registry.lib.convert import digest_of
 from v1registry.lib.errors import Failure
-from v1registry.lib.examine import LayerFacts
-from v1registry.lib.images import Images
+from v1registry.lib.images.images import Images
+from v1registry.lib.layers.scan import LayerFacts
 from v1registry.lib.names import ImageId
-from v1registry.lib.v2images import NotShown, V2Image, V2Images
+from v1registry.lib.oci.convert import digest_of
+from v1registry.lib.oci.images import NotShown, V2Image, V2Images
 from v1registry.storage.errors import StorageError
 from v1registry.transfer import selection
 from v1registry.transfer.errors import TransferError

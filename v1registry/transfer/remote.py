@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
-from v1registry.lib.convert import digest_of
+from v1registry.lib.oci.convert import digest_of
 from v1registry.transfer.errors import Gone, Rejected, Unreachable
 from v1registry.transfer.http import Http
 from v1registry.transfer.upload import (

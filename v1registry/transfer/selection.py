@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
-from v1registry.lib.repositories import Repositories
-from v1registry.lib.walk import LeftOut
+from v1registry.lib.repositories.repositories import Repositories
+from v1registry.lib.repositories.walk import LeftOut
 from v1registry.transfer.errors import TransferError
 
 # A repository name and a tag as a v2 registry takes them (OCI distribution specification).

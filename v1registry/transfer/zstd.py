@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from v1registry.lib.tarstream import LayerUnreadable, Readable
+from v1registry.lib.layers.tar_stream import LayerUnreadable, Readable
 from v1registry.storage.errors import installing
 from v1registry.transfer.errors import TransferError
 

@@ -14,12 +14,12 @@ import requests
 
 from tests import raw
 from tests.lib.stores import layer_of
+from tests.live_server import Server
 from tests.needs import needs
 from tests.nginx import Nginx
 from tests.protocol import engine
 from tests.protocol.v2 import world
 from tests.protocol.v2.world import AGENT, digest, error, get, manifest
-from tests.server import Server
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.backends.dockerd import Docker, Forbidden
+from tests.live_server import Server
 from tests.needs import require
 from tests.protocol.v2 import world
 from tests.protocol.v2.world import IMAGES, get, manifest
 from tests.rights.accounts import PASSWORD, environment, password_file
-from tests.server import Server
 from tests.transfer.run import call
-from v1registry.lib.convert import OCI
+from v1registry.lib.oci.convert import OCI
 
 pytestmark = pytest.mark.heavy
 

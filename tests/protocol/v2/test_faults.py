@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol.v2 import world
 from tests.protocol.v2.world import AGENT, digest, error, get, manifest
-from tests.server import Server
 
 
 @pytest.fixture

@@ -13,19 +13,19 @@ import bcrypt
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.needs import needs, tool
 from tests.protocol.v2 import world
 from tests.protocol.v2.world import error, get
 from tests.rights.accounts import PASSWORD, basic, environment, password_file
 from tests.rights.fakeindex import FakeIndex, Handler
-from tests.server import Server
-from v1registry.access.accounts import AccountRights
-from v1registry.access.passwords import PasswordFile
-from v1registry.access.rules import Rules
-from v1registry.lib.bearer import Bearer
-from v1registry.lib.rights import Asker
-from v1registry.lib.throttle import Throttle
-from v1registry.storage.file import FileStorage
+from v1registry.auth.accounts import AccountRights
+from v1registry.auth.htpasswd import PasswordFile
+from v1registry.auth.rules import Rules
+from v1registry.lib.auth.bearer import Bearer
+from v1registry.lib.auth.rights import Asker
+from v1registry.lib.support.throttle import Throttle
+from v1registry.storage.local.driver import FileStorage
 
 RULES = [
     {"who": "anybody", "repositories": "team/app", "allow": "pull"},

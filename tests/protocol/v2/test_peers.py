@@ -14,11 +14,11 @@ import pytest
 
 from tests import raw
 from tests.backends.v2registry import V2Registry
+from tests.live_server import Server
 from tests.needs import needs, require, tool
 from tests.protocol.v2 import world
 from tests.protocol.v2.world import IMAGES, digest, get, manifest
-from tests.server import Server
-from v1registry.lib.convert import OCI, SCHEMA2
+from v1registry.lib.oci.convert import OCI, SCHEMA2
 
 GOOD = [*((image["repository"], "latest") for image in IMAGES), ("team/app", "1.0")]
 GOOD += [("team/app", "packed"), ("team/app", "bzip2"), ("library/busybox", "latest")]

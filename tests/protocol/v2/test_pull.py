@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests import raw
+from tests.live_server import Server
 from tests.protocol.v2 import world
 from tests.protocol.v2.world import FORMS, IMAGES, digest, error, get, manifest
-from tests.server import Server
-from v1registry.lib.convert import OCI, SCHEMA2
+from v1registry.lib.oci.convert import OCI, SCHEMA2
 
 UNKNOWN = "sha256:" + "9" * 64
 SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.backends.v2registry import V2Registry
+from tests.live_server import Server, free_port
 from tests.needs import needs
 from tests.protocol.v2 import world
 from tests.protocol.v2.world import IMAGES, digest
 from tests.rights.accounts import PASSWORD, environment, password_file
-from tests.server import Server, free_port
-from v1registry.lib.convert import SCHEMA2
+from v1registry.lib.oci.convert import SCHEMA2
 
 NAMES = [*(image["repository"] for image in IMAGES), "library/busybox"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests import raw
+from tests.live_server import Server, free_port
 from tests.protocol.engine import image, upload
 from tests.protocol.v2 import world
-from tests.server import Server, free_port
 
 ENGINES = [
     None,  # no User-Agent at all

@@ -14,8 +14,8 @@ from typing import Any
 
 from tests import raw
 from tests.lib.stores import image_json, layer_of, payload
-from tests.server import Server
-from v1registry.lib.convert import OCI, SCHEMA2
+from tests.live_server import Server
+from v1registry.lib.oci.convert import OCI, SCHEMA2
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "golden"
 IMAGES = json.loads((GOLDEN / "image-ids.json").read_text())

@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from v1registry.api.answers import YEAR, Checked, Headers, Whole, final
 from v1registry.api.ocierrors import VERSION
 from v1registry.lib import documents
-from v1registry.lib.v2images import Manifest
+from v1registry.lib.oci.images import Manifest
 
 # What is called by its digest is a program to nobody, whatever is in it.
 _ALWAYS: Headers = [VERSION, ("X-Content-Type-Options", "nosniff")]

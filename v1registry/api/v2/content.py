@@ -12,16 +12,16 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from v1registry.api import answers as v1
-from v1registry.api import delivery, ranges
+from v1registry.api import layer_response, ranges
 from v1registry.api.ocierrors import OciFailure
-from v1registry.api.parts import Parts
+from v1registry.api.services import Parts
 from v1registry.api.v2 import answers
-from v1registry.edge.send import is_client_gone
-from v1registry.lib.convert import OCI, SCHEMA2
-from v1registry.lib.lookup import LayerBlob
+from v1registry.lib.layers.decompress import Source
 from v1registry.lib.names import Digest, RepositoryName, Tag
-from v1registry.lib.unpack import Source
-from v1registry.lib.v2images import Manifest, NotShown
+from v1registry.lib.oci.convert import OCI, SCHEMA2
+from v1registry.lib.oci.images import Manifest, NotShown
+from v1registry.lib.oci.lookup import LayerBlob
+from v1registry.server.send import is_client_gone
 from v1registry.storage import Blob
 
 _BINARY = "application/octet-stream"
@@ -71,7 +71,7 @@ def blob(parts: Parts, repository: RepositoryName, digest: Digest) -> Response:
     if request.headers.get("If-Range", f'"{digest}"') != f'"{digest}"':
         asked = None  # the part that the client has is of something else
     if isinstance(found, LayerBlob) and found.facts.as_stored:
-        return delivery.layer(parts, found.image, found.facts.size, style, asked)
+        return layer_response.layer(parts, found.image, found.facts.size, style, asked)
     size = found.facts.size if isinstance(found, LayerBlob) else len(found)
     try:
         wanted = style.wanted(asked, size)
@@ -79,17 +79,17 @@ def blob(parts: Parts, repository: RepositoryName, digest: Digest) -> Response:
         return style.past_the_end(size)
     if not isinstance(found, LayerBlob):
         start, stop = wanted or (0, size)
-        return delivery.part(style, found[start:stop], wanted, size)
+        return layer_response.part(style, found[start:stop], wanted, size)
     if wanted and wanted[0] > _MOST_SKIPPED:
         wanted = None  # a server may ignore any range (RFC 9110, 14.2)
     if request.method == "HEAD":
-        return delivery.part(style, (), wanted, size)
+        return layer_response.part(style, (), wanted, size)
     layer = parts.images.open_layer(found.image)
     unpacked = _Unpacked(layer, wanted or (0, size), parts.v2.unpack, request.environ)
-    return delivery.part(style, unpacked, wanted, size)
+    return layer_response.part(style, unpacked, wanted, size)
 
 
-def _style(parts: Parts, digest: Digest) -> delivery.Style:
+def _style(parts: Parts, digest: Digest) -> layer_response.Style:
     private = parts.door.is_private_answer()
 
     def sent(content: object, status: int, headers: v1.Headers) -> Response:
@@ -108,7 +108,7 @@ def _style(parts: Parts, digest: Digest) -> delivery.Style:
         answer.headers["Cache-Control"] = "no-store"  # the URL ends soon
         return answer
 
-    return delivery.Style(sent, past_the_end, fetched, redirect, suffix=True)
+    return layer_response.Style(sent, past_the_end, fetched, redirect, suffix=True)
 
 
 class _Unpacked:

@@ -8,13 +8,13 @@ from urllib.parse import quote, urlencode
 from flask import Response, request
 
 from v1registry.api.ocierrors import OciFailure
-from v1registry.api.parts import Parts
+from v1registry.api.services import Parts
 from v1registry.api.v2.answers import json_answer
 from v1registry.lib import errors
-from v1registry.lib.catalog import is_sayable
+from v1registry.lib.auth.rights import Access
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
-from v1registry.lib.rights import Access
+from v1registry.lib.repositories.catalog import is_sayable
 
 LOOKED_AT = 1000  # repositories for one answer, which may then be short of names
 _INDEX = "application/vnd.oci.image.index.v1+json"

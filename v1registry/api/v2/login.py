@@ -16,13 +16,13 @@ from flask import Response, g, request
 
 from v1registry.api import credentials
 from v1registry.api.ocierrors import OciFailure
-from v1registry.api.parts import Parts
+from v1registry.api.services import Parts
 from v1registry.api.v2.answers import json_answer
 from v1registry.lib import errors
-from v1registry.lib.bearer import life
+from v1registry.lib.auth.bearer import life
+from v1registry.lib.auth.rights import NOBODY, Access, Asker
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.rights import NOBODY, Access, Asker
 
 TOKEN_PATH = "_token"  # no repository is called so
 

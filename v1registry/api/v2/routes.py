@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response, g, request
 
 from v1registry.api import answers
-from v1registry.api.door import mark
+from v1registry.api.authorize import mark
 from v1registry.api.ocierrors import OciFailure
-from v1registry.api.parts import Parts
+from v1registry.api.services import Parts
 from v1registry.api.v2 import content, lists, login, paths
 from v1registry.api.v2.answers import json_answer
 from v1registry.api.v2.visible import Visibility

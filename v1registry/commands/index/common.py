@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from v1registry.commandline import configured, failure, ready, reason, work_as_owner
+from v1registry.commands.common import configured, failure, ready, work_as_owner
 from v1registry.config import ConfigError
 from v1registry.config.options import Option, duration
-from v1registry.lib.errors import Failure
+from v1registry.lib.errors import Failure, with_cause
 from v1registry.lib.names import suits_old_engines
 from v1registry.lib.running import in_place
 from v1registry.storage import Storage
 from v1registry.storage.errors import StorageError
-from v1registry.store import opened
+from v1registry.wiring.store import opened
 
 if TYPE_CHECKING:
-    from v1registry.ownindex import Own
+    from v1registry.wiring.index import Own
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ class Telling(click.Group):
         try:
             return super().invoke(ctx)
         except (Failure, StorageError, ConfigError) as error:
-            raise failure(click.ClickException(reason(error))) from None
+            raise failure(click.ClickException(with_cause(error))) from None
 
 
 class Duration(click.ParamType[int]):
@@ -70,16 +70,16 @@ def own_and_store(*, needs_store: bool = True) -> tuple[Own, Storage | None]:
     else:
         work_as_owner(config)
     logging.getLogger("v1registry").addHandler(logging.NullHandler())  # errors are told once
-    from v1registry import ownindex  # SQLAlchemy comes with it
+    from v1registry.wiring import index  # SQLAlchemy comes with it
 
-    database = ownindex.opened(config, in_place, ownindex.unbounded)
+    database = index.opened(config, in_place, index.unbounded)
     click.get_current_context().call_on_close(database.close)
     database.prepare()
     storage = opened(config, in_place) if config.storage else None
     if storage is not None and needs_store:
         storage.prepare()
-    taken = ownindex.taken_in(storage) if storage is not None else lambda _: False
-    return ownindex.own(config, database, in_place, taken), storage
+    taken = index.taken_in(storage) if storage is not None else lambda _: False
+    return index.own(config, database, in_place, taken), storage
 
 
 def warn_of_old_engines(namespace: str) -> None:

@@ -8,8 +8,8 @@ from v1registry.commands.index.common import Telling, as_json, own, own_and_stor
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.repositories import set_private
-from v1registry.lib.tags import Tags
+from v1registry.lib.repositories.repositories import set_private
+from v1registry.lib.repositories.tags import Tags
 
 _COLUMNS = {
     "name": "NAME",

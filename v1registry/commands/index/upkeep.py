@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from v1registry.commandline import configured, failure, ready
+from v1registry.commands.common import configured, failure, ready
 from v1registry.commands.index.common import as_json, tell
 
 _PROBLEMS = 3  # exit status
@@ -39,7 +39,7 @@ def rebuild(image_lists: bool, trust_missing: bool, as_json: bool) -> None:
         raise failure(click.ClickException("no database is configured: see index.database"))
     if config.index.alone:
         raise failure(click.ClickException("an index alone has no store to compare with"))
-    from v1registry import ownindex
+    from v1registry.wiring import index
 
     ready(config)
     found: dict[tuple[str, str], str] = {}  # (repository, tag) -> why it is left out
@@ -47,7 +47,7 @@ def rebuild(image_lists: bool, trust_missing: bool, as_json: bool) -> None:
     def left_out(repository: str, tag: str, reason: str) -> None:
         found[repository, tag] = reason
 
-    report, lists = ownindex.rebuild(
+    report, lists = index.rebuild(
         config, left_out, with_lists=image_lists, trust_missing=trust_missing
     )
     rows = [{"repository": r, "tag": t, "problem": why} for (r, t), why in sorted(found.items())]

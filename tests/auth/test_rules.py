@@ -1,0 +1,96 @@
+"""What the rules of the configuration allow to whom (access.rules)."""
+
+from __future__ import annotations
+
+import pytest
+
+from v1registry.auth.rules import Rules
+from v1registry.config import access as config
+from v1registry.config.access import DEFAULT_RULES
+from v1registry.lib.auth.rights import NOBODY, Access, Asker
+from v1registry.lib.names import RepositoryName
+
+PRIVATE = RepositoryName("team", "secret")
+WRITTEN = [
+    {"who": "anybody", "repositories": "library/*", "allow": "pull"},
+    {"who": "anybody", "repositories": ["busybox", "team/*"], "allow": "pull"},
+    {"who": "users", "repositories": "{user}/*", "allow": ["pull", "push", "delete"]},
+    {"who": ["ann", "@ops"], "repositories": "team/*", "allow": ["pull", "push"]},
+    {"who": "robot", "repositories": "ci/build-?", "allow": "push"},
+]
+
+CASES = [
+    # who, groups, repository, what he may
+    (None, (), "library/anything", "pull"),
+    (None, (), "library/deep/er", "pull"),
+    (None, (), "team/app", "pull"),
+    (None, (), "other/app", ""),
+    (None, (), "team/secret", ""),  # flagged private
+    (None, (), "{user}/app", ""),
+    ("ann", (), "team/app", "pull push"),
+    ("ann", (), "team/secret", "pull push"),
+    ("ann", (), "ann/app", "pull push delete"),
+    ("ann", (), "ann/deep/er", "pull push delete"),
+    ("ann", (), "anna/app", ""),
+    ("bob", (), "team/secret", ""),
+    ("bob", ("ops",), "team/secret", "pull push"),
+    ("ops", (), "team/secret", ""),  # a name is no group
+    ("@ops", (), "team/secret", ""),
+    ("users", (), "team/secret", ""),
+    ("anybody", (), "team/secret", ""),
+    ("robot", (), "ci/build-1", "push"),
+    ("robot", (), "ci/build-10", ""),
+    ("robot", (), "ci/build-", ""),
+    ("*", (), "ann/app", ""),
+    ("a?n", (), "ann/app", ""),
+    (".*", (), "ann/app", ""),
+    ("team/app", (), "team/app/x", "pull"),  # no namespace of its own
+    ("", (), "library/x", "pull"),
+    ("ANN", (), "team/secret", ""),
+]
+
+
+@pytest.fixture
+def rules() -> Rules:
+    return Rules(config.rules(WRITTEN), lambda repository: repository == PRIVATE)
+
+
+@pytest.mark.parametrize(("user", "groups", "name", "may"), CASES)
+def test_rules(rules: Rules, user: str | None, groups: tuple, name: str, may: str) -> None:
+    asker = Asker(user=user, groups=frozenset(groups))
+    namespace, _, rest = name.partition("/")
+    repository = RepositoryName(namespace, rest)
+    found = {access.value for access in Access if rules.allow(asker, repository, access)}
+    assert found == set(may.split())
+
+
+@pytest.mark.parametrize(
+    ("user", "may"),
+    [(None, "pull"), ("ann", "pull push delete"), ("robot", "pull push delete")],
+)
+def test_with_any_repository_at_all(rules: Rules, user: str | None, may: str) -> None:
+    asker = Asker(user=user)
+    found = {access.value for access in Access if rules.allow(asker, None, access)}
+    assert found == set(may.split())
+
+
+def test_without_rules_who_has_an_account_may_do_everything() -> None:
+    rules = Rules(DEFAULT_RULES, lambda _: True)
+    for access in Access:
+        assert rules.allow(Asker(user="ann"), PRIVATE, access)
+        assert not rules.allow(NOBODY, PRIVATE, access)
+        assert not rules.allow(NOBODY, None, access)
+
+
+def test_no_rule_allows_nothing() -> None:
+    rules = Rules((), lambda _: False)
+    assert not any(rules.allow(Asker(user="ann"), PRIVATE, access) for access in Access)
+
+
+def test_a_flag_is_looked_for_only_where_it_decides() -> None:
+    def fail(_: RepositoryName) -> bool:
+        raise AssertionError("looked at the store")
+
+    rules = Rules(config.rules(WRITTEN), fail)
+    assert rules.allow(Asker(user="ann"), PRIVATE, Access.PUSH)
+    assert not rules.allow(Asker(user="bob"), RepositoryName("x", "y"), Access.PULL)

@@ -1,0 +1,93 @@
+"""Bearer tokens: what they say, for how long, and what is none."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from v1registry.lib.auth.bearer import LIFE, SHORT_LIFE, Bearer, life
+from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials, Grant
+from v1registry.lib.names import RepositoryName
+from v1registry.storage.errors import Refused
+from v1registry.storage.memory import MemoryStorage
+
+NOW = 1_400_000_000.5
+ALICE = Asker("alice", frozenset({"dev", "ops"}))
+GRANTED = Asker("bob", grant=Grant(RepositoryName.parse("a/b/c"), Access.PULL))
+KEY = "_v1registry/v2-secret"
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    return MemoryStorage()
+
+
+@pytest.fixture
+def bearer(storage: MemoryStorage) -> Bearer:
+    return Bearer(storage, read_only=False)
+
+
+@pytest.mark.parametrize("asker", [NOBODY, ALICE, GRANTED, Asker('ünï / "cödé"')])
+def test_every_node_reads_it(storage: MemoryStorage, bearer: Bearer, asker: Asker) -> None:
+    text = bearer.issue(asker, NOW)
+    assert Bearer(storage, read_only=True).read(text, NOW + life(asker) - 1) == asker
+
+
+def test_what_is_not_looked_up_again_lives_shortly(bearer: Bearer) -> None:
+    """An index that gives no token cannot be asked again."""
+    text = bearer.issue(GRANTED, NOW)
+    assert bearer.read(text, NOW + SHORT_LIFE - 1) == GRANTED
+    assert bearer.read(text, NOW + SHORT_LIFE) is None
+
+
+def test_a_token_of_the_index_goes_along(bearer: Bearer) -> None:
+    """And nothing else counts: whoever reads it must ask the index what it grants."""
+    shown = Credentials(token='signature=x,repository="a/b/c",access=read')
+    text = bearer.issue(Asker("bob", grant=GRANTED.grant, credentials=shown), NOW)
+    found = bearer.read(text, NOW + LIFE - 1)
+    assert found is not None
+    assert (found.credentials, found.grant) == (shown, None)
+
+
+def test_it_ends(bearer: Bearer) -> None:
+    text = bearer.issue(ALICE, NOW)
+    assert bearer.read(text, NOW + LIFE - 1) is not None
+    assert bearer.read(text, NOW + LIFE) is None
+
+
+def test_nothing_of_it_can_be_changed(bearer: Bearer) -> None:
+    text = bearer.issue(ALICE, NOW)
+    whole = base64.urlsafe_b64decode(text)
+    for position in range(len(whole)):
+        changed = bytearray(whole)
+        changed[position] ^= 1
+        assert bearer.read(base64.urlsafe_b64encode(changed).decode(), NOW) is None
+    for other in (text[:-4], text + "AAAA", text[4:], "x" + text, "", "=", "é", "a" * 100_000):
+        assert bearer.read(other, NOW) is None
+    forged = json.dumps({"user": "root", "groups": [], "exp": 9e12}).encode()
+    assert bearer.read(base64.urlsafe_b64encode(bytes(32) + forged).decode(), NOW) is None
+
+
+def test_another_store_has_another_secret(bearer: Bearer) -> None:
+    other = Bearer(MemoryStorage(), read_only=False)
+    assert other.read(bearer.issue(ALICE, NOW), NOW) is None
+    assert other.is_possible()
+
+
+def test_a_store_that_takes_no_secret() -> None:
+    assert not Bearer(MemoryStorage(), read_only=True).is_possible()
+    assert Bearer(MemoryStorage(), read_only=True).read("x", NOW) is None
+
+    class Full(MemoryStorage):
+        def create(self, key: str, data: bytes) -> bool:
+            raise Refused(key)
+
+    assert not Bearer(Full(), read_only=False).is_possible()
+
+
+def test_an_empty_secret_is_none(storage: MemoryStorage) -> None:
+    """As a broken copy may leave it: nobody may sign with nothing."""
+    storage.put(KEY, b"")
+    assert not Bearer(storage, read_only=False).is_possible()

@@ -1,0 +1,80 @@
+"""The switch: off at the first failure, one probe after each pause, no flapping."""
+
+from __future__ import annotations
+
+import pytest
+
+from v1registry.lib.support.circuit_breaker import Breaker
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker(3, clock)
+
+
+def ticket(breaker: Breaker) -> int:
+    given = breaker.admit()
+    assert given is not None
+    return given
+
+
+def test_everybody_is_admitted_while_it_works(breaker: Breaker) -> None:
+    for _ in range(3):
+        assert not breaker.succeeded(ticket(breaker))
+
+
+def test_one_failure_switches_off_and_is_told_once(breaker: Breaker) -> None:
+    first, second = ticket(breaker), ticket(breaker)
+    assert breaker.failed(first)
+    assert not breaker.failed(second)
+    assert breaker.admit() is None
+
+
+def test_one_probe_after_each_pause(breaker: Breaker, clock: Clock) -> None:
+    breaker.failed(ticket(breaker))
+    for _ in range(3):
+        clock.now += 2.9
+        assert breaker.admit() is None
+        clock.now += 0.1
+        probe = ticket(breaker)
+        assert breaker.admit() is None
+        assert not breaker.failed(probe)
+
+
+def test_a_probe_switches_on_and_is_told_once(breaker: Breaker, clock: Clock) -> None:
+    breaker.failed(ticket(breaker))
+    clock.now += 3
+    assert breaker.succeeded(ticket(breaker))
+    assert not breaker.succeeded(ticket(breaker))
+    assert breaker.failed(ticket(breaker))
+
+
+def test_a_probe_that_never_reports_is_followed_by_another(breaker: Breaker, clock: Clock) -> None:
+    breaker.failed(ticket(breaker))
+    clock.now += 3
+    ticket(breaker)
+    clock.now += 3
+    assert breaker.succeeded(ticket(breaker))
+
+
+def test_results_from_before_count_no_more(breaker: Breaker, clock: Clock) -> None:
+    early, slow = ticket(breaker), ticket(breaker)
+    breaker.failed(ticket(breaker))
+    assert not breaker.succeeded(early)
+    assert breaker.admit() is None
+    clock.now += 3
+    breaker.succeeded(ticket(breaker))
+    assert not breaker.failed(slow)
+    ticket(breaker)

@@ -1,0 +1,130 @@
+"""Answers that are kept shortly, and asked for once by all who want them at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from v1registry.lib.support.single_flight import Asked
+
+
+class BrokenOff(BaseException):
+    """As a greenlet is ended, or its time is over."""
+
+
+class Source:
+    """Counts its questions."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    def __call__(self) -> object:
+        self.asked += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_a_yes_is_kept_for_its_life() -> None:
+    now, source = [0.0], Source("a", "b")
+    asked: Asked[object] = Asked(5, clock=lambda: now[0])
+    assert [asked.get("key", source) for _ in range(3)] == ["a"] * 3
+    now[0] = 5.0
+    assert asked.get("key", source) == "b"
+    assert source.asked == 2
+
+
+def test_a_no_is_not_kept_unless_wanted() -> None:
+    asked: Asked[object] = Asked(5)
+    assert [asked.get("key", Source(value)) for value in (False, True, False)] == [0, 1, 1]
+    assert [asked.get("no", Source(v), lambda _: True) for v in (False, True)] == [False, False]
+
+
+def test_forgotten_and_pushed_out() -> None:
+    asked: Asked[object] = Asked(5, limit=2)
+    for key in ("a", "b", "c"):
+        asked.get(key, Source(key))
+    assert asked.get("a", Source("new")) == "new"  # the oldest went
+    asked.forget("a")
+    assert asked.get("a", Source("newer")) == "newer"
+    assert asked.get("c", Source("x")) == "c"
+
+
+def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
+    asked: Asked[object] = Asked(5)
+    with pytest.raises(ValueError, match="no"):
+        asked.get("key", Source(ValueError("no")))
+    assert asked.get("key", Source("yes")) == "yes"
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_equal_questions_are_asked_once(failing: bool) -> None:
+    asked: Asked[object] = Asked(0)  # nothing is kept: they can only share one that runs
+    begun, go_on, results, count = threading.Event(), threading.Event(), [], []
+
+    def ask() -> object:
+        count.append(1)
+        begun.set()
+        assert go_on.wait(10)
+        if failing:
+            raise ValueError("no")
+        return "answer"
+
+    def want() -> None:
+        try:
+            results.append(asked.get("key", ask))
+        except ValueError as error:
+            results.append(error)
+
+    first = threading.Thread(target=want)
+    first.start()
+    assert begun.wait(10)
+    others = [threading.Thread(target=want) for _ in range(5)]
+    for thread in others:
+        thread.start()
+    assert asked.get("another", Source("x")) == "x"  # who asks something else does not wait
+    waiting = asked._running["key"].done._cond._waiters  # type: ignore[attr-defined]
+    until(lambda: len(waiting) == 5)
+    go_on.set()
+    for thread in (first, *others):
+        thread.join(10)
+    assert len(results) == 6
+    assert all(isinstance(result, ValueError) == failing for result in results)
+    assert count == [1]
+
+
+def test_who_waits_for_one_that_is_broken_off_asks_itself() -> None:
+    asked: Asked[object] = Asked(5)
+    begun, go_on, results = threading.Event(), threading.Event(), []
+
+    def broken_off() -> object:
+        begun.set()
+        assert go_on.wait(10)
+        raise BrokenOff
+
+    def want(source: object) -> None:
+        with contextlib.suppress(BrokenOff):
+            results.append(asked.get("key", source))
+
+    first = threading.Thread(target=want, args=(broken_off,))
+    first.start()
+    assert begun.wait(10)
+    second = threading.Thread(target=want, args=(Source("mine"),))
+    second.start()
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert results == ["mine"]

@@ -1,0 +1,26 @@
+import os
+
+import pytest
+
+from tests.server.serving import STOCK, Serving
+
+
+@pytest.fixture(scope="session")
+def big_file(tmp_path_factory):
+    """A file larger than all socket buffers together, no two MiB of it alike."""
+    path = tmp_path_factory.mktemp("edge") / "layer"
+    path.write_bytes(os.urandom(24 * 1024 * 1024 + 12345))
+    return path
+
+
+@pytest.fixture(scope="session")
+def edge(tmp_path_factory, big_file):
+    with Serving(tmp_path_factory.mktemp("serving"), file=big_file) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="session")
+def stock_edge(tmp_path_factory):
+    """gunicorn's own worker, to compare with."""
+    with Serving(tmp_path_factory.mktemp("stock"), worker=STOCK) as serving:
+        yield serving

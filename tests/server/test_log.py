@@ -1,0 +1,296 @@
+"""Log lines: complete, free of secrets, and not to be forged."""
+
+import json
+import logging
+import re
+import socket
+import sys
+
+import pytest
+
+from tests import raw as raw_client
+from tests.live_server import Server
+from tests.server.serving import Serving, head, read_answer
+from tests.server.test_receive import told
+from v1registry.server.log import JSONFormatter, PlainFormatter, sane_request_id
+from v1registry.server.redact import escape, mask, path_of
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory):
+    """Loopback is a trusted proxy, and so is 10/8; the logs are JSON."""
+    folder = tmp_path_factory.mktemp("proxied")
+    with Serving(folder, log_format="json", trusted=["127.0.0.1", "10.0.0.0/8"]) as edge:
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A server whose error log other tests do not look at."""
+    with Serving(tmp_path_factory.mktemp("plain")) as edge:
+        yield edge
+
+
+def line_of(edge, *args, **kwargs):
+    answer = edge.get(*args, **kwargs)
+    return answer, edge.line_of(answer)
+
+
+def test_plain_line(edge):
+    (_, headers, body), line = line_of(
+        edge,
+        "/facts/a%20b?secret=1",
+        headers=[("User-Agent", "docker/1.8"), ("Authorization", "x")],
+    )
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
+        + headers["X-Request-Id"]
+        + rf' 127\.0\.0\.1 "GET /facts/a%20b" 200 {len(body)} - \d+\.\dms "docker/1\.8"',
+        line,
+    )
+
+
+def test_bytes_received(edge):
+    _, line = line_of(edge, "/receive", "PUT", [("Content-Length", "5")], b"hello")
+    assert re.search(r" 200 \d+ 5 ", line)
+
+
+def test_json_line(proxied):
+    (_, headers, body), line = line_of(
+        proxied,
+        "/facts?q=secret",
+        headers=[("User-Agent", 'a"b'), ("Authorization", "Basic c2VjcmV0")],
+    )
+    entry = json.loads(line)
+    assert re.fullmatch(r"[0-9a-f]{20}", entry["request_id"])
+    assert entry.pop("duration_ms") >= 0
+    assert entry.pop("time").endswith("Z")
+    assert entry == {
+        "request_id": headers["X-Request-Id"],
+        "client": "127.0.0.1",
+        "method": "GET",
+        "path": "/facts",
+        "status": 200,
+        "bytes_sent": len(body),
+        "bytes_received": None,
+        "user_agent": 'a"b',
+    }
+    assert "secret" not in line
+    assert "c2VjcmV0" not in line
+
+
+def test_json_error_log(proxied):
+    proxied.get("/no-such-route")
+    entries = [json.loads(line) for line in proxied.log.splitlines()]
+    assert any("KeyError" in entry.get("exception", "") for entry in entries)
+    assert all({"time", "level", "pid", "message"} <= entry.keys() for entry in entries)
+
+
+# Bytes that a terminal or a line-based reader may take for something else.
+FORGED = 'x"\t\\\x80\x85\xa0\xff" 200 0'
+
+
+def test_no_forged_lines(edge, proxied):
+    for serving in (edge, proxied):
+        with serving.connect() as sock:
+            sock.sendall(head("GET", '/facts/"%0A\\', [("User-Agent", FORGED)]))
+            line = serving.line_of(read_answer(sock))
+        assert line.isascii()
+        assert line.isprintable()
+        # Every line is one of ours, none is a rest of this one.
+        assert all(re.match(r'(\{"time": ")?\d{4}-', line) for line in serving.access_lines)
+    assert json.loads(line)["user_agent"] == FORGED
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a b~", "a b~"),
+        ('"', '\\"'),
+        ("\\", "\\\\"),
+        ("\r\n\0\x7f\x9b", "\\x0d\\x0a\\x00\\x7f\\x9b"),
+        ("é\u2028\U0001f600", "\\xe9\\u2028\\U0001f600"),
+    ],
+)
+def test_escape(text, written):
+    assert escape(text) == written
+
+
+@pytest.mark.parametrize("formatter", [PlainFormatter, JSONFormatter])
+def test_error_lines_cannot_be_forged(formatter):
+    record = logging.LogRecord("x", logging.INFO, "", 0, "bad %s", ("a\nb\x1b[1m\u2028",), None)
+    line = formatter().format(record)
+    assert line.isprintable()
+    try:
+        raise ValueError("why")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    assert "ValueError: why" in formatter().format(record)
+
+
+FORWARDED = [
+    ("203.0.113.9", "203.0.113.9"),
+    ("1.1.1.1, 203.0.113.9", "203.0.113.9"),
+    ("203.0.113.9, 10.1.2.3", "203.0.113.9"),
+    ("6.6.6.6, 203.0.113.9, 10.1.2.3,10.1.2.4", "203.0.113.9"),
+    ("10.9.9.9, 10.1.2.3", "10.9.9.9"),
+    ("203.0.113.9:5555", "203.0.113.9"),
+    ("[2001:db8::1]:80, 10.1.2.3", "2001:db8::1"),
+    ("2001:db8::1", "2001:db8::1"),
+    ("203.0.113.9, ::ffff:10.1.2.3", "203.0.113.9"),
+    ("nonsense", "127.0.0.1"),
+    ("203.0.113.9, nonsense, 10.1.2.3", "10.1.2.3"),
+    ("", "127.0.0.1"),
+    ("fe80::1%eth0", "fe80::1"),
+    ('fe80::1%x" 200 0 FORGED', "fe80::1"),
+    ("203.0.113.9, fe80::1%\xa0\x85x, 10.1.2.3", "fe80::1"),
+]
+
+
+@pytest.mark.parametrize(("forwarded", "client"), FORWARDED)
+def test_client_behind_trusted_proxies(proxied, forwarded, client):
+    headers = [("X-Forwarded-For", forwarded), ("X-Forwarded-Proto", "https")]
+    (answer, line) = line_of(proxied, "/facts", headers=headers)
+    assert told(answer)["client"] == json.loads(line)["client"] == client
+    assert told(answer)["scheme"] == "https"
+
+
+def test_untrusted_peer(edge):
+    headers = [
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Request-Id", "mine"),
+    ]
+    answer, line = line_of(edge, "/facts", headers=headers)
+    assert told(answer)["client"] == "127.0.0.1"
+    assert told(answer)["scheme"] == "http"
+    assert answer[1]["X-Request-Id"] != "mine"
+    assert "203.0.113.9" not in line
+
+
+def test_request_id_from_a_trusted_proxy(proxied):
+    answer, line = line_of(proxied, "/facts", headers=[("X-Request-Id", "Abc-1.2_3:4")])
+    assert answer[1]["X-Request-Id"] == told(answer)["request_id"] == "Abc-1.2_3:4"
+    assert json.loads(line)["request_id"] == "Abc-1.2_3:4"
+    answer, _ = line_of(proxied, "/facts", headers=[("X-Request-Id", 'a b"')])
+    assert re.fullmatch(r"[0-9a-f]{20}", answer[1]["X-Request-Id"])
+
+
+def test_request_ids_differ(edge):
+    ids = {edge.get("/facts")[1]["X-Request-Id"] for _ in range(10)}
+    assert len(ids) == 10
+    assert edge.get("/refuse")[1]["X-Request-Id"]
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a\n", "x" * 129, "ü", "a,b", "<a>"])
+def test_insane_request_ids(text):
+    assert not sane_request_id(text)
+
+
+# What clients get wrong, or what they send to find it in the log.
+SECRET = "hush-hush"
+LEAKS = {
+    "a header without a colon": f"GET /facts HTTP/1.1\r\nAuthorization {SECRET}\r\n\r\n",
+    "a blank before the colon": f"GET /facts HTTP/1.1\r\nAuthorization : {SECRET}\r\n\r\n",
+    "a header of two lines": f"GET /facts HTTP/1.1\r\nAuthorization: Basic\r\n {SECRET}\r\n\r\n",
+    "a header's name": f"GET /facts HTTP/1.1\r\n{SECRET}(: x\r\n\r\n",
+    "a NUL in a header": f"GET /facts HTTP/1.1\r\nAuthorization: {SECRET}\0\r\n\r\n",
+    "an unknown coding": f"PUT /facts HTTP/1.1\r\nTransfer-Encoding: {SECRET}\r\n\r\n",
+    "a request line of one word": f"{SECRET}\r\n\r\n",
+    "a method": f"{SECRET} /facts HTTP/1.1\r\n\r\n",
+    "a version": f"GET /facts {SECRET}\r\n\r\n",
+    "a blank in the target": f"GET /facts?a={SECRET} b HTTP/1.1\r\n\r\n",
+    "an absolute URI": f"GET http://ann:{SECRET}@localhost/facts HTTP/1.1\r\n\r\n",
+    "a question mark in its password": f"GET http://ann:{SECRET}?@localhost/facts HTTP/1.1\r\n\r\n",
+    "a slash in its password": f"GET http://ann:{SECRET}/x@localhost/facts HTTP/1.1\r\n\r\n",
+    "no scheme": f"GET //ann:{SECRET}@localhost/facts HTTP/1.1\r\n\r\n",
+    "a host": f"CONNECT ann:{SECRET}@localhost:80 HTTP/1.1\r\n\r\n",
+    "a query": f"GET /facts?token={SECRET} HTTP/1.1\r\n\r\n",
+    "a fragment": f"GET /facts#{SECRET} HTTP/1.1\r\n\r\n",
+    "an error": f"GET /no-such-route?token={SECRET} HTTP/1.1\r\n\r\n",
+    "an error of an absolute URI": f"GET http://a:{SECRET}@h/no-such-route HTTP/1.1\r\n\r\n",
+    "a size of a chunk": f"PUT /receive HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n",
+    "an expectation": f"PUT /facts HTTP/1.1\r\nExpect: {SECRET}\r\n\r\n",
+    "a head that ends too early": f"GET /facts HTTP/1.1\r\nAuthorization: {SECRET}\r\n",
+    "two lengths": f"PUT /facts HTTP/1.1\r\nContent-Length: 1, {SECRET}\r\n\r\n",
+    "a length": f"PUT /facts HTTP/1.1\r\nContent-Length: {SECRET}\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", LEAKS.values(), ids=LEAKS)
+def test_no_secret_is_logged(plain, proxied, raw):
+    """Both servers log at the level debug."""
+    for serving in (plain, proxied):
+        before = [len(text) for text in logs_of(serving)]
+        with serving.connect() as sock:
+            sock.sendall(raw.encode())
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+        serving.line_of(serving.get("/facts"))
+        for text, old in zip(logs_of(serving), before, strict=True):
+            assert SECRET not in text[old:].lower()
+
+
+def test_lines_for_syslog_are_cleaned_too(tmp_path):
+    """They have a prefix of gunicorn's, and are datagrams here."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "syslog"))
+        syslog.settimeout(10)
+        options = f"[--log-syslog, --log-syslog-to, 'unix://{tmp_path}/syslog#dgram']"
+        with Server(tmp_path / "store", env={"GUNICORN_OPTS": options}) as server:
+            raw_client.exchange(server, LEAKS["a header without a colon"].encode(), "GET")
+            lines = []
+            while not lines or b"Invalid HTTP Header" not in lines[-1]:
+                lines.append(syslog.recv(65536))
+    assert b"gunicorn.v1registry.error: [" in lines[-1]
+    assert SECRET.encode() not in b"".join(lines).lower()
+
+
+def logs_of(serving):
+    return [file.read_text() for file in (serving.output, serving.error_log, serving.access_log)]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("no redis://u:p@h:1/2?x", "no redis://********@h:1/2?x"),
+        ("GET https://h/a?X-Amz-Signature=5%2F&b=c failed", "GET https://h/a?******** failed"),
+        ("url: /v1/x?token=5 (Caused by", "url: /v1/x?******** (Caused by"),
+        ("{'Authorization': 'Basic YTpi', 'a': 1}", "{'Authorization': ********"),
+        ("authorization: Bearer x.y.z", "authorization: ********"),
+        ("Requires authorization", "Requires authorization"),
+        ("is this a question? a=b", "is this a question? a=b"),
+        ("mail a@example.org", "mail a@example.org"),
+    ],
+)
+def test_what_is_masked_in_every_line(text, masked):
+    assert mask(text) == masked
+    record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (text,), None)
+    assert PlainFormatter().format(record).endswith(masked)
+    assert json.loads(JSONFormatter().format(record))["message"] == masked
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/v1/a@b/c?d#e", "/v1/a@b/c"),
+        ("http://h/v1/x?y", "http://h/v1/x"),
+        ("http://a:b@h/v1/x", "http://********@h/v1/x"),
+        ("*", "*"),
+        ("", ""),
+    ],
+)
+def test_the_path_of_a_target(target, path):
+    assert path_of(target) == path
+
+
+def test_no_line_of_a_traceback_looks_like_one_of_the_log():
+    try:
+        raise ValueError("why\n2026-01-01T00:00:00.000Z forged\x1b[1m\u202e\ud800")
+    except ValueError:
+        record = logging.LogRecord("x", logging.INFO, "", 0, "bad", (), sys.exc_info())
+    first, *rest = PlainFormatter().format(record).split("\n")
+    assert first.endswith("bad")
+    assert all(line.startswith("    ") and line.isprintable() for line in rest)
+    assert "forged\\x1b[1m\\u202e\\ud800" in rest[-1]

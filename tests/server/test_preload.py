@@ -1,0 +1,128 @@
+"""What processes share with their master, and that nothing in it waits in Python's way."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server.serving import ROOT, Serving, head, read_answer, wait_for
+from tests.server.test_worker import both_pids, other_pid, told
+
+
+def run(code, **environ):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_modules_come_from_the_master(tmp_path):
+    """In the first processes, after a crash, and after a reload."""
+    with Serving(tmp_path, workers=2) as edge:
+        first = both_pids(edge)
+        assert told(edge.get("/facts"))["shared"]
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)
+        second = wait_for(lambda: other_pid(edge, *first))
+        assert told(edge.get("/facts"))["shared"]
+        before = {*first, second, *both_pids(edge)}
+        edge.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: other_pid(edge, *before))
+        assert told(edge.get("/facts"))["shared"]
+        assert "Traceback" not in edge.log + edge.output.read_text()
+
+
+def test_what_is_shared_is_not_copied(tmp_path):
+    """A process that has answered holds at least a third of its memory together with others."""
+    with Serving(tmp_path, workers=2) as edge:
+        for pid in both_pids(edge):
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            shared = int(re.search(r"Shared_Dirty: +(\d+)", text)[1])
+            alone = int(re.search(r"Private_Dirty: +(\d+)", text)[1])
+            assert shared > alone / 2, text
+
+
+def test_a_module_that_cannot_be_imported_stops_nothing(tmp_path):
+    with Serving(tmp_path) as edge:
+        pid = told(edge.get("/facts"))["pid"]
+        edge.conf.write_text(edge.conf.read_text().replace('"v1registry.app"', '"v1registry.none"'))
+        edge.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: other_pid(edge, pid))
+        assert "Modules are not shared: importing one failed" in edge.log
+
+
+def test_gevent_replaces_all_that_it_can(edge):
+    found = told(edge.get("/unpatched"))
+    whole = "from gevent import monkey; monkey.patch_all(); print(*sorted(monkey.saved))"
+    assert found["patched"] == run(whole)
+    assert found["held"] == []
+
+
+@pytest.mark.parametrize("how", ["sleep", "lock", "socket", "select", "queue", "process"])
+def test_who_waits_holds_up_nobody(edge, how):
+    with edge.connect() as waiting:
+        path = f"/wait?seconds=1.5&how={how}"
+        waiting.sendall(head("GET", path, [("Connection", "close")]))
+        for _ in range(3):
+            assert edge.get("/facts")[0] == 200
+        waiting.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            waiting.recv(1)
+        waiting.settimeout(20)
+        assert read_answer(waiting)[2] == b"true"
+
+
+def test_the_master_keeps_its_own_way_with_processes():
+    code = """
+import os, signal
+fork, waitpid, handle = os.fork, os.waitpid, signal.signal
+from v1registry.server.preload import patch_master, patch_process
+patch_master()
+import gevent, socket, threading
+from gevent._hub_local import get_hub_if_exists
+assert (os.fork, os.waitpid, signal.signal) == (fork, waitpid, handle)
+assert get_hub_if_exists() is None, "an event loop in the master"
+patch_process()
+assert os.fork is not fork and signal.signal is not handle
+"""
+    run(code)
+
+
+def test_the_database_driver_waits_in_gevents_way():
+    """psycopg decides that when it is imported: its own wait in C would stop the whole process."""
+    code = """
+from v1registry.server.preload import patch_master
+patch_master()
+import psycopg.waiting as waiting
+print(waiting.wait.__name__)
+"""
+    assert run(code) != ["wait_c"]
+
+
+@pytest.mark.parametrize("environ", [{}, {"MALLOC_ARENA_MAX": "3"}], ids=["ours", "told"])
+def test_threads_have_one_heap_unless_the_environment_says_otherwise(environ):
+    code = """
+import ctypes
+from v1registry.server.preload import hooks
+hooks(lambda: None)["when_ready"](None)
+from gevent import monkey
+from gevent.threadpool import ThreadPool
+def work(_):
+    monkey.get_original("time", "sleep")(0.1)
+    return bytearray(100_000)
+kept = ThreadPool(4).map(work, range(4))
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+"""
+    heaps = run(code, **environ).count("<heap")
+    assert heaps > 1 if environ else heaps == 1

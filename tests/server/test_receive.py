@@ -1,0 +1,360 @@
+"""Request bodies: equal to what was sent, strict on framing, with clear errors."""
+
+import hashlib
+import io
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.server.serving import Serving, chunked, head, read_answer, wait_for
+from v1registry.lib.errors import Failure
+from v1registry.server.buffer_pool import PIECE, SMALL_PIECE
+from v1registry.server.receive import pieces
+
+TE = [("Transfer-Encoding", "chunked")]
+
+
+@pytest.fixture(scope="module", params=[None, "0"], ids=["own room", "shared room"])
+def edge(request, tmp_path_factory):
+    """A server in which a body has a large room of its own, and one where all share one."""
+    environ = {"EDGE_OWN_ROOMS": request.param} if request.param else {}
+    with Serving(tmp_path_factory.mktemp("receiving"), environ=environ) as serving:
+        yield serving
+
+
+def told(answer):
+    status, _, body = answer
+    assert status == 200, body
+    return json.loads(body)
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def exchange(edge, raw, cuts=()):
+    """Send `raw` in separate packets cut at `cuts`, and read one answer after another."""
+    with edge.connect() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        at = 0
+        for cut in [*sorted(cuts), len(raw)]:
+            sock.sendall(raw[at:cut])
+            at = cut
+        yield from iter(lambda: read_answer(sock), None)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_chunks_in_any_packets(edge, data):
+    parts = data.draw(
+        st.lists(
+            st.one_of(
+                st.binary(min_size=1, max_size=40),
+                st.integers(1, 600_000).map(lambda size: os.urandom(1024) * (size // 1024 + 1)),
+            ),
+            max_size=6,
+        )
+    )
+    framed = b""
+    for part in parts:
+        size = f"{len(part):x}"
+        style = data.draw(st.sampled_from(["{}", "0{}", "{} ;a=b", '{};x="y z"', "000{}"]))
+        size = size.upper() if data.draw(st.booleans()) else size
+        framed += style.format(size).encode() + b"\r\n" + part + b"\r\n"
+    framed += data.draw(st.sampled_from([b"0", b"00", b"0;last=1"])) + b"\r\n"
+    framed += data.draw(st.sampled_from([b"", b"X-Sum: 1\r\n"])) + b"\r\n"
+    raw = head("PUT", "/receive", TE) + framed
+    # A second request behind it: nothing of it may be lost or taken for the body.
+    raw += head("PUT", "/receive", [("Content-Length", 6)]) + b"second"
+    cuts = data.draw(st.sets(st.integers(0, len(raw)), max_size=12))
+    answers = exchange(edge, raw, cuts)
+    whole = b"".join(parts)
+    first = told(next(answers))
+    assert first["sha256"] == sha(whole)
+    assert first["length"] == len(whole)
+    assert first["largest"] <= PIECE
+    assert told(next(answers))["sha256"] == sha(b"second")
+
+
+@pytest.mark.parametrize("pause", [0, 0.001])
+def test_bodies_at_once(edge, pause):
+    """Whoever waits with a piece in his hands finds it as it was."""
+    results = []
+
+    def send(number):
+        data = os.urandom(3_000_000 + number)
+        framed = chunked(*(data[at : at + 10_007] for at in range(0, len(data), 10_007)))
+        answer = told(edge.get(f"/receive?pause={pause}", "PUT", TE, framed))
+        results.append(answer["sha256"] == sha(data))
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 8
+
+
+def test_slow_and_fast_bodies(edge):
+    """Small packets are gathered, a burst comes in large pieces, and the order stays."""
+    parts = [os.urandom(size) for size in (5, 70_000, 300, 4_000_000, 1, 200_000, 20)]
+    raw = head("PUT", "/receive", TE) + chunked(*parts)
+    with edge.connect() as sock:
+        at = 0
+        for cut in (1_000, 60_000, 70_250, 100_000, 4_000_000, 4_200_000, len(raw)):
+            sock.sendall(raw[at:cut])
+            at = cut
+            time.sleep(0.02)
+        found = told(read_answer(sock))
+    assert found["sha256"] == sha(b"".join(parts))
+    assert found["largest"] > SMALL_PIECE
+
+
+def test_byte_by_byte(edge):
+    raw = head("PUT", "/receive", TE) + chunked(b"hello", b"x" * 20) + head("GET", "/facts")
+    answers = exchange(edge, raw, range(len(raw)))
+    assert told(next(answers))["sha256"] == sha(b"hello" + b"x" * 20)
+    assert told(next(answers))["pid"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 8192, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7])
+def test_length_and_chunks_are_twins(edge, size):
+    data = os.urandom(size)
+    plain = told(edge.get("/receive", "PUT", [("Content-Length", size)], data))
+    split = told(edge.get("/receive", "PUT", TE, chunked(data)))
+    assert plain["sha256"] == split["sha256"] == sha(data)
+    assert plain["fast"]
+    assert split["fast"]
+
+
+def test_engine_sized_chunks_come_as_large_pieces(edge):
+    parts = [os.urandom(32768) for _ in range(64)]
+    found = told(edge.get("/receive", "PUT", TE, chunked(*parts)))
+    assert found["sha256"] == sha(b"".join(parts))
+    assert 100_000 < found["largest"] <= PIECE
+
+
+def test_a_body_that_has_ended_has_no_memory(tmp_path):
+    """Also while its last piece is still held, as by a store that waits for the disk."""
+    data = b"x" * 3_000_000
+    with Serving(tmp_path) as edge:
+        by_length = told(edge.get("/receive", "PUT", [("Content-Length", len(data))], data))
+        in_chunks = told(edge.get("/receive", "PUT", TE, chunked(data)))
+    for found in (by_length, in_chunks):
+        assert found["fast"]
+        assert found["sha256"] == sha(data)
+        assert not found["memory"]
+
+
+def test_many_tiny_chunks(edge):
+    parts = [b"a", b"bc"] * 30_000
+    found = told(edge.get("/receive", "PUT", TE, chunked(*parts)))
+    assert found["sha256"] == sha(b"".join(parts))
+
+
+def test_many_chunks_with_extensions(edge):
+    framed = b"1;a=b\r\nx\r\n" * 30_000 + b"0\r\n\r\n"
+    assert told(edge.get("/receive", "PUT", TE, framed))["sha256"] == sha(b"x" * 30_000)
+
+
+def test_no_body(edge):
+    assert told(edge.get("/receive", "PUT"))["length"] == 0
+
+
+def test_expect_continue(edge):
+    with edge.connect() as sock:
+        sock.sendall(head("PUT", "/receive", [*TE, ("Expect", "100-continue")]))
+        assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(chunked(b"go on"))
+        assert told(read_answer(sock))["sha256"] == sha(b"go on")
+
+
+MALFORMED = {
+    "no size": b"\r\nhello\r\n0\r\n\r\n",
+    "not hex": b"xyz\r\nhello\r\n0\r\n\r\n",
+    "negative": b"-5\r\nhello\r\n0\r\n\r\n",
+    "plus": b"+5\r\nhello\r\n0\r\n\r\n",
+    "0x": b"0x5\r\nhello\r\n0\r\n\r\n",
+    "underscore": b"1_0\r\n" + b"h" * 16 + b"\r\n0\r\n\r\n",
+    "blank before": b" 5\r\nhello\r\n0\r\n\r\n",
+    "blank behind": b"5 \r\nhello\r\n0\r\n\r\n",
+    "bare LF after the size": b"5\nhello\r\n0\r\n\r\n",
+    "bare LF after the data": b"5\r\nhello\n0\r\n\r\n",
+    "bare CR": b"5\rhello\r\n0\r\n\r\n",
+    "missing CRLF": b"5\r\nhello0\r\n\r\n",
+    "more data than said": b"5\r\nhello!\r\n0\r\n\r\n",
+    "less data than said": b"5\r\nhell\r\n0\r\n\r\n",
+    "bad extension": b"5;\x01\r\nhello\r\n0\r\n\r\n",
+    "CR in an extension": b"5;a=\rb\r\nhello\r\n0\r\n\r\n",
+    "endless extension": b"5;" + b"a" * 70_000 + b"\r\nhello\r\n0\r\n\r\n",
+    "endless size": b"0" * 70_000 + b"5\r\nhello\r\n0\r\n\r\n",
+    "NUL": b"5\x00\r\nhello\r\n0\r\n\r\n",
+    "full-width digit": "５".encode() + b"\r\nhello\r\n0\r\n\r\n",
+    "malformed trailer": b"5\r\nhello\r\n0\r\nno colon\r\n\r\n",
+    "bare LF in the trailers": b"5\r\nhello\r\n0\r\nA: b\n\r\n\r\n",
+    "forbidden trailer": b"5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n",
+    "second chunk bad": b"5\r\nhello\r\nzz\r\nhello\r\n0\r\n\r\n",
+    "bad after a large chunk": b"80000\r\n" + b"h" * 0x80000 + b"\r\n!\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_framing(edge, stock_edge, name):
+    raw = MALFORMED[name]
+    # What gunicorn's own worker refuses is the least; it knows no 431 of ours.
+    stock_status = stock_edge.get("/stock", "PUT", TE, raw)[0]
+    assert stock_status in (400, 431), "a table entry that stock gunicorn takes is not malformed"
+    with edge.connect() as sock:
+        sock.sendall(head("PUT", "/receive", TE) + raw + head("GET", "/facts"))
+        status, headers, _ = read_answer(sock)
+        assert status == 400
+        # Nothing behind it may be taken for a request.
+        assert headers["Connection"] == "close"
+        assert sock.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"5", b"5\r\n", b"5\r\nhel", b"5\r\nhello", b"5\r\nhello\r\n", b"5\r\nhello\r\n0\r\n"],
+)
+def test_truncated_chunks(edge, raw):
+    with edge.connect() as sock:
+        sock.sendall(head("PUT", "/receive", TE) + raw)
+        sock.shutdown(socket.SHUT_WR)
+        assert read_answer(sock)[0] == 400
+        assert sock.recv(1) == b""
+
+
+@pytest.mark.parametrize("sent", [0, 1, 99])
+def test_truncated_length(edge, sent):
+    with edge.connect() as sock:
+        sock.sendall(head("PUT", "/receive", [("Content-Length", 100)]) + b"x" * sent)
+        sock.shutdown(socket.SHUT_WR)
+        assert read_answer(sock)[0] == 400
+
+
+def test_huge_sizes(edge):
+    for size in (b"ffffffffffffffff", b"f" * 40, b"fffffffffffffff"):
+        with edge.connect() as sock:
+            sock.sendall(head("PUT", "/receive?limit=1000", TE) + size + b"\r\nhello")
+            sock.shutdown(socket.SHUT_WR)
+            assert read_answer(sock)[0] in (400, 413)
+
+
+def test_client_gone(edge):
+    before = len(edge.access_lines)
+    sock = edge.connect()
+    sock.sendall(head("PUT", "/receive", TE) + b"ffff\r\nsome")
+    sock.close()
+    line = wait_for(lambda: [x for x in edge.access_lines[before:] if '"PUT /receive"' in x])[0]
+    assert " 400 " in line
+    assert edge.get("/facts")[0] == 200
+
+
+@pytest.mark.parametrize("size", [1000, 10_000_000])
+def test_over_the_limit_in_chunks(edge, size):
+    # The whole body is sent before the answer is looked at, as engines do.
+    with edge.connect() as sock:
+        sock.sendall(
+            head("PUT", "/receive?limit=999", TE) + chunked(*[b"x" * 1000] * (size // 1000))
+        )
+        status, headers, body = read_answer(sock)
+        assert (status, headers["Connection"]) == (413, "close")
+        assert "error" in json.loads(body)
+        assert sock.recv(1) == b""
+
+
+def test_over_the_limit_by_length(edge):
+    with edge.connect() as sock:
+        sock.sendall(head("PUT", "/receive?limit=999", [("Content-Length", 10**7)]))
+        assert read_answer(sock)[0] == 413
+
+
+def test_at_the_limit(edge):
+    assert told(edge.get("/receive?limit=1000", "PUT", TE, chunked(b"x" * 1000)))["length"] == 1000
+
+
+def test_failure_half_way(edge):
+    with edge.connect() as sock:
+        sock.sendall(head("PUT", "/receive?stop=1", TE) + chunked(*[b"x" * 32768] * 200))
+        status, headers, _ = read_answer(sock)
+        assert (status, headers["Connection"]) == (507, "close")
+
+
+@pytest.mark.parametrize("size", [5_000, 10_000_000])
+def test_unread_body(edge, size):
+    with edge.connect() as sock:
+        sock.sendall(head("PUT", "/refuse", [("Content-Length", size)]) + b"x" * size)
+        status, headers, _ = read_answer(sock)
+        assert status == 404
+        if size > 65536:
+            assert headers["Connection"] == "close"
+            assert sock.recv(1) == b""
+        else:
+            # Cheaper to read it than to make a new connection.
+            sock.sendall(head("GET", "/facts"))
+            assert read_answer(sock)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        head("PUT", "/hold", [("Content-Length", 1000)]) + b"x" * 1000,
+        head("PUT", "/hold", TE) + chunked(b"x" * 1000),
+    ],
+)
+def test_body_left_half_read(edge, request_):
+    with edge.connect() as sock:
+        sock.sendall(request_ + head("GET", "/facts"))
+        status, headers, _ = read_answer(sock)
+        assert (status, headers["Connection"]) == (200, "close")
+        assert sock.recv(1) == b""
+
+
+def environ_of(body, **more):
+    return {"wsgi.input": io.BytesIO(body), **more}
+
+
+def test_another_server():
+    data = os.urandom(2 * PIECE + 5)
+    environ = environ_of(data + b"next", CONTENT_LENGTH=str(len(data)))
+    assert b"".join(pieces(environ, None)) == data
+    environ = environ_of(data, **{"wsgi.input_terminated": True})
+    assert b"".join(pieces(environ, len(data))) == data
+    assert environ["v1registry.received"] == len(data)
+    assert b"".join(pieces(environ_of(b"never read"), None)) == b""
+
+
+@pytest.mark.parametrize(
+    ("environ", "limit", "status"),
+    [
+        (environ_of(b"short", CONTENT_LENGTH="6"), None, 400),
+        (environ_of(b"short", CONTENT_LENGTH="-6"), None, 400),
+        (environ_of(b"short", CONTENT_LENGTH="x"), None, 400),
+        (environ_of(b"longer", CONTENT_LENGTH="6"), 5, 413),
+        (environ_of(b"longer", **{"wsgi.input_terminated": True}), 5, 413),
+    ],
+)
+def test_another_servers_errors(environ, limit, status):
+    with pytest.raises(Failure) as caught:
+        list(pieces(environ, limit))
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(TimeoutError(), 408), (ConnectionResetError(), 400)]
+)
+def test_another_servers_client_gone(error, status):
+    class Broken:
+        def read(self, size):
+            raise error
+
+    with pytest.raises(Failure) as caught:
+        list(pieces({"wsgi.input": Broken(), "CONTENT_LENGTH": "6"}, None))
+    assert caught.value.status == status

@@ -1,0 +1,1 @@
+"""JSON for tools that use an index of our own: accounts, repositories, stars, comments."""

@@ -1,0 +1,228 @@
+"""A registry that trusts an index: whoever has a token of it may do what the token says.
+
+protocol-v1.md section 2.2. A token is checked by asking the index in its bearer's name, or by its
+signature, if it is one of an index of ours whose public key is configured. Where the index may be
+asked, too, such a token is good as long as the index does not take it back (`access.revoked`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from v1registry.auth.external_index_client import IndexClient
+from v1registry.auth.revocation import Revoked
+from v1registry.lib import errors
+from v1registry.lib.auth import tokens
+from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials, Grant, Rights
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.support.single_flight import Asked
+
+ACCESSES = {"read": Access.PULL, "write": Access.PUSH, "delete": Access.DELETE}
+
+_FRESH = 1.0  # seconds for which the index is not asked anew for an image that it does not list
+
+_log = logging.getLogger(__name__)
+
+#: Told which images the index lists for a repository, when somebody is about to push to it.
+Listed = Callable[[RepositoryName, list[str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What the index said of a token: the ids of the repository's images, and when."""
+
+    ids: frozenset[str]
+    asked: float
+
+
+class IndexRights(Rights):
+    """Asks `client`, and believes tokens that `verifier` knows; one of them may be None.
+
+    An answer of the index is believed for `remember` seconds, under a digest of the token that
+    only this process can make. Without an answer nothing is allowed but by a good signature.
+    """
+
+    challenge = "Token"
+    parent_refused = errors.PARENT_UNAUTHORIZED
+
+    def __init__(
+        self,
+        client: IndexClient | None,
+        verifier: tokens.Verifier | None,
+        *,
+        remember: float,
+        listed: Listed,
+    ) -> None:
+        self._client = client
+        self._verifier = verifier
+        self._listed = listed
+        self._secret = secrets.token_bytes(32)
+        self._confirmed: Asked[Confirmed] = Asked(remember)
+        self._vouched: Asked[bool] = Asked(remember)
+        self._believed: Asked[bool] = Asked(remember)
+        self._revoked = Revoked(client, remember) if client is not None else None
+
+    def identify(self, credentials: Credentials, address: str) -> Asker:
+        if credentials.token is None:
+            return NOBODY
+        if self._is_ours(credentials):
+            return self._verified(credentials)
+        grant = _grant(credentials.pair("repository"), credentials.pair("access"))
+        if grant is None or self._client is None:
+            raise self.refusal(NOBODY)
+        self._confirm(self._client, credentials, grant)
+        return Asker(grant=grant, credentials=credentials)
+
+    def of_v2(
+        self, credentials: Credentials, address: str, repository: RepositoryName | None
+    ) -> Asker:
+        """Its v2 clients have passwords at the index, and no tokens: the index is asked with them.
+
+        Without a repository it is asked whether it knows the account.
+        """
+        client = self._client
+        if credentials.token is not None or client is None:
+            return self.identify(credentials, address)
+        path = "/v1/users/" if repository is None else f"/v1/repositories/{repository}/images"
+        if repository is None and credentials.user is None:
+            return NOBODY
+
+        def ask() -> bool:
+            return client.ask(path, credentials.header or "") is not None
+
+        if not self._believed.get(f"{self._digest(credentials)} {path}", ask):
+            raise self.refusal(NOBODY)
+        grant = None if repository is None else Grant(repository, Access.PULL)
+        return Asker(credentials.user, grant=grant)
+
+    def for_bearer(
+        self, credentials: Credentials, address: str, repository: RepositoryName | None
+    ) -> Asker:
+        """With a token of the index, which counts as long as the index says so."""
+        client = self._client
+        if credentials.token is not None or client is None or repository is None:
+            return self.of_v2(credentials, address, repository)
+        path = f"/v1/repositories/{repository.quoted}/images"
+        found, token = client.ask_for_token(path, credentials.header or "")
+        if found is None:
+            raise self.refusal(NOBODY)
+        grant = Grant(repository, Access.PULL)
+        shown = Credentials(token=token) if _grants(token, grant) else Credentials()
+        return Asker(credentials.user, grant=grant, credentials=shown)
+
+    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+        grant = asker.grant
+        if grant is None or grant.access is not access:
+            return False
+        return repository is None or repository == grant.repository
+
+    def expects(self, asker: Asker, image_id: ImageId) -> bool:
+        """Whether the index lists the image: it may have learnt of it since the token was checked.
+
+        A token that is checked alone is about the repository, whatever its images.
+        """
+        client, credentials, grant = self._client, asker.credentials, asker.grant
+        if grant is None or client is None or self._is_ours(credentials):
+            return grant is not None
+        found = self._confirm(client, credentials, grant)
+        if image_id not in found.ids and time.monotonic() > found.asked + _FRESH:
+            self._confirmed.forget(self._digest(credentials))
+            found = self._confirm(client, credentials, grant)
+        return image_id in found.ids
+
+    def vouches(self, asker: Asker, image_id: ImageId) -> bool:
+        """What the index says of `layer/ID/access`: its users may pull from other repositories."""
+        client, grant = self._client, asker.grant
+        if client is None or grant is None:
+            return False
+        path = f"/v1/repositories/{grant.repository.quoted}/layer/{image_id}/access"
+        authorization = asker.credentials.header or ""
+
+        def ask() -> bool:
+            answer = client.ask(path, authorization)
+            return isinstance(answer, dict) and answer.get("access") is True
+
+        return self._vouched.get(f"{self._digest(asker.credentials)} {image_id}", ask)
+
+    def refusal(self, asker: Asker) -> Failure:
+        """Always 401: another token may do."""
+        return Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
+
+    # -- one token ----------------------------------------------------------------
+
+    def _is_ours(self, credentials: Credentials) -> bool:
+        return self._verifier is not None and credentials.pair("kid") in self._verifier.key_ids
+
+    def _verified(self, credentials: Credentials) -> Asker:
+        assert self._verifier is not None
+        try:
+            token = self._verifier.verify(credentials.token or "", time.time())
+        except tokens.TokenError as error:
+            _log.warning("%s", tokens.refused(error))
+            raise self.refusal(NOBODY) from None
+        grant = _grant(token.repository, token.access)
+        if grant is None:
+            raise self.refusal(NOBODY)
+        if self._revoked is not None and self._revoked.is_so(
+            self._digest(credentials), grant.repository, credentials.header or ""
+        ):
+            raise self.refusal(NOBODY)
+        return Asker(user=token.user, grant=grant, credentials=credentials)
+
+    def _confirm(self, client: IndexClient, credentials: Credentials, grant: Grant) -> Confirmed:
+        """What the index says of the token. Raise Failure 401 if it says no, 503 without it."""
+        path = f"/v1/repositories/{grant.repository.quoted}/images"
+
+        def ask() -> Confirmed:
+            asked = time.monotonic()
+            answer = client.ask(path, credentials.header or "")
+            if answer is None:
+                raise self.refusal(NOBODY)
+            ids = _ids(answer)
+            if ids is None:
+                raise client.nonsense(path, "its list is no list of images")
+            if grant.access is Access.PUSH:
+                self._listed(grant.repository, ids)
+            return Confirmed(frozenset(ids), asked)
+
+        return self._confirmed.get(self._digest(credentials), ask, keep=lambda _: True)
+
+    def _digest(self, credentials: Credentials) -> str:
+        header = (credentials.header or "").encode("utf-8", "surrogatepass")
+        return hmac.new(self._secret, header, hashlib.sha256).hexdigest()
+
+
+def _grant(repository: str | None, access: str | None) -> Grant | None:
+    """What a token says that it is for; None for what is no repository, or an unknown access."""
+    if repository is None or access not in ACCESSES:
+        return None
+    try:
+        return Grant(RepositoryName.parse_quoted(repository), ACCESSES[access])
+    except Failure:
+        return None
+
+
+def _grants(token: str, grant: Grant) -> bool:
+    """Whether a token says that it is for this."""
+    try:
+        pairs = tokens.parse(token)
+    except tokens.TokenError:
+        return False
+    return _grant(pairs.get("repository"), pairs.get("access")) == grant
+
+
+def _ids(answer: Any) -> list[str] | None:
+    """The ids in the index's list of objects; None if it is none."""
+    if not isinstance(answer, list) or not all(
+        isinstance(item, dict) and isinstance(item.get("id"), str) for item in answer
+    ):
+        return None
+    return list(dict.fromkeys(item["id"] for item in answer if ImageId.is_valid(item["id"])))

@@ -1,0 +1,111 @@
+"""Which rights the configuration means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from v1registry.config import Config
+from v1registry.config.access import DEFAULT_RULES
+from v1registry.lib.auth.rights import IsPrivate, Open, Rights
+from v1registry.lib.names import RepositoryName
+from v1registry.lib.support import counts as counters
+from v1registry.lib.support.counts import Counts
+from v1registry.lib.support.throttle import Throttle
+
+if TYPE_CHECKING:
+    from v1registry.auth.accounts import Prover
+
+Listed = Callable[[RepositoryName, list[str]], None]
+Within = Callable[[float, Callable[[], Any]], Any]
+
+
+def rights_of(
+    config: Config,
+    is_private: IsPrivate,
+    listed: Listed,
+    counts: Counts | None,
+    offload: Callable[..., Any],
+    within: Within,
+) -> Rights:
+    """The rights that hold. `listed` is told what an index lists; `counts` are shared by nodes;
+    `offload(function, *arguments)` computes where it stops nobody else, `within(seconds, function)`
+    bounds the whole time of a call.
+    """
+    if not config.tells_users_apart:
+        return Open()
+    if config.standalone:
+        return _accounts(config, is_private, counts, offload, within)
+    return _index(config, listed, within)
+
+
+def _index(config: Config, listed: Listed, within: Within) -> Rights:
+    from v1registry.auth.external_index import IndexRights
+    from v1registry.auth.external_index_client import IndexClient
+    from v1registry.lib.auth import tokens
+
+    client = verifier = None
+    if config.index_endpoint is not None:
+        client = IndexClient(
+            config.index_endpoint.rstrip("/"),
+            ca=config.index_ca,
+            timeout=config.index_timeout,
+            limit=config.limits.json,
+            within=within,
+        )
+    if config.index_keys:
+        keys = [tokens.parse_public(text) for text in config.index_keys]
+        verifier = tokens.Verifier({tokens.key_id(key): key for key in keys}, config.clock_skew)
+    return IndexRights(client, verifier, remember=config.index_remember, listed=listed)
+
+
+def _accounts(
+    config: Config,
+    is_private: IsPrivate,
+    counts: Counts | None,
+    offload: Callable[..., Any],
+    within: Within,
+) -> Rights:
+    from v1registry.auth.accounts import AccountRights
+    from v1registry.auth.rules import Rules
+
+    provers: list[Prover] = []
+    if config.accounts.htpasswd is not None:
+        from v1registry.auth.htpasswd import PasswordFile
+
+        provers.append(PasswordFile(config.accounts.htpasswd, offload))
+    if config.ldap.url is not None:
+        from v1registry.auth.ldap import Directory  # an optional extra
+
+        provers.append(Directory(config.ldap, within))
+    rules = DEFAULT_RULES if config.access is None else config.access
+    return AccountRights(
+        provers,
+        Rules(rules, is_private),
+        throttle_of(config, counts),
+        remember=config.accounts.remember,
+        knows_users=config.proves_users,
+    )
+
+
+def by_password(
+    config: Config, provers: Sequence[Prover], counts: Counts | None, challenge: str
+) -> Rights:
+    """Finds out who shows a name and a password, for rights that are kept elsewhere."""
+    from v1registry.auth.accounts import AccountRights
+    from v1registry.auth.rules import Rules
+
+    found = AccountRights(
+        provers,
+        Rules((), lambda _: True),
+        throttle_of(config, counts),
+        remember=config.accounts.remember,
+        knows_users=True,
+    )
+    found.challenge = challenge
+    return found
+
+
+def throttle_of(config: Config, counts: Counts | None) -> Throttle:
+    """Return the limit on wrong passwords, counted by all nodes in `counts`, or by this one."""
+    return Throttle(config.accounts.attempts, counts, counters.of_node())

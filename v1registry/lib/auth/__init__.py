@@ -1,0 +1,1 @@
+"""Rights: the interfaces that `auth/` and `index/` implement, tokens and passwords."""

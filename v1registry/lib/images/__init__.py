@@ -1,0 +1,1 @@
+"""Images: staged uploads, commit records, reading, and removing what broken pushes left."""

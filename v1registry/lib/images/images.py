@@ -1,0 +1,179 @@
+"""Finished images: what is served of them, and what state an image is in.
+
+An image is finished when its JSON lies under its final name and no
+`_inprogress` mark does. A finished image never changes
+(docs/architecture.md#rule-5-complete-images-are-immutable), so all
+that is small about it is read once and cached: in the process, and where nodes
+share a cache, there too.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+
+from v1registry.lib import documents, errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.images.commit import Commits
+from v1registry.lib.names import ImageId
+from v1registry.lib.support.cache import Cache, Shared
+from v1registry.storage import Blob, Storage, exists, keys
+from v1registry.storage.errors import NotFound, Refused
+
+_OVERHEAD = 1024  # bytes that a cached image takes beside its texts, about
+_SETTLING = 30.0  # seconds for which nobody who decided is asleep in the middle
+_DEEPEST = 100_000  # ancestors; more is a loop or an attack
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A finished image. `size` is the stored layer's in bytes, None if there is no layer."""
+
+    id: ImageId
+    json: bytes
+    ancestry: bytes
+    checksums: tuple[str, ...]
+    size: int | None
+
+    @property
+    def ancestors(self) -> list[str]:
+        """Ids from the image itself to the root."""
+        return list(json.loads(self.ancestry))
+
+
+class Images:
+    """Reads finished images. `cache_limit` in bytes, `cache_life` in seconds, of this process."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        commits: Commits,
+        *,
+        cache_limit: int,
+        cache_life: float,
+        shared: Shared[Image] | None = None,
+    ) -> None:
+        self._storage = storage
+        self._commits = commits
+        self._cache: Cache[Image] = Cache(cache_limit, cache_life, _size)
+        self._shared = shared
+
+    def get(self, image_id: ImageId) -> Image:
+        """The finished image; raise Failure 404 if unknown, 400 if it is being uploaded."""
+        image = self._cache.get(image_id)
+        if image is None:
+            image = self._shared.get(image_id) if self._shared else None
+            if image is None or image.size is None:
+                image = self._read(image_id)
+                if image.size is None or not self._is_settled(image_id):
+                    return image  # a layer that is missing may come back
+                if self._shared:
+                    self._shared.put(image_id, image)
+            self._cache.put(image_id, image)
+        return image
+
+    def find(self, image_id: str) -> Image | None:
+        """The finished image, or None."""
+        if not ImageId.is_valid(image_id):
+            return None
+        try:
+            return self.get(ImageId(image_id))
+        except Failure as failure:
+            if (failure.status, failure.text) in (errors.IMAGE_NOT_FOUND, errors.IMAGE_IN_PROGRESS):
+                return None
+            raise
+
+    def open_layer(self, image: Image) -> Blob:
+        """The stored layer; raise Failure 404 if there is none."""
+        try:
+            return self._storage.open(keys.image(image.id, "layer"))
+        except NotFound:
+            raise Failure(*errors.IMAGE_NOT_FOUND) from None
+
+    def _read(self, image_id: ImageId) -> Image:
+        # In this order: a JSON is put in place only under a mark, so one that is
+        # there before the mark is seen to be away belongs to a finished image.
+        data = self._stored(image_id, "json")
+        in_progress = exists(self._storage, keys.image(image_id, "_inprogress"))
+        if (in_progress or data is None) and self._settle(image_id):
+            in_progress, data = False, self._stored(image_id, "json")
+        if in_progress:
+            raise Failure(*errors.IMAGE_IN_PROGRESS)
+        if data is None:
+            raise Failure(*errors.IMAGE_NOT_FOUND)
+        try:
+            size = self._storage.stat(keys.image(image_id, "layer")).size
+        except NotFound:
+            size = None
+        return Image(image_id, data, self._ancestry(image_id, data), self._sums(image_id), size)
+
+    def _is_settled(self, image_id: ImageId) -> bool:
+        """Whether what was read is sure to stay, and may be kept.
+
+        Where creating is not atomic, two pushes in the same instant may carry out a record each,
+        one over the other, until both see which one stays.
+        """
+        if self._storage.creates_atomically:
+            return True
+        try:
+            decided = self._storage.stat(keys.image(image_id, "_commit")).modified
+        except NotFound:
+            return True  # 0.x's
+        return time.time() - decided > _SETTLING
+
+    def _settle(self, image_id: ImageId) -> bool:
+        """Carry out a push that was decided and not carried out to the end; tell whether it is."""
+        try:
+            return self._commits.settle(image_id)
+        except Refused:
+            return False  # a read-only store: a node that may write will do it
+
+    def _stored(self, image_id: str, part: str) -> bytes | None:
+        try:
+            return self._storage.get(keys.image(image_id, part))
+        except NotFound:
+            return None
+
+    def _sums(self, image_id: ImageId) -> tuple[str, ...]:
+        """A JSON array; up to 0.6.9 a bare string, perhaps with a newline; perhaps nothing."""
+        text = (self._stored(image_id, "_checksum") or b"").decode("utf-8", "replace").strip()
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = [text] if text else []
+        sums = value if isinstance(value, list) else [value]
+        return tuple(sum for sum in sums if isinstance(sum, str) and sum.isprintable() and sum)
+
+    def _ancestry(self, image_id: ImageId, data: bytes) -> bytes:
+        """As stored; made from the parents' JSON where a store before 0.6 lacks it."""
+        stored = self._stored(image_id, "ancestry")
+        if stored is not None:
+            try:
+                ids = json.loads(stored)
+            except ValueError:
+                ids = None
+            if isinstance(ids, list) and ids and all(ImageId.is_valid(id) for id in ids):
+                return stored.strip()
+        return documents.dump(self._walk(image_id, data))
+
+    def _walk(self, image_id: str, data: bytes) -> list[str]:
+        ids, parent = [image_id], parent_of(data)
+        while parent is not None and parent not in ids and len(ids) < _DEEPEST:
+            ids.append(parent)
+            found = self._stored(parent, "json")
+            parent = parent_of(found) if found is not None else None
+        return ids
+
+
+def parent_of(data: bytes) -> str | None:
+    """The parent's id in an image JSON, or None for a base image."""
+    try:
+        parent = documents.load(data).get("parent")
+    except (ValueError, AttributeError):
+        return None
+    return parent if ImageId.is_valid(parent) else None
+
+
+def _size(image: Image) -> int:
+    return len(image.json) + len(image.ancestry) + _OVERHEAD

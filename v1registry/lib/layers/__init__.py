@@ -1,0 +1,1 @@
+"""The bytes of a layer: decompression, tar, TarSum, scan, file lists and diffs."""

@@ -1,0 +1,238 @@
+"""What a layer changes against its ancestors, as `images/ID/_diff` and the `diff` answer say it.
+
+From the rows of `layers.list_files`, or those that 0.x stored as `_files`, where
+whiteouts below the root still have their raw names: both are understood.
+
+The rules of 0.x: a whiteout is *deleted*; a file that an ancestor holds is
+*changed*, unless a nearer ancestor deleted it; any other is *created*. Here the
+ancestors count as the engines stack them: nothing shows through a folder that a
+nearer one deleted, made opaque, or replaced by something else. A deleted folder
+stands for all that is below it. An opaque folder names the uppermost things that
+vanish under it.
+
+Names are compared by their components, so `./a`, `/a` and `a` of different
+engines are one file. Time is linear in the bytes of all names: the layer's own
+names make a tree, and each name of an ancestor is one way down in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from v1registry.lib.layers.files import OPAQUE, UNION, WHITEOUT, WHITEOUTS_OF_FOLDER, hidden_name
+from v1registry.lib.layers.tar_header import LayerTooLarge
+
+AnyRow = Sequence[Any]
+Diff = dict[str, dict[str, list[Any]]]
+
+
+class _Node:
+    """A place in the tree, and what is known of it from the layers seen so far."""
+
+    __slots__ = (
+        "blocked",
+        "children",
+        "existed",
+        "gone",
+        "kept",
+        "opaque",
+        "row",
+        "vanished",
+        "whiteout",
+    )
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] | None = None
+        self.row: AnyRow | None = None  # what our layer has here
+        self.whiteout: AnyRow | None = None  # our layer deletes what was here
+        self.opaque = False  # our layer hides what was below
+        self.kept = False  # our layer has something below
+        self.existed = False  # an ancestor has it
+        self.vanished: AnyRow | None = None  # an ancestor's row that our opaque folder hides
+        self.gone = False  # farther ancestors' versions do not show
+        self.blocked = False  # nor does anything of theirs below
+
+
+class _Seen(NamedTuple):
+    """A row read: the path it is about, and `live`, `whiteout` or `opaque`."""
+
+    path: list[str]
+    kind: str
+    row: AnyRow
+
+
+def diff(own_rows: Iterable[AnyRow], ancestors_rows: Iterable[Iterable[AnyRow]]) -> Diff:
+    """Compare a layer with its ancestors, which come nearest first; see `Comparison`."""
+    comparison = Comparison()
+    comparison.add_own(own_rows)
+    ancestors = iter(ancestors_rows)
+    while not comparison.is_complete and (rows := next(ancestors, None)) is not None:
+        comparison.add_ancestor(rows)
+    return comparison.result()
+
+
+class Comparison:
+    """A layer's files, held against those of one ancestor after the other, the nearest first.
+
+    Only the layer's own rows stay in memory, and the names below its opaque folders. `max_names`
+    limits the places in the tree of names; the methods raise `LayerTooLarge` past it.
+    """
+
+    def __init__(self, max_names: int | None = None) -> None:
+        self._left = max_names
+        self._root = _Node()
+        self._live: dict[int, tuple[_Node, AnyRow]] = {}
+        self._pending = 0  # files of the layer that no ancestor had yet
+        self._opaque = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no further ancestor can change the result."""
+        # without an opaque folder, nothing matters once all our files are found
+        return not self._pending and not self._opaque
+
+    def add_own(self, rows: Iterable[AnyRow]) -> None:
+        """Take the layer's own rows, before any ancestor's."""
+        for seen in map(_read, rows):
+            if seen is not None:
+                self._plant(seen)
+        self._pending = len(self._live)
+        self._opaque = _find_opaque(self._root)
+
+    def result(self) -> Diff:
+        """`{"deleted", "changed", "created"}`, each name -> the last seven fields of its row."""
+        answer: Diff = {"deleted": {}, "changed": {}, "created": {}}
+        for node, row in self._live.values():
+            answer["changed" if node.existed else "created"][row[0]] = list(row[1:])
+        _collect_deleted(self._root, answer["deleted"])
+        return answer
+
+    def clear(self) -> None:
+        """Free the memory."""
+        self._root, self._live = _Node(), {}
+
+    def _child(self, node: _Node, name: str) -> _Node:
+        """The place of this name below another, made if it is not there."""
+        if node.children is None:
+            node.children = {}
+        child = node.children.get(name)
+        if child is None:
+            if self._left is not None:
+                self._left -= 1
+                if self._left < 0:
+                    raise LayerTooLarge("too many names to compare")
+            child = node.children[name] = _Node()
+        return child
+
+    def _plant(self, seen: _Seen) -> None:
+        """Put a row of our own layer into the tree."""
+        node = self._root
+        for part in seen.path:
+            node.kept = True
+            node = self._child(node, part)
+        if seen.kind == "whiteout":
+            node.whiteout = seen.row
+        elif seen.kind == "opaque":
+            node.opaque = True
+        else:
+            node.row = seen.row  # of equal names the last counts, as in 0.x
+            self._live[id(node)] = (node, seen.row)
+
+    def add_ancestor(self, rows: Iterable[AnyRow]) -> None:
+        """Hold the next ancestor's rows against the tree."""
+        gone: list[_Node] = []
+        blocked: list[_Node] = []
+        for seen in map(_read, rows):
+            if seen is None:
+                continue
+            node = self._descend(seen.path)
+            if node is None:
+                continue
+            if seen.kind == "live":
+                if not node.gone:
+                    node.gone = True  # farther versions are older ones of the same
+                    if node.row is not None:
+                        node.existed = True
+                        self._pending -= 1
+                    else:
+                        node.vanished = seen.row
+                if seen.row[1] != "d":
+                    blocked.append(node)
+            else:
+                blocked.append(node)
+                if seen.kind == "whiteout":
+                    gone.append(node)
+        # only now: a layer's own marks do not hide its own files
+        for node in gone:
+            node.gone = True
+        for node in blocked:
+            node.blocked = True
+
+    def _descend(self, path: list[str]) -> _Node | None:
+        """The node of an ancestor's name; None if it does not show or does not matter.
+
+        Below our opaque folders the tree grows, for there every name matters.
+        """
+        node = self._root
+        grows = False
+        for part in path:
+            if node.blocked or (node.row is not None and node.row[1] != "d"):
+                return None
+            grows = grows or node.opaque
+            known = node.children.get(part) if node.children else None
+            if known is None:
+                if not grows:
+                    return None
+                known = self._child(node, part)
+            node = known
+        return node
+
+
+def _read(row: AnyRow) -> _Seen | None:
+    """Tell what a row is about; None for the union file system's own entries."""
+    path = [part for part in str(row[0]).split("/") if part and part != "."]
+    if not path or WHITEOUT not in str(row[0]):
+        return _Seen(path, "whiteout" if row[2] else "live", row)
+    if path[-1] == OPAQUE and not any(part.startswith(UNION) for part in path[:-1]):
+        return _Seen(path[:-1], "opaque", row)
+    if any(part.startswith(UNION) for part in path):
+        return None
+    if path[-1] in WHITEOUTS_OF_FOLDER:
+        folder = str(row[0]).rstrip("/").rpartition("/")[0] or "/"
+        return _Seen(path[:-1], "whiteout", [folder, row[1], True, *row[3:]])
+    hidden = hidden_name(path[-1])
+    if hidden is None:
+        return _Seen(path, "whiteout" if row[2] else "live", row)
+    name = str(row[0]).rstrip("/")
+    shown = name[: len(name) - len(path[-1])] + hidden
+    return _Seen([*path[:-1], hidden], "whiteout", [shown, row[1], True, *row[3:]])
+
+
+def _find_opaque(root: _Node) -> bool:
+    """Mark the folders that our layer deletes and has: those are opaque. Tell if any is."""
+    found = False
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        if node.row is not None and node.row[1] == "d" and node.whiteout is not None:
+            node.opaque = True
+        found = found or node.opaque
+        todo.extend((node.children or {}).values())
+    return found
+
+
+def _collect_deleted(root: _Node, deleted: dict[str, list[Any]]) -> None:
+    """Our whiteouts, and the uppermost of what vanished under opaque folders."""
+    todo = [(root, root.opaque)]
+    while todo:
+        node, hides = todo.pop()
+        if node.row is None and node.whiteout is not None:
+            deleted[node.whiteout[0]] = list(node.whiteout[1:])
+            hides = False  # said already, with all that is below
+        elif node.row is None and not node.kept and node.vanished is not None and hides:
+            name, kind, _, *rest = node.vanished
+            deleted[name] = [kind, True, *rest]
+            hides = False
+        for child in (node.children or {}).values():
+            todo.append((child, hides or node.opaque))

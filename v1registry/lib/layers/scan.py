@@ -1,0 +1,135 @@
+"""One pass over a stored layer: is it whole, and what is it called over v2.
+
+The layer comes from strangers, and from disks that forget: nothing is believed
+that was not hashed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from v1registry.lib.layers.decompress import Readable, Source
+from v1registry.lib.layers.tar_header import BLOCK, LayerTooLarge, LayerUnreadable, is_header
+from v1registry.lib.layers.tar_stream import entries
+
+_PIECE = 1 << 20
+_SIMPLE = "sha256:"
+
+#: Digests of archives without any entry: nothing but zeros. They tell nobody anything.
+EMPTY_DIFF_IDS = frozenset(
+    {
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",  # 0 bytes
+        "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",  # 1024
+        "sha256:84ff92691f909a05b224e1c56abb4864f01b4f8e3c854e4bb4c7baf1d3f6d652",  # 10240
+    }
+)
+
+
+class Damaged(Exception):
+    """The layer cannot be served; the text says why."""
+
+
+class NotWhole(Damaged):
+    """The layer is missing or not all there now, which may be over soon: keep nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """What a layer is over v2.
+
+    `digest` and `size` are those of the blob as it is served: the stored bytes if
+    `as_stored`, else the unpacked archive. `encoding` is how it is stored (tar,
+    gzip, bzip2, xz, lzma), `diff_id` the digest of the unpacked archive.
+    """
+
+    digest: str
+    size: int
+    diff_id: str
+    encoding: str
+    as_stored: bool
+
+    @property
+    def gzipped(self) -> bool:
+        """Whether the blob is a gzipped archive rather than a plain one."""
+        return self.as_stored and self.encoding == "gzip"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no entry at all, as layers of metadata-only steps do."""
+        return self.diff_id in EMPTY_DIFF_IDS
+
+
+def examine(
+    layer: Readable, document: bytes, checksums: Sequence[str], max_bytes: int | None
+) -> LayerFacts:
+    """The facts of a layer, read to its end once. `document` is its image's JSON.
+
+    `checksums` are the image's: where one is a simple checksum, the bytes must fit
+    it. Where nothing could be held against a plain archive, `walk` it, too.
+    `max_bytes` counts unpacked bytes. Raises Damaged.
+    """
+    simple = {sum for sum in checksums if sum.startswith(_SIMPLE)}
+    tap = _Tap(layer, document if simple else None)
+    source = Source(tap, max_bytes)
+    unpacked, size = hashlib.sha256(), 0
+    try:
+        piece = source.read(BLOCK)
+        if piece and not is_header(piece) and piece.strip(b"\0"):
+            raise LayerUnreadable("it holds no tar archive")
+        while piece:
+            if source.encoding != "tar":
+                unpacked.update(piece)
+            size += len(piece)
+            piece = source.some(_PIECE)
+    except (LayerUnreadable, LayerTooLarge) as error:
+        raise Damaged(f"the layer cannot be read: {error}") from None
+    tap.drain()
+    if simple and f"{_SIMPLE}{tap.payload.hexdigest()}" not in simple:
+        raise Damaged("the stored bytes are not those that were pushed: the checksum differs")
+    stored = f"{_SIMPLE}{tap.own.hexdigest()}"
+    if source.encoding == "tar":
+        return LayerFacts(stored, tap.size, stored, "tar", True)
+    diff_id = f"{_SIMPLE}{unpacked.hexdigest()}"
+    if source.encoding == "gzip" and source.pure:
+        return LayerFacts(stored, tap.size, diff_id, "gzip", True)
+    # As a plain archive: its bytes depend on no compressor's version, now or in ten years.
+    return LayerFacts(diff_id, size, diff_id, source.encoding, False)
+
+
+def is_checked(facts: LayerFacts, checksums: Sequence[str]) -> bool:
+    """Whether a cut or changed layer would have been noticed by `examine`."""
+    return facts.encoding != "tar" or any(sum.startswith(_SIMPLE) for sum in checksums)
+
+
+def walk(layer: Readable) -> None:
+    """Go over the entries of an archive. Raises Damaged where it is cut off or broken."""
+    try:
+        for _ in entries(layer):
+            pass
+    except (LayerUnreadable, LayerTooLarge) as error:
+        raise Damaged(f"the layer cannot be read: {error}") from None
+
+
+class _Tap:
+    """Hashes what is read through it: for the blob's digest, and with `document` for the checksum."""
+
+    def __init__(self, layer: Readable, document: bytes | None) -> None:
+        self._layer = layer
+        self.own: Any = hashlib.sha256()
+        self.payload: Any = hashlib.sha256((document or b"") + b"\n")
+        self._hashes = [self.own] if document is None else [self.own, self.payload]
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        piece = self._layer.read(size)
+        for hash in self._hashes:
+            hash.update(piece)
+        self.size += len(piece)
+        return piece
+
+    def drain(self) -> None:
+        while self.read(_PIECE):
+            pass

@@ -1,0 +1,152 @@
+"""The bytes of a tar archive that no field of an entry shows, such as comments in pax headers.
+
+They belong to the layer, so a client that claims to have it must have sent them, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from v1registry.lib.layers.tar_header import FIELDS, Header, c_string, is_times, pax_records
+from v1registry.lib.layers.tar_stream import Entry
+
+_XATTR = "SCHILY.xattr."
+_ENTRY_FIELDS = frozenset({"path", "linkpath", "uname", "gname", "uid", "gid", "size"})
+_TIMES = re.compile(rb"-?[0-9]{1,19}(\.[0-9]{0,9})?")
+_MEASURED = frozenset(  # a writer adds them by itself, and they change with each reading of a file
+    {"mtime", "atime", "ctime", "LIBARCHIVE.creationtime"}
+    | {"SCHILY.dev", "SCHILY.ino", "SCHILY.nlink"}
+)
+_EXTENDED_NAME = re.compile(rb"@?(?:LongLink|PaxHeaders?(?:\.(?:X|[0-9]{1,10}))?)")
+_PERMISSIONS = 0o7777
+
+
+class UnreadBytes:
+    """The bytes of an archive that are in no field of an entry, nor follow from one.
+
+    Left out is what writers of archives add by themselves: names of extended headers made
+    of the entry's, shortened names beside the long ones, and times and numbers of inodes.
+    """
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self.digest = self._sha256.digest
+
+    def add(self, *parts: bytes) -> None:
+        for part in parts:
+            if part:
+                self._sha256.update(b"%d " % len(part) + part)
+
+    def add_headers(
+        self, entry: Entry, heads: list[bytes], extended: list[tuple[str, bytes]]
+    ) -> None:
+        """Add what an entry's header, the last of `heads`, and its extended headers hold."""
+        for block in heads:
+            self.add(*_unread_in_header(block))
+        if extended:  # else the entry's fields are those of its header
+            self._add_replaced(entry, heads)
+            self._add_records(extended)
+
+    def _add_replaced(self, entry: Entry, heads: list[bytes]) -> None:
+        """Add the fields of headers that the entry does not have, since others replace them."""
+        final = {
+            name: getattr(entry, name).encode("utf-8", "surrogateescape")
+            for name in ("name", "linkname", "uname", "gname")
+        }
+        *before, own = (Header(block) for block in heads)
+        for header in before:
+            name = _EXTENDED_NAME.sub(b"", header.name).translate(None, b"./")
+            self._add_unless(_is_part(name, final["name"]), header.name)
+            self._add_unless(header.linkname == b"", header.linkname)
+            for key, owner in (("uname", header.uname), ("gname", header.gname)):
+                self._add_unless(owner in (b"", b"root", final[key]), owner)
+            self._add_unless(header.uid in (0, entry.uid), header.uid)
+            self._add_unless(header.gid in (0, entry.gid), header.gid)
+            self._add_unless(header.mode & ~_PERMISSIONS == 0, header.mode)
+        for key, value in final.items():
+            self._add_unless(_is_part(getattr(own, key), value), getattr(own, key))
+        for key in ("uid", "gid", "size", "mtime"):
+            stated = getattr(own, key)
+            self._add_unless(stated in (0, getattr(entry, key)), stated)
+
+    def _add_records(self, extended: list[tuple[str, bytes]]) -> None:
+        records: dict[str, bytes] = {}
+        for typeflag, data in extended:
+            if typeflag == "x":
+                pairs: Iterable[tuple[str, bytes]] = pax_records(data)
+                rest = data[_end_of_records(data) :]
+            else:
+                pairs = [("path" if typeflag == "L" else "linkpath", c_string(data))]
+                rest = data.partition(b"\0")[2]
+            self.add(rest.rstrip(b"\0"))
+            for key, value in pairs:
+                if key in records:
+                    self.add(records[key])  # no entry shows it any more
+                records[key] = value
+        for key, value in sorted(records.items()):
+            if key in _ENTRY_FIELDS or key.startswith(_XATTR):
+                continue
+            if key not in _MEASURED or not _TIMES.fullmatch(value):
+                self.add(key.encode("utf-8", "surrogateescape"), value)
+
+    def _add_unless(self, is_known: bool, value: bytes | int) -> None:
+        if not is_known:
+            self.add(value if isinstance(value, bytes) else b"%d" % value)
+
+
+def _unread_in_header(block: bytes) -> list[bytes]:
+    """Return what a header block holds in places that no field of its `Header` covers.
+
+    Zeros are left out, so the list is empty for a block as all usual writers make it.
+    """
+    fields: tuple[Any, ...] = FIELDS.unpack(block)
+    name, mode, uid, gid, size, mtime, checksum, flag, link, magic = fields[:10]
+    uname, gname, major, minor, prefix, last = fields[10:]
+    texts, numbers, rest = [name, link], [mode, uid, gid, size, mtime, checksum], []
+    posix, gnu = magic[:6] == b"ustar\0", magic == b"ustar  \0"
+    if not posix and not gnu:
+        rest.append(block[257:])
+    else:
+        texts += [uname, gname]
+        if flag in b"34":
+            numbers += [major, minor]
+        else:
+            rest += [field for field in (major, minor) if field.strip(b" 0\0")]
+        if posix and last[8:] == b"tar\0":
+            texts.append(prefix[:131])
+            rest.append(block[476:508])
+        elif posix or (flag != b"S" and not is_times(block)):
+            texts.append(prefix)
+            rest.append(last)
+        else:
+            rest.append(block[345:])
+        if posix and magic[6:] not in (b"00", b"\0\0"):
+            rest.append(magic)
+    rest += [text.partition(b"\0")[2] for text in texts]
+    rest += [n.strip(b" \0").partition(b"\0")[2] for n in numbers if not n[0] & 0x80]
+    return [stripped for part in rest if (stripped := part.rstrip(b"\0"))]
+
+
+def _is_part(part: bytes, whole: bytes) -> bool:
+    """Whether `part` is left if some bytes of `whole` are taken away.
+
+    Python's tarfile puts `?` for letters that are not ASCII.
+    """
+    if part == whole:
+        return True
+    at = 0
+    for byte in part.translate(None, b"?"):
+        at = whole.find(byte, at) + 1
+        if at == 0:
+            return False
+    return True
+
+
+def _end_of_records(data: bytes) -> int:
+    at = 0
+    while at < len(data) and data[at]:
+        at += int(data[at : data.index(b" ", at)])
+    return at

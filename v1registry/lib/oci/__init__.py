@@ -1,0 +1,1 @@
+"""What OCI clients see of an image: conversion, layer metadata and digests."""

@@ -1,0 +1,146 @@
+"""The kind `blobs` of `v1registry facts`: what v2 clients must know of every layer.
+
+Layers that nobody read yet are read, several at once; then every tag is converted,
+so that its digests are found from now on. Broken off, it goes on where it was:
+each layer's facts stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from v1registry.lib.images.images import Images
+from v1registry.lib.layers.scan import Damaged
+from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.oci.convert import OCI, SCHEMA2
+from v1registry.lib.oci.images import NotShown, V2Image, V2Images
+from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.repositories import walk
+from v1registry.lib.repositories.backfill import Run
+from v1registry.lib.repositories.catalog import is_sayable
+from v1registry.lib.repositories.tags import Tags
+from v1registry.storage import Storage
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_COUNTED = (
+    "layers",
+    "read",
+    "bytes",
+    "unfinished",
+    "damaged",
+    "tags",
+    "unshown",
+    "chains confirmed",
+)
+NAME_NOT_SHOWN = "no v2 client can ask for this name: it is served over v1 alone"
+_AHEAD = 4  # things handed out for each job at a time
+
+
+class BlobFacts:
+    """See above."""
+
+    name = "blobs"
+
+    def __init__(
+        self, storage: Storage, images: Images, tags: Tags, blobs: Blobs, v2images: V2Images
+    ) -> None:
+        self._storage = storage
+        self._images = images
+        self._tags = tags
+        self._blobs = blobs
+        self._v2images = v2images
+
+    def build(self, run: Run) -> Mapping[str, int]:
+        counts = dict.fromkeys(_COUNTED, 0)
+        total = sum(1 for _ in walk.images(self._storage))
+        with ThreadPoolExecutor(run.jobs) as pool:
+            ids = walk.images(self._storage)
+            for image_id, found in _at_once(pool, run, self._read(run.again), ids):
+                counts["layers"] += 1
+                counts["bytes"] += found[0]
+                counts["read"] += bool(found[0])
+                counts["unfinished"] += found[1] is None
+                if isinstance(found[1], Damaged):
+                    counts["damaged"] += 1
+                    run.problems.append({"image": image_id, "problem": str(found[1])})
+                run.progress("layers", counts["layers"], total, counts["bytes"])
+            for (repository, tag, id), shown in _at_once(
+                pool, run, self._show, self._all_tags(run)
+            ):
+                counts["tags"] += 1
+                if isinstance(shown, NotShown):
+                    counts["unshown"] += 1
+                    row = {"repository": str(repository), "tag": tag, "image": id}
+                    run.problems.append({**row, "problem": str(shown)})
+                else:
+                    counts["chains confirmed"] += shown.chain_confirmed
+                    if run.tags is not None:
+                        run.tags.append(_row(repository, tag, shown))
+                run.progress("tags", counts["tags"], None)
+        return counts
+
+    def _read(self, again: bool) -> Callable[[ImageId], tuple[int, object]]:
+        """How many bytes of an image's layer were read, and what is known of it now."""
+
+        def read(image_id: ImageId) -> tuple[int, object]:
+            image = self._images.find(image_id)
+            if image is None:
+                return 0, None
+            known = self._blobs.known(image)
+            if known is None or (again and isinstance(known, Damaged)):
+                return image.size or 0, self._blobs.compute(image)
+            if not isinstance(known, Damaged):
+                self._blobs.index(image, known)
+            return 0, known
+
+        return read
+
+    def _all_tags(self, run: Run) -> Iterator[tuple[RepositoryName, str, str]]:
+        for repository in walk.repositories(self._storage, run.left_out):
+            name = str(repository)
+            sayable = is_sayable(name)
+            for tag, image_id in self._tags.each(repository, run.unreadable(repository)):
+                if not sayable or not Tag.is_valid(tag):
+                    run.left_out(name, tag if sayable else "", NAME_NOT_SHOWN)
+                yield repository, tag, image_id
+
+    def _show(self, tag: tuple[RepositoryName, str, str]) -> V2Image | NotShown:
+        try:
+            return self._v2images.get(ImageId(tag[2]))
+        except NotShown as reason:
+            return reason
+
+
+def _row(repository: RepositoryName, tag: str, shown: V2Image) -> dict[str, object]:
+    """The digests of a tag: what became of the v1 id."""
+    return {
+        "repository": str(repository),
+        "tag": tag,
+        "image": shown.id,
+        "image_id": shown.config_digest,
+        "manifest": shown.manifests[SCHEMA2].digest,
+        "oci_manifest": shown.manifests[OCI].digest,
+        "notes": list(shown.notes),
+    }
+
+
+def _at_once(
+    pool: ThreadPoolExecutor, run: Run, work: Callable[[T], R], things: Iterable[T]
+) -> Iterator[tuple[T, R]]:
+    """Each thing with what `work` made of it, as they come; never many of them in memory."""
+    running: dict[Future[R], T] = {}
+    try:
+        for thing in things:
+            running[pool.submit(work, thing)] = thing
+            if len(running) >= run.jobs * _AHEAD:
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(done), done.result()
+        for done in list(running):
+            yield running.pop(done), done.result()
+    finally:
+        for left in running:
+            left.cancel()

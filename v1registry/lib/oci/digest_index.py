@@ -1,0 +1,83 @@
+"""The way back: from a digest to the images that have it, without a walk over the store.
+
+One empty file an entry, named by digest, kind and image, in folders by the
+digest's first digits: nothing is rewritten, so nodes need no lock. An entry is a
+hint, always held against the image itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Literal, NamedTuple, get_args
+
+from v1registry.lib.names import Digest, ImageId
+from v1registry.lib.support.cache import Cache
+from v1registry.storage import Storage, exists, keys
+from v1registry.storage.errors import Refused
+
+# `part`: a layer of an image that its ancestry does not lead to.
+Kind = Literal["layer", "part", "config", "schema2", "oci"]
+
+_KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
+_OVERHEAD = 200  # bytes that a cached entry takes, about
+
+
+class Entry(NamedTuple):
+    """An image, and as what it has the digest."""
+
+    kind: Kind
+    image_id: ImageId
+
+
+class Digests:
+    """Reads and writes the entries; none are written where `read_only`.
+
+    `cache_limit` in bytes, `cache_life` in seconds.
+    """
+
+    def __init__(
+        self, storage: Storage, *, cache_limit: int, cache_life: float, read_only: bool = False
+    ) -> None:
+        self._storage = storage
+        self._read_only = read_only
+        self._cache: Cache[list[Entry]] = Cache(
+            cache_limit, cache_life, lambda entries: (len(entries) + 1) * _OVERHEAD
+        )
+        #: whether an entry could not be written: then a miss does not mean that there is none
+        self.incomplete = read_only
+
+    def note(self, digest: str, kind: Kind, image_id: str) -> None:
+        """Write an entry unless it is there. A store that takes none leaves us `incomplete`."""
+        if self._read_only:
+            return
+        key = keys.digest(digest, kind, image_id)
+        try:
+            if not exists(self._storage, key):
+                self._storage.put(key, b"", durable=False)
+        except Refused:
+            self.incomplete = True
+
+    def find(self, digest: Digest, *, anew: bool = False) -> list[Entry]:
+        """The entries of a digest, as they were a while ago unless `anew`."""
+        found = None if anew else self._cache.get(digest)
+        if found is None:
+            found = self._read(digest)
+            if found:
+                self._cache.put(digest, found)
+        return found
+
+    def forget(self, digest: str, kind: Kind, image_id: str) -> None:
+        """Remove an entry, if it is there."""
+        self._cache.forget(digest)
+        with contextlib.suppress(Refused):
+            self._storage.delete(keys.digest(digest, kind, image_id), durable=False)
+
+    def _read(self, digest: Digest) -> list[Entry]:
+        folder, start = keys.digests(digest)
+        found = []
+        for entry in self._storage.list(folder):
+            if entry.name.startswith(start):
+                kind, _, image_id = entry.name[len(start) :].partition("-")
+                if kind in _KINDS and ImageId.is_valid(image_id):
+                    found.append(Entry(_KINDS[kind], ImageId(image_id)))
+        return found

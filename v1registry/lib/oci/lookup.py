@@ -1,0 +1,118 @@
+"""What v2 clients ask for, found in a repository: by tag, or by digest.
+
+A digest is served only under a repository that reaches it: from its tags, over
+the parents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.images.images import Image, Images
+from v1registry.lib.layers.scan import LayerFacts
+from v1registry.lib.names import Digest, ImageId, RepositoryName, Tag
+from v1registry.lib.oci.digest_index import Digests, Entry
+from v1registry.lib.oci.images import KINDS, Manifest, NotShown, V2Image, V2Images
+from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.repositories.references import Reach
+from v1registry.lib.repositories.repositories import Repositories
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBlob:
+    """A blob that is the layer of `image`."""
+
+    image: Image
+    facts: LayerFacts
+
+
+class Lookup:
+    """Finds what is asked for."""
+
+    def __init__(
+        self,
+        repositories: Repositories,
+        reach: Reach,
+        images: Images,
+        blobs: Blobs,
+        v2images: V2Images,
+        digests: Digests,
+    ) -> None:
+        self._repositories = repositories
+        self._reach = reach
+        self._images = images
+        self._blobs = blobs
+        self._v2images = v2images
+        self._digests = digests
+
+    def tagged(self, repository: RepositoryName, tag: Tag) -> V2Image:
+        """The image of a tag, perhaps without its configuration. Raise Failure 404; NotShown."""
+        return self._v2images.get(ImageId(self._repositories.tag(repository, tag)), whole=False)
+
+    def manifest(self, repository: RepositoryName, digest: Digest) -> Manifest:
+        """The manifest with this digest. Raise Failure 404."""
+        for entry in self._entries(repository, digest):
+            for media_type, kind in KINDS.items():
+                if entry.kind == kind and (shown := self._shown(entry.image_id)):
+                    manifest = shown.manifests[media_type]
+                    if manifest.digest == digest:
+                        return manifest
+        raise Failure(*errors.MANIFEST_UNKNOWN)
+
+    def blob(self, repository: RepositoryName, digest: Digest) -> LayerBlob | bytes:
+        """The layer, or the bytes of the configuration, with this digest. Raise Failure 404."""
+        for entry in self._entries(repository, digest):
+            if entry.kind == "layer":
+                found = self._layer(entry.image_id)
+                if found and found.facts.digest == digest:
+                    return found
+            elif entry.kind in ("config", "part") and (shown := self._shown(entry.image_id)):
+                if shown.config_digest == digest:
+                    return shown.config or self._v2images.get(entry.image_id).config
+                for layer_id, facts in shown.layers:
+                    if facts.digest == digest and (image := self._images.find(layer_id)):
+                        return LayerBlob(image, facts)
+        raise Failure(*errors.BLOB_UNKNOWN)
+
+    def _layer(self, image_id: ImageId) -> LayerBlob | None:
+        image = self._images.find(image_id)
+        facts = self._blobs.known(image) if image else None
+        return LayerBlob(image, facts) if image and isinstance(facts, LayerFacts) else None
+
+    def _shown(self, image_id: ImageId) -> V2Image | None:
+        """The image, perhaps without its configuration."""
+        try:
+            return self._v2images.get(image_id, whole=False)
+        except NotShown:
+            return None
+
+    def _entries(self, repository: RepositoryName, digest: Digest) -> Iterator[Entry]:
+        """The entries of a digest that the repository reaches."""
+        for anew in (False, True):
+            for entry in self._digests.find(digest, anew=anew):
+                if self._may(repository, entry):
+                    yield entry
+        if self._digests.incomplete:
+            yield from self._searched(repository, digest)
+
+    def _may(self, repository: RepositoryName, entry: Entry) -> bool:
+        if self._reach.holds(repository, entry.image_id):
+            return True
+        # Of the archives without any entry, one stands for all: there is nothing to be seen in it.
+        found = self._layer(entry.image_id) if entry.kind == "layer" else None
+        return found is not None and found.facts.is_empty
+
+    def _searched(self, repository: RepositoryName, digest: Digest) -> Iterator[Entry]:
+        """Entries for a store that takes none, read-only or full: all that the repository has."""
+        for image_id in set(self._repositories.tags(repository).values()):
+            shown = self._shown(ImageId(image_id))
+            if shown is None:
+                continue
+            if digest in (shown.config_digest, *(facts.digest for _, facts in shown.layers)):
+                yield Entry("part", shown.id)
+            for media_type, kind in KINDS.items():
+                if shown.manifests[media_type].digest == digest:
+                    yield Entry(kind, shown.id)

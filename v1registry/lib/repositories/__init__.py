@@ -1,0 +1,1 @@
+"""Repositories: tags, image lists, references, names, catalog and search."""

@@ -1,0 +1,189 @@
+"""Reading tags: which image each of a repository's tags points to.
+
+A tag is a file that holds an image id, under a name that clients can ask for. Any other file in
+the place of a tag is an unreadable tag: lists leave it out, GET answers 404, commands report it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import Any, TypeVar
+
+from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.running import Run, collector_off, in_place
+from v1registry.lib.support.cache import Cache
+from v1registry.storage import Entry, Storage, keys
+from v1registry.storage.errors import NotFound
+
+UNREADABLE = "the file of the tag holds no image id: push the tag again, or delete it"
+UNREACHABLE = "no client can ask for a tag of this name: rename or delete its file in the store"
+
+T = TypeVar("T")
+
+_FEW = 500  # files in a repository's folder
+_KNOWN = 10_000  # ids that are kept, some 2 MB
+
+Files = list[tuple[str, Entry]]  # files of one tag: folder and entry
+Told = Callable[[str, str], object]  # called with an unreadable tag and the reason
+
+
+class Tags:
+    """Reads the tags of a store.
+
+    A tag may change at any time, by any node, so nothing is kept of where it points. But where a
+    listing tells the MD5 of each file, and the same bytes were read before, they are known.
+    """
+
+    def __init__(self, storage: Storage, compute: Run = in_place) -> None:
+        """`compute` runs the lists of repositories that have very many tags."""
+        self._storage = storage
+        self._compute = compute
+        self._known: Cache[str] = Cache(_KNOWN, math.inf, lambda _: 1)  # by MD5
+
+    def all(
+        self, repository: RepositoryName, unreadable: Told | None = None
+    ) -> dict[str, str] | None:
+        """All tags with their image ids; None if nothing at all is stored there."""
+
+        def work(files: dict[str, Files] | None) -> dict[str, str] | None:
+            return None if files is None else dict(self._read(files, unreadable))
+
+        return self._listed_by(repository, work)
+
+    def names(
+        self, repository: RepositoryName, after: str, wanted: Callable[[str], bool], most: int
+    ) -> list[str] | None:
+        """The first wanted tags that sort after `after`, in order, and no more than `most`.
+
+        None if nothing is stored there. Files are read only for these names.
+        """
+
+        def work(files: dict[str, Files] | None) -> list[str] | None:
+            if files is None:
+                return None
+            chosen = sorted(tag for tag in files if tag > after and wanted(tag))
+            read = self._read({tag: files[tag] for tag in chosen})
+            return [tag for tag, _ in islice(read, most)]
+
+        return self._listed_by(repository, work)
+
+    def get(self, repository: RepositoryName, tag: str) -> str | None:
+        """The image id of a tag; None if there is no such tag."""
+        for key in _places(repository, tag):
+            image_id = self.read(key)
+            if image_id is not None:
+                return image_id
+        return None
+
+    def each(
+        self, repository: RepositoryName, unreadable: Told | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """The same as `all`, one by one, for callers that may stop early."""
+        files = self._listed_by(repository, lambda files: files)
+        return self._read(files or {}, unreadable)
+
+    def read(self, key: str) -> str | None:
+        """The id that a tag's file holds; None for no file, and for a file without an id."""
+        try:
+            return _id(self._storage.get(key))
+        except NotFound:
+            return None
+
+    def stored(self, repository: RepositoryName, tag: str) -> list[str]:
+        """The keys of a tag's files, readable or not; none if there is no such tag."""
+        return [key for key in _places(repository, tag) if self._is_tag(key)]
+
+    def _listed_by(self, repository: RepositoryName, work: Callable[[Any], T]) -> T:
+        """What `work` makes of the files of each tag, which are None if nothing at all is stored.
+
+        A repository of very many tags is listed, and worked on, by `compute`.
+        """
+        few = self._entries(repository, _FEW + 1)
+        if len(few) <= _FEW:
+            return work(_files(repository, few))
+
+        def list_and_work() -> T:
+            with collector_off():
+                return work(_files(repository, self._entries(repository)))
+
+        found: T = self._compute(list_and_work)
+        return found
+
+    def _entries(self, repository: RepositoryName, most: int | None = None) -> Files:
+        """The entries of the repository's folders, as many as wanted."""
+        entries = (
+            (folder, entry) for folder in repository.folders for entry in self._storage.list(folder)
+        )
+        return list(islice(entries, most))
+
+    def _read(
+        self, found: dict[str, Files], unreadable: Told | None = None
+    ) -> Iterator[tuple[str, str]]:
+        for tag, files in found.items():
+            image_id = None
+            if Tag.may_exist(tag):
+                for folder, entry in files:
+                    image_id = self._listed(folder, entry)
+                    if image_id is not None:
+                        break
+            if image_id is not None:
+                yield tag, image_id
+            elif unreadable and any(self._is_tag(f"{place}/{file.name}") for place, file in files):
+                if Tag.may_exist(tag):
+                    unreadable(tag, UNREADABLE)
+                else:
+                    unreadable(ascii(tag)[1:-1], UNREACHABLE)  # to be printed on any terminal
+
+    def _is_tag(self, key: str) -> bool:
+        """Whether there is such a file, and it is not the metadata of a tag `_x`.
+
+        That metadata lies where the tag `x_json` would.
+        """
+        try:
+            data = self._storage.get(key)
+        except NotFound:
+            return False
+        return not (key.endswith("_json") and data.lstrip().startswith(b"{"))
+
+    def _listed(self, folder: str, entry: Entry) -> str | None:
+        """The same as `read` for a file in a listing, which may know what it holds."""
+        known = self._known.get(entry.md5) if entry.md5 else None
+        if known is not None:
+            return known
+        try:
+            data = self._storage.get(f"{folder}/{entry.name}")
+        except NotFound:
+            return None
+        image_id = _id(data)
+        # Another node may have written since it was listed; and not each store tells the MD5.
+        if image_id and entry.md5 == hashlib.md5(data, usedforsecurity=False).hexdigest():
+            self._known.put(entry.md5, image_id)
+        return image_id
+
+
+def _files(repository: RepositoryName, entries: Files) -> dict[str, Files] | None:
+    """The files of each tag, the one that counts first; None if nothing at all is stored."""
+    found: dict[str, Files] = {}
+    for folder, entry in entries:
+        if entry.name.startswith(keys.TAG) and not entry.is_folder:
+            found.setdefault(keys.tag_name(entry.name), []).append((folder, entry))
+    for tag, files in found.items():
+        if len(files) > 1 and Tag.may_exist(tag):
+            order = _places(repository, tag)
+            files.sort(key=lambda file: order.index(f"{file[0]}/{file[1].name}"))
+    return found if entries else None
+
+
+def _id(data: bytes) -> str | None:
+    text = data.decode("ascii", "replace").strip().strip('"')
+    return text if ImageId.is_valid(text) else None
+
+
+@lru_cache(maxsize=1024)
+def _places(repository: RepositoryName, tag: str) -> tuple[str, ...]:
+    """Where a tag may lie, the place that we write to first."""
+    return tuple(f"{folder}/{name}" for folder in repository.folders for name in keys.tags(tag))

@@ -1,0 +1,251 @@
+"""The access and error logs, plain or JSON; `logger_class` of gunicorn.
+
+One line a request: time, request id, client address, method, path, status, bytes sent, bytes
+received, milliseconds, user agent. Neither the query nor any credentials are ever written, and
+whatever a client can choose is escaped, so that no client can write a line of its own.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ipaddress
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import lru_cache, partial
+from logging.handlers import SysLogHandler
+from typing import Any
+
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+from v1registry.server.redact import escape, mask, one_line, path_of
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+
+
+def sane_request_id(text: str) -> bool:
+    """Whether a proxy's X-Request-Id has a shape that may be logged and answered."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
+# The client's address
+
+
+def client_address(environ: dict[str, Any], cfg: Any) -> tuple[str, bool]:
+    """The client's address, and whether the peer is a trusted proxy.
+
+    X-Forwarded-For is walked from the right: each trusted proxy vouches for the address that it
+    heard from, the first untrusted one is the client. `cfg` is gunicorn's; trusted are its
+    `forwarded_allow_ips`, and peers without an address (Unix sockets).
+    """
+    peer = environ.get("REMOTE_ADDR") or ""
+    if peer.startswith("::ffff:"):
+        peer = _host(peer) or peer
+    is_trusted = trusted_by(cfg)
+    trusted = not peer or is_trusted(peer)
+    if not trusted:
+        return peer, False
+    address = peer
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR")
+    if forwarded:
+        for hop in reversed(forwarded.split(",")[-32:]):
+            host = _host(hop.strip())
+            if host is None:
+                break
+            address = host
+            if not is_trusted(host):
+                break
+    return address or "-", True
+
+
+def trusted_by(cfg: Any) -> Callable[[str], bool]:
+    """Tells whether an address is one of gunicorn's `forwarded_allow_ips`."""
+    found: Callable[[str], bool] | None = cfg.__dict__.get("_v1registry_trusts")
+    if found is None:
+        networks = tuple(cfg.forwarded_allow_networks())
+        if "*" in cfg.forwarded_allow_ips:
+            networks = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+        found = lru_cache(maxsize=4096)(partial(_is_within, networks))
+        cfg.__dict__["_v1registry_trusts"] = found
+    return found
+
+
+def _is_within(networks: tuple[Any, ...], host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
+
+
+def _host(text: str) -> str | None:
+    """An address as proxies write it (`1.2.3.4`, `1.2.3.4:80`, `[::1]:80`), or None."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    # A listener on [::] sees IPv4 clients in this form; one client shall have one address. A zone
+    # (`%eth0`) is any text, and means something on the machine alone that wrote it.
+    return str(address.ipv4_mapped or ipaddress.IPv6Address(int(address)))
+
+
+# The lines
+
+
+class PlainFormatter(logging.Formatter):
+    """`[time] [pid] [LEVEL] message`, one line, tracebacks indented below it; secrets masked."""
+
+    def __init__(self, form: str = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s") -> None:
+        super().__init__(form)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """The record's time as ISO 8601 in UTC."""
+        return f"[{timestamp(record.created)}]"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The line, without the control characters and secrets that the message may carry."""
+        record.message = one_line(mask(record.message))
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """The traceback, in which no line looks like one of the log."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"    {one_line(mask(line))}" for line in lines)
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line: time, level, pid, logger, message, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        entry: dict[str, Any] = {
+            "time": timestamp(record.created),
+            "level": record.levelname.lower(),
+            "pid": record.process,
+            "logger": record.name,
+            "message": mask(record.getMessage()),
+        }
+        if record.exc_info:
+            entry["exception"] = mask(self.formatException(record.exc_info))
+        return json.dumps(entry)
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC, with milliseconds."""
+    whole = int(seconds)
+    return f"{_date(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _date(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+
+
+class _Line(logging.LogRecord):
+    """A record of the access log, made without asking for what is always the same.
+
+    Logger.info would walk the stack for the caller's name, and every record takes a path apart.
+    """
+
+    def __init__(self, line: str) -> None:
+        self.__dict__.update(_ALWAYS)
+        self.msg = line
+        self.created = now = time.time()
+        self.msecs = now % 1 * 1000
+        self.relativeCreated += (now - _ALWAYS["created"]) * 1000
+        self.process = os.getpid()
+
+
+_ALWAYS = vars(logging.LogRecord("gunicorn.access", logging.INFO, "", 0, "", None, None))
+
+
+class PlainLogger(Logger):  # type: ignore[misc]
+    """Both logs as plain text."""
+
+    formatter: type[logging.Formatter] = PlainFormatter
+
+    def setup(self, cfg: Any) -> None:
+        """Open the logs; our own modules' loggers write into the error log."""
+        super().setup(cfg)
+        # Each record would look for the names of its thread and process, which no line shows.
+        logging.logThreads = logging.logMultiprocessing = False
+        for handler in self.access_log.handlers:
+            # gevent's is written in Python, and taken three times a line. Where lines go to a file
+            # no greenlet waits while it has this one (for syslog it might), and threads exclude
+            # each other by it as by any other.
+            if isinstance(handler, logging.StreamHandler):
+                handler.lock = _thread.RLock()
+        for handler in self.error_log.handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setFormatter(self.formatter())
+            elif isinstance(handler, SysLogHandler) and handler.formatter is not None:
+                # The prefix of its lines stays.
+                handler.setFormatter(PlainFormatter(str(handler.formatter._fmt)))
+        ours = logging.getLogger("v1registry")
+        ours.setLevel(self.loglevel)
+        ours.handlers[:] = self.error_log.handlers
+        ours.propagate = False
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        """Write the line of one finished request."""
+        if not self.access_log_enabled:
+            return
+        line = self.line(resp, environ, request_time / timedelta(milliseconds=1))
+        self.access_log.handle(_Line(line))
+
+    def line(self, resp: Any, environ: dict[str, Any], milliseconds: float) -> str:
+        """The plain line: fields in a fixed order, what clients choose is quoted."""
+        get = environ.get
+        received = get("v1registry.received", "-")
+        return (
+            f"{timestamp(time.time())} {get('v1registry.request_id', '-')} {escape(_client(environ))}"
+            f' "{escape(environ["REQUEST_METHOD"])} {escape(_path(environ))}"'
+            f" {_status(resp)} {resp.sent} {received} {milliseconds:.1f}ms"
+            f' "{escape(get("HTTP_USER_AGENT", "-"))}"'
+        )
+
+
+class JSONLogger(PlainLogger):
+    """Both logs as one JSON object a line."""
+
+    formatter = JSONFormatter
+
+    def line(self, resp: Any, environ: dict[str, Any], milliseconds: float) -> str:
+        """The same fields as a JSON object."""
+        get = environ.get
+        entry = {
+            "time": timestamp(time.time()),
+            "request_id": get("v1registry.request_id"),
+            "client": _client(environ),
+            "method": environ["REQUEST_METHOD"],
+            "path": _path(environ),
+            "status": _status(resp),
+            "bytes_sent": resp.sent,
+            "bytes_received": get("v1registry.received"),
+            "duration_ms": round(milliseconds, 1),
+            "user_agent": get("HTTP_USER_AGENT"),
+        }
+        return json.dumps(entry)
+
+
+def _client(environ: dict[str, Any]) -> str:
+    return str(environ.get("v1registry.client") or environ.get("REMOTE_ADDR") or "-")
+
+
+def _path(environ: dict[str, Any]) -> str:
+    return path_of(str(environ.get("RAW_URI", "-")))
+
+
+def _status(resp: Any) -> int:
+    status = resp.status
+    return int(status[:3]) if isinstance(status, str) else 0

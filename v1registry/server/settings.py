@@ -1,0 +1,296 @@
+"""gunicorn's settings, from the environment of a 0.x launcher and from our configuration.
+
+`gunicorn.conf.py` at the top of the repository is nothing but `settings(os.environ)`; whoever
+starts gunicorn, in whichever way, gets the same server.
+
+| Variable | Meaning, default |
+|---|---|
+| REGISTRY_HOST, REGISTRY_PORT | address to listen on: 0.0.0.0, 5000; `unix:/path` as host for a socket |
+| REGISTRY_ADDRESS | the same as REGISTRY_HOST, whose name it is in the RPM package of 0.x |
+| GUNICORN_WORKERS | processes: one a core, at least 2, at most 4 |
+| GUNICORN_WORKER_CONNECTIONS | connections of one process, 2000; fewer if open files are too few |
+| GUNICORN_ADDRESS_CONNECTIONS | how many of these one client address may hold, half of them |
+| GUNICORN_GRACEFUL_TIMEOUT | seconds that running transfers get on stop and reload, 3600 |
+| GUNICORN_SILENT_TIMEOUT | seconds without a sign of life after which a process is replaced, 300 |
+| GUNICORN_STALL_TIMEOUT | seconds after which a client that sends or takes nothing is cut, 60 |
+| GUNICORN_KEEPALIVE | seconds an idle connection is kept, 75 |
+| GUNICORN_BACKLOG | connections waiting to be accepted, 2048 |
+| GUNICORN_MAX_REQUESTS | requests after which a process is replaced, 0: never |
+| GUNICORN_USER, GUNICORN_GROUP | whom the processes run as; only when started as root |
+| GUNICORN_ACCESS_LOG_FILE, GUNICORN_ERROR_LOG_FILE | `-`: standard output and error |
+| GUNICORN_OPTS | a YAML list of further command-line options of gunicorn, for `v1registry serve` |
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from v1registry.config.variables import is_service_link
+
+_PORT = 5000
+_MOST_WORKERS = 4
+
+# A connection holds its socket and, while it transfers, one file; the rest is the process's own.
+_FILES_PER_CONNECTION = 2
+_OWN_FILES = 128
+
+_LEVELS = {"warn": "warning", "fatal": "critical", "notset": "debug"}
+
+
+#: What 0.x's operators were told to add, so that its workers did not fall over each other in the
+#: search's database. Ours do not; and an application that the master builds, before gevent is there,
+#: has locks and waits that stop a whole process instead of one request.
+PRELOAD = "--preload"
+
+
+class SettingsError(ValueError):
+    """A variable that cannot be used; the text names it and says why."""
+
+
+def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
+    """Names and values of gunicorn's settings for this `environ`.
+
+    `config` is our configuration (default: what `load_config` makes of `environ`).
+
+    :raises SettingsError: a variable is not usable; and what `load_config` raises.
+    """
+    if config is None:
+        from v1registry.config import load_config
+
+        config = load_config(environ=environ)
+    connections = _integer(environ, "GUNICORN_WORKER_CONNECTIONS", 2000, low=1, high=100_000)
+    address_connections(environ, connections)
+    stall_timeout(environ)
+    extra_options(environ)
+    found: dict[str, Any] = {
+        "wsgi_app": "wsgi:application",
+        "proc_name": "v1registry",
+        "bind": _bind(environ),
+        "backlog": _integer(environ, "GUNICORN_BACKLOG", 2048, low=1, high=65535),
+        "workers": _integer(environ, "GUNICORN_WORKERS", default_workers(), low=1, high=1024),
+        "worker_class": "v1registry.server.worker.Worker",
+        "worker_connections": min(connections, connections_within(_open_files()[1])),
+        "max_requests": _integer(environ, "GUNICORN_MAX_REQUESTS", 0),
+        # Processes that began together must not end together.
+        "max_requests_jitter": _integer(environ, "GUNICORN_MAX_REQUESTS", 0) // 10,
+        # The sign of life comes from gevent's loop however long a transfer takes, so silence means
+        # a process stuck in one system call. 5 minutes outlast a bad disk; 0.x's hour, with
+        # gevent, only meant an hour without service. The variable may still say 3600.
+        "timeout": _integer(environ, "GUNICORN_SILENT_TIMEOUT", 300),
+        "graceful_timeout": _integer(environ, "GUNICORN_GRACEFUL_TIMEOUT", 3600),
+        "keepalive": _integer(environ, "GUNICORN_KEEPALIVE", 75),
+        "accesslog": environ.get("GUNICORN_ACCESS_LOG_FILE") or "-",
+        "errorlog": environ.get("GUNICORN_ERROR_LOG_FILE") or "-",
+        "loglevel": _level(config),
+        "pre_request": _log_nothing,
+        "post_worker_init": _begin_chores,
+        "worker_exit": _end_chores,
+        "logger_class": f"v1registry.server.log.{_logger(config)}",
+        # Only whom the configuration names: gunicorn's own default would trust all of loopback.
+        "forwarded_allow_ips": ",".join(str(proxy) for proxy in config.trusted_proxies or ()),
+        # It would make a socket in the home directory, which an image may not have.
+        "control_socket_disable": True,
+        # What server/head.py leaves to gunicorn is judged alike everywhere, whatever else is installed.
+        "http_parser": "python",
+        "on_starting": "v1registry.server.master.on_starting",
+    }
+    if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):
+        # On a disk the sign of life would wait for everyone else's writes.
+        found["worker_tmp_dir"] = "/dev/shm"
+    found.update(_identity(environ))
+    found.update(_tls(config))
+    if config.v2.port:
+        found["bind"] = [found["bind"], _bind_v2(environ, config.v2.port)]
+    return found
+
+
+def address_connections(environ: Mapping[str, str], connections: int) -> int:
+    """How many of a process's `connections` one client address may hold.
+
+    :raises SettingsError: GUNICORN_ADDRESS_CONNECTIONS is not a whole number above 0.
+    """
+    half = max(1, connections // 2)
+    return _integer(environ, "GUNICORN_ADDRESS_CONNECTIONS", half, low=1)
+
+
+def stall_timeout(environ: Mapping[str, str]) -> float:
+    """Seconds after which a client that neither sends nor takes anything is cut.
+
+    :raises SettingsError: GUNICORN_STALL_TIMEOUT is no number from 0.1 to a day.
+    """
+    name = "GUNICORN_STALL_TIMEOUT"
+    text = environ.get(name) or "60"
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise SettingsError(f"{name}: {text!r} is not a number of seconds") from None
+    if not 0.1 <= seconds <= 86400:
+        raise SettingsError(f"{name}: {text} is not between 0.1 and 86400 seconds")
+    return seconds
+
+
+def extra_options(environ: Mapping[str, str]) -> list[str]:
+    """GUNICORN_OPTS: further command-line options for gunicorn, as 0.x's launcher took them.
+
+    `--preload` is left out (see `PRELOAD`).
+
+    :raises SettingsError: it is not a YAML list of texts and numbers.
+    """
+    text = environ.get("GUNICORN_OPTS") or ""
+    if not text.strip():
+        return []
+    import yaml
+
+    try:
+        options = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"GUNICORN_OPTS: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(options, list) or not all(isinstance(o, str | int) for o in options):
+        raise SettingsError("GUNICORN_OPTS: must be a YAML list, as in [--threads, 4]")
+    return [str(option) for option in options if option != PRELOAD]
+
+
+def default_workers() -> int:
+    """One process a core, at least 2 (one may be blocked by a disk), at most 4 (memory)."""
+    return max(2, min(_MOST_WORKERS, len(os.sched_getaffinity(0))))
+
+
+def connections_within(files: int) -> int:
+    """How many connections a process may serve that may open `files` files."""
+    if files == resource.RLIM_INFINITY:
+        return 1_000_000
+    return max(1, (files - _OWN_FILES) // _FILES_PER_CONNECTION)
+
+
+def raise_open_files(server: Any) -> None:
+    """Before gunicorn (`server`) forks: allow as many open files as the connections need.
+
+    Logs a warning where the hard limit of the process is too low for what was asked.
+    """
+    connections = server.cfg.worker_connections
+    need = connections * _FILES_PER_CONNECTION + _OWN_FILES
+    soft, hard = _open_files()
+    if soft != resource.RLIM_INFINITY and soft < need:
+        most = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    wanted = _integer(os.environ, "GUNICORN_WORKER_CONNECTIONS", 2000, low=1, high=100_000)
+    if connections < wanted:
+        server.log.warning(
+            "At most %d open files are allowed, enough for %d connections per process instead of"
+            " %d: raise the hard limit (ulimit -Hn, LimitNOFILE=, --ulimit nofile=)",
+            hard,
+            connections,
+            wanted,
+        )
+
+
+def tls_context(conf: Any, default_factory: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """gunicorn's `ssl_context`: its own, from TLS 1.2 on."""
+    context = default_factory()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _open_files() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def _log_nothing(_worker: Any, _request: Any) -> None:
+    """In place of gunicorn's debug line with the request's target, which may hold a password."""
+
+
+def _begin_chores(worker: Any) -> None:
+    from v1registry.server import chores  # in the worker only: the command line needs no gevent
+
+    chores.start(worker)
+
+
+def _end_chores(_server: Any, worker: Any) -> None:
+    from v1registry.server import chores
+
+    chores.end(worker)
+
+
+def _bind(environ: Mapping[str, str]) -> str:
+    host = _host(environ)
+    return host if host.startswith("unix:") else _address(host, _port(environ))
+
+
+def _host(environ: Mapping[str, str]) -> str:
+    """REGISTRY_HOST; or REGISTRY_ADDRESS, its name in the RPM package of 0.x."""
+    host, address = environ.get("REGISTRY_HOST"), environ.get("REGISTRY_ADDRESS")
+    if host and address and host != address:
+        raise SettingsError(
+            f"REGISTRY_ADDRESS: {address} differs from REGISTRY_HOST ({host}): set one of them"
+        )
+    return host or address or "0.0.0.0"
+
+
+def _port(environ: Mapping[str, str]) -> int:
+    if is_service_link("REGISTRY_PORT", environ.get("REGISTRY_PORT", "")):
+        return _PORT  # the configuration's warnings name it
+    return _integer(environ, "REGISTRY_PORT", _PORT, high=65535)
+
+
+def _bind_v2(environ: Mapping[str, str], port: int) -> str:
+    """The address of v2 alone: the same host, or any where v1 has a socket."""
+    host = _host(environ)
+    if port > 65535 or port == _port(environ):
+        raise SettingsError(f"v2.port: {port} is no port, or that of REGISTRY_PORT")
+    return _address("0.0.0.0" if host.startswith("unix:") else host, port)
+
+
+def _address(host: str, port: int) -> str:
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"{host}:{port}"
+
+
+def _integer(
+    environ: Mapping[str, str], name: str, default: int, low: int = 0, high: int = 10**7
+) -> int:
+    text = environ.get(name) or ""
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()):
+        raise SettingsError(f"{name}: {text!r} is not a whole number")
+    value = int(text[:20])
+    if not low <= value <= high:
+        raise SettingsError(f"{name}: {value} is not between {low} and {high}")
+    return value
+
+
+def _level(config: Any) -> str:
+    level = str(config.loglevel or "info").lower()
+    return _LEVELS.get(level, level)
+
+
+def _logger(config: Any) -> str:
+    return "JSONLogger" if config.log_format == "json" else "PlainLogger"
+
+
+def _identity(environ: Mapping[str, str]) -> dict[str, str]:
+    # As in 0.x: without root nobody can become somebody else.
+    if os.geteuid() != 0:
+        return {}
+    named = {"user": environ.get("GUNICORN_USER"), "group": environ.get("GUNICORN_GROUP")}
+    return {name: value for name, value in named.items() if value}
+
+
+def _tls(config: Any) -> dict[str, Any]:
+    if not config.tls.certificate:
+        return {}
+    from v1registry.config.certificates import is_readable
+
+    for name, file in (("certificate", config.tls.certificate), ("key", config.tls.key)):
+        if file and not is_readable(file):
+            raise SettingsError(f"tls.{name}: this user may not read {file}")
+    return {
+        "certfile": str(config.tls.certificate),
+        "keyfile": str(config.tls.key) if config.tls.key else None,
+        "ssl_context": tls_context,
+    }

@@ -1,0 +1,346 @@
+"""The gunicorn worker: connections served by gevent, none lost on reload, none waited for for ever.
+
+It differs from gunicorn's own gevent worker in what a registry needs: it closes TLS probes on a
+plain port at once (an engine's pull waits 2 to 6 s for it otherwise), bounds every wait, sends
+files by os.sendfile, lets a client that still writes read its early answer, and ends idle
+connections when it is told to stop instead of waiting for their keep-alive time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import ssl
+import sys
+import time
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import gevent
+from gevent import socket as gsocket
+from gevent.event import Event
+from gevent.pool import Pool
+from gunicorn import http, util  # type: ignore[import-untyped]
+from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
+
+from v1registry.server.answer import DRAIN, Answer, unread
+from v1registry.server.buffer_pool import Rooms
+from v1registry.server.connection import (
+    BUSY,
+    ENDING,
+    FRESH_GRACE,
+    GONE,
+    HEAD,
+    IDLE,
+    LINGER_IDLE,
+    NEW,
+    TLS_HANDSHAKE,
+    Connection,
+    Server,
+    Stopped,
+    accept_waiting,
+    host,
+    linger,
+    pending,
+    throw_if_waiting,
+)
+from v1registry.server.connection_limits import Shares, refuse, refusing
+from v1registry.server.head import Environs, Head
+from v1registry.server.log import client_address, sane_request_id
+from v1registry.server.master import HELD_WHILE_STARTING
+from v1registry.server.preload import patch_process
+from v1registry.server.redact import forget_text, path_of
+from v1registry.server.send import Truncated
+from v1registry.server.settings import address_connections, stall_timeout
+from v1registry.server.sockets import abort, peek, tls_context
+
+SWITCH = 0.001
+"""Seconds after which a thread that computes gives the interpreter's lock to another one."""
+
+
+class Worker(GeventWorker):  # type: ignore[misc]
+    """gunicorn's `worker_class`; the time-out of a stalled client is GUNICORN_STALL_TIMEOUT."""
+
+    alive: bool
+    sockets: list[Any]
+
+    def init_process(self) -> None:
+        """Build what belongs to this process, then serve until told to stop."""
+        # A request takes the interpreter's lock some ten times, each time after at most this long,
+        # while a thread of the pool computes.
+        sys.setswitchinterval(SWITCH)
+        self.stall: float = stall_timeout(os.environ)
+        self.connections: set[Connection] = set()
+        self.shares = Shares(address_connections(os.environ, self.worker_connections), self.log)
+        self.stopping = Event()
+        # Unique without a system call per request; a process of its own has its own prefix.
+        prefix = os.urandom(6).hex()
+        self.request_ids = map(partial(_request_id, prefix), itertools.count())
+        self.rooms = Rooms()
+        self.head = partial(Head, self.stall)
+        self.tls: ssl.SSLContext | None = None
+        # gunicorn looks settings up by a chain of calls, dozens of times a request. Nothing sets
+        # one any more: a reload makes a new process.
+        self.cfg.__dict__.update({name: found.get() for name, found in self.cfg.settings.items()})
+        super().init_process()
+
+    def patch(self) -> None:
+        """Before anything else: have gevent wait in place of Python, also for the listeners."""
+        patch_process()
+        self.sockets = [
+            gsocket.socket(listener.FAMILY, gsocket.SOCK_STREAM, fileno=listener.sock.detach())
+            for listener in self.sockets
+        ]
+
+    def init_signals(self) -> None:
+        """Handle signals from here on, those that came since the fork too."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_WHILE_STARTING)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: finish what runs, take nothing new."""
+        super().handle_exit(sig, frame)
+        self.stopping.set()
+
+    # The loop of the process
+
+    def run(self) -> None:
+        """Serve until SIGTERM (or another reason to stop), then finish the running requests."""
+        if self.cfg.is_ssl:
+            self.tls = tls_context(self.cfg, self.log)
+        servers = [self._start(listener) for listener in self.sockets]
+        while self.alive:
+            self.notify()
+            self.stopping.wait(1.0)
+        try:
+            self._finish(servers)
+        except Exception:
+            self.log.exception("Stopping failed")
+
+    def _start(self, listener: Any) -> Server:
+        listener.setblocking(1)
+        handle = partial(self.handle, Environs(self.cfg, listener.getsockname()))
+        server = Server(listener, handle, Pool(self.worker_connections))
+        if self.cfg.workers > 1:
+            # One at a time, so that the other workers get their share.
+            server.max_accept = 1
+        server.start()
+        return server
+
+    def _finish(self, servers: list[Server]) -> None:
+        for server in servers:
+            accept_waiting(server)
+            server.close()
+        ends = time.monotonic() + self.cfg.graceful_timeout
+        fresh_until = time.monotonic() + FRESH_GRACE
+        pools = [server.connections for server in servers]
+        while any(len(pool) for pool in pools) and time.monotonic() < ends:
+            self.notify()
+            states = (IDLE,) if time.monotonic() < fresh_until else (IDLE, NEW)
+            self._end_waiting(states)
+            gevent.sleep(0.1)
+        if any(len(pool) for pool in pools):
+            self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
+            for pool in pools:
+                pool.kill(timeout=1)
+
+    def _end_waiting(self, states: tuple[str, ...]) -> None:
+        """Close the connections that wait for a request and have sent nothing of it."""
+        hub = gevent.get_hub()
+        for connection in list(self.connections):
+            if connection.state in states:
+                hub.loop.run_callback(throw_if_waiting, connection, states)
+
+    # One connection
+
+    def handle(self, environs: Environs, client: Any, addr: Any) -> None:
+        """Serve all requests of one connection and close it; raises nothing."""
+        client.settimeout(self.stall)
+        connection = Connection(client)
+        self.connections.add(connection)
+        request = None
+        try:
+            if isinstance(addr, tuple) and not self.shares.enter(connection, addr[0]):
+                if self.tls is None:
+                    refuse(connection.sock)
+            elif self._opened(connection, addr):
+                for request in self._requests(connection, addr):
+                    if not self._one(environs, request, connection, addr):
+                        break
+        except (Stopped, gevent.GreenletExit):
+            pass
+        except http.errors.NoMoreData:
+            self.log.debug("Client gone: %s", host(addr))  # the error holds all that was sent
+        except TimeoutError:
+            self.log.info("Client stalled for %g s, closed: %s", self.stall, host(addr))
+            connection.linger = False
+            abort(connection.sock)
+        except OSError as error:
+            if error.errno not in GONE and not isinstance(error, ssl.SSLError):
+                self.log.exception("Error serving %s", host(addr))
+            else:
+                self.log.debug("Client gone: %s", error)
+            connection.linger = False
+        except Exception as error:
+            connection.linger = True
+            self.handle_error(request, connection.sock, addr, error)
+        finally:
+            self.connections.discard(connection)
+            connection.state = ENDING
+            try:
+                self._close(connection)
+            finally:
+                self.shares.leave(connection)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """As gunicorn's; but a malformed line, which may be a password, is neither logged nor sent."""
+        if isinstance(exc, http.errors.ParseException):
+            forget_text(exc)
+        if hasattr(req, "uri"):
+            req.uri = path_of(req.uri)
+        super().handle_error(req, client, addr, exc)
+
+    def _opened(self, connection: Connection, addr: Any) -> bool:
+        """Wait for the first byte; whether there is HTTP to be read. Does the TLS handshake."""
+        first = self._wait(connection, self.stall)
+        if self.tls is None:
+            if first == TLS_HANDSHAKE:
+                self.log.debug("TLS on the plain port, closed: %s", host(addr))
+                # Taking what was sent makes this a plain end, not a reset.
+                connection.sock._sock.recv(65536)
+                return False
+            return bool(first)
+        if not first:
+            return False
+        try:
+            connection.sock = self.tls.wrap_socket(
+                connection.sock,
+                server_side=True,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=self.cfg.suppress_ragged_eofs,
+            )
+            with gevent.Timeout(self.stall, TimeoutError("handshake")):
+                connection.sock.do_handshake()
+        except ssl.SSLError as error:
+            self.log.debug("TLS handshake failed: %s: %s", host(addr), error)
+            return False
+        return True
+
+    def _requests(self, connection: Connection, addr: Any) -> Any:
+        """The requests of a connection, until it ends or the client asks for none."""
+        parser = http.RequestParser(self.cfg, connection.sock, addr)
+        parser.mesg_class = self.head
+        while True:
+            try:
+                request = next(parser)
+            except StopIteration:
+                return
+            yield request
+            connection.state = HEAD
+            if request.should_close() or not self.cfg.keepalive or not self.alive:
+                return
+            rest = unread(request)
+            if rest and not (
+                rest <= DRAIN and parser.finish_body(time.monotonic() + LINGER_IDLE, DRAIN + 1)
+            ):
+                connection.linger = True
+                return
+            connection.linger = False
+            if parser.unreader.buf.tell() or pending(connection.sock):
+                continue
+            connection.state = IDLE
+            try:
+                if self._wait(connection, self.cfg.keepalive) == b"":
+                    return
+            except TimeoutError:
+                return
+
+    def _wait(self, connection: Connection, seconds: float) -> bytes | None:
+        """Wait until the client has sent something; return the first byte of it, empty at the end.
+
+        `Stopped` may be thrown only in here.
+        """
+        sock = connection.sock
+        first = peek(sock)
+        if first is None:
+            gsocket.wait(sock._read_event, seconds, TimeoutError("idle"))
+            first = peek(sock)
+        connection.state = HEAD
+        return first
+
+    def _close(self, connection: Connection) -> None:
+        sock = connection.sock
+        try:
+            if connection.linger:
+                linger(sock)
+        except OSError:
+            pass
+        finally:
+            util.close(sock)
+
+    # One request
+
+    def _one(self, environs: Environs, request: Head, connection: Connection, addr: Any) -> bool:
+        """Answer one request; whether the connection may go on."""
+        sock = connection.sock
+        started = datetime.now()  # noqa: DTZ005 - gunicorn's logger takes a difference
+        self.cfg.pre_request(self, request)
+        answer, environ = environs.create(request, sock, addr)
+        connection.state = BUSY
+        environ["v1registry.waiting"] = connection.waiting
+        client = self._identify(answer, environ)
+        admitted = client == "-" or self.shares.enter(connection, client)
+        self._count()
+        if not self.alive or not self.cfg.keepalive or not admitted:
+            answer.force_close()
+        body: Any = None
+        try:
+            body = (self.wsgi if admitted else refusing)(environ, answer.start_response)
+            answer.send(body, environ["wsgi.file_wrapper"])
+        except Truncated as error:
+            self.log.error("%s %s: %s", request.method, path_of(request.uri), error)
+            return False
+        except OSError:
+            raise
+        except Exception:
+            if not answer.headers_sent:
+                raise
+            # An answer begun cannot be taken back: the client must see it end too early.
+            path = path_of(request.uri)
+            self.log.exception("Error handling request %s %s", request.method, path)
+            return False
+        finally:
+            if answer.status:
+                self.log.access(answer, request, environ, datetime.now() - started)  # noqa: DTZ005
+            if hasattr(body, "close"):
+                body.close()
+            self.cfg.post_request(self, request, environ, answer)
+        connection.linger = bool(unread(request))
+        return not answer.should_close()
+
+    def _identify(self, answer: Answer, environ: dict[str, Any]) -> str:
+        """Set the request's id and its client's address behind trusted proxies in `environ`.
+
+        Return that address, "-" if there is none.
+        """
+        address, trusted = client_address(environ, self.cfg)
+        environ["v1registry.client"] = address
+        environ["v1registry.trusted"] = trusted
+        environ["v1registry.rooms"] = self.rooms
+        given = environ.get("HTTP_X_REQUEST_ID") if trusted else None
+        identity = given if given and sane_request_id(given) else next(self.request_ids)
+        environ["v1registry.request_id"] = answer.request_id = identity
+        return address
+
+    def _count(self) -> None:
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+            self.stopping.set()
+
+
+def _request_id(prefix: str, number: int) -> str:
+    return f"{prefix}{number:08x}"

@@ -1,0 +1,346 @@
+"""The driver for Google Cloud Storage by its own API, with an account's key or a machine's role.
+
+A layer is received aside, as an object below `_v1registry/uploads/`, and moved to its name, which
+copies nothing. A handle is the upload's token and the key.
+
+No folders are marked: a folder is what some key begins with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import google_crc32c
+from google.api_core.exceptions import PreconditionFailed
+from google.cloud.storage import Blob
+
+from v1registry.storage import Buffer, Entry, Stage, Stat, keys
+from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError
+from v1registry.storage.gcs.client import FAILURES, Clients, attempt, storage_error
+from v1registry.storage.gcs.resumable_upload import CHUNK_UNIT, ResumableUpload, send_pieces
+from v1registry.storage.parts import Room
+from v1registry.storage.remote import (
+    URL_SECONDS,
+    Answer,
+    RemoteBlob,
+    RemoteStorage,
+    part_of,
+    prefix,
+    tags_first,
+)
+from v1registry.storage.sums import of_google
+
+_UPLOADS = f"{keys.OURS}/uploads"
+_LISTED = {"kind", "items", "prefixes", "nextPageToken"}  # what an answer to that may hold
+_BATCH = 100  # objects that one request deletes, GCS's own limit
+_TYPE = "application/octet-stream"
+# Else GCS lets objects that all may read lie in caches for an hour, a tag among them.
+_CACHING = "no-store"
+
+
+class GcsStorage(RemoteStorage):
+    """Keeps objects in one bucket, below `storage_path`. Options: config/drivers/gcs.py."""
+
+    unless_atomic = "gcs_conditional_writes: false (it ignores ifGenerationMatch)"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._clients = Clients(options)
+        self._bucket = options["boto_bucket"]
+        self._prefix = prefix(options["storage_path"])
+        chunk = options["gcs_chunk_size"] // CHUNK_UNIT * CHUNK_UNIT
+        self._room = Room(options["gcs_upload_memory"], chunk)
+        self._class = options["gcs_storage_class"]
+        self.creates_atomically = options["gcs_conditional_writes"]
+
+    @property
+    def place(self) -> str:
+        return str(self._bucket)
+
+    def _blob(self, key: str) -> Blob:
+        return self._clients.get().bucket.blob(self._prefix + key)
+
+    def _call(self, operation: Callable[..., Any], **parameters: Any) -> Any:
+        """A call of the library, which tries nothing again itself."""
+        return operation(retry=None, timeout=self._clients.get().timeout, **parameters)
+
+    # -- reading -----------------------------------------------------------
+
+    def open(self, key: str) -> RemoteBlob:
+        name = quote(self._prefix + key, safe="")
+        address = f"/download/storage/v1/b/{self._bucket}/o/{name}?alt=media"
+
+        def fetch(start: int, version: str | None) -> Answer:
+            headers = {"Accept-Encoding": "gzip"}  # as it is stored: nothing is unpacked for us
+            if start:
+                headers["Range"] = f"bytes={start}-"
+            more = f"&generation={version}" if version else ""
+            answer = attempt(
+                key,
+                lambda: self._clients.get().send(
+                    "GET", address + more, headers=headers, stream=True
+                ),
+            )
+            told = answer.headers.get("Content-Length", "")
+            found, body = answer.headers.get("X-Goog-Generation", ""), _Body(answer)
+            try:
+                if answer.status_code != (206 if start else 200) or not told.isdecimal():
+                    raise Damaged(f"{key}: an answer with other bytes than were asked for")
+                if start:
+                    return Answer(part_of(answer.headers.get("Content-Range"), start), found, body)
+            except Damaged:
+                answer.close()
+                raise
+            return Answer(int(told), found, body, of_google(answer.headers, _crc32c))
+
+        return RemoteBlob(key, fetch, FAILURES, storage_error)
+
+    def stat(self, key: str) -> Stat:
+        def look() -> Stat:
+            blob = self._blob(key)
+            self._call(blob.reload)
+            if blob.size is None:
+                raise Damaged(f"{key}: no size is told")
+            return Stat(blob.size, _time(blob))
+
+        return attempt(key, look)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        start = f"{self._prefix}{folder}/"
+        for page in self._pages(folder, delimiter="/"):
+            for name in page.folders:
+                yield Entry(name[len(start) : -1], True)
+            for blob in page.blobs:
+                if blob.name != start:  # a marker that some other tool made
+                    yield Entry(blob.name[len(start) :], False)
+
+    def _pages(self, folder: str, **parameters: Any) -> Iterator[_Page]:
+        """Everything below a folder. Each page is a call of its own, which can be tried again."""
+        start, token = f"{self._prefix}{folder}/", None
+
+        def ask() -> tuple[_Page, str | None]:
+            found = self._call(
+                self._clients.get().bucket.list_blobs,
+                prefix=start,
+                page_token=token,
+                fields="items(name,timeCreated),prefixes,nextPageToken",
+                **parameters,
+            )
+            page = next(found.pages, None)
+            if page is None or not _is_listing(page.raw_page):
+                raise Damaged(f"{folder}: not a listing")
+            return _Page(list(page), sorted(found.prefixes)), found.next_page_token
+
+        while True:
+            page, token = attempt(folder, ask)
+            yield page
+            if token is None:
+                return
+
+    def url(self, key: str) -> str | None:
+        signer = self._clients.signer
+        if signer is None:
+            return None
+        blob = self._blob(key)
+        return attempt(
+            key,
+            lambda: str(
+                blob.generate_signed_url(
+                    version="v4",
+                    expiration=timedelta(seconds=URL_SECONDS),
+                    method="GET",
+                    credentials=signer,
+                )
+            ),
+        )
+
+    # -- writing small values ----------------------------------------------
+
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        attempt(key, lambda: self._upload(key, data))
+
+    def _upload(self, key: str, data: bytes, storage_class: str | None = None, **when: Any) -> None:
+        blob = self._blob(key)
+        blob.cache_control = _CACHING
+        if storage_class:
+            blob.storage_class = storage_class
+        self._call(blob.upload_from_string, data=data, content_type=_TYPE, **when)
+
+    def create(self, key: str, data: bytes) -> bool:
+        if not self.creates_atomically:
+            with contextlib.suppress(NotFound):
+                self.stat(key)
+                return False
+            self.put(key, data)
+            return True
+        tries = 0
+
+        def upload() -> bool:
+            nonlocal tries
+            tries += 1
+            try:
+                self._upload(key, data, if_generation_match=0)
+            except PreconditionFailed:
+                return False
+            return True
+
+        # a first try may have come through though its answer was lost
+        return attempt(key, upload) or (tries > 1 and self.get(key) == data)
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        with contextlib.suppress(NotFound):
+            attempt(key, lambda: self._call(self._blob(key).delete))
+
+    def delete_folder(self, folder: str) -> None:
+        """By batches, tags before all else; what is left then one by one, to learn why."""
+        names = tags_first(self._names(folder))
+        tags = sum(name.rpartition("/")[2].startswith("tag_") for name in names)
+        for part in (names[:tags], names[tags:]):
+            for at in range(0, len(part), _BATCH):
+                self._delete_all(part[at : at + _BATCH])
+        for name in self._names(folder):
+            self.delete(name)
+
+    def _names(self, folder: str) -> Sequence[str]:
+        pages = self._pages(folder)
+        return [blob.name[len(self._prefix) :] for page in pages for blob in page.blobs]
+
+    def _delete_all(self, names: Sequence[str]) -> None:
+        bucket = self._clients.get().bucket
+        with contextlib.suppress(*FAILURES), bucket.client.batch(raise_exception=False):
+            for name in names:
+                self._call(bucket.blob(self._prefix + name).delete)
+
+    # -- writing large objects ---------------------------------------------
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        handle = f"{secrets.token_hex(12)} {key}"
+
+        def put(data: bytes) -> None:
+            attempt(key, lambda: self._upload(_aside(handle), data, self._class))
+
+        try:
+            send_pieces(pieces, self._room, put, lambda: self._session(handle))
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                self.abandon(handle)
+            raise
+        return handle
+
+    def _session(self, handle: str) -> ResumableUpload:
+        properties = {"contentType": _TYPE, "cacheControl": _CACHING}
+        if self._class:
+            properties["storageClass"] = self._class
+        name = self._prefix + _aside(handle)
+        return ResumableUpload(self._clients.get, self._bucket, name, properties)
+
+    def commit(self, handle: str) -> None:
+        """Move what is staged to its name.
+
+        By the one call that does it at once (objects.move): what it takes away is neither kept as
+        "soft deleted" nor charged as "deleted early". Where a server does not know that call, by
+        rewrite and delete. NotFound where the source is gone; the caller looks at what is in place.
+        """
+        key = _key(handle)
+        source, target = self._blob(_aside(handle)), self._blob(key)
+        bucket = self._clients.get().bucket
+        try:
+            attempt(key, lambda: self._call(bucket.move_blob, blob=source, new_name=target.name))
+        except (NotFound, Refused):
+            self._rewrite(key, source, target)
+
+    def _rewrite(self, key: str, source: Blob, target: Blob) -> None:
+        if self._class:
+            target.storage_class = self._class
+        target.cache_control, target.content_type = _CACHING, _TYPE
+        token: str | None = None
+        while True:
+
+            def go_on(token: str | None = token) -> str | None:
+                left: str | None = self._call(target.rewrite, source=source, token=token)[0]
+                return left
+
+            token = attempt(key, go_on)
+            if token is None:  # else it is large, and its bytes must be copied: another class
+                break
+        with contextlib.suppress(NotFound):
+            attempt(key, lambda: self._call(source.delete))
+
+    def abandon(self, handle: str) -> None:
+        with contextlib.suppress(NotFound):
+            self.delete(_aside(handle))
+
+    def open_staged(self, handle: str) -> RemoteBlob:
+        return self.open(_aside(handle))
+
+    def is_staged(self, handle: str) -> bool:
+        try:
+            self.stat(_aside(handle))
+        except NotFound:
+            return False
+        return True
+
+    def stages(self) -> Iterator[Stage]:
+        start = f"{self._prefix}{_UPLOADS}/"
+        for page in self._pages(_UPLOADS):
+            for blob in page.blobs:
+                token, _, key = blob.name[len(start) :].partition("/")
+                if key:
+                    yield Stage(f"{token} {key}", key, _time(blob))
+
+
+class _Page(NamedTuple):
+    """One answer of a listing."""
+
+    blobs: Sequence[Blob]
+    folders: Sequence[str]
+
+
+class _Body:
+    """The bytes of an HTTP answer, as they come."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def read(self, size: int, /) -> bytes:
+        return bytes(self._answer.raw.read(size))
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _is_listing(page: Mapping[str, Any]) -> bool:
+    """Whether it holds what was asked for and nothing else: the library takes all for a page."""
+    return not page.keys() - _LISTED and all("name" in item for item in page.get("items", ()))
+
+
+def _time(blob: Blob) -> float:
+    try:
+        return float(blob.time_created.timestamp())
+    except (AttributeError, ValueError) as error:
+        raise Damaged(f"{blob.name}: has no time") from error
+
+
+def _crc32c(data: bytes) -> bytes:
+    return bytes(google_crc32c.Checksum(data).digest())
+
+
+def _split(handle: str) -> tuple[str, str]:
+    token, blank, key = handle.partition(" ")
+    if not token.isalnum() or not blank or not key:
+        raise NotFound(f"{handle}: not a handle")
+    return token, key
+
+
+def _key(handle: str) -> str:
+    return _split(handle)[1]
+
+
+def _aside(handle: str) -> str:
+    """The key of a staged object."""
+    token, key = _split(handle)
+    return f"{_UPLOADS}/{token}/{key}"

@@ -1,0 +1,288 @@
+"""The driver for OpenStack Glance: layers are its images, all else lies in an alternate store.
+
+The alternate store is another driver's, in the same configuration. It gives what Glance cannot:
+records that are created once, listings, a place for what belongs to no image.
+
+As in 0.x, an image in Glance has the name `[namespace/]repository:tag`, and in its properties the
+v1 image's JSON, ancestry and checksums: for other readers of Glance. Here they are read only where
+0.x wrote them; what this version writes is in the alternate store first of all, for a property
+holds neither every text nor a long one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Self
+
+from v1registry.storage import Aside, Blob, Buffer, Entry, Stage, Stat, Storage, exists, keys
+from v1registry.storage.errors import NotFound, Refused
+from v1registry.storage.glance.client import Clients
+from v1registry.storage.glance.images import GlanceImages, Record
+from v1registry.storage.glance.layers import HANDLE, Layers
+from v1registry.storage.glance.legacy import OldImages
+from v1registry.storage.glance.names import Names, name_of, tags_below
+from v1registry.storage.glance.properties import DESCRIBED, LAYER, META, described, image_of, split
+from v1registry.storage.glance.request_token import ENDPOINT, IMAGE, TOKEN, Askers
+from v1registry.storage.loading import load
+from v1registry.storage.memory import MemoryBlob
+
+_log = logging.getLogger(__name__)
+
+
+class GlanceStorage(Storage):
+    """Keeps layers in Glance, all else in `rest`. Options: config/drivers/glance.py."""
+
+    def __init__(self, options: Mapping[str, Any], rest: Storage) -> None:
+        clients = Clients(options)
+        self._rest = rest
+        self._clients = clients
+        self._askers = Askers(options, clients)
+        self._images = GlanceImages(clients)
+        self._old = OldImages(self._images, clients)
+        visibility = options["glance_visibility"]
+        self._layers = Layers(clients, self._images, self._old, rest, visibility)
+        self._names = Names(self._images)
+        self.creates_atomically = rest.creates_atomically
+        if options["glance_request_headers"]:
+            self.heeds = (TOKEN, ENDPOINT, IMAGE)
+
+    def hear(self, headers: Mapping[str, str]) -> None:
+        self._clients.asked_by(self._askers.of(headers))
+
+    # -- reading ---------------------------------------------------------------
+
+    def get(self, key: str) -> bytes:
+        with self.open(key) as blob:
+            return blob.read()
+
+    def open(self, key: str) -> Blob:
+        image_id, part = split(key)
+        if part == LAYER:
+            return self._layers.open(key, image_id)
+        try:
+            return self._rest.open(key)
+        except NotFound:
+            return MemoryBlob(self._left(key)[0])
+
+    def stat(self, key: str) -> Stat:
+        image_id, part = split(key)
+        if part == LAYER:
+            return self._layers.stat(key, image_id)
+        try:
+            return self._rest.stat(key)
+        except NotFound:
+            data, record = self._left(key)
+            return Stat(len(data), record.created)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        seen = set()
+        for entry in self._rest.list(folder):
+            seen.add(entry.name)
+            yield entry
+        if folder == keys.IMAGES:
+            yield from (Entry(name, True) for name in self._old.ids() if name not in seen)
+        elif image_id := image_of(folder):
+            inside = self._inside(folder, image_id)
+            yield from (Entry(name, False) for name in inside if name not in seen)
+
+    def _inside(self, folder: str, image_id: str) -> Iterator[str]:
+        """What Glance has of an image."""
+        where = self._layers.find(image_id)
+        record = self._images.find(where, folder) if where else None
+        if record is None:
+            return
+        if record.size is not None:
+            yield LAYER
+        if where == self._old.find(image_id):
+            yield from (name[len(META) :] for name in record.properties if name.startswith(META))
+
+    def _left(self, key: str) -> tuple[bytes, Record]:
+        """What 0.x left in a property of an image that was not pushed again. Raise NotFound."""
+        image_id, part = split(key)
+        where = self._old.find(image_id) if part else None
+        if where is not None and self._layers.pointer(image_id) is None:
+            record = self._images.find(where, key)
+            value = record.properties.get(f"{META}{part}") if record else None
+            if record is not None and isinstance(value, str):
+                return value.encode("utf-8", "surrogatepass"), record
+        raise NotFound(key)
+
+    # -- writing small values ----------------------------------------------------
+
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        if split(key)[1] == LAYER:
+            self.commit(self.stage(key, [data]))
+            return
+        self.describe({key: data})
+        self._rest.put(key, data, durable=durable)
+        self.name({key: data})
+
+    def put_all(self, values: Mapping[str, bytes]) -> None:
+        if any(split(key)[1] == LAYER for key in values):
+            super().put_all(values)
+            return
+        self.describe(values)
+        self._rest.put_all(values)
+        self.name(values)
+
+    def create(self, key: str, data: bytes) -> bool:
+        if split(key)[1] != LAYER:
+            return not self.has_left(key) and self._rest.create(key, data)
+        if exists(self, key):
+            return False
+        self.put(key, data)
+        return True
+
+    def has_left(self, key: str) -> bool:
+        """Whether 0.x left a property there, which counts for a small value."""
+        try:
+            self._left(key)
+        except NotFound:
+            return False
+        return True
+
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
+        if any(split(key)[1] == LAYER for key in values):
+            return super().aside(values, after)
+        return _Aside(self, values, self._rest.aside(values, after))
+
+    def flush(self, keys: Iterable[str]) -> None:
+        self._rest.flush(keys)  # beside a layer's key lies what points to it
+
+    def describe(self, values: Mapping[str, bytes]) -> None:
+        """Write what belongs there of small values to the properties of images in Glance.
+
+        Before the values themselves: if Glance fails now, the whole is done again.
+        """
+        for image_id, fitting in described(values):
+            where = self._layers.pointer(image_id)
+            if where is None:
+                continue
+            try:
+                self._images.update(where, f"{keys.IMAGES}/{image_id}", fitting)
+            except (NotFound, Refused) as error:
+                _log.warning("Glance does not take the description of an image: %s", error)
+
+    def name(self, values: Mapping[str, bytes]) -> None:
+        """Name the images in Glance that these tags point to now."""
+        for key, data in values.items():
+            name = name_of(key)
+            if name is not None:
+                self._names.give(name, self._layers.find(data.decode("ascii", "replace").strip()))
+
+    # -- deleting ------------------------------------------------------------------
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        image_id, part = split(key)
+        if part == LAYER:
+            self._keep_the_rest(image_id)
+            self._layers.delete(image_id)
+            return
+        self._rest.delete(key, durable=durable)
+        with contextlib.suppress(NotFound):
+            self._images.drop(self._left(key)[1].id, key, f"{META}{part}")
+        name = name_of(key)
+        if name is not None:
+            self._names.give(name, None)
+
+    def _keep_the_rest(self, image_id: str) -> None:
+        """Save what 0.x kept with a layer, and what would go with it."""
+        folder = f"{keys.IMAGES}/{image_id}"
+        if self._layers.find(image_id) != self._old.find(image_id):
+            return
+        for name in list(self._inside(folder, image_id)):
+            key = f"{folder}/{name}"
+            if name != LAYER and not exists(self._rest, key):
+                self._rest.put(key, self._left(key)[0])
+
+    def delete_folder(self, folder: str) -> None:
+        if folder == keys.IMAGES:
+            for entry in list(self.list(folder)):
+                self.delete_folder(f"{folder}/{entry.name}")
+        elif image_id := image_of(folder):
+            self._rest.delete(keys.image(image_id, "json"))  # first: without it there is no image
+            self._layers.delete(image_id)
+        tags = list(tags_below(self._rest, folder)) if folder.startswith(keys.REPOSITORIES) else []
+        self._rest.delete_folder(folder)
+        for name in filter(None, map(name_of, tags)):
+            self._names.give(name, None)
+
+    # -- writing large objects -------------------------------------------------------
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        if split(key)[1] == LAYER:
+            return self._layers.stage(key, pieces)
+        return self._rest.stage(key, pieces)
+
+    def commit(self, handle: str) -> None:
+        self._keeper(handle).commit(handle)
+
+    def abandon(self, handle: str) -> None:
+        self._keeper(handle).abandon(handle)
+
+    def open_staged(self, handle: str) -> Blob:
+        return self._keeper(handle).open_staged(handle)
+
+    def is_staged(self, handle: str) -> bool:
+        return self._keeper(handle).is_staged(handle)
+
+    def _keeper(self, handle: str) -> Layers | Storage:
+        return self._layers if handle.startswith(HANDLE) else self._rest
+
+    def stages(self) -> Iterator[Stage]:
+        yield from self._layers.stages()
+        yield from self._rest.stages()
+
+    # -- is it well -------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Look whether both stores are ours to use."""
+        self._rest.prepare()
+        trial = str(uuid.uuid4())
+        self._images.create(trial, "storage")
+        self._images.delete(trial, "storage")
+
+    def check(self) -> None:
+        """Glance is only read: a trial would leave a row in its database each time."""
+        self._rest.check()
+        next(self._images.list("storage"), None)
+
+    def clean(self, before: float) -> int:
+        return self._rest.clean(before) + self._layers.clean(before)
+
+
+class _Aside(Aside):
+    """Values that are safe in the alternate store; images are described and named as they show."""
+
+    def __init__(self, store: GlanceStorage, values: Mapping[str, bytes], rest: Aside) -> None:
+        super().__init__(store, values)
+        self._store = store
+        self._rest = rest
+        self._told = False  # what the values say of images
+
+    def put(self, key: str) -> None:
+        if not self._told and split(key)[1] in DESCRIBED:
+            self._told = True  # all of them at once: the parts of an image show together
+            self._store.describe(self._values)
+        self._rest.put(key)
+        self._store.name({key: self._values[key]})
+
+    def create(self, key: str) -> bool:
+        return not self._store.has_left(key) and self._rest.create(key)
+
+    def __enter__(self) -> Self:
+        self._rest.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._rest.__exit__(*error)
+
+
+def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> GlanceStorage:
+    """The driver, from its part of the configuration."""
+    return GlanceStorage(
+        options, load({**options, "storage": options["storage_alternate"]}, offload)
+    )

@@ -1,0 +1,74 @@
+"""The images that 0.x left in Glance.
+
+Their v1 id is in a property called `id`, which the v2 API neither filters by nor
+shows. But it stands in the image JSON as well, which 0.x kept as `meta_json`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+
+from v1registry.storage.glance.client import Clients
+from v1registry.storage.glance.images import OWN_ID, GlanceImages, Record
+
+
+class OldImages:
+    """Knows the old images by their v1 ids, once all were listed."""
+
+    def __init__(self, images: GlanceImages, clients: Clients) -> None:
+        self._images = images
+        self._clients = clients
+        self._found: dict[str, str] | None = None
+        self._lock = threading.Lock()
+
+    def find(self, image_id: str) -> str | None:
+        """The id in Glance of the old image, or None."""
+        return self._all().get(image_id)
+
+    def ids(self) -> list[str]:
+        """The v1 ids of all old images."""
+        return list(self._all())
+
+    def forget(self, image_id: str) -> None:
+        """After an old image was deleted."""
+        self._all().pop(image_id, None)
+
+    def _all(self) -> dict[str, str]:
+        if self._found is None:
+            with self._lock:
+                if self._found is None:
+                    with self._clients.asking(None):  # what one may see is not for all
+                        self._found = self._read()
+        return self._found
+
+    def _read(self) -> dict[str, str]:
+        project = self._clients.own().project()
+        found: dict[str, Record] = {}
+        for record in self._images.list("images"):
+            image_id = _v1_id(record)
+            # Who may publish an image is trusted; whoever else has an account may not pretend to
+            # be the registry, and an administrator's list shows all.
+            trusted = project is None or record.public or record.owner == project
+            if image_id is None or not trusted:
+                continue
+            known = found.get(image_id)
+            if known is None or _rank(record) > _rank(known):
+                found[image_id] = record
+        return {image_id: record.id for image_id, record in found.items()}
+
+
+def _v1_id(record: Record) -> str | None:
+    if OWN_ID in record.properties:
+        return None
+    try:
+        image_id = json.loads(record.properties["meta_json"])["id"]
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return None
+    return image_id if isinstance(image_id, str) else None
+
+
+def _rank(record: Record) -> tuple[bool, bool, float, str]:
+    """Of two with one id: a whole one, one that has a layer, the newer one."""
+    whole = "meta__inprogress" not in record.properties
+    return (whole, record.size is not None, record.created, record.id)

@@ -1,0 +1,337 @@
+"""The driver for local files: one file a key below a root folder.
+
+Whatever is written goes to a temporary name in `_v1registry/uploads` first, on
+the same file system (else it is copied there, see `disk.across`), is forced to disk, and is then
+renamed (or hard-linked, which fails if the name is taken) to its place; the folder is forced to disk
+after it. So a name never shows a part, and what was answered survives a power
+cut. 0.x finds nothing new below `images` and `repositories`.
+
+What has to be forced is gathered, so that a request waits for the disk once or
+twice: each wait takes two changes of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import secrets
+import stat as modes
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, exists, keys
+from v1registry.storage.errors import NotFound, NotMounted, StorageError, Unavailable
+from v1registry.storage.local import disk
+from v1registry.storage.local.disk import Mapped
+from v1registry.storage.local.parts import FileAside, FileBlob, make_ready, placed
+
+T = TypeVar("T")
+
+_MOUNTS = f"{keys.OURS}/mounts"  # names the folders that lie on file systems of their own
+
+_AT_ONCE = 64  # values written between two waits for the disk; each takes a file descriptor
+_LISTED_IN_PLACE = 1000  # entries of a folder
+
+
+def call(function: Callable[..., T], *args: Any) -> T:
+    """Run a blocking function in place: the default for `offload`."""
+    return function(*args)
+
+
+class FileStorage(Storage):
+    """Keeps objects as files below `root`.
+
+    `offload(function, *args)` runs what waits for the disk (fsync, removing a
+    tree) where it does not stop the other clients; `accel` is the location that nginx maps
+    to `root`, for X-Accel-Redirect.
+    """
+
+    marker_seconds = 0.0
+
+    def __init__(
+        self, root: str | Path, *, accel: str | None = None, offload: Callable[..., Any] = call
+    ) -> None:
+        self.root = os.path.abspath(root)
+        self._accel = accel.rstrip("/") if accel else None
+        self._offload = offload
+        self._mounts: set[str] = set()  # folders on file systems of their own
+        self._uploads = os.path.join(self.root, keys.OURS, "uploads")
+
+    # -- reading -----------------------------------------------------------
+
+    def get(self, key: str) -> bytes:
+        with Mapped(key):
+            return disk.read_all(self._path(key))
+
+    def open(self, key: str) -> FileBlob:
+        return FileBlob(key, self._path(key))
+
+    def stat(self, key: str) -> Stat:
+        with Mapped(key):
+            status = os.stat(self._path(key))
+        if not modes.S_ISREG(status.st_mode):
+            raise NotFound(f"{key}: not a regular file")
+        return Stat(status.st_size, status.st_mtime)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        try:
+            with Mapped(folder), os.scandir(self._path(folder)) as children:
+                found = list(itertools.islice(children, _LISTED_IN_PLACE))
+                if len(found) == _LISTED_IN_PLACE:
+                    found += self._offload(list, children)
+        except NotFound:
+            return
+        for child in found:
+            with Mapped(folder):
+                is_folder = child.is_dir()
+            if child.name != disk.BESIDE:
+                yield Entry(child.name, is_folder)
+
+    def accel_path(self, key: str) -> str | None:
+        return f"{self._accel}/{key}" if self._accel else None
+
+    # -- writing small values ----------------------------------------------
+
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        if durable:
+            self.put_all({key: data})
+            return
+        with Mapped(key):
+            path, descriptor = self._create_file("put-")
+            with FileAside(self.root, {key: path}, self._offload) as aside:
+                try:
+                    disk.write_all(descriptor, data)
+                finally:
+                    disk.close(descriptor)
+                aside.put(key)
+                if self.root in aside.changed:  # once in a store's life: `flush` goes not so far
+                    self._force(key, (), [self.root])
+
+    def put_all(self, values: Mapping[str, bytes]) -> None:
+        waiting = iter(values.items())
+        # a write of thousands of values must take neither all file descriptors nor the event loop
+        while batch := dict(itertools.islice(waiting, _AT_ONCE)):
+            with self.aside(batch) as aside:
+                for key in batch:
+                    aside.put(key)
+            self._force(next(iter(batch)), (), aside.changed)
+
+    def create(self, key: str, data: bytes) -> bool:
+        with self.aside({key: data}) as aside:
+            if not aside.create(key):
+                return False
+        self._force(key, (), aside.changed)
+        return True
+
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> FileAside:
+        files: dict[str, str] = {}
+        descriptors: list[int] = []
+        try:
+            for key, data in values.items():
+                with Mapped(key):
+                    files[key], descriptor = self._create_file("put-")
+                    descriptors.append(descriptor)
+                    disk.write_all(descriptor, data)
+            folders = {os.path.dirname(self._path(key)) for key in after}
+            self._force(next(iter(values), ""), descriptors, folders)
+        except BaseException:
+            for path in files.values():
+                disk.forget(path)
+            raise
+        finally:
+            for descriptor in descriptors:
+                disk.close(descriptor)
+        return FileAside(self.root, files, self._offload)
+
+    def flush(self, keys: Iterable[str]) -> None:
+        folders: dict[str, str] = {}
+        for key in keys:
+            folder = os.path.dirname(self._path(key))
+            while folder != self.root:
+                folders[folder] = key
+                folder = os.path.dirname(folder)
+        self._force(next(iter(folders.values()), ""), (), folders)
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        path = self._path(key)
+        with Mapped(key):
+            try:
+                os.unlink(path)
+            except (NotADirectoryError, IsADirectoryError):
+                return  # no such object; a folder is none
+            except FileNotFoundError:
+                pass  # another may have deleted it just now: ours has to last as well
+            folder = self._prune(os.path.dirname(path))
+            if durable:
+                self._force(key, (), [folder])
+
+    def delete_if(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        folder = os.path.dirname(path)
+        try:
+            # Nobody replaces a created value, and of those who delete it one is in here at a time.
+            with Mapped(key), disk.locked(folder):
+                if disk.read_all(path) != data:
+                    return False
+                os.unlink(path)
+        except NotFound:
+            return False
+        self._force(key, (), [folder])
+        return True
+
+    def delete_folder(self, folder: str) -> None:
+        self._offload(self._delete_folder, folder)
+
+    # -- writing large objects ---------------------------------------------
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        with Mapped(key):
+            path, descriptor = self._create_file(f"stage-{keys.encode(key)}.")
+        try:
+            for piece in pieces:
+                with Mapped(key):
+                    disk.write_all(descriptor, piece)
+            self._force(key, [descriptor])
+        except BaseException:
+            disk.forget(path)
+            raise
+        finally:
+            disk.close(descriptor)
+        return os.path.basename(path)
+
+    def commit(self, handle: str) -> None:
+        source, key = self._staged(handle), _key_of(handle)
+        with Mapped(key):
+            placed(source, self.root, key, os.replace, self._offload)
+
+    def abandon(self, handle: str) -> None:
+        with Mapped(handle), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._staged(handle))
+
+    def open_staged(self, handle: str) -> FileBlob:
+        return FileBlob(handle, self._staged(handle))
+
+    def stages(self) -> Iterator[Stage]:
+        for name, modified in self._leftovers("stage-"):
+            yield Stage(name, _key_of(name), modified)
+
+    def clean(self, before: float) -> int:
+        removed = 0
+        for prefix in ("put-", "trash-"):
+            for name, modified in self._leftovers(prefix):
+                if modified < before:
+                    self._offload(disk.remove, os.path.join(self._uploads, name))
+                    removed += 1
+        for folder in disk.besides(self.root):
+            removed += self._offload(disk.remove_old, folder, before)
+        return removed
+
+    def prepare(self) -> None:
+        """Make the root folder; look whether what is in it is ours to write.
+
+        A store that ran as root in 0.x's container is found here, not in the
+        middle of the first push. A sample of the folders is looked at.
+        """
+        make_ready(self.root)
+        self.check()
+        noted = set(self.get(_MOUNTS).decode().split()) if exists(self, _MOUNTS) else set()
+        with Mapped(self.root):
+            self._mounts = noted | disk.elsewhere(self.root)
+        self.require_marker()
+        if self._mounts != noted:
+            self.put(_MOUNTS, "\n".join(sorted(self._mounts)).encode())
+
+    def require_marker(self, within: float = 0.0) -> None:
+        """Raise NotMounted if a folder that had a file system of its own lies on the store's."""
+        with Mapped(self.root):
+            missing = self._mounts and self._mounts - disk.elsewhere(self.root)
+        if missing:
+            raise NotMounted(
+                f"{self.root}/{min(missing)} was on a file system of its own and is not now. Mount it"
+                f" again; if its content was moved, delete {self.root}/{_MOUNTS} and restart"
+            )
+
+    def check(self) -> None:
+        """Write, link, read back and remove a small file, as every push does."""
+        key = f"{keys.OURS}/check-{secrets.token_hex(8)}"
+        try:
+            if not self.create(key, b"true") or self.get(key) != b"true":
+                raise Unavailable(f"{self.root}: what was written does not read back")
+        finally:
+            with contextlib.suppress(StorageError):
+                self.delete(key)
+
+    # -- below ----------------------------------------------------------------
+
+    def _path(self, key: str) -> str:
+        return f"{self.root}/{key}"
+
+    def _staged(self, handle: str) -> str:
+        if "/" in handle or not handle.startswith("stage-"):
+            raise NotFound(f"{handle}: not a handle")
+        return os.path.join(self._uploads, handle)
+
+    def _create_file(self, prefix: str) -> tuple[str, int]:
+        """A new file aside, open for writing: its path and descriptor."""
+        path = f"{self._uploads}/{prefix}{secrets.token_hex(8)}"
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        try:
+            return path, os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            self._force(prefix, (), disk.make_folders(self._uploads))
+            return path, os.open(path, flags, 0o666)
+
+    def _force(self, key: str, descriptors: Iterable[int], folders: Iterable[str] = ()) -> None:
+        """Make files and the names in folders durable: the one thing that waits for the disk.
+
+        Only the waiting goes to another thread. Handing over whole operations costs more than it
+        frees: each of their short calls gives the interpreter's lock up and fights to have it back.
+        """
+        with Mapped(key), contextlib.ExitStack() as opened:
+            waiting = list(descriptors)
+            for descriptor in disk.open_folders(folders):
+                opened.callback(disk.close, descriptor)
+                waiting.append(descriptor)
+            if waiting:
+                self._offload(disk.fsync, waiting)
+
+    def _delete_folder(self, folder: str) -> None:
+        """Move the folder aside, so that it goes at once as a whole; then empty it."""
+        with Mapped(folder):
+            try:
+                trash = disk.set_aside(self.root, folder, self._uploads)
+            except FileNotFoundError:
+                return
+            self._force(folder, (), [self._prune(os.path.dirname(self._path(folder)))])
+            disk.remove(trash)
+            disk.forget_folder(os.path.dirname(trash))
+
+    def _prune(self, folder: str) -> str:
+        """Remove emptied folders, as no object store has any; return the first that stays."""
+        while os.path.dirname(folder) != self.root and len(folder) > len(self.root):
+            try:
+                os.rmdir(folder)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                break  # something lies in it
+            folder = os.path.dirname(folder)
+        return folder
+
+    def _leftovers(self, prefix: str) -> Iterator[tuple[str, float]]:
+        for entry in self.list(f"{keys.OURS}/uploads"):
+            if entry.name.startswith(prefix):
+                with contextlib.suppress(FileNotFoundError):
+                    yield entry.name, os.lstat(os.path.join(self._uploads, entry.name)).st_mtime
+
+
+def _key_of(handle: str) -> str:
+    return keys.decode(handle.removeprefix("stage-").rpartition(".")[0])
+
+
+def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> FileStorage:
+    """The driver, from its part of the configuration."""
+    accel = options.get("nginx_x_accel_redirect")
+    return FileStorage(options["storage_path"], accel=accel, offload=offload)

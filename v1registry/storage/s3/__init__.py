@@ -1,0 +1,1 @@
+"""S3: AWS, Ceph and others."""

@@ -1,0 +1,311 @@
+"""The driver for S3: AWS, Ceph's gateway, and others that speak its protocol.
+
+A layer is received as a multipart upload on its final name, which shows nothing
+until it is completed: that is the commit, and nothing is copied. A handle is
+the upload's id and the key; the parts are asked for when it is completed.
+For stores without conditional writes see s3loose.py.
+
+No folders are marked: a folder is what some key begins with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from v1registry.storage import Buffer, Entry, Stage, Stat, keys
+from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.parts import Room, send_parts
+from v1registry.storage.remote import (
+    CHECK,
+    URL_SECONDS,
+    Answer,
+    RemoteBlob,
+    RemoteStorage,
+    part_of,
+    prefix,
+    tags_first,
+)
+from v1registry.storage.s3.client import FAILURES, Clients, Mapped, status, storage_error
+from v1registry.storage.s3.cloudfront import CloudFront
+from v1registry.storage.sums import of_s3
+
+_MOST_PARTS = 10_000  # of one upload, S3's own limit
+_BATCH = 1000  # keys that one request deletes, likewise
+_PATIENCE = (0.1, 0.3, 1.0)  # seconds between tries while another node completes the same upload
+
+
+class S3Storage(RemoteStorage):
+    """Keeps objects in one bucket, below `storage_path`. Options: config/drivers/s3.py."""
+
+    reads_stages = False
+    unless_atomic = "s3_conditional_writes: false (it ignores If-None-Match)"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._clients = Clients(options, self._made)
+        self._bucket = options["boto_bucket"]
+        self._prefix = prefix(options["storage_path"])
+        self._room = Room(options["s3_upload_memory"], options["s3_part_size"])
+        self._settings = {"ServerSideEncryption": "AES256"} if options["s3_encrypt"] else {}
+        self._etag_is_md5 = options["s3_etag_is_md5"]
+        storage_class = options["s3_storage_class"]
+        self._layers = {
+            **self._settings,
+            **({"StorageClass": storage_class} if storage_class else {}),
+        }
+        self.creates_atomically = options["s3_conditional_writes"]
+        # gateways that know the older signature alone know the older listing alone, too
+        self._listing = "list_objects_v2" if options["s3_use_sigv4"] else "list_objects"
+        front = [options[f"cloudfront.{name}"] for name in ("base", "keyid", "keysecret")]
+        self._cloudfront = CloudFront(*front) if all(front) else None
+
+    def _made(self, client: Any) -> None:
+        """Called with each new client: the place where a store that is only like S3 differs."""
+
+    @property
+    def place(self) -> str:
+        return str(self._bucket)
+
+    def _call(self, operation: str, key: str, **parameters: Any) -> Any:
+        return getattr(self._clients.get(), operation)(
+            Bucket=self._bucket, Key=self._prefix + key, **parameters
+        )
+
+    # -- reading -----------------------------------------------------------
+
+    def open(self, key: str) -> RemoteBlob:
+        def fetch(start: int, version: str | None) -> Answer:
+            more = {"Range": f"bytes={start}-", "IfMatch": version} if version else {}
+            answer = self._call("get_object", key, **more)
+            if version:
+                size = part_of(answer.get("ContentRange"), start)
+                return Answer(size, answer["ETag"], answer["Body"])
+            told = answer["ResponseMetadata"]["HTTPHeaders"]
+            sum = of_s3(told, etag_is_md5=self._etag_is_md5)
+            return Answer(answer["ContentLength"], answer["ETag"], answer["Body"], sum)
+
+        with Mapped(key):
+            return RemoteBlob(key, fetch, FAILURES, storage_error)
+
+    def stat(self, key: str) -> Stat:
+        with Mapped(key):
+            answer = self._call("head_object", key)
+        return Stat(answer["ContentLength"], answer["LastModified"].timestamp())
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        start = f"{self._prefix}{folder}/"
+        for page in self._pages(self._listing, folder, Prefix=start, Delimiter="/"):
+            for item in page.get("CommonPrefixes", ()):
+                yield Entry(item["Prefix"][len(start) : -1], True)
+            for item in page.get("Contents", ()):
+                if item["Key"] != start:  # a marker that some other tool made
+                    # stores that are loose about what they keep may be so about what they list
+                    md5 = item["ETag"].strip('"') if self.creates_atomically else None
+                    yield Entry(item["Key"][len(start) :], False, md5)
+
+    def url(self, key: str) -> str | None:
+        if self._cloudfront:
+            return self._cloudfront.url(self._prefix + key)
+        with Mapped(key):
+            return str(
+                self._clients.get().generate_presigned_url(
+                    "get_object",
+                    Params={"Bucket": self._bucket, "Key": self._prefix + key},
+                    ExpiresIn=URL_SECONDS,
+                )
+            )
+
+    # -- writing small values ----------------------------------------------
+
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        with Mapped(key):
+            self._call("put_object", key, Body=data, **self._settings)
+
+    def create(self, key: str, data: bytes) -> bool:
+        if not self.creates_atomically:
+            with contextlib.suppress(NotFound):
+                self.stat(key)
+                return False
+            self.put(key, data)
+            return True
+        with Mapped(key):
+            return self._create(key, data)
+
+    def _create(self, key: str, data: bytes) -> bool:
+        for pause in (*_PATIENCE, None):
+            try:
+                self._call("put_object", key, Body=data, IfNoneMatch="*", **self._settings)
+            except Exception as error:
+                if status(error) == 412:
+                    # a first try may have come through though its answer was lost
+                    metadata = getattr(error, "response", {}).get("ResponseMetadata", {})
+                    return bool(metadata.get("RetryAttempts")) and self.get(key) == data
+                if status(error) != 409 or pause is None:
+                    raise
+                time.sleep(pause)  # AWS: another one's put is under way, and may yet fail
+            else:
+                return True
+        raise AssertionError("unreachable")
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        with Mapped(key), contextlib.suppress(NotFound):
+            self._call("delete_object", key)
+
+    def delete_folder(self, folder: str) -> None:
+        start = f"{self._prefix}{folder}/"
+        pages = self._pages(self._listing, folder, Prefix=start)
+        names = tags_first([item["Key"] for page in pages for item in page.get("Contents", ())])
+        for at in range(0, len(names), _BATCH):
+            self._delete_all(folder, names[at : at + _BATCH])
+
+    def _delete_all(self, folder: str, names: Sequence[str]) -> None:
+        with Mapped(folder):
+            answer = self._clients.get().delete_objects(
+                Bucket=self._bucket,
+                Delete={"Objects": [{"Key": name} for name in names], "Quiet": True},
+            )
+        for error in answer.get("Errors", ()):
+            if error.get("Code") not in ("NoSuchKey", "NotFound"):
+                raise Refused(f"{error.get('Key')}: {error.get('Code')} {error.get('Message', '')}")
+
+    # -- writing large objects ---------------------------------------------
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        return self._stage(key, pieces)
+
+    def _stage(self, key: str, pieces: Iterable[Buffer], **more: Any) -> str:
+        with Mapped(key):
+            upload = self._call("create_multipart_upload", key, **self._layers, **more)["UploadId"]
+        handle = f"{upload} {key}"
+        try:
+            self._send(key, upload, pieces)
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                self._abort(key, upload)
+            raise
+        return handle
+
+    def _send(self, key: str, upload: str, pieces: Iterable[Buffer]) -> None:
+        client = self._clients.get()  # one for all the threads that send its parts
+
+        def send(number: int, data: bytearray) -> None:
+            if number > _MOST_PARTS:
+                raise Refused(f"{key}: more than {_MOST_PARTS} parts: set s3_part_size higher")
+            where = {"Bucket": self._bucket, "Key": self._prefix + key, "UploadId": upload}
+            with Mapped(key):
+                client.upload_part(**where, PartNumber=number, Body=data)
+
+        send_parts(pieces, self._room, send)
+
+    def commit(self, handle: str) -> None:
+        upload, key = split(handle)
+        for pause in (*_PATIENCE, None):
+            # Raises NotFound where the upload is gone; then the caller looks at what is in place.
+            parts = [
+                {"PartNumber": part["PartNumber"], "ETag": part["ETag"]}
+                for part in self._parts(key, upload)
+            ]
+            try:
+                if [part["PartNumber"] for part in parts] != list(range(1, len(parts) + 1)):
+                    raise Damaged(f"{key}: the list of its parts has gaps")
+                with Mapped(key):
+                    self._call(
+                        "complete_multipart_upload",
+                        key,
+                        UploadId=upload,
+                        MultipartUpload={"Parts": parts},
+                    )
+            except Unavailable:
+                # Ceph answers 500 to a second completion, and to one beside another: if so, the
+                # upload is gone now, or soon.
+                if pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                return
+
+    def abandon(self, handle: str) -> None:
+        upload, key = split(handle)
+        self._abort(key, upload)
+
+    def _abort(self, key: str, upload: str) -> None:
+        with contextlib.suppress(NotFound), Mapped(key):
+            self._call("abort_multipart_upload", key, UploadId=upload)
+
+    def is_staged(self, handle: str) -> bool:
+        # Not by its parts: Swift's gateway shows them as long as the object consists of them.
+        upload, key = split(handle)
+        pages = self._pages("list_multipart_uploads", key, Prefix=self._prefix + key)
+        return any(
+            found["UploadId"] == upload for page in pages for found in page.get("Uploads", ())
+        )
+
+    def open_staged(self, handle: str) -> RemoteBlob:
+        raise NotFound(f"{handle}: S3 does not read what is not completed")
+
+    def stages(self) -> Iterator[Stage]:
+        """Uploads below `images/` alone: others in the bucket are not ours to abort."""
+        return self._uploads(keys.IMAGES)
+
+    def prepare(self) -> None:
+        """Look also whether a layer can be sent in parts, which some emulators do in their own way."""
+        super().prepare()
+        key = f"{keys.OURS}/{CHECK}{secrets.token_hex(8)}"
+        handle = self._stage(key, [b"true"])
+        try:
+            S3Storage.commit(self, handle)
+            self.delete(key)
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                S3Storage.abandon(self, handle)
+            raise
+
+    def clean(self, before: float) -> int:
+        removed = super().clean(before)
+        for upload in self._uploads(keys.OURS, CHECK):
+            if upload.modified < before:
+                S3Storage.abandon(self, upload.handle)
+                removed += 1
+        return removed
+
+    def _uploads(self, folder: str, name: str = "") -> Iterator[Stage]:
+        start = f"{self._prefix}{folder}/{name}"
+        for page in self._pages("list_multipart_uploads", folder, Prefix=start):
+            for upload in page.get("Uploads", ()):
+                key = upload["Key"][len(self._prefix) :]
+                modified = upload["Initiated"].timestamp()
+                with contextlib.suppress(NotFound):
+                    for part in self._parts(key, upload["UploadId"]):
+                        modified = max(modified, part["LastModified"].timestamp())
+                    yield Stage(f"{upload['UploadId']} {key}", key, modified)
+
+    def _parts(self, key: str, upload: str) -> Sequence[dict[str, Any]]:
+        pages = self._pages("list_parts", key, Key=self._prefix + key, UploadId=upload)
+        return [part for page in pages for part in page.get("Parts", ())]
+
+    def _pages(self, operation: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        with Mapped(key):
+            paginator = self._clients.get().get_paginator(operation)
+            yield from paginator.paginate(Bucket=self._bucket, **parameters)
+
+
+def split(handle: str) -> tuple[str, str]:
+    """A handle's two parts: an id, and the key. Raise NotFound if it is none."""
+    upload, blank, key = handle.partition(" ")
+    if not upload or not blank or not key:
+        raise NotFound(f"{handle}: not a handle")
+    return upload, key
+
+
+def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> S3Storage:
+    """The driver, from its part of the configuration."""
+    if options["s3_conditional_writes"]:
+        return S3Storage(options)
+    from v1registry.storage.s3.unconditional import (
+        LooseS3Storage,  # which is made of this module's class
+    )
+
+    return LooseS3Storage(options)

@@ -1,0 +1,286 @@
+"""The requests that a registry makes all the time, without most of what boto3 does for each.
+
+A push takes dozens of small requests, and boto3 more processor time for one than the store. Here
+botocore finds the address and the credentials, signs and sends; only the way between is short. What
+is not offered here, or turns out to be not that simple, is done by boto3's own client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, unquote_plus
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.httpsession import URLLib3Session
+from botocore.response import StreamingBody
+from botocore.utils import get_environ_proxies
+
+from v1registry.storage.errors import Damaged, Refused
+from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
+from v1registry.storage.s3.answers import complaint, foreign, is_foreign
+
+_AGAIN = {429, 500, 502, 503, 504}  # what the store may answer otherwise a moment later
+_ELSEWHERE = {301, 302, 307, 308}  # the bucket lies in another region: boto3 knows where to go
+_BROKEN = {"RequestTimeout", "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"}  # 400
+_ODD = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}  # the same
+_LARGE = 1024 * 1024  # from here on it pays to ask before a body is sent
+_META = "x-amz-meta-"
+_HEADERS = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "StorageClass": "x-amz-storage-class",
+    "CacheControl": "Cache-Control",
+}
+
+
+class Wire:
+    """Some of the methods of boto3's S3 client, for one bucket, with the same arguments.
+
+    Answers hold those of its fields that are used. Everything else is the client's.
+    """
+
+    def __init__(
+        self, client: Any, session: Any, options: Mapping[str, Any], attempts: int
+    ) -> None:
+        self._client = client
+        keys = options["s3_access_key"], options["s3_secret_key"]
+        self._credentials = Credentials(*keys) if all(keys) else session.get_credentials()
+        self._bucket = options["boto_bucket"]
+        self._attempts = attempts
+        # AWS tells checksums only to who asks; what others make of this header is not known
+        self._more = {} if options["boto_host"] else {"x-amz-checksum-mode": "ENABLED"}
+        self._base: str | None = None
+        self._http = URLLib3Session(
+            verify=session.get_config_variable("ca_bundle")
+            or os.environ.get("REQUESTS_CA_BUNDLE")
+            or True,
+            proxies=client.meta.config.proxies or get_environ_proxies(client.meta.endpoint_url),
+            timeout=(CONNECT_SECONDS, options["s3_read_timeout"]),
+            max_pool_connections=CONNECTIONS,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def get_object(self, **named: Any) -> dict[str, Any]:
+        headers = {name: named[key] for key, name in _CONDITIONS.items() if key in named}
+        answer = self._ask(
+            "get_object", named, "GET", headers={**self._more, **headers}, stream=True
+        )
+        if isinstance(answer, dict):
+            return answer
+        told = {name.lower(): value for name, value in answer.headers.items()}
+        with _understood(named["Key"]):
+            return {
+                "ContentLength": int(told["content-length"]),
+                "ContentRange": told.get("content-range"),
+                "ETag": told["etag"],
+                "Body": StreamingBody(answer.raw, told["content-length"]),
+                "ResponseMetadata": {"HTTPHeaders": told},
+            }
+
+    def head_object(self, **named: Any) -> dict[str, Any]:
+        answer = self._ask("head_object", named, "HEAD")
+        if isinstance(answer, dict):
+            return answer
+        with _understood(named["Key"]):
+            return {
+                "ContentLength": int(answer.headers["Content-Length"]),
+                "LastModified": parsedate_to_datetime(answer.headers["Last-Modified"]),
+                "Metadata": {
+                    name.lower().removeprefix(_META): value
+                    for name, value in answer.headers.items()
+                    if name.lower().startswith(_META)
+                },
+            }
+
+    def put_object(self, **named: Any) -> dict[str, Any]:
+        others = named.keys() - {"Bucket", "Key", "Body"}
+        if others - _HEADERS.keys():  # a condition: whether a try came through is boto3's business
+            return self._boto("put_object", named)
+        headers = {_HEADERS[name]: named[name] for name in others}
+        answer = self._ask("put_object", named, "PUT", headers=headers, body=named["Body"])
+        return answer if isinstance(answer, dict) else {}
+
+    def delete_object(self, **named: Any) -> dict[str, Any]:
+        answer = self._ask("delete_object", named, "DELETE")
+        return answer if isinstance(answer, dict) else {}
+
+    def upload_part(self, **named: Any) -> dict[str, Any]:
+        where = {"partNumber": str(named["PartNumber"]), "uploadId": named["UploadId"]}
+        body = named["Body"]
+        headers = {"Expect": "100-continue"} if len(body) >= _LARGE else {}
+        answer = self._ask("upload_part", named, "PUT", where, headers, body)
+        return answer if isinstance(answer, dict) else {"ETag": answer.headers["ETag"]}
+
+    def get_paginator(self, operation: str) -> Any:
+        return _Pages(self) if operation == "list_objects_v2" else self._boto_paginator(operation)
+
+    def list_objects_v2(self, **named: Any) -> dict[str, Any]:
+        """One page: keys of objects, prefixes of folders, and where the next page begins."""
+        query = {"list-type": "2", "encoding-type": "url", "prefix": named["Prefix"]}
+        query |= {word: named[key] for key, word in _LISTING.items() if key in named}
+        answer = self._ask("list_objects_v2", named, "GET", query)
+        if isinstance(answer, dict):
+            return answer
+        root = ET.fromstring(answer.content)
+        more = root.findtext("{*}NextContinuationToken")
+        if not more and root.findtext("{*}IsTruncated") == "true":
+            raise Damaged(f"{named['Prefix']}: a listing that goes on without telling where")
+        return {
+            "Contents": [
+                {"Key": name, "ETag": item.findtext("{*}ETag") or ""}
+                for item, name in _named(root, "Contents", "Key")
+            ],
+            "CommonPrefixes": [
+                {"Prefix": name} for _, name in _named(root, "CommonPrefixes", "Prefix")
+            ],
+            "NextContinuationToken": more,
+        }
+
+    # -- one request ----------------------------------------------------------
+
+    def _ask(
+        self,
+        operation: str,
+        named: Mapping[str, Any],
+        method: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | bytearray = b"",
+        *,
+        stream: bool = False,
+    ) -> Any:
+        """The answer of a success. A dict, if boto3 had to be asked instead. Raise as it does."""
+        if self._credentials is None:
+            return self._boto(operation, named)
+        url = self._url(named.get("Key", ""))
+        for attempt in range(1, self._attempts + 1):
+            last = attempt == self._attempts
+            try:
+                answer = self._http.send(self._signed(method, url, query, headers, body, stream))
+            except (ReadTimeoutError, SSLError):
+                raise  # our client has waited as long; or it will be no better
+            except (HTTPClientError, ConnectionError):
+                if last:
+                    raise
+            else:
+                if answer.status_code < 300:
+                    content = None if stream else answer.content
+                    wrong = complaint(operation, answer.status_code, answer.headers, content)
+                    if wrong is None:
+                        return answer
+                    answer.raw.close()
+                    if last and is_foreign(wrong):
+                        raise Refused(foreign(operation, wrong))
+                    if last:
+                        raise Damaged(f"{named.get('Key', self._bucket)}: {operation}: {wrong}")
+                    continue
+                error = _error(answer, operation)
+                code = error.response["Error"]["Code"]
+                if answer.status_code in _ELSEWHERE or code in _ODD:
+                    return self._boto(operation, named)
+                if last or not (answer.status_code in _AGAIN or code in _BROKEN):
+                    raise error
+            time.sleep(random.random() * 2 ** (attempt - 1))
+        raise AssertionError("unreachable")
+
+    def _signed(
+        self,
+        method: str,
+        url: str,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        body: bytes | bytearray,
+        stream: bool,
+    ) -> Any:
+        named = {"User-Agent": "v1registry", **(headers or {})}
+        request = AWSRequest(method, url, named, body, query, stream_output=stream)
+        keys = self._credentials.get_frozen_credentials()
+        S3SigV4Auth(keys, "s3", self._client.meta.region_name).add_auth(request)
+        return request.prepare()
+
+    def _url(self, key: str) -> str:
+        """An object's address; the bucket's own without a key."""
+        if self._base is None:
+            named = {"Bucket": self._bucket, "Key": "k"}
+            url = self._client.generate_presigned_url("get_object", Params=named)
+            self._base = url.partition("?")[0].removesuffix("/k")
+        return f"{self._base}/{quote(key, safe='/~')}"
+
+    def _boto(self, operation: str, named: Mapping[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = getattr(self._client, operation)(**named)
+        return answer
+
+    def _boto_paginator(self, operation: str) -> Any:
+        return self._client.get_paginator(operation)
+
+
+_CONDITIONS = {"Range": "Range", "IfMatch": "If-Match"}
+_LISTING = {"Delimiter": "delimiter", "ContinuationToken": "continuation-token"}
+
+
+class _Pages:
+    """What boto3 calls a paginator, of the listing."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def paginate(self, **named: Any) -> Iterator[dict[str, Any]]:
+        more: str | None = ""
+        while more is not None:
+            page = self._wire.list_objects_v2(**named)
+            yield page
+            more = page.get("NextContinuationToken")
+            named["ContinuationToken"] = more
+
+
+def _error(answer: Any, operation: str) -> ClientError:
+    """The error that boto3 would raise for this answer."""
+    status = answer.status_code
+    code, message = str(status), ""
+    try:
+        root = ET.fromstring(answer.content)
+        code = root.findtext("{*}Code") or code
+        message = root.findtext("{*}Message") or ""
+    except (ET.ParseError, LookupError, ValueError):
+        pass  # HEAD, or a proxy's page, or damaged
+    details = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(details, operation)
+
+
+@contextlib.contextmanager
+def _understood(key: str) -> Iterator[None]:
+    """Raise Damaged if the answer lacks what it must have."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError) as error:
+        raise Damaged(f"{key}: not an answer of S3's: {error!r}") from error
+
+
+def _named(root: ET.Element, outer: str, inner: str) -> Iterator[tuple[ET.Element, str]]:
+    """The elements called so, and what each has as its name."""
+    encoded = root.findtext("{*}EncodingType") == "url"
+    for item in root.iterfind(f"{{*}}{outer}"):
+        text = item.findtext(f"{{*}}{inner}") or ""
+        yield item, unquote_plus(text) if encoded else text

@@ -1,0 +1,142 @@
+"""The driver for OpenStack Swift: one container, names as 0.x gives them.
+
+Layers are large objects, see swiftlarge.py. No folders are marked: a folder is what some name
+begins with.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from v1registry.storage import Buffer, Entry, Stage, Stat, exists, keys
+from v1registry.storage.errors import Refused
+from v1registry.storage.parts import Room
+from v1registry.storage.remote import URL_SECONDS, RemoteBlob, RemoteStorage, tags_first
+from v1registry.storage.swift.client import Account
+from v1registry.storage.swift.large_objects import LargeObjects
+from v1registry.storage.swift.objects import Objects
+
+
+class SwiftStorage(RemoteStorage):
+    """Keeps objects in one container, below `storage_path`. Options: config/drivers/swift.py."""
+
+    unless_atomic = "swift_conditional_writes: false"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._account = Account(options)
+        self._prefix = prefix(options["storage_path"])
+        self._objects = Objects(self._account, self._prefix)
+        room = Room(options["swift_upload_memory"], options["swift_segment_size"])
+        self._large = LargeObjects(self._objects, room)
+        self._url_key = options["swift_temp_url_key"]
+        self._url_digest = options["swift_temp_url_digest"]
+        self._is_public: bool | None = None  # not asked yet
+        self.creates_atomically = options["swift_conditional_writes"]
+
+    @property
+    def place(self) -> str:
+        return self._account.container
+
+    # -- reading -----------------------------------------------------------
+
+    def open(self, key: str) -> RemoteBlob:
+        return self._objects.open(key)
+
+    def stat(self, key: str) -> Stat:
+        return self._objects.head(key).stat
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        for item in self._objects.items(f"{folder}/", delimiter="/"):
+            yield Entry(posixpath.basename(item.key), item.is_folder)
+
+    def url(self, key: str) -> str | None:
+        name = self._prefix + key
+        if self._url_key:
+            return self._account.temporary_url(name, self._url_key, self._url_digest, URL_SECONDS)
+        if self._is_public is None:
+            self._is_public = self._account.is_public()
+        return self._account.public_url(name) if self._is_public else None
+
+    # -- writing small values ----------------------------------------------
+
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        self._objects.put(key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Not atomic: two in the same instant may both come through, the later one over the other.
+
+        Then the one that stayed is told True, and the other what it reads back.
+        """
+        if not self.creates_atomically and exists(self, key):
+            return False
+        mine, first = secrets.token_hex(8), {"If-None-Match": "*"}
+        answer = self._objects.put(key, data, upload=mine, headers=first, ok=(412,))
+        if answer.ok and self.creates_atomically:
+            return True
+        # 412 may also be the answer to our second try, where that to the first was lost
+        found = self._objects.find(key)
+        return found is not None and found.upload == mine
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        if posixpath.basename(key) == "layer":  # what is staged; else there are no segments
+            self._large.delete(key)
+        else:
+            self._objects.remove(key)
+
+    def delete_folder(self, folder: str) -> None:
+        for key in tags_first([item.key for item in self._objects.items(f"{folder}/")]):
+            self.delete(key)
+
+    # -- writing large objects ---------------------------------------------
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        return self._large.stage(key, pieces)
+
+    def commit(self, handle: str) -> None:
+        self._large.commit(handle)
+
+    def abandon(self, handle: str) -> None:
+        self._large.abandon(handle)
+
+    def open_staged(self, handle: str) -> RemoteBlob:
+        return self._large.open_staged(handle)
+
+    def is_staged(self, handle: str) -> bool:
+        return self._large.is_staged(handle)
+
+    def stages(self) -> Iterator[Stage]:
+        return self._large.stages()
+
+    # -- is it well -----------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Look whether the container is ours to use, and the store makes one object of segments."""
+        super().prepare()
+        known = self._account.url_keys() if self._url_key else None
+        if known is not None and self._url_key not in known:
+            raise Refused(
+                "swift_temp_url_key is none of the keys of the account and the container: set it"
+                f" there, as by `swift post -m Temp-URL-Key:... {self.place}`"
+            )
+        key = f"{keys.OURS}/check-{secrets.token_hex(8)}/layer"
+        self.commit(self.stage(key, [b"true"]))
+        whole = self.get(key) == b"true"
+        self.delete(key)
+        if not whole:
+            raise Refused(f"{self.place}: the store knows no static large objects (slo)")
+
+    def clean(self, before: float) -> int:
+        return super().clean(before) + self._large.clean(before)
+
+
+def prefix(storage_path: str | None) -> str:
+    """What all names begin with: `/registry` -> `registry/`; `/` -> `/`, as 0.x did it here."""
+    return f"{storage_path or '/'}/".removeprefix("/")
+
+
+def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> SwiftStorage:
+    """The driver, from its part of the configuration."""
+    return SwiftStorage(options)

@@ -1,0 +1,218 @@
+"""Large objects in Swift: segments that lie aside, and a manifest that makes one object of them.
+
+An upload's segments never move. The list of them is written beside them when all are there; put
+under the final name as a manifest (Swift's "static large object"), it makes one object of them:
+that is the commit, and nothing is copied. Who reads by a plain GET, as 0.x does, sees that object.
+Below `_v1registry`:
+
+    segments/KEY/UPLOAD/00000001    the bytes
+    segments/KEY/UPLOAD/part-0000   manifests of 1000 segments each, where there are more than that
+    segments/KEY/UPLOAD/list        the list of all, as JSON
+    segments/KEY/UPLOAD/whole       the same as a manifest, where the upload was read while staged
+    uploads/UPLOAD/KEY              there while the upload is neither committed nor abandoned
+
+What lies under the final name tells whose segments it is made of, so a commit can be repeated at
+any time. Where `create` is not atomic, two records may follow each other, and nodes carry out the
+one and the other at the same time (see lib/images/commit.py). So segments that were replaced or abandoned
+stay for an hour at least: a node that comes late may put them in place once more, reads back the
+record, and then puts in place what that one says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from requests import Response
+
+from v1registry.storage import Buffer, Stage, Stat, keys
+from v1registry.storage.errors import NotFound, StorageError, Unavailable
+from v1registry.storage.parts import Room, send_parts
+from v1registry.storage.remote import RemoteBlob
+from v1registry.storage.sums import hex_md5
+from v1registry.storage.swift.objects import Objects
+
+_SEGMENTS = f"{keys.OURS}/segments"
+_UPLOADS = f"{keys.OURS}/uploads"
+_MOST_SEGMENTS = 1000  # of one manifest, unless a server's administrator says otherwise
+_SETTLED = 3600.0  # seconds
+_PATIENCE = (0.3, 1.0)  # seconds between tries while servers learn of segments just written
+
+_Manifest = list[dict[str, Any]]
+
+
+class LargeObjects:
+    """The half of the driver that stages and commits; `objects` is the other one."""
+
+    def __init__(self, objects: Objects, room: Room) -> None:
+        self._objects = objects
+        self._room = room
+
+    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
+        upload = secrets.token_hex(8)
+        self._objects.put(_mark(key, upload), b"")
+        try:
+            segments = self._send(_folder(key, upload), pieces)
+            self._objects.put(_list(key, upload), json.dumps(segments).encode())
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                self._remove_segments(key, upload)
+                self._objects.remove(_mark(key, upload))
+            raise
+        return f"{upload} {key}"
+
+    def _send(self, folder: str, pieces: Iterable[Buffer]) -> _Manifest:
+        segments: dict[int, dict[str, Any]] = {}
+        session = self._objects.session()  # one for all the threads that send segments
+
+        def send(number: int, data: bytearray) -> None:
+            if data:
+                name = f"{folder}/{number:08}"
+                etag = hex_md5(data)
+                self._objects.put(name, data, etag=etag, session=session)
+                segments[number] = self._entry(name, etag, len(data))
+
+        send_parts(pieces, self._room, send)
+        return self._short([entry for _, entry in sorted(segments.items())], folder)
+
+    def _short(self, segments: _Manifest, folder: str) -> _Manifest:
+        """So many entries as a manifest may have: manifests of manifests, where there are more."""
+        if len(segments) <= _MOST_SEGMENTS:
+            return segments
+        parts = []
+        for at in range(0, len(segments), _MOST_SEGMENTS):
+            part = segments[at : at + _MOST_SEGMENTS]
+            name = f"{folder}/part-{at // _MOST_SEGMENTS:04}"
+            answer = self._put_manifest(name, part)
+            size = sum(entry["size_bytes"] for entry in part)
+            parts.append(self._entry(name, answer.headers["ETag"], size))
+        return parts
+
+    def _entry(self, name: str, etag: str, size: int) -> dict[str, Any]:
+        return {"path": self._objects.path(name), "etag": etag.strip('"'), "size_bytes": size}
+
+    def _put_manifest(self, key: str, segments: _Manifest, upload: str = "") -> Response:
+        """Raise NotFound if the segments are gone."""
+        if not segments:  # an empty manifest is refused
+            return self._objects.put(key, b"", upload=upload)
+        data, query = json.dumps(segments).encode(), {"multipart-manifest": "put"}
+        for pause in (*_PATIENCE, None):
+            answer = self._objects.put(key, data, upload=upload, params=query, ok=(400,))
+            if answer.ok:
+                break
+            if pause is None:
+                kind = NotFound if "404" in answer.text else Unavailable
+                raise kind(f"{key}: no manifest: {answer.text[:300]}")
+            time.sleep(pause)
+        return answer
+
+    def commit(self, handle: str) -> None:
+        key, upload = _split(handle)
+        found = self._objects.find(key)
+        if found and found.upload == upload:
+            # by another node, or by one that ended before it took the mark away
+            if not self._objects.remove(_mark(key, upload)):
+                raise NotFound(f"{handle}: committed before")
+            return
+        self._put_manifest(key, self._segments(key, upload), upload)
+        self._objects.remove(_mark(key, upload))
+        if found and found.upload and _is_settled(found.stat):
+            self._remove_segments(key, found.upload)
+
+    def _segments(self, key: str, upload: str) -> _Manifest:
+        """What an upload's list says. Raise NotFound if there is none."""
+        with self._objects.open(_list(key, upload)) as blob:
+            segments: _Manifest = json.loads(blob.read())
+        return segments
+
+    def abandon(self, handle: str) -> None:
+        key, upload = _split(handle)
+        if not self.is_staged(handle):
+            return  # committed: the segments are in use, or may yet be
+        if not self._may_be_in_place(key, upload):
+            received = self._objects.find(_list(key, upload))
+            self._objects.remove(_list(key, upload))  # nobody commits it any more
+            if received is None or _is_settled(received.stat):
+                self._remove_segments(key, upload)
+        self._objects.remove(_mark(key, upload))
+
+    def open_staged(self, handle: str) -> RemoteBlob:
+        key, upload = _split(handle)
+        if not self.is_staged(handle):
+            raise NotFound(f"{handle}: committed or abandoned")
+        whole = f"{_folder(key, upload)}/whole"
+        if self._objects.find(whole) is None:
+            self._put_manifest(whole, self._segments(key, upload))
+        return self._objects.open(whole)
+
+    def is_staged(self, handle: str) -> bool:
+        key, upload = _split(handle)
+        return self._objects.find(_mark(key, upload)) is not None
+
+    def stages(self) -> Iterator[Stage]:
+        for item in self._objects.items(f"{_UPLOADS}/"):
+            upload, _, key = item.key.removeprefix(f"{_UPLOADS}/").partition("/")
+            segments = self._objects.items(f"{_folder(key, upload)}/")
+            modified = max([item.modified, *(segment.modified for segment in segments)])
+            yield Stage(f"{upload} {key}", key, modified)
+
+    def delete(self, key: str) -> None:
+        """Delete what lies under the key, and the segments that it is made of."""
+        found = self._objects.find(key)
+        self._objects.remove(key)
+        if found and found.upload:
+            self._remove_segments(key, found.upload)
+
+    def clean(self, before: float) -> int:
+        """Remove segments that nothing is made of any more: replaced, or left by an upload's end."""
+        newest: dict[str, float] = {}
+        for item in self._objects.items(f"{_SEGMENTS}/"):
+            folder = item.key.rpartition("/")[0]
+            newest[folder] = max(item.modified, newest.get(folder, 0.0))
+        removed = 0
+        for folder, modified in newest.items():
+            key, _, upload = folder.removeprefix(f"{_SEGMENTS}/").rpartition("/")
+            if modified >= before or self.is_staged(f"{upload} {key}"):
+                continue
+            if not self._may_be_in_place(key, upload):
+                self._remove_segments(key, upload)
+                removed += 1
+        return removed
+
+    def _may_be_in_place(self, key: str, upload: str) -> bool:
+        found = self._objects.find(key)
+        return found is not None and found.may_be_of(upload)
+
+    def _remove_segments(self, key: str, upload: str) -> None:
+        """Remove the list first, so that nobody finds one of segments that are gone."""
+        names = [item.key for item in self._objects.items(f"{_folder(key, upload)}/")]
+        for name in sorted(names, key=lambda name: not name.endswith("/list")):
+            self._objects.remove(name)
+
+
+def _is_settled(stat: Stat) -> bool:
+    """Whether it is so long ago that nobody can be carrying out a record from then."""
+    return stat.modified < time.time() - _SETTLED
+
+
+def _folder(key: str, upload: str) -> str:
+    return f"{_SEGMENTS}/{key}/{upload}"
+
+
+def _list(key: str, upload: str) -> str:
+    return f"{_folder(key, upload)}/list"
+
+
+def _mark(key: str, upload: str) -> str:
+    return f"{_UPLOADS}/{upload}/{key}"
+
+
+def _split(handle: str) -> tuple[str, str]:
+    upload, blank, key = handle.partition(" ")
+    if not upload or not blank or not key:
+        raise NotFound(f"{handle}: not a handle")
+    return key, upload

@@ -1,0 +1,164 @@
+"""Plain objects of one container of Swift's, below what all their names begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+import requests
+from keystoneauth1.session import Session
+
+from v1registry.storage import Stat
+from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError
+from v1registry.storage.remote import Answer, RemoteBlob, part_of
+from v1registry.storage.sums import hex_md5, of_swift
+from v1registry.storage.swift.client import FAILURES, Account, storage_error
+
+_PAGE = 1000  # names in one answer
+_NEWEST = {"X-Newest": "true"}  # ask all copies: one of them may have missed a write
+_BINARY = {"Content-Type": "application/octet-stream"}
+_UPLOAD = "X-Object-Meta-Upload"  # which upload put this object in place
+
+
+class Item(NamedTuple):
+    """One line of a listing; a folder has no time."""
+
+    key: str
+    is_folder: bool
+    modified: float
+
+
+class Found(NamedTuple):
+    """What HEAD tells; `upload` is empty for what no upload of ours put there.
+
+    It is also lost when somebody gives the object other metadata.
+    """
+
+    stat: Stat
+    upload: str
+    is_large: bool  # made of segments
+
+    def may_be_of(self, upload: str) -> bool:
+        """Whether it is made of this upload's segments, for all that we can know."""
+        return self.upload == upload or (self.is_large and not self.upload)
+
+
+class Objects:
+    """Reads, writes, lists and removes objects by key."""
+
+    def __init__(self, account: Account, prefix: str) -> None:
+        self._account = account
+        self._prefix = prefix
+
+    def path(self, key: str) -> str:
+        """Container and name, as manifests give them."""
+        return f"/{self._account.container}/{self._prefix}{key}"
+
+    def session(self) -> Session:
+        """For `session` of further calls, from whatever thread."""
+        return self._account.session()
+
+    def call(self, method: str, key: str, **more: Any) -> requests.Response:
+        return self._account.request(method, self._prefix + key, **more)
+
+    def open(self, key: str) -> RemoteBlob:
+        return RemoteBlob(key, partial(self._fetch, key), FAILURES, storage_error)
+
+    def _fetch(self, key: str, start: int, version: str | None) -> Answer:
+        headers = {**_NEWEST, **({"Range": f"bytes={start}-"} if version else {})}
+        answer = self.call("GET", key, headers=headers, stream=True)
+        found, told = answer.headers.get("ETag", ""), answer.headers.get("Content-Length", "")
+        try:
+            if answer.status_code != (206 if version else 200) or not told.isdecimal():
+                raise Damaged(f"{key}: {answer.status_code}, of {told or 'no'} bytes")
+            if not version:
+                return Answer(int(told), found, answer.raw, of_swift(answer.headers))
+            # Compared here, since not every server keeps to If-Match for large objects.
+            if found != version:
+                raise Refused(f"{key}: it is another object now, {found}")
+            return Answer(part_of(answer.headers.get("Content-Range"), start), found, answer.raw)
+        except StorageError:
+            answer.close()
+            raise
+
+    def head(self, key: str) -> Found:
+        headers = self.call("HEAD", key, headers=_NEWEST).headers
+        try:
+            stat = Stat(int(headers["Content-Length"]), float(headers["X-Timestamp"]))
+        except (KeyError, ValueError) as error:
+            raise Refused(f"{key}: the answer is not Swift's: {error!r}") from error
+        is_large = headers.get("X-Static-Large-Object", "").lower() == "true"
+        return Found(stat, headers.get(_UPLOAD, ""), is_large)
+
+    def find(self, key: str) -> Found | None:
+        try:
+            return self.head(key)
+        except NotFound:
+            return None
+
+    def put(
+        self,
+        key: str,
+        data: bytes | bytearray,
+        *,
+        upload: str = "",
+        etag: str = "",
+        headers: Mapping[str, str] = _BINARY,
+        **more: Any,
+    ) -> requests.Response:
+        """`upload` is written down with the object.
+
+        The store refuses other bytes than these. Not of a manifest, whose ETag is another one: it
+        refuses that unless the segments are as it says.
+        """
+        own = {_UPLOAD: upload} if upload else {}
+        if "params" not in more:
+            own["ETag"] = etag or hex_md5(data)
+        return self.call("PUT", key, data=data, headers={**_BINARY, **headers, **own}, **more)
+
+    def remove(self, key: str) -> bool:
+        """Remove an object; tell whether it was there."""
+        return self.call("DELETE", key, ok=(404,)).status_code != 404
+
+    def items(self, start: str, **more: str) -> Iterator[Item]:
+        """What the listing has of all keys that begin so, page by page.
+
+        Markers of folders, which other programs make, are left out.
+        """
+        begin = self._prefix + start
+        query = {"format": "json", "prefix": begin, "limit": str(_PAGE), **more}
+        while True:
+            answer = self._account.request("GET", None, params=query)
+            try:
+                page = answer.json() if answer.content else []
+                items = self._page(page, begin)
+            except (KeyError, TypeError, ValueError) as error:
+                raise Refused(f"{start}: the listing is not Swift's: {error!r}") from error
+            yield from items
+            if len(page) < _PAGE:
+                return
+            query["marker"] = page[-1].get("subdir") or page[-1]["name"]
+
+    def _page(self, page: list[dict[str, Any]], begin: str) -> list[Item]:
+        items = []
+        for line in page:
+            if "subdir" in line:
+                items.append(Item(self._key(line["subdir"], begin)[:-1], True, 0.0))
+            elif line["name"] != begin and line.get("content_type") != _FOLDER:
+                items.append(Item(self._key(line["name"], begin), False, _time(line)))
+        return items
+
+    def _key(self, name: str, begin: str) -> str:
+        if not name.startswith(begin):
+            raise ValueError(f"{name} does not begin with {begin}")
+        return name[len(self._prefix) :]
+
+
+_FOLDER = "application/directory"
+
+
+def _time(line: Mapping[str, Any]) -> float:
+    """Seconds since the epoch, of a listing's time, which is UTC without saying so."""
+    return datetime.fromisoformat(line["last_modified"]).replace(tzinfo=UTC).timestamp()

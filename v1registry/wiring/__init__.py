@@ -1,0 +1,1 @@
+"""Putting the services together from a checked configuration."""

@@ -1,0 +1,36 @@
+"""What a database adds to a registry; without one, nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from v1registry.lib.auth.index_interface import Index
+from v1registry.lib.auth.rights import Rights
+from v1registry.lib.repositories.events import NOBODY, Events
+from v1registry.lib.repositories.search import Search
+from v1registry.lib.support.counts import Counts
+from v1registry.lib.support.health import Service
+from v1registry.lib.support.periodic import Chore
+
+
+def _no_search(_rights: Rights) -> None:
+    return None
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """`rights` and `index` if it is an index of our own; `search(rights)` if it can search."""
+
+    events: Events = NOBODY
+    rights: Rights | None = None
+    index: Index | None = None
+    search: Callable[[Rights], Search | None] = _no_search
+    service: Service | None = None
+    chores: tuple[Chore, ...] = ()
+    counts: Counts | None = None  # shared by the nodes of the database
+    prepare: Callable[[], None] = _nothing

@@ -1,0 +1,328 @@
+"""An index of our own, put together. Imported only where a database is configured."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from v1registry.api.authorize import Door
+from v1registry.api.services import IndexParts
+from v1registry.auth.load import by_password, throttle_of
+from v1registry.config import Config, ConfigError, Problem
+from v1registry.index import leases, migrations
+from v1registry.index.accounts import Accounts
+from v1registry.index.counts import DatabaseCounts
+from v1registry.index.database import Database
+from v1registry.index.imagelists import SqlImageLists
+from v1registry.index.namespaces import Namespaces
+from v1registry.index.people import AccountProver, People
+from v1registry.index.pulls import Pulls
+from v1registry.index.repositories import Repositories
+from v1registry.index.rights import IndexRights
+from v1registry.index.search import CheckedSearch, SqlSearch
+from v1registry.index.signup import SignUp
+from v1registry.index.social import Social
+from v1registry.index.storedrows import Policy
+from v1registry.index.sync import Report, Store, Sync
+from v1registry.index.tokenkeys import TokenKeys
+from v1registry.lib import documents
+from v1registry.lib.auth.index_interface import Index
+from v1registry.lib.auth.rights import Asker, Rights
+from v1registry.lib.errors import Failure, with_cause
+from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.repositories import image_list, walk
+from v1registry.lib.repositories.image_list import ImageLists
+from v1registry.lib.repositories.references import Reach
+from v1registry.lib.repositories.repositories import is_private
+from v1registry.lib.repositories.search import Search
+from v1registry.lib.repositories.tags import Tags
+from v1registry.lib.running import Run, in_place
+from v1registry.lib.support.counts import Counts
+from v1registry.lib.support.periodic import Chore
+from v1registry.storage import Storage, keys
+from v1registry.wiring.attached import Attached
+from v1registry.wiring.store import opened as opened_store
+
+Within = Callable[[float, Callable[[], Any]], Any]
+
+COUNTED = 10.0  # seconds after which pulls are written, and what failed is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The parts of an index, on one database."""
+
+    database: Database
+    accounts: Accounts
+    sign_up: SignUp
+    namespaces: Namespaces
+    repositories: Repositories
+    keys: TokenKeys
+    pulls: Pulls
+    lists: SqlImageLists
+    token_life: int
+    longest_token: int  # seconds after which no token that was issued now counts anywhere
+    lists_grant: bool
+    is_taken: Callable[[str], bool]
+
+    def rights(self, prover: Rights, reach: Reach | None = None) -> IndexRights:
+        """See `IndexRights`; `prover` knows names and passwords."""
+        return IndexRights(self.database, self.keys, prover.identify, reach, prover.state)
+
+    def prover(self) -> AccountProver:
+        return AccountProver(self.database, self.accounts)
+
+    def search(self) -> SqlSearch:
+        return SqlSearch(self.database)
+
+    def index(self, rights: IndexRights, reach: Reach | None = None) -> Index:
+        """What the endpoints get; without `reach`, an index alone."""
+
+        def may_read(image_id: ImageId, repository: RepositoryName, user: str | None) -> bool:
+            if reach is not None:
+                own = reach.holds(repository, image_id)
+                return own or rights.vouches(Asker(user), image_id)
+            return self.lists_grant and self.lists.may_read(image_id, repository, user)
+
+        return Index(
+            users=People(self.accounts, self.sign_up),
+            catalog=self.repositories,
+            opinions=Social(self.database),
+            tokens=self.keys,
+            pulls=self.pulls,
+            may_read=may_read,
+            token_life=self.token_life,
+        )
+
+    def chores(self) -> tuple[Chore, ...]:
+        return (Chore("Counting pulls", COUNTED, self.pulls.flush, at_end=True),)
+
+
+def own(
+    config: Config,
+    database: Database,
+    hashing: Run,
+    is_taken: Callable[[str], bool],
+    counts: Counts | None = None,
+    compute: Run = in_place,
+) -> Own:
+    """`hashing(function, *args)` runs what computes password hashes, `compute` what parses large
+    lists; `is_taken` tells of namespaces in the store; `counts` are shared by nodes.
+    """
+    throttle = throttle_of(config, counts)
+    return Own(
+        database=database,
+        accounts=Accounts(database, hashing),
+        sign_up=SignUp(database, hashing, config.index.sign_up, is_taken, throttle),
+        namespaces=Namespaces(database),
+        repositories=Repositories(database, private=config.index.private),
+        keys=TokenKeys(database, skew=config.clock_skew),
+        pulls=Pulls(database),
+        lists=SqlImageLists(database, compute),
+        token_life=config.index.token_life,
+        longest_token=config.index.token_life + config.clock_skew,
+        lists_grant=config.index.lists_grant,
+        is_taken=is_taken,
+    )
+
+
+def sync_with(
+    database: Database,
+    storage: Storage,
+    offload: Run,
+    left_out: walk.LeftOut | None = None,
+    policy: Policy | None = None,
+) -> Sync:
+    """What keeps the database in step with a store.
+
+    `left_out` is called with a repository, its tag or "", and the reason why it cannot be read.
+    """
+    tags = Tags(storage, offload)
+
+    def all_tags(repository: RepositoryName) -> dict[str, str] | None:
+        return tags.all(repository, left_out and partial(left_out, str(repository)))
+
+    store = Store(
+        all_tags,
+        tags.get,
+        partial(is_private, storage),
+        partial(walk.repositories, storage, left_out),
+        storage.require_marker,
+    )
+    return Sync(database, store, offload, policy)
+
+
+def policy_of(config: Config) -> Policy:
+    """How the configuration wants rows to be made, and what a walk may find missing."""
+    return Policy(
+        # a registry that only tells an index leaves it to the index to make something public
+        private=config.index.private or not config.is_index,
+        is_index=config.tells_an_index,
+        decides=config.is_index,
+        grace=config.index.missing_grace,
+        share=config.index.missing_share,
+    )
+
+
+def taken_in(storage: Storage) -> Callable[[str], bool]:
+    """Tells of a namespace whether there is anything of it in a store."""
+
+    def is_taken(name: str) -> bool:
+        folder = f"{keys.REPOSITORIES}/{keys.encode(name)}"
+        return any(True for _ in storage.list(folder))
+
+    return is_taken
+
+
+def rebuild(
+    config: Config, left_out: walk.LeftOut, *, with_lists: bool, trust_missing: bool
+) -> tuple[Report, int]:
+    """Compare the database with the whole store, and mend it; the report, and how many image lists
+    were copied. See `sync_with` for `left_out`.
+    """
+    storage = opened_store(config, in_place)
+    storage.prepare()
+    with contextlib.closing(opened(config, in_place, unbounded)) as database:
+        sync = sync_with(database, storage, in_place, left_out, policy_of(config))
+        report = sync.rebuild(trust_missing=trust_missing)
+        return report, _copy_lists(database, storage, left_out) if with_lists else 0
+
+
+def _copy_lists(database: Database, storage: Storage, left_out: walk.LeftOut) -> int:
+    stored, kept = ImageLists(storage), SqlImageLists(database)
+    copied = 0
+    for repository in walk.repositories(storage):
+        if stored.is_damaged(repository):
+            left_out(str(repository), "", image_list.DAMAGED)
+        with contextlib.suppress(Failure):  # none there
+            kept.update(repository, documents.dump(stored.get(repository)))
+            copied += 1
+    return copied
+
+
+def unbounded(_seconds: float, function: Callable[[], Any]) -> Any:
+    """Likewise."""
+    return function()
+
+
+def opened(config: Config, offload: Run, within: Within) -> Database:
+    """The configured database. Nothing connects yet."""
+    assert config.database is not None
+    return Database(
+        config.database,
+        offload,
+        within,
+        connections=config.index.connections,
+        patience=config.index.database_timeout,
+    )
+
+
+def prepare(config: Config, database: Database) -> None:
+    """Make it ready, if it answers; it will be later, if not, and endpoints answer 503 until then.
+
+    Raise ConfigError for a database that a later version has used.
+    """
+    try:
+        database.prepare()
+        if config.is_index and not config.read_only:
+            TokenKeys(database).ensure()  # so that registries can be told of it before any push
+    except migrations.TooNew as error:
+        raise _too_new(config, error) from None
+    except Failure:
+        pass  # it is in the log
+
+
+def lacks(config: Config) -> str | None:
+    """Why the database cannot be used now; None if it can. Raise ConfigError as `prepare` does."""
+    logging.getLogger("v1registry.index").addHandler(logging.NullHandler())  # told once
+    with contextlib.closing(opened(config, in_place, unbounded)) as database:
+        try:
+            database.prepare()
+        except migrations.TooNew as error:
+            raise _too_new(config, error) from None
+        except Failure as failure:
+            return with_cause(failure)
+    return None
+
+
+def _too_new(config: Config, error: migrations.TooNew) -> ConfigError:
+    key = "index.database" if config.index.database else "sqlalchemy_index_database"
+    return ConfigError(config.file, [Problem(f"{config.flavor}.{key}", str(error))])
+
+
+def repairs(config: Config, database: Database, sync: Sync) -> tuple[Chore, ...]:
+    """What keeps the database in step with the store."""
+    interval = config.index.repair_interval
+
+    def walk() -> str | None:
+        if not leases.take(database, "rebuild", max(1, int(0.9 * interval))):
+            return None  # another process did it
+        report = sync.rebuild()
+        return str(report) if report.changed or report.removed else None
+
+    chores = [Chore("Repairing the index", COUNTED, sync.retry)]
+    if interval:
+        chores.append(Chore("Comparing the index with the store", interval, walk, delay=3.0))
+    return tuple(chores)
+
+
+def attached(
+    config: Config,
+    storage: Storage,
+    reach: Reach,
+    counts: Counts | None,
+    offload: Run,
+    hashing: Run,
+    within: Within,
+) -> Attached:
+    """What the database adds to a registry: an index, if it is to be one, or a search."""
+    database = opened(config, offload, within)
+    sync = sync_with(database, storage, offload, policy=policy_of(config))
+    rights: IndexRights | None = None
+    index = None
+    chores = repairs(config, database, sync)
+    counts = counts or DatabaseCounts(database)
+    if config.is_index:
+        kept = own(config, database, hashing, taken_in(storage), counts, offload)
+        prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
+        rights = kept.rights(prover, reach)
+        index = kept.index(rights, reach)
+        chores += kept.chores()
+
+    def search(holding: Rights) -> Search:
+        return SqlSearch(database) if rights is not None else CheckedSearch(database, holding)
+
+    return Attached(
+        events=sync,
+        rights=rights,
+        index=index,
+        search=search,
+        service=database,
+        chores=chores,
+        counts=counts,
+        prepare=partial(prepare, config, database),
+    )
+
+
+def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexParts:
+    """An index without a registry, ready to serve."""
+    database = opened(config, offload, within)
+    counts = DatabaseCounts(database)
+    kept = own(config, database, hashing, lambda _: False, counts, offload)
+    prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
+    rights = kept.rights(prover)
+    return IndexParts(
+        config=config,
+        door=Door(rights, None, lambda _: False),
+        search=kept.search(),
+        image_lists=kept.lists,
+        services=(database,),
+        compute=offload,
+        chores=kept.chores(),
+        index=kept.index(rights),
+        prepare=partial(prepare, config, database),
+    )

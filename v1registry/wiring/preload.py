@@ -1,0 +1,51 @@
+"""The modules that a configuration needs, so that they can be imported before processes fork.
+
+Importing makes no state: each process builds its application of them by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+
+from v1registry.config import Config
+from v1registry.storage import loading
+
+
+def import_for(config: Config) -> None:
+    """Import what the application of `config` is made of, and nothing that it does not use.
+
+    What is not installed is left out: the process that needs it says so in better words.
+    """
+    for name in _needed(config):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def _needed(config: Config) -> Iterator[str]:
+    yield "v1registry.app"
+    if not config.index.alone and (driver := loading.module_of(config.storage["storage"])):
+        yield driver
+    if config.redis is not None:
+        yield "v1registry.cache.redis"
+    if config.tells_users_apart:
+        yield from _access(config)
+    if config.database is not None:
+        yield "v1registry.wiring.index"
+        yield "cryptography.hazmat.primitives.asymmetric.ed25519"  # signs tokens
+        if config.database.startswith("sqlite"):
+            yield "sqlalchemy.dialects.sqlite.pysqlite"
+        else:
+            yield from ("sqlalchemy.dialects.postgresql.psycopg", "psycopg")
+
+
+def _access(config: Config) -> Iterator[str]:
+    if not config.standalone and not config.is_index:
+        yield from ("v1registry.auth.external_index", "v1registry.auth.external_index_client")
+        return
+    yield "v1registry.auth.accounts"
+    if config.accounts.htpasswd is not None or config.is_index:
+        yield from ("v1registry.auth.htpasswd", "bcrypt")
+    if config.ldap.url is not None:
+        yield "v1registry.auth.ldap"
