@@ -1,4 +1,4 @@
-"""Which image JSONs describe one image (lib.samejson): what engines rewrite, and what they never do."""
+"""Which image JSONs describe one image (lib.images.same_json): what engines rewrite, and what they never do."""
 
 from __future__ import annotations
 

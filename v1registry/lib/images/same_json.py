@@ -5,9 +5,10 @@ An engine writes an image's JSON anew for each push, with the fields that its ve
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, NoReturn
+from typing import Any
+
+from v1registry.lib import documents
 
 # The names in these objects are data; in all others a name is a field of a Go structure.
 _MAPS = frozenset({"ExposedPorts", "Labels", "Volumes"})
@@ -33,12 +34,8 @@ def is_same_json(one: bytes, other: bytes) -> bool:
 
 
 def _image_fields(data: bytes) -> dict[str, Any]:
-    document = json.loads(
-        data.decode("utf-8"),
-        parse_int=_number,
-        parse_float=_number,
-        parse_constant=_refuse,
-        object_pairs_hook=_members,
+    document = documents.loads(
+        data.decode("utf-8"), parse_int=_number, parse_float=_number, object_pairs_hook=_members
     )
     if not isinstance(document, dict):
         raise ValueError("an image JSON that is no object")
@@ -53,10 +50,6 @@ def _image_fields(data: bytes) -> dict[str, Any]:
 def _number(text: str) -> tuple[str]:
     """Keep a number as it is written: engines refuse a Go integer that is written as 1e1."""
     return (text,)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
