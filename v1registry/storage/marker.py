@@ -76,6 +76,7 @@ class MarkedStorage(Storage):
         self._checked = float("-inf")
         self._settles_until = float("-inf")
         self._is_missing = False
+        self._is_prepared = read_only
         self.creates_atomically = storage.creates_atomically
         self.reads_stages = storage.reads_stages
         self.heeds = storage.heeds
@@ -97,7 +98,7 @@ class MarkedStorage(Storage):
         if self._read_only:
             self._take_existing()
             return
-        self._storage.prepare()
+        self._prepare_driver()
         self._expect(self._expected or read(self._storage) or self._created())
         if not self._storage.creates_atomically:
             age = time.time() - self._storage.stat(KEY).modified
@@ -110,6 +111,10 @@ class MarkedStorage(Storage):
         with contextlib.suppress(Unavailable):
             self.require_marker()
         return False
+
+    def _prepare_driver(self) -> None:
+        self._storage.prepare()
+        self._is_prepared = True
 
     def _expect(self, store_id: str) -> None:
         self._expected = store_id
@@ -138,6 +143,8 @@ class MarkedStorage(Storage):
                 raise Unavailable(_NONE)
             if found != self._expected:
                 raise NotMounted(self._reason(found))
+            if not self._is_prepared:  # this process began while the store was away
+                self._prepare_driver()
             self._storage.require_marker()
         except Unavailable as error:
             self._checked = float("-inf")

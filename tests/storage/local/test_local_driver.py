@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.needs import needs
-from v1registry.storage import Storage
-from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
+from v1registry.storage import Storage, marker
+from v1registry.storage.errors import Full, NotFound, NotMounted, Refused, Unavailable
 from v1registry.storage.local import disk
 from v1registry.storage.local.disk import storage_error
 from v1registry.storage.local.driver import FileStorage
@@ -293,3 +294,27 @@ def test_a_large_folder_is_listed_whole(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     found = {entry.name: entry.is_folder for entry in FileStorage(tmp_path).list(".")}
     assert found == {f"f{number}": False for number in range(2500)} | {"folder": True}
+
+
+def test_a_process_that_begins_while_the_store_is_away_learns_of_its_mounts(tmp_path: Path) -> None:
+    """Else it would write into the mount point of a folder that is not mounted again."""
+    root, away = tmp_path / "store", tmp_path / "away"
+    ids: dict[str, str] = {}
+    memory = SimpleNamespace(get=ids.get, set=ids.__setitem__)
+    marker.MarkedStorage(FileStorage(root), memory=memory).prepare()
+    (root / "_v1registry/mounts").write_text("images")  # which lay on a disk of its own
+    root.rename(away)
+    root.mkdir()
+    storage = marker.MarkedStorage(FileStorage(root), memory=memory)
+    storage.prepare()
+    with pytest.raises(NotMounted, match="_v1registry/store is missing"):
+        storage.put("images/a/json", b"{}")
+    root.rmdir()
+    away.rename(root)
+    for _ in range(2):
+        with pytest.raises(NotMounted, match="images was on a file system of its own"):
+            storage.put("images/a/json", b"{}")
+    (root / "_v1registry/mounts").unlink()  # its content was moved
+    again = marker.MarkedStorage(FileStorage(root), memory=memory)
+    again.prepare()
+    again.put("images/a/json", b"{}")
