@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,25 @@ def test_a_failure_is_logged_when_it_begins_changes_and_ends(
         caplog.clear()
         assert health.failing() == ([] if reason is None else ["store"])
         assert len(caplog.records) == lines, (seconds, reason)
+
+
+class Slow:
+    name = "store"
+    looks = 0
+
+    def check(self) -> str | None:
+        self.looks += 1
+        time.sleep(0.2)
+        return "it is away"
+
+
+def test_requests_at_the_same_time_share_one_look() -> None:
+    """A look writes to the store, and every client may ask."""
+    service = Slow()
+    health = Health([service])
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(lambda _: health.failing(), range(20)))
+    assert found == [["store"]] * 20
+    assert service.looks <= 2  # a thread may begin after the first look has ended
+    health.failing()
+    assert service.looks <= 3

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from v1registry.lib.support.single_flight import Asked
 from v1registry.storage import Storage
 from v1registry.storage.errors import StorageError
 
@@ -31,11 +32,15 @@ class Service(Protocol):
 
 
 class Health:
-    """Looks at the services. Clients hear which of them fail, and the log why."""
+    """Looks at the services. Clients hear which of them fail, and the log why.
+
+    Requests that come during a look wait for its result: a look writes to the store.
+    """
 
     def __init__(self, services: Iterable[Service]) -> None:
         self._services = tuple(services)
         self._logged: dict[str, tuple[str, float]] = {}  # reason and time of a service's last line
+        self._looks: Asked[list[str]] = Asked(0)
 
     @property
     def names(self) -> list[str]:
@@ -43,6 +48,9 @@ class Health:
 
     def failing(self) -> list[str]:
         """The names of services that cannot be used now."""
+        return self._looks.get("", self._look, lambda _: False)
+
+    def _look(self) -> list[str]:
         failing = []
         for service in self._services:
             reason = service.check()
