@@ -373,6 +373,21 @@ def test_a_part_of_a_list_ends_after_many_tags(
         ]
 
 
+@pytest.mark.parametrize("query", ["", "x", "box"])
+def test_what_the_store_lost_is_hidden(found: SqlSearch, database: Database, query: str) -> None:
+    """With and without pages, and in lists."""
+    gone = schema.repositories.update().where(schema.repositories.c.name == "team/box")
+    database.write(lambda connection: connection.execute(gone.values(is_gone=True)))
+    for one in (found, search.CheckedSearch(database, Open())):
+        shown = [result.name for result in one.find(NOBODY, query, 100, 1).results]
+        assert "library/busybox" in shown
+        assert "team/box" not in shown
+        whole = one.whole(NOBODY, query)
+        assert sorted(result.name for result in whole.results) == sorted(shown)
+        listed = [row["name"] for row in one.listed(NOBODY, "", 100).repositories]
+        assert "team/box" not in listed
+
+
 @pytest.mark.usefixtures("found")
 def test_where_everybody_may_do_everything_private_ones_hide(database: Database) -> None:
     checked = search.CheckedSearch(database, Open())

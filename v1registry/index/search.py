@@ -238,7 +238,8 @@ def _fitting(connection: sa.Connection, text: str) -> list[Any]:
 
 def _behind(connection: sa.Connection, after: str) -> list[Any]:
     """The next repositories behind a name."""
-    query = sa.select(*_CHECKED).where(repositories.c.name > after)
+    shown = repositories.c.is_gone == sa.false()
+    query = sa.select(*_CHECKED).where(repositories.c.name > after, shown)
     return list(connection.execute(query.order_by(repositories.c.name).limit(READ)))
 
 
