@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from v1registry.index import schema, textsearch
 from v1registry.index.database import Database
 from v1registry.index.search import SqlSearch
-from v1registry.lib.auth.rights import NOBODY, Asker
+from v1registry.lib.auth.rights import NOBODY, Caller
 
 SIZES = (1_000, 100_000)
 TIMES = 30
@@ -47,7 +47,7 @@ WORDS = [
     "admin",
 ]
 
-FEW, MANY = Asker("few"), Asker("many")  # half of the repositories are private
+FEW, MANY = Caller("few"), Caller("many")  # half of the repositories are private
 
 QUERIES: dict[str, Callable[[SqlSearch], Any]] = {
     "one of all: `needle-7`": lambda s: s.find(NOBODY, "needle-7", 25, 1),

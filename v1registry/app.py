@@ -11,10 +11,10 @@ from typing import Any
 from flask import Blueprint, Flask, request
 
 from v1registry.api import answers, v2
-from v1registry.api.authorize import Door, unguarded
+from v1registry.api.authorize import Authorizer, unguarded
 from v1registry.api.index import accounts, stars_comments
 from v1registry.api.paths import AnyPath
-from v1registry.api.services import Common, IndexParts, Parts, V2Parts
+from v1registry.api.services import IndexAppServices, RegistryServices, Services, V2Services
 from v1registry.api.site import Site
 from v1registry.api.v1 import image_lists as indexing
 from v1registry.api.v1 import images, ping, repositories, repository_routes, search, users
@@ -26,33 +26,33 @@ from v1registry.lib.images.cleaner import Cleaner
 from v1registry.lib.images.commit import Commits
 from v1registry.lib.images.images import Images
 from v1registry.lib.images.listings import Listings
-from v1registry.lib.images.push_provenance import Proofs
+from v1registry.lib.images.push_provenance import PushProvenance
 from v1registry.lib.images.shared_cache import SharedImages
 from v1registry.lib.images.upload import Uploads
-from v1registry.lib.oci.backfill import BlobFacts
+from v1registry.lib.oci.backfill import LayerMetadataBackfill
 from v1registry.lib.oci.digest_index import Digests
 from v1registry.lib.oci.images import V2Images
-from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.oci.lookup import Lookup
-from v1registry.lib.oci.scan_queue import Pushed
-from v1registry.lib.repositories.backfill import ReachFacts
-from v1registry.lib.repositories.catalog import Catalog
+from v1registry.lib.oci.scan_queue import ScanQueue
+from v1registry.lib.repositories.backfill import ReferenceBackfill
+from v1registry.lib.repositories.catalog import RepositoryCatalog
 from v1registry.lib.repositories.image_access import ImageRights
 from v1registry.lib.repositories.image_list import ImageLists
-from v1registry.lib.repositories.name_index import Roster
-from v1registry.lib.repositories.references import Reach
+from v1registry.lib.repositories.name_index import RepositoryNameIndex
+from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import Repositories
 from v1registry.lib.repositories.search import StoreSearch
 from v1registry.lib.repositories.tags import Tags
 from v1registry.lib.support import lease
-from v1registry.lib.support.cache import Level
-from v1registry.lib.support.health import Store
-from v1registry.lib.support.periodic import Chore
+from v1registry.lib.support.cache import SharedCache
+from v1registry.lib.support.health import StoreCheck
+from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.server.deadline import within
 from v1registry.server.preload import StoreIds
-from v1registry.server.thread_pool import offload
+from v1registry.server.thread_pool import run_in_thread
 from v1registry.storage import Storage
-from v1registry.wiring.attached import Attached
+from v1registry.wiring.attached import AttachedIndex
 from v1registry.wiring.store import opened, place
 
 # What a worker computes at once: more would keep others' fsync waiting for a thread.
@@ -76,9 +76,9 @@ def create_app(config: Config) -> Flask:
     app.before_request(_refuse_nul)
     if config.read_only:
         app.before_request(answers.refuse_changes)
-    elif isinstance(parts, Parts):
+    elif isinstance(parts, RegistryServices):
         _refuse_without_marker(app, parts.storage)
-    if isinstance(parts, Parts) and parts.storage.heeds:
+    if isinstance(parts, RegistryServices) and parts.storage.heeds:
         _hand_on_headers(app, parts.storage)
     app.extensions["v1registry"] = parts
     if forgotten := unguarded(app):
@@ -116,11 +116,11 @@ def _hand_on_headers(app: Flask, store: Storage) -> None:
     app.teardown_request(end)
 
 
-def _blueprints(parts: Common) -> Iterator[Blueprint]:
+def _blueprints(parts: Services) -> Iterator[Blueprint]:
     """The endpoints: of the registry, of the index, or of both."""
     yield from (ping.blueprint(parts), search.blueprint(parts))
     there: repository_routes.Actions = {}
-    if isinstance(parts, Parts):
+    if isinstance(parts, RegistryServices):
         yield from (images.blueprint(parts), v2.blueprint(parts))
         there = repositories.ACTIONS
         if parts.config.tells_an_index:
@@ -135,15 +135,15 @@ def _blueprints(parts: Common) -> Iterator[Blueprint]:
     yield repository_routes.blueprint(parts, there)
 
 
-def build(config: Config) -> Parts:
+def build(config: Config) -> RegistryServices:
     """Wire the domain to the configured store.
 
     Raises StorageError when the store cannot be used.
     """
-    store = opened(config, offload, StoreIds.of_server)
+    store = opened(config, run_in_thread, StoreIds.of_server)
     store.prepare()
-    heavy = limited(offload, _HEAVY_AT_ONCE)
-    compute = limited(offload, _COMPUTED_AT_ONCE)
+    heavy = limited(run_in_thread, _HEAVY_AT_ONCE)
+    compute = limited(run_in_thread, _COMPUTED_AT_ONCE)
     max_bytes = config.limits.files_bytes
     commits = Commits(store)
     shared, level = _shared(config, store)
@@ -155,18 +155,18 @@ def build(config: Config) -> Parts:
         shared=shared,
     )
     tags = Tags(store, compute)
-    reach = Reach(store, read, tags, compute)
-    hashing = limited(offload, _HASHES_AT_ONCE)
+    reach = RepositoryReferences(store, read, tags, compute)
+    hashing = limited(run_in_thread, _HASHES_AT_ONCE)
     own = _attached(config, store, reach, level, hashing)
     named = Repositories(store, read, tags, reach, own.events)
-    proofs = Proofs(store, config.uploads_life)
+    proofs = PushProvenance(store, config.uploads_life)
     image_lists = ImageLists(store, compute)
     rights = own.rights or rights_of(
         config, named.was_private, image_lists.note_members, level or own.counts, hashing, within
     )
     cleaner = Cleaner(store, commits)
     view = _v2(config, store, read, tags, named, reach, heavy, compute)
-    return Parts(
+    return RegistryServices(
         config=config,
         storage=store,
         images=read,
@@ -177,15 +177,17 @@ def build(config: Config) -> Parts:
         repositories=named,
         image_lists=image_lists,
         search=own.search(rights)
-        or StoreSearch(Roster(store, offload, read_only=config.read_only), tags, rights),
-        services=tuple(filter(None, (level, Store(store), own.service))),
+        or StoreSearch(
+            RepositoryNameIndex(store, run_in_thread, read_only=config.read_only), tags, rights
+        ),
+        services=tuple(filter(None, (level, StoreCheck(store), own.service))),
         compute=compute,
         chores=(*_chores(config, store, cleaner), *own.chores),
         index=own.index,
         prepare=own.prepare,
         cleaner=cleaner,
         reach=reach,
-        door=Door(
+        door=Authorizer(
             rights,
             ImageRights(rights, reach, proofs),
             named.is_private,
@@ -193,8 +195,8 @@ def build(config: Config) -> Parts:
             groups_header=config.accounts.groups_header,
         ),
         facts=(
-            ReachFacts(store, tags, reach, image_lists),
-            BlobFacts(store, read, tags, view.blobs, view.images),
+            ReferenceBackfill(store, tags, reach, image_lists),
+            LayerMetadataBackfill(store, read, tags, view.blobs, view.images),
         ),
         v2=view,
         shared_cache=level,
@@ -202,20 +204,24 @@ def build(config: Config) -> Parts:
 
 
 def _attached(
-    config: Config, store: Storage, reach: Reach, level: Level | None, hashing: Callable[..., Any]
-) -> Attached:
+    config: Config,
+    store: Storage,
+    reach: RepositoryReferences,
+    level: SharedCache | None,
+    hashing: Callable[..., Any],
+) -> AttachedIndex:
     """What a database adds to a registry, if there is one."""
     if config.database is None:
-        return Attached()
+        return AttachedIndex()
     from v1registry.wiring import index as ownindex  # SQLAlchemy is large
 
-    return ownindex.attached(config, store, reach, level, offload, hashing, within)
+    return ownindex.attached(config, store, reach, level, run_in_thread, hashing, within)
 
 
-def _index_alone(config: Config) -> IndexParts:
+def _index_alone(config: Config) -> IndexAppServices:
     from v1registry.wiring import index as ownindex
 
-    return ownindex.alone(config, offload, limited(offload, _HASHES_AT_ONCE), within)
+    return ownindex.alone(config, run_in_thread, limited(run_in_thread, _HASHES_AT_ONCE), within)
 
 
 def _v2(
@@ -224,10 +230,10 @@ def _v2(
     images: Images,
     tags: Tags,
     named: Repositories,
-    reach: Reach,
+    reach: RepositoryReferences,
     heavy: Callable[..., Any],
     compute: Callable[..., Any],
-) -> V2Parts:
+) -> V2Services:
     """The v2 view of the store. Each of its three caches takes a quarter of what v1's may take."""
     limits: dict[str, Any] = {
         "cache_limit": config.cache_memory // 4,
@@ -235,42 +241,44 @@ def _v2(
     }
     digests = Digests(store, **limits, read_only=config.read_only)
     max_bytes = config.limits.files_bytes
-    blobs = Blobs(
+    blobs = LayerMetadataStore(
         store, images, digests, heavy, max_bytes=max_bytes, read_only=config.read_only, **limits
     )
     shown = V2Images(images, blobs, digests, **limits, compute=compute)
     lookup = Lookup(named, reach, images, blobs, shown, digests)
     reads = config.v2.enabled and not config.read_only
-    pushed = Pushed(config.v2.read_pushed) if reads and config.v2.read_pushed else None
+    pushed = ScanQueue(config.v2.read_pushed) if reads and config.v2.read_pushed else None
     bearer = Bearer(store, read_only=config.read_only, skew=config.clock_skew)
-    unpack = limited(offload, _UNPACKED_AT_ONCE)
-    return V2Parts(blobs, shown, lookup, Catalog(store, offload), tags, bearer, pushed, unpack)
+    unpack = limited(run_in_thread, _UNPACKED_AT_ONCE)
+    return V2Services(
+        blobs, shown, lookup, RepositoryCatalog(store, run_in_thread), tags, bearer, pushed, unpack
+    )
 
 
-def _chores(config: Config, store: Storage, cleaner: Cleaner) -> tuple[Chore, ...]:
+def _chores(config: Config, store: Storage, cleaner: Cleaner) -> tuple[PeriodicTask, ...]:
     """What a process that may write does for the store."""
     interval = config.clean_interval
 
     def clean() -> str | None:
         if not lease.take(store, "clean", 0.9 * interval):
             return None  # another process did it
-        report = offload(cleaner.clean, time.time() - config.uploads_life)
+        report = run_in_thread(cleaner.clean, time.time() - config.uploads_life)
         return str(report) if report.any() else None
 
     if not interval or config.read_only:
         return ()
-    return (Chore("Cleaned up", interval, clean),)
+    return (PeriodicTask("Cleaned up", interval, clean),)
 
 
-def _shared(config: Config, store: Storage) -> tuple[SharedImages | None, Level | None]:
+def _shared(config: Config, store: Storage) -> tuple[SharedImages | None, SharedCache | None]:
     """The cache that nodes share, and what it lies in; nothing connects yet."""
     if config.redis is None:
         return None, None
-    from v1registry.cache.redis import RedisLevel  # an optional extra
+    from v1registry.cache.redis import RedisCache  # an optional extra
 
     secret = sharedimages.secret_of(store, place(config.storage), read_only=config.read_only)
     prefix = config.cache_prefix or f"v1registry:{sharedimages.name_of(secret)}:"
-    level = RedisLevel(
+    level = RedisCache(
         config.redis,
         prefix,
         life=config.cache_shared_life,

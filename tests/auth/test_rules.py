@@ -7,7 +7,7 @@ import pytest
 from v1registry.auth.rules import Rules
 from v1registry.config import access as config
 from v1registry.config.access import DEFAULT_RULES
-from v1registry.lib.auth.rights import NOBODY, Access, Asker
+from v1registry.lib.auth.rights import NOBODY, Access, Caller
 from v1registry.lib.names import RepositoryName
 
 PRIVATE = RepositoryName("team", "secret")
@@ -57,7 +57,7 @@ def rules() -> Rules:
 
 @pytest.mark.parametrize(("user", "groups", "name", "may"), CASES)
 def test_rules(rules: Rules, user: str | None, groups: tuple, name: str, may: str) -> None:
-    asker = Asker(user=user, groups=frozenset(groups))
+    asker = Caller(user=user, groups=frozenset(groups))
     namespace, _, rest = name.partition("/")
     repository = RepositoryName(namespace, rest)
     found = {access.value for access in Access if rules.allow(asker, repository, access)}
@@ -69,7 +69,7 @@ def test_rules(rules: Rules, user: str | None, groups: tuple, name: str, may: st
     [(None, "pull"), ("ann", "pull push delete"), ("robot", "pull push delete")],
 )
 def test_with_any_repository_at_all(rules: Rules, user: str | None, may: str) -> None:
-    asker = Asker(user=user)
+    asker = Caller(user=user)
     found = {access.value for access in Access if rules.allow(asker, None, access)}
     assert found == set(may.split())
 
@@ -77,14 +77,14 @@ def test_with_any_repository_at_all(rules: Rules, user: str | None, may: str) ->
 def test_without_rules_who_has_an_account_may_do_everything() -> None:
     rules = Rules(DEFAULT_RULES, lambda _: True)
     for access in Access:
-        assert rules.allow(Asker(user="ann"), PRIVATE, access)
+        assert rules.allow(Caller(user="ann"), PRIVATE, access)
         assert not rules.allow(NOBODY, PRIVATE, access)
         assert not rules.allow(NOBODY, None, access)
 
 
 def test_no_rule_allows_nothing() -> None:
     rules = Rules((), lambda _: False)
-    assert not any(rules.allow(Asker(user="ann"), PRIVATE, access) for access in Access)
+    assert not any(rules.allow(Caller(user="ann"), PRIVATE, access) for access in Access)
 
 
 def test_a_flag_is_looked_for_only_where_it_decides() -> None:
@@ -92,5 +92,5 @@ def test_a_flag_is_looked_for_only_where_it_decides() -> None:
         raise AssertionError("looked at the store")
 
     rules = Rules(config.rules(WRITTEN), fail)
-    assert rules.allow(Asker(user="ann"), PRIVATE, Access.PUSH)
-    assert not rules.allow(Asker(user="bob"), RepositoryName("x", "y"), Access.PULL)
+    assert rules.allow(Caller(user="ann"), PRIVATE, Access.PUSH)
+    assert not rules.allow(Caller(user="bob"), RepositoryName("x", "y"), Access.PULL)

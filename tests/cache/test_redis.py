@@ -17,7 +17,7 @@ from tests.live_server import free_port
 from tests.needs import needs, tool
 from tests.redisserver import Redis
 from v1registry.cache import redis as module
-from v1registry.cache.redis import RedisLevel
+from v1registry.cache.redis import RedisCache
 from v1registry.config.redis import parse
 from v1registry.lib.errors import Failure
 from v1registry.lib.support.throttle import KNOWN, WINDOW, Throttle
@@ -25,12 +25,12 @@ from v1registry.lib.support.throttle import KNOWN, WINDOW, Throttle
 PREFIX = "v1registry:test:"
 
 
-def level(url: str, prefix: str = PREFIX, life: int = 60, ca: str | None = None) -> RedisLevel:
+def level(url: str, prefix: str = PREFIX, life: int = 60, ca: str | None = None) -> RedisCache:
     at = parse(url, ca=ca)
-    return RedisLevel(at, prefix, life=life, limit=1000, within=lambda _, call: call())
+    return RedisCache(at, prefix, life=life, limit=1000, within=lambda _, call: call())
 
 
-def works(one: RedisLevel) -> bool:
+def works(one: RedisCache) -> bool:
     one.put("works", b"\0\xff")
     return one.get("works") == b"\0\xff" and one.check() is None
 

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from v1registry.commands import progress as module
-from v1registry.commands.progress import Progress
+from v1registry.commands.progress import CommandProgress
 from v1registry.lib.units import duration, human
 
 
@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_line_now_and_then(clock: Clock) -> None:
     out = io.StringIO()
-    progress = Progress(out)
+    progress = CommandProgress(out)
     for second in range(31):
         clock.now = 100.0 + second
         progress("layers", second * 10, 400, second * 2_000_000)
@@ -49,7 +49,7 @@ def test_a_line_now_and_then(clock: Clock) -> None:
 
 def test_a_line_that_moves(clock: Clock) -> None:
     out = Terminal()
-    progress = Progress(out)
+    progress = CommandProgress(out)
     progress("tags", 1, None)
     clock.now += 0.1
     progress("tags", 2, None)
@@ -66,7 +66,7 @@ def test_a_line_that_moves(clock: Clock) -> None:
 
 def test_what_was_done_before_is_no_speed(clock: Clock) -> None:
     out = io.StringIO()
-    progress = Progress(out)
+    progress = CommandProgress(out)
     progress("layers", 1000, 2000)
     clock.now += 10
     progress("layers", 1100, 2000)

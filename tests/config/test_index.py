@@ -8,7 +8,7 @@ import pytest
 
 from tests.config.texts import BASE
 from v1registry.config import load_config
-from v1registry.config.index import OLD_DEFAULT, Index
+from v1registry.config.index import OLD_DEFAULT, IndexOptions
 from v1registry.config.show import as_yaml
 
 SQLITE = "sqlite:////srv/index.db"
@@ -30,7 +30,7 @@ def without(monkeypatch: pytest.MonkeyPatch):
 
 def test_there_is_none_by_default(load):
     config = load(BASE)
-    assert config.index == Index(None, False, "closed", False, False, 14400, 5, 10, 3600)
+    assert config.index == IndexOptions(None, False, "closed", False, False, 14400, 5, 10, 3600)
     assert (config.database, config.is_index) == (None, False)
 
 
@@ -151,7 +151,7 @@ def test_the_environment():
         "INDEX_REPAIR_INTERVAL": "0",
     }
     index = load_config(environ=environ).index
-    assert index == Index(SQLITE, True, "invitation", True, True, 600, 2, 3, 0)
+    assert index == IndexOptions(SQLITE, True, "invitation", True, True, 600, 2, 3, 0)
 
 
 # -- the search of 0.x --------------------------------------------------------------------

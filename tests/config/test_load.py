@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.config.texts import BASE, NO_SUCH_DRIVER
 from v1registry.config import ConfigError, load_config
 from v1registry.config.load import PROJECT, Document, find
-from v1registry.config.reader import Reader, compose
+from v1registry.config.reader import YamlReader, compose
 from v1registry.config.redis import Redis
 from v1registry.config.show import as_yaml
 
@@ -539,7 +539,7 @@ def test_variables(load, written, environ, value):
 
 
 def test_variables_in_free_form_values():
-    reader = Reader({"X": "[2, three]"})
+    reader = YamlReader({"X": "[2, three]"})
     node = compose("{a: ['_env:X:1'], b: {c: '_env:Y:{d: true}'}}")
     assert reader.value(node, ()) == {"a": [[2, "three"]], "b": {"c": {"d": True}}}
     assert reader.problems == []

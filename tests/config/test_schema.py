@@ -16,11 +16,11 @@ import yaml
 from tests.config.texts import BASE, NO_SUCH_DRIVER
 from tests.tls import make_certificate
 from v1registry.config import V2, Config, Limits, Tls, document, legacy, load_config
-from v1registry.config.access import Accounts, Ldap
+from v1registry.config.access import AccountOptions, Ldap
 from v1registry.config.drivers import DRIVERS, STORAGE
 from v1registry.config.drivers.s3 import PROXY
 from v1registry.config.environment import reference
-from v1registry.config.index import Index
+from v1registry.config.index import IndexOptions
 from v1registry.config.load import PROJECT
 from v1registry.config.options import KINDS, Option
 from v1registry.config.redis import Section
@@ -302,8 +302,8 @@ def test_table_and_dataclasses_have_the_same_names():
     in_groups = {f"{g}.{f.name}" for g, cls in GROUPS.items() for f in dataclasses.fields(cls)}
     own = {"file", "flavor", "warnings", "storage"}
     assert keys == (fields - own - set(GROUPS)) | in_groups
-    sections = {"cache": Section, "cache_lru": Section, "accounts": Accounts, "ldap": Ldap}
-    own = {"index": Index, "limits": Limits, **sections, "tls": Tls, "v2": V2}
+    sections = {"cache": Section, "cache_lru": Section, "accounts": AccountOptions, "ldap": Ldap}
+    own = {"index": IndexOptions, "limits": Limits, **sections, "tls": Tls, "v2": V2}
     assert own == GROUPS
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from tests.backends.postgres import Postgres
 from v1registry.index import schema
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces
-from v1registry.index.repositories import Repositories
+from v1registry.index.repositories import RepositoryRecords
 from v1registry.lib.auth import passwords
 
 PASSWORD = "secret-1"
@@ -75,8 +75,8 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def accounts(database: Database, cheap: None) -> Accounts:
-    return Accounts(database, here)
+def accounts(database: Database, cheap: None) -> AccountStore:
+    return AccountStore(database, here)
 
 
 @pytest.fixture
@@ -85,5 +85,5 @@ def namespaces(database: Database) -> Namespaces:
 
 
 @pytest.fixture
-def repositories(database: Database) -> Repositories:
-    return Repositories(database, private=False)
+def repositories(database: Database) -> RepositoryRecords:
+    return RepositoryRecords(database, private=False)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.index.conftest import PASSWORD, here
 from v1registry.index import accounts as subject
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.signup import SignUp
@@ -23,7 +23,7 @@ def refused(status: int, text: str):
 # -- logging in -------------------------------------------------------------------------
 
 
-def test_a_person_logs_in_with_the_password(accounts: Accounts) -> None:
+def test_a_person_logs_in_with_the_password(accounts: AccountStore) -> None:
     accounts.add("alice", PASSWORD, email="alice@example.org")
     account = accounts.authenticate("alice", PASSWORD)
     assert (account.name, account.email) == ("alice", "alice@example.org")
@@ -45,7 +45,7 @@ def test_a_person_logs_in_with_the_password(accounts: Accounts) -> None:
             accounts.authenticate(name, password)
 
 
-def test_a_disabled_account_is_told_so_only_with_its_password(accounts: Accounts) -> None:
+def test_a_disabled_account_is_told_so_only_with_its_password(accounts: AccountStore) -> None:
     accounts.add("alice", PASSWORD)
     accounts.set_disabled("alice", True)
     with refused(403, "not active"):
@@ -56,7 +56,7 @@ def test_a_disabled_account_is_told_so_only_with_its_password(accounts: Accounts
     assert accounts.authenticate("alice", PASSWORD).name == "alice"
 
 
-def test_a_new_password_replaces_the_old(accounts: Accounts) -> None:
+def test_a_new_password_replaces_the_old(accounts: AccountStore) -> None:
     accounts.add("alice", PASSWORD)
     accounts.set_password("alice", "secret-2")
     assert accounts.authenticate("alice", "secret-2").name == "alice"
@@ -66,7 +66,7 @@ def test_a_new_password_replaces_the_old(accounts: Accounts) -> None:
         accounts.set_password("alice", "short")
 
 
-def test_passwords_are_kept_as_hashes(accounts: Accounts, database: Database) -> None:
+def test_passwords_are_kept_as_hashes(accounts: AccountStore, database: Database) -> None:
     accounts.add("alice", PASSWORD)
     secret = accounts.issue_secret("alice")
     rows = database.read(
@@ -82,7 +82,7 @@ def test_passwords_are_kept_as_hashes(accounts: Accounts, database: Database) ->
 # -- secrets ----------------------------------------------------------------------------
 
 
-def test_a_robot_logs_in_with_a_secret(accounts: Accounts) -> None:
+def test_a_robot_logs_in_with_a_secret(accounts: AccountStore) -> None:
     accounts.add("ci", None)
     secret = accounts.issue_secret("ci", "builds")
     other = accounts.issue_secret("ci")
@@ -102,7 +102,7 @@ def test_a_robot_logs_in_with_a_secret(accounts: Accounts) -> None:
         accounts.set_password("ci", PASSWORD)
 
 
-def test_a_secret_is_good_for_its_account_alone(accounts: Accounts) -> None:
+def test_a_secret_is_good_for_its_account_alone(accounts: AccountStore) -> None:
     accounts.add("ci", None)
     accounts.add("alice", PASSWORD)
     secret = accounts.issue_secret("alice")
@@ -115,7 +115,7 @@ def test_a_secret_is_good_for_its_account_alone(accounts: Accounts) -> None:
         accounts.authenticate("alice", secret)
 
 
-def test_a_secret_runs_out(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_runs_out(accounts: AccountStore, monkeypatch: pytest.MonkeyPatch) -> None:
     accounts.add("ci", None)
     secret = accounts.issue_secret("ci", life=60)
     assert accounts.authenticate("ci", secret).name == "ci"
@@ -124,7 +124,7 @@ def test_a_secret_runs_out(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) 
         accounts.authenticate("ci", secret)
 
 
-def test_a_password_that_looks_like_a_secret(accounts: Accounts) -> None:
+def test_a_password_that_looks_like_a_secret(accounts: AccountStore) -> None:
     accounts.add("alice", "v1r_own-choice")
     assert accounts.authenticate("alice", "v1r_own-choice").name == "alice"
 
@@ -132,7 +132,7 @@ def test_a_password_that_looks_like_a_secret(accounts: Accounts) -> None:
 # -- what there may be one of --------------------------------------------------------------
 
 
-def test_names_and_addresses_are_taken_once(accounts: Accounts) -> None:
+def test_names_and_addresses_are_taken_once(accounts: AccountStore) -> None:
     accounts.add("alice", PASSWORD, email="a@example.org")
     for name, email in [("alice", None), ("alice", "b@example.org"), ("bob", "a@example.org")]:
         with refused(400, "^Username or email already exists$"):
@@ -147,7 +147,7 @@ def test_names_and_addresses_are_taken_once(accounts: Accounts) -> None:
     assert accounts.get("bob").email == "a@example.org"
 
 
-def test_many_at_once_make_one(accounts: Accounts) -> None:
+def test_many_at_once_make_one(accounts: AccountStore) -> None:
     def add(number: int) -> str:
         try:
             accounts.add("alice", PASSWORD, email=f"{number}@example.org")
@@ -163,19 +163,19 @@ def test_many_at_once_make_one(accounts: Accounts) -> None:
 @pytest.mark.parametrize(
     "name", ["", "a", "A", "Alice", ".a", "-a", "a b", "a/b", "a:b", "a" * 65, "ü", "a\n", "a%"]
 )
-def test_names_that_are_none(accounts: Accounts, name: str) -> None:
+def test_names_that_are_none(accounts: AccountStore, name: str) -> None:
     with refused(400, "A user name has"):
         accounts.add(name, PASSWORD)
 
 
 @pytest.mark.parametrize("email", ["", "x", "@x", "x@", "a b@c", "a@b\n", "x" * 250 + "@x.org"])
-def test_addresses_that_are_none(accounts: Accounts, email: str) -> None:
+def test_addresses_that_are_none(accounts: AccountStore, email: str) -> None:
     with refused(400, "e-mail address is not valid"):
         accounts.add("alice", PASSWORD, email=email)
 
 
 def test_a_person_gets_the_namespace_of_the_name(
-    accounts: Accounts, namespaces: Namespaces
+    accounts: AccountStore, namespaces: Namespaces
 ) -> None:
     accounts.add("alice", PASSWORD)
     accounts.add("ci", None)
@@ -183,7 +183,7 @@ def test_a_person_gets_the_namespace_of_the_name(
 
 
 def test_a_namespace_of_others_is_not_taken_over(
-    accounts: Accounts, namespaces: Namespaces
+    accounts: AccountStore, namespaces: Namespaces
 ) -> None:
     namespaces.add("team")
     with refused(400, "The namespace of this name is in use"):
@@ -194,13 +194,13 @@ def test_a_namespace_of_others_is_not_taken_over(
         accounts.add("team", PASSWORD, adopt=True)
 
 
-def test_unless_the_operator_says_so(accounts: Accounts, namespaces: Namespaces) -> None:
+def test_unless_the_operator_says_so(accounts: AccountStore, namespaces: Namespaces) -> None:
     namespaces.add("alice")
     accounts.add("alice", PASSWORD, adopt=True)
     assert [(n.name, n.owner) for n in namespaces.all()] == [("alice", "alice")]
 
 
-def test_unknown_accounts(accounts: Accounts) -> None:
+def test_unknown_accounts(accounts: AccountStore) -> None:
     for call in (
         lambda: accounts.get("bob"),
         lambda: accounts.set_password("bob", PASSWORD),
@@ -213,7 +213,7 @@ def test_unknown_accounts(accounts: Accounts) -> None:
             call()
 
 
-def test_all_accounts_in_pages(accounts: Accounts) -> None:
+def test_all_accounts_in_pages(accounts: AccountStore) -> None:
     for name in ("carol", "alice", "bob"):
         accounts.add(name, None)
     assert [account.name for account in accounts.all(most=2)] == ["alice", "bob"]
@@ -229,13 +229,13 @@ def sign_up(database: Database, mode: str, taken: frozenset[str] = frozenset()) 
     return SignUp(database, here, mode, taken.__contains__)
 
 
-def test_open(database: Database, accounts: Accounts) -> None:
+def test_open(database: Database, accounts: AccountStore) -> None:
     sign_up(database, "open").sign_up("alice", PASSWORD, "a@example.org")
     account = accounts.authenticate("alice", PASSWORD)
     assert (account.email, account.is_admin, account.is_robot) == ("a@example.org", False, False)
 
 
-def test_who_is_there_hears_just_that(database: Database, accounts: Accounts) -> None:
+def test_who_is_there_hears_just_that(database: Database, accounts: AccountStore) -> None:
     """An engine registers at every login; whatever it says, it must then try to log in."""
     accounts.add("alice", PASSWORD)
     for mode in ("open", "invitation", "closed"):
@@ -244,13 +244,13 @@ def test_who_is_there_hears_just_that(database: Database, accounts: Accounts) ->
                 sign_up(database, mode).sign_up("alice", "short", email)
 
 
-def test_closed(database: Database, accounts: Accounts) -> None:
+def test_closed(database: Database, accounts: AccountStore) -> None:
     with refused(400, "^Username or email already exists$"):
         sign_up(database, "closed").sign_up("alice", PASSWORD, "a@example.org")
     assert accounts.all() == []
 
 
-def test_what_is_not_taken(database: Database, accounts: Accounts) -> None:
+def test_what_is_not_taken(database: Database, accounts: AccountStore) -> None:
     opened = sign_up(database, "open", frozenset({"team"}))
     for name, password, email, text in [
         ("Alice", PASSWORD, None, "A user name has"),
@@ -264,7 +264,7 @@ def test_what_is_not_taken(database: Database, accounts: Accounts) -> None:
     assert accounts.all() == []
 
 
-def test_invitation(database: Database, accounts: Accounts) -> None:
+def test_invitation(database: Database, accounts: AccountStore) -> None:
     inviting = sign_up(database, "invitation")
     code = inviting.invite("alice@example.org", 60)
     for email, given in [("a@example.org", None), ("a@example.org", "wrong"), ("wrong", None)]:
@@ -278,7 +278,9 @@ def test_invitation(database: Database, accounts: Accounts) -> None:
     assert accounts.get("bob").email == "b@example.org"
 
 
-def test_an_invitation_is_not_used_up_by_a_failure(database: Database, accounts: Accounts) -> None:
+def test_an_invitation_is_not_used_up_by_a_failure(
+    database: Database, accounts: AccountStore
+) -> None:
     inviting = sign_up(database, "invitation")
     accounts.add("alice", PASSWORD, email="a@example.org")
     code = inviting.invite(None, 60)
@@ -293,7 +295,7 @@ def test_an_invitation_runs_out(database: Database) -> None:
         inviting.sign_up("alice", PASSWORD, inviting.invite(None, 0))
 
 
-def test_an_invitation_is_good_once(database: Database, accounts: Accounts) -> None:
+def test_an_invitation_is_good_once(database: Database, accounts: AccountStore) -> None:
     inviting = sign_up(database, "invitation")
     code = inviting.invite(None, 60)
 

@@ -16,7 +16,7 @@ from tests.index.conftest import PASSWORD, here, open_database
 from tests.lib.stores import image_id
 from v1registry.commands.cli import main
 from v1registry.config.load import PROJECT
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.schema import counters
 from v1registry.lib.auth import passwords
 from v1registry.lib.errors import Failure
@@ -174,7 +174,7 @@ def test_users(call: Called, url: str) -> None:
     call("user", "admin", "alice", "--revoke")
     call("user", "passwd", "alice", "--password-stdin", stdin="secret-2\r\n")
     database = open_database(url)
-    assert not Accounts(database, here).authenticate("alice", "secret-2").is_admin
+    assert not AccountStore(database, here).authenticate("alice", "secret-2").is_admin
     database.close()
 
 
@@ -322,7 +322,7 @@ def test_tokens_for_robots(call: Called, url: str) -> None:
     secret = call("token", "issue", "ci", "--label", "builds", "--life", "90d").strip()
     other = call.json("token", "issue", "ci")
     database = open_database(url)
-    accounts = Accounts(database, here)
+    accounts = AccountStore(database, here)
     for given in (secret, other["secret"]):
         assert accounts.authenticate("ci", given).is_robot
     database.close()

@@ -17,7 +17,7 @@ from tests.index.conftest import PASSWORD, here, open_database
 from tests.live_server import Server
 from tests.rights.accounts import basic, environment, password_file
 from v1registry.index import counts as module
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.counts import DatabaseCounts
 from v1registry.index.database import Database
 from v1registry.index.schema import counters
@@ -98,7 +98,7 @@ def check_nodes(nodes: list[Server], password: str) -> None:
 def test_nodes_of_an_index(url: str, alone: str, tmp_path: Path) -> None:
     database = open_database(url)
     for name in ("ada", "bob"):
-        Accounts(database, here).add(name, PASSWORD)
+        AccountStore(database, here).add(name, PASSWORD)
     database.close()
     env = {"INDEX_DATABASE": url, "INDEX_ALONE": alone, "REGISTRY_ENDPOINTS": "registry.example"}
     with contextlib.ExitStack() as stack:

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.index.conftest import PASSWORD
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.imagelists import SqlImageLists
 from v1registry.index.namespaces import Namespaces
-from v1registry.index.repositories import Repositories
+from v1registry.index.repositories import RepositoryRecords
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
 
@@ -21,7 +21,7 @@ APP, OTHER = RepositoryName("team", "app"), RepositoryName("others", "other")
 
 
 @pytest.fixture
-def lists(database: Database, repositories: Repositories) -> SqlImageLists:
+def lists(database: Database, repositories: RepositoryRecords) -> SqlImageLists:
     for name in (APP, OTHER):
         repositories.create(name)
     return SqlImageLists(database)
@@ -83,7 +83,10 @@ def test_many_at_once_lose_nothing(lists: SqlImageLists) -> None:
 
 
 def test_a_list_gives_no_right_to_a_private_image(
-    lists: SqlImageLists, repositories: Repositories, accounts: Accounts, namespaces: Namespaces
+    lists: SqlImageLists,
+    repositories: RepositoryRecords,
+    accounts: AccountStore,
+    namespaces: Namespaces,
 ) -> None:
     for name in ("alice", "bob"):
         accounts.add(name, PASSWORD)
@@ -104,7 +107,7 @@ def test_a_list_gives_no_right_to_a_private_image(
     assert lists.may_read(A, OTHER, "alice")  # it had joined while she might read it
 
 
-def test_a_public_image_may_join(lists: SqlImageLists, accounts: Accounts) -> None:
+def test_a_public_image_may_join(lists: SqlImageLists, accounts: AccountStore) -> None:
     accounts.add("alice", PASSWORD)
     lists.update(APP, listed(A), None)
     lists.update(OTHER, listed(A), "alice")

@@ -13,14 +13,14 @@ import sqlalchemy as sa
 from tests.index.conftest import PASSWORD, here
 from tests.lib.stores import Domain, image_id, write_image
 from v1registry.config import load_config
-from v1registry.index import deletions, schema, storedrows
-from v1registry.index.accounts import Accounts
+from v1registry.index import deletions, schema, stored_repositories
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces
-from v1registry.index.repositories import Repositories
+from v1registry.index.repositories import RepositoryRecords
 from v1registry.index.search import SqlSearch
 from v1registry.index.social import Social
-from v1registry.index.storedrows import Policy
+from v1registry.index.stored_repositories import Policy
 from v1registry.index.sync import Sync
 from v1registry.lib.auth.rights import NOBODY
 from v1registry.lib.errors import Failure
@@ -73,7 +73,7 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     from v1registry.index import sync as walking
 
     start = clock.now()
-    for module in (deletions, storedrows, walking):
+    for module in (deletions, stored_repositories, walking):
         monkeypatch.setattr(module, "now", lambda: start + seconds)
 
 
@@ -82,9 +82,9 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
 
 def test_people_lose_nothing_while_the_store_looks_empty(
     database: Database,
-    accounts: Accounts,
+    accounts: AccountStore,
     namespaces: Namespaces,
-    repositories: Repositories,
+    repositories: RepositoryRecords,
     domain: Domain,
     root: Path,
     sync: Sync,
@@ -130,7 +130,7 @@ def test_people_lose_nothing_while_the_store_looks_empty(
 
 def test_a_missing_one_is_hidden_after_the_time_of_grace(
     database: Database,
-    repositories: Repositories,
+    repositories: RepositoryRecords,
     domain: Domain,
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,7 +161,7 @@ def test_a_missing_one_is_hidden_after_the_time_of_grace(
 
 
 def test_a_push_shows_it_again(
-    database: Database, domain: Domain, repositories: Repositories, sync: Sync
+    database: Database, domain: Domain, repositories: RepositoryRecords, sync: Sync
 ) -> None:
     put(domain.repositories, APP)
     sync.rebuild()
@@ -226,7 +226,7 @@ def test_a_new_row_takes_the_default(
     """However it comes into being: the namespace's setting counts before the configuration's."""
     namespaces.add("team")
     namespaces.set_private("team", setting)
-    repositories = Repositories(database, private=default)
+    repositories = RepositoryRecords(database, private=default)
     sync = sync_with(database, domain.storage, here, policy=Policy(private=default))
     put(domain.repositories, APP)
     {
@@ -287,7 +287,7 @@ def test_where_the_default_comes_from(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["tag", "flag", "walk", "update"])
 def test_nothing_brings_back_what_was_just_deleted(
-    database: Database, repositories: Repositories, domain: Domain, sync: Sync, way: str
+    database: Database, repositories: RepositoryRecords, domain: Domain, sync: Sync, way: str
 ) -> None:
     """A push that the deletion overtook has left a tag in the store."""
     repositories.create(APP)
@@ -307,7 +307,7 @@ def test_nothing_brings_back_what_was_just_deleted(
 @pytest.mark.parametrize("was_private", [False, True])
 def test_what_is_in_the_store_long_after_its_deletion_is_private(
     database: Database,
-    repositories: Repositories,
+    repositories: RepositoryRecords,
     domain: Domain,
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
@@ -327,7 +327,7 @@ def test_what_is_in_the_store_long_after_its_deletion_is_private(
 
 @pytest.mark.parametrize("was_private", [False, True])
 def test_a_new_push_makes_it_as_private_as_it_was(
-    repositories: Repositories, was_private: bool
+    repositories: RepositoryRecords, was_private: bool
 ) -> None:
     repositories.create(APP)
     repositories.flag(APP, is_private=was_private)
@@ -338,7 +338,7 @@ def test_a_new_push_makes_it_as_private_as_it_was(
 
 
 def test_deletions_are_forgotten_some_day(
-    database: Database, repositories: Repositories, sync: Sync, monkeypatch: pytest.MonkeyPatch
+    database: Database, repositories: RepositoryRecords, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repositories.create(APP)
     repositories.delete(APP)
@@ -352,7 +352,7 @@ def test_deletions_are_forgotten_some_day(
 
 
 def test_a_telling_registry_notices_a_deletion_later(
-    database: Database, repositories: Repositories, domain: Domain, sync: Sync
+    database: Database, repositories: RepositoryRecords, domain: Domain, sync: Sync
 ) -> None:
     """The database was away when the repository was deleted in the store."""
     repositories.create(APP)
@@ -373,7 +373,7 @@ def broken(*_arguments: object) -> None:
 
 @pytest.mark.parametrize("way", ["request", "push", "tag"])
 def test_a_deletion_that_is_not_committed_yet(
-    database: Database, repositories: Repositories, domain: Domain, sync: Sync, way: str
+    database: Database, repositories: RepositoryRecords, domain: Domain, sync: Sync, way: str
 ) -> None:
     """A push comes between a deletion and its commit: what was private is never public."""
     repositories.create(APP)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.index.conftest import PASSWORD
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Member, Namespace, Namespaces, role
-from v1registry.index.repositories import Repositories
+from v1registry.index.repositories import RepositoryRecords
 from v1registry.index.search import SqlSearch
-from v1registry.lib.auth.rights import Asker
+from v1registry.lib.auth.rights import Caller
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
@@ -19,7 +19,7 @@ OTHER = RepositoryName("team", "other")
 
 
 @pytest.fixture
-def people(accounts: Accounts, namespaces: Namespaces) -> None:
+def people(accounts: AccountStore, namespaces: Namespaces) -> None:
     """alice and bob, a robot, an administrator; and the namespace `team`."""
     for name in ("alice", "bob"):
         accounts.add(name, PASSWORD)
@@ -28,13 +28,15 @@ def people(accounts: Accounts, namespaces: Namespaces) -> None:
     namespaces.add("team")
 
 
-def role_of(database: Database, accounts: Accounts, name: str, where: RepositoryName) -> str | None:
+def role_of(
+    database: Database, accounts: AccountStore, name: str, where: RepositoryName
+) -> str | None:
     account = accounts.get(name)
     return database.read(lambda connection: role(connection, account, where))
 
 
 @pytest.mark.usefixtures("people")
-def test_roles(database: Database, accounts: Accounts, namespaces: Namespaces) -> None:
+def test_roles(database: Database, accounts: AccountStore, namespaces: Namespaces) -> None:
     def roles(name: str) -> tuple[str | None, ...]:
         return tuple(role_of(database, accounts, name, where) for where in (APP, OTHER))
 
@@ -56,7 +58,7 @@ def test_roles(database: Database, accounts: Accounts, namespaces: Namespaces) -
 
 
 @pytest.mark.usefixtures("people")
-def test_a_namespace_of_ones_own(database: Database, accounts: Accounts) -> None:
+def test_a_namespace_of_ones_own(database: Database, accounts: AccountStore) -> None:
     own = RepositoryName("alice", "app")
     assert role_of(database, accounts, "alice", own) == "admin"
     assert role_of(database, accounts, "bob", own) is None
@@ -82,7 +84,7 @@ def test_members(namespaces: Namespaces) -> None:
 
 
 @pytest.mark.usefixtures("people")
-def test_what_is_refused(namespaces: Namespaces, repositories: Repositories) -> None:
+def test_what_is_refused(namespaces: Namespaces, repositories: RepositoryRecords) -> None:
     repositories.create(APP)
     for call, status, text in [
         (lambda: namespaces.add("team"), 400, "in use already"),
@@ -110,7 +112,10 @@ def test_what_is_refused(namespaces: Namespaces, repositories: Repositories) -> 
 
 @pytest.mark.usefixtures("people")
 def test_who_sees_what(
-    database: Database, accounts: Accounts, namespaces: Namespaces, repositories: Repositories
+    database: Database,
+    accounts: AccountStore,
+    namespaces: Namespaces,
+    repositories: RepositoryRecords,
 ) -> None:
     public, own = RepositoryName("team", "public"), RepositoryName("alice", "secret")
     for name in (APP, OTHER, public, own):
@@ -122,7 +127,7 @@ def test_who_sees_what(
 
     def seen(user: str | None) -> list[str]:
         return [
-            found["name"] for found in SqlSearch(database).listed(Asker(user), "", 10).repositories
+            found["name"] for found in SqlSearch(database).listed(Caller(user), "", 10).repositories
         ]
 
     assert seen(None) == seen("nobody") == ["team/public"]

@@ -21,7 +21,7 @@ from tests.test_upgrade import command
 from v1registry.api.v1 import image_lists, repositories, repository_routes
 from v1registry.app import create_app
 from v1registry.config import load_config
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.namespaces import Namespaces
 
 CHALLENGE = 'Basic realm="auth required",Token'
@@ -124,7 +124,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Indexed]:
 def accounts(url: str) -> str:
     """The roles; returns the robot's secret."""
     database = open_database(url)
-    kept, namespaces = Accounts(database, here), Namespaces(database)
+    kept, namespaces = AccountStore(database, here), Namespaces(database)
     for name in ("other", "reader", "writer", "admin"):
         kept.add(name, PASSWORD)
     kept.add("root", PASSWORD)

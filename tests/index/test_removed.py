@@ -14,10 +14,10 @@ from tests.index.test_server import seeded_file
 from tests.live_server import Server
 from tests.protocol.engine import image
 from tests.rights.accounts import JSON, basic
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces
-from v1registry.index.repositories import Repositories
+from v1registry.index.repositories import RepositoryRecords
 from v1registry.index.schema import counters
 from v1registry.index.social import Social
 from v1registry.lib.errors import Failure
@@ -28,7 +28,10 @@ OTHER = RepositoryName("team", "other")
 
 
 def test_what_goes_and_what_stays(
-    database: Database, accounts: Accounts, namespaces: Namespaces, repositories: Repositories
+    database: Database,
+    accounts: AccountStore,
+    namespaces: Namespaces,
+    repositories: RepositoryRecords,
 ) -> None:
     social = Social(database)
     for name in ("anna", "robert"):
@@ -63,7 +66,7 @@ def test_what_goes_and_what_stays(
 
 
 def test_the_name_is_reserved_while_tokens_live(
-    database: Database, accounts: Accounts, namespaces: Namespaces
+    database: Database, accounts: AccountStore, namespaces: Namespaces
 ) -> None:
     accounts.add("anna", PASSWORD)
     accounts.add("robot", None)
@@ -95,7 +98,7 @@ def test_running_servers_notice(tmp_path: Path) -> None:
         tags = "/v1/repositories/owner/app/tags"
         assert raw.get(server, tags, token).status == 200
         database = open_database(url)
-        Accounts(database, here).remove("owner", 60)
+        AccountStore(database, here).remove("owner", 60)
         database.close()
         end, refused = time.monotonic() + 20, 0
         while refused < 10:

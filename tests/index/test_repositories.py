@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from tests.backends.postgres import Postgres
 from tests.index.conftest import PASSWORD, open_database
 from v1registry.index import schema
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
-from v1registry.index.pulls import Pulls
-from v1registry.index.repositories import Repositories, set_tags
+from v1registry.index.pulls import SqlPullCounter
+from v1registry.index.repositories import RepositoryRecords, set_tags
 from v1registry.index.social import Social
 from v1registry.lib.auth.index_interface import Comment
 from v1registry.lib.errors import Failure
@@ -33,7 +33,7 @@ def refused(status: int, text: str):
     return pytest.raises(Failure, match=text, check=lambda failure: failure.status == status)
 
 
-def test_a_new_one(repositories: Repositories) -> None:
+def test_a_new_one(repositories: RepositoryRecords) -> None:
     assert repositories.create(APP) is False
     found = repositories.get(APP, None)
     assert (found.name, found.description, found.tags) == ("team/app", "", {})
@@ -46,13 +46,13 @@ def test_a_new_one(repositories: Repositories) -> None:
 
 
 def test_private_by_default(database: Database) -> None:
-    private = Repositories(database, private=True)
+    private = RepositoryRecords(database, private=True)
     assert private.create(APP) is True
     private.flag(APP, is_private=False)
     assert private.create(APP) is False
 
 
-def test_many_create_one(repositories: Repositories, database: Database) -> None:
+def test_many_create_one(repositories: RepositoryRecords, database: Database) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: repositories.create(APP), range(16)))
     for table in (schema.repositories, schema.namespaces):
@@ -60,7 +60,7 @@ def test_many_create_one(repositories: Repositories, database: Database) -> None
         assert database.read(lambda c, query=count: c.execute(query).scalar_one()) == 1
 
 
-def test_descriptions(repositories: Repositories) -> None:
+def test_descriptions(repositories: RepositoryRecords) -> None:
     repositories.create(APP)
     full = "# Title\n\n\tCode, ü and \U0001f433\r\n" * 100
     repositories.describe(APP, short="Ünder 255", full=full)
@@ -75,14 +75,14 @@ def test_descriptions(repositories: Repositories) -> None:
             repositories.describe(APP, **texts)
 
 
-def test_flags(repositories: Repositories) -> None:
+def test_flags(repositories: RepositoryRecords) -> None:
     repositories.create(APP)
     repositories.flag(APP, is_official=True, is_automated=True)
     found = repositories.get(APP, None)
     assert (found.is_official, found.is_automated, found.is_private) == (True, True, False)
 
 
-def test_tags(repositories: Repositories, database: Database) -> None:
+def test_tags(repositories: RepositoryRecords, database: Database) -> None:
     repositories.create(APP)
 
     def set_to(tags: dict[str, str]) -> bool:
@@ -97,7 +97,7 @@ def test_tags(repositories: Repositories, database: Database) -> None:
 
 
 def test_deleting_takes_all_along(
-    repositories: Repositories, accounts: Accounts, social: Social, database: Database
+    repositories: RepositoryRecords, accounts: AccountStore, social: Social, database: Database
 ) -> None:
     accounts.add("alice", PASSWORD)
     repositories.create(APP)
@@ -110,7 +110,9 @@ def test_deleting_takes_all_along(
         assert rows == [], table.name
 
 
-def test_unknown_ones(repositories: Repositories, accounts: Accounts, social: Social) -> None:
+def test_unknown_ones(
+    repositories: RepositoryRecords, accounts: AccountStore, social: Social
+) -> None:
     accounts.add("alice", PASSWORD)
     for call in (
         lambda: repositories.get(APP, None),
@@ -130,7 +132,7 @@ def test_unknown_ones(repositories: Repositories, accounts: Accounts, social: So
 # -- stars and comments -----------------------------------------------------------------------
 
 
-def test_stars(repositories: Repositories, accounts: Accounts, social: Social) -> None:
+def test_stars(repositories: RepositoryRecords, accounts: AccountStore, social: Social) -> None:
     other = RepositoryName("team", "other")
     for name in ("alice", "bob"):
         accounts.add(name, PASSWORD)
@@ -155,7 +157,7 @@ def test_stars(repositories: Repositories, accounts: Accounts, social: Social) -
 
 
 def test_many_stars_at_once(
-    repositories: Repositories, accounts: Accounts, social: Social, database: Database
+    repositories: RepositoryRecords, accounts: AccountStore, social: Social, database: Database
 ) -> None:
     repositories.create(APP)
     users = [f"user{number}" for number in range(12)]
@@ -174,7 +176,7 @@ def test_many_stars_at_once(
     )
 
 
-def test_comments(repositories: Repositories, accounts: Accounts, social: Social) -> None:
+def test_comments(repositories: RepositoryRecords, accounts: AccountStore, social: Social) -> None:
     for name in ("alice", "bob"):
         accounts.add(name, PASSWORD)
     repositories.create(APP)
@@ -206,14 +208,14 @@ def test_comments(repositories: Repositories, accounts: Accounts, social: Social
 
 
 def test_pulls_are_counted_by_many_processes(
-    repositories: Repositories, database: Database
+    repositories: RepositoryRecords, database: Database
 ) -> None:
     other = RepositoryName("team", "other")
     for repository in (APP, other):
         repositories.create(repository)
 
     def process(_: int) -> None:
-        pulls = Pulls(database)
+        pulls = SqlPullCounter(database)
         for _ in range(10):
             for repository in (APP, other, RepositoryName("not", "known")):
                 pulls.count(repository)
@@ -229,7 +231,7 @@ def test_pulls_are_counted_by_many_processes(
 
 def test_what_could_not_be_written_is_written_later(postgres: Postgres) -> None:
     database = open_database(postgres.database(), patience=3)
-    repositories, pulls = Repositories(database, private=False), Pulls(database)
+    repositories, pulls = RepositoryRecords(database, private=False), SqlPullCounter(database)
     repositories.create(APP)
     pulls.count(APP)
     postgres.stop()

@@ -14,9 +14,9 @@ from tests.index.test_server import seeded_file
 from tests.live_server import Server, free_port
 from tests.protocol.engine import image
 from tests.rights.accounts import JSON, basic
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.namespaces import Namespaces
-from v1registry.index.repositories import Repositories
+from v1registry.index.repositories import RepositoryRecords
 from v1registry.lib.names import RepositoryName
 
 KEPT = RepositoryName("team", "kept")
@@ -63,7 +63,7 @@ def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
             assert {status(token) for token in tokens.values()} == {200}
             database = open_database(url)
             Namespaces(database).revoke("reader", "team")
-            Accounts(database, here).set_disabled("writer", True)
+            AccountStore(database, here).set_disabled("writer", True)
             database.close()
             end = time.monotonic() + 15
             while any(status(tokens[user]) == 200 for user in ("reader", "writer")):
@@ -117,9 +117,9 @@ def test_bearers_of_v2_end_as_soon_as_tokens_of_v1(
             if what == "role":
                 Namespaces(database).revoke("reader", "team")
             elif what == "account":
-                Accounts(database, here).set_disabled("reader", True)
+                AccountStore(database, here).set_disabled("reader", True)
             else:
-                Repositories(database, private=False).flag(KEPT, is_private=True)
+                RepositoryRecords(database, private=False).flag(KEPT, is_private=True)
             database.close()
             taken = time.monotonic()
             while (answer := raw.get(registry, tags, shown)).status == 200:

@@ -8,14 +8,14 @@ import pytest
 
 from tests.index.conftest import PASSWORD
 from v1registry.index import rights as subject
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.people import AccountProver
-from v1registry.index.repositories import Repositories
-from v1registry.index.rights import IndexRights
+from v1registry.index.repositories import RepositoryRecords
+from v1registry.index.rights import OwnIndexRights
 from v1registry.index.tokenkeys import TokenKeys
-from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials
+from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials
 from v1registry.lib.auth.tokens import Issuer, Token, new_key
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
@@ -25,9 +25,9 @@ PUBLIC, SECRET = RepositoryName("team", "public"), RepositoryName("team", "secre
 NEW, OWN = RepositoryName("team", "new"), RepositoryName("reader", "own")
 
 
-def by_name(credentials: Credentials, address: str) -> Asker:
+def by_name(credentials: Credentials, address: str) -> Caller:
     """In place of what looks at passwords."""
-    return Asker(credentials.user) if credentials.user else NOBODY
+    return Caller(credentials.user) if credentials.user else NOBODY
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ def keys(database: Database) -> TokenKeys:
 def rights(
     database: Database,
     keys: TokenKeys,
-    accounts: Accounts,
+    accounts: AccountStore,
     namespaces: Namespaces,
-    repositories: Repositories,
+    repositories: RepositoryRecords,
     monkeypatch: pytest.MonkeyPatch,
-) -> IndexRights:
+) -> OwnIndexRights:
     for name in ("other", "reader", "writer", "owner"):
         accounts.add(name, PASSWORD)
     accounts.add("robot", None)
@@ -60,7 +60,7 @@ def rights(
         repositories.create(repository)
     repositories.flag(SECRET, is_private=True)
     monkeypatch.setattr(subject, "LIFE", 0.0)
-    return IndexRights(database, keys, by_name)
+    return OwnIndexRights(database, keys, by_name)
 
 
 ALLOWED = {
@@ -76,7 +76,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("user", ALLOWED)
-def test_who_may_what(rights: IndexRights, user: str | None) -> None:
+def test_who_may_what(rights: OwnIndexRights, user: str | None) -> None:
     asker = rights.identify(Credentials(user=user, password="x"), "") if user else NOBODY
     for repository, words in ALLOWED[user].items():
         allowed = " ".join(a.value for a in Access if rights.may(asker, repository, a))
@@ -85,22 +85,25 @@ def test_who_may_what(rights: IndexRights, user: str | None) -> None:
     assert own == ("pull push delete" if user in ("reader", "root") else "")
 
 
-def test_with_any_repository(rights: IndexRights) -> None:
+def test_with_any_repository(rights: OwnIndexRights) -> None:
     assert rights.may(NOBODY, None, PULL)
     assert not rights.may(NOBODY, None, PUSH)
-    assert rights.may(Asker("other"), None, PUSH)  # in a namespace of one's own
+    assert rights.may(Caller("other"), None, PUSH)  # in a namespace of one's own
 
 
 def test_what_is_taken_away(
-    rights: IndexRights, accounts: Accounts, namespaces: Namespaces, repositories: Repositories
+    rights: OwnIndexRights,
+    accounts: AccountStore,
+    namespaces: Namespaces,
+    repositories: RepositoryRecords,
 ) -> None:
-    assert rights.may(Asker("writer"), SECRET, PUSH)
+    assert rights.may(Caller("writer"), SECRET, PUSH)
     namespaces.revoke("writer", "team")
-    assert not rights.may(Asker("writer"), SECRET, PULL)
+    assert not rights.may(Caller("writer"), SECRET, PULL)
     accounts.set_disabled("root", True)
     for access in Access:
-        assert not rights.may(Asker("root"), SECRET, access)
-    assert not rights.may(Asker("root"), PUBLIC, PULL)
+        assert not rights.may(Caller("root"), SECRET, access)
+    assert not rights.may(Caller("root"), PUBLIC, PULL)
     repositories.flag(PUBLIC, is_private=True)
     assert not rights.may(NOBODY, PUBLIC, PULL)
 
@@ -112,7 +115,7 @@ def shown(text: str) -> Credentials:
     return Credentials(token=text, header=f"Token {text}")
 
 
-def bearer(rights: IndexRights, keys: TokenKeys, access: str, user: str | None) -> Asker:
+def bearer(rights: OwnIndexRights, keys: TokenKeys, access: str, user: str | None) -> Caller:
     return rights.identify(shown(keys.issue(SECRET, access, user, 60)), "")
 
 
@@ -120,7 +123,7 @@ def bearer(rights: IndexRights, keys: TokenKeys, access: str, user: str | None) 
     ("access", "allowed"), [("read", "pull"), ("write", "push"), ("delete", "delete")]
 )
 def test_a_token_allows_what_it_says_on_its_repository(
-    rights: IndexRights, keys: TokenKeys, access: str, allowed: str
+    rights: OwnIndexRights, keys: TokenKeys, access: str, allowed: str
 ) -> None:
     asker = bearer(rights, keys, access, "owner")
     assert (asker.user, asker.grant is not None) == ("owner", True)
@@ -132,7 +135,7 @@ def test_a_token_allows_what_it_says_on_its_repository(
 
 
 def test_a_token_does_not_outlive_the_role(
-    rights: IndexRights, keys: TokenKeys, accounts: Accounts, namespaces: Namespaces
+    rights: OwnIndexRights, keys: TokenKeys, accounts: AccountStore, namespaces: Namespaces
 ) -> None:
     asker = bearer(rights, keys, "write", "writer")
     assert rights.may(asker, SECRET, PUSH)
@@ -144,7 +147,9 @@ def test_a_token_does_not_outlive_the_role(
     assert not rights.may(asker, SECRET, PUSH)
 
 
-def test_nobodys_token(rights: IndexRights, keys: TokenKeys, repositories: Repositories) -> None:
+def test_nobodys_token(
+    rights: OwnIndexRights, keys: TokenKeys, repositories: RepositoryRecords
+) -> None:
     asker = rights.identify(shown(keys.issue(PUBLIC, "read", None, 60)), "")
     assert rights.may(asker, PUBLIC, PULL)
     assert not rights.may(asker, PUBLIC, PUSH)
@@ -166,7 +171,7 @@ def test_nobodys_token(rights: IndexRights, keys: TokenKeys, repositories: Repos
         ),
     ],
 )
-def test_forged_tokens(rights: IndexRights, keys: TokenKeys, change) -> None:
+def test_forged_tokens(rights: OwnIndexRights, keys: TokenKeys, change) -> None:
     text = change(keys.issue(SECRET, "read", "owner", 60))
     with pytest.raises(Failure, match="Requires authorization") as caught:
         rights.identify(shown(text), "")
@@ -174,13 +179,13 @@ def test_forged_tokens(rights: IndexRights, keys: TokenKeys, change) -> None:
     assert caught.value.headers["WWW-Authenticate"] == 'Basic realm="auth required",Token'
 
 
-def test_expired_tokens(rights: IndexRights, keys: TokenKeys) -> None:
+def test_expired_tokens(rights: OwnIndexRights, keys: TokenKeys) -> None:
     text = keys.issue(SECRET, "read", "owner", -1)
     with pytest.raises(Failure, match="Requires authorization"):
         rights.identify(shown(text), "")
 
 
-def test_a_token_for_what_is_no_repository(rights: IndexRights, keys: TokenKeys) -> None:
+def test_a_token_for_what_is_no_repository(rights: OwnIndexRights, keys: TokenKeys) -> None:
     text = keys.issue(RepositoryName("team", "images"), "read", "owner", 60)
     with pytest.raises(Failure, match="Requires authorization"):
         rights.identify(shown(text), "")
@@ -190,7 +195,7 @@ def test_a_token_for_what_is_no_repository(rights: IndexRights, keys: TokenKeys)
 
 
 def test_the_prover(
-    database: Database, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+    database: Database, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prover = AccountProver(database, accounts)
     accounts.add("alice", PASSWORD)
@@ -202,7 +207,7 @@ def test_the_prover(
         prover.groups("alice", PASSWORD, "")
 
 
-def test_what_changes_is_noticed(database: Database, accounts: Accounts) -> None:
+def test_what_changes_is_noticed(database: Database, accounts: AccountStore) -> None:
     """Or a password would be believed after it was changed."""
 
     def state() -> str:

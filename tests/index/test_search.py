@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from tests.index.conftest import PASSWORD
 from v1registry.index import repositories, schema, search, textsearch
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces, namespace_id
-from v1registry.index.repositories import Repositories, set_tags
+from v1registry.index.repositories import RepositoryRecords, set_tags
 from v1registry.index.search import SqlSearch
-from v1registry.index.sight import BY_NAME, BY_STARS, sight
 from v1registry.index.social import Social
-from v1registry.lib.auth.rights import NOBODY, Access, Asker, Open
+from v1registry.index.visibility import BY_NAME, BY_STARS, sight
+from v1registry.lib.auth.rights import NOBODY, Access, Caller, Open
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.repositories.search import Found, Listing
+from v1registry.lib.repositories.search import Listing, SearchResult
 
 DESCRIBED = {
     "library/busybox": "The small tools in one file",
@@ -35,7 +35,7 @@ DESCRIBED = {
 
 
 @pytest.fixture
-def found(database: Database, repositories: Repositories, accounts: Accounts) -> SqlSearch:
+def found(database: Database, repositories: RepositoryRecords, accounts: AccountStore) -> SqlSearch:
     accounts.add("alice", PASSWORD)
     for name, text in DESCRIBED.items():
         repositories.create(RepositoryName.parse(name))
@@ -45,7 +45,7 @@ def found(database: Database, repositories: Repositories, accounts: Accounts) ->
 
 
 def names(found: SqlSearch, query: str, user: str | None = None) -> list[str]:
-    page = found.find(Asker(user), query, 100, 1)
+    page = found.find(Caller(user), query, 100, 1)
     assert page.total == len(page.results)
     return [result.name for result in page.results]
 
@@ -92,18 +92,18 @@ def test_only_what_one_may_see(found: SqlSearch) -> None:
 
 
 def test_what_a_result_holds(
-    found: SqlSearch, repositories: Repositories, database: Database
+    found: SqlSearch, repositories: RepositoryRecords, database: Database
 ) -> None:
     app = RepositoryName("team", "app-base")
     Social(database).star(app, "alice")
     repositories.flag(app, is_official=True, is_automated=True)
     [first, second] = found.find(NOBODY, "team/app", 10, 1).results
-    assert first == Found("team/app-base", "", 1, True, True)  # the best starred one
-    assert second == Found("team/app", DESCRIBED["team/app"], 0, False, False)
+    assert first == SearchResult("team/app-base", "", 1, True, True)  # the best starred one
+    assert second == SearchResult("team/app", DESCRIBED["team/app"], 0, False, False)
 
 
 def test_what_is_changed_or_deleted_is_found_so(
-    found: SqlSearch, repositories: Repositories
+    found: SqlSearch, repositories: RepositoryRecords
 ) -> None:
     app = RepositoryName("team", "app")
     repositories.describe(app, "quite another text")
@@ -192,7 +192,7 @@ def test_the_trigrams_are_used(found: SqlSearch, database: Database) -> None:
 @pytest.mark.parametrize(("counted", "read"), [(1000, 10_000), (3, 10_000), (3, 12)])
 def test_every_asker_finds_what_he_may_see(
     database: Database,
-    accounts: Accounts,
+    accounts: AccountStore,
     monkeypatch: pytest.MonkeyPatch,
     counted: int,
     read: int,
@@ -210,7 +210,7 @@ def test_every_asker_finds_what_he_may_see(
             expected = [row["name"] for row in mine if query in row["searched"]]
             shown: list[str] = []
             for number in range(1, 50):
-                page = found.find(Asker(user), query, 7, number)
+                page = found.find(Caller(user), query, 7, number)
                 shown += [result.name for result in page.results]
                 if not page.results:
                     break
@@ -221,15 +221,15 @@ def test_every_asker_finds_what_he_may_see(
             else:
                 assert set(shown) <= set(expected)
                 assert bool(shown) == bool(expected), (user, query)
-            whole = found.whole(Asker(user), query)
+            whole = found.whole(Caller(user), query)
             assert whole.total == len(expected)
             assert [result.name for result in whole.results] == expected, (user, query)
-            total = found.find(Asker(user), query, 7, 10**6).total
+            total = found.find(Caller(user), query, 7, 10**6).total
             assert min(1, len(expected)) <= total <= len(expected)
             assert total == len(expected) or total > counted or read < len(rows) or len(query) > 2
         names, after = [], ""
         while after is not None:
-            part = found.listed(Asker(user), after, 6)
+            part = found.listed(Caller(user), after, 6)
             names += [item["name"] for item in part.repositories]
             after = part.more
         assert names == sorted(row["name"] for row in mine)
@@ -244,7 +244,7 @@ SEES: dict[str | None, Callable[[str], bool]] = {
 }
 
 
-def mixed(database: Database, accounts: Accounts) -> list[dict[str, Any]]:
+def mixed(database: Database, accounts: AccountStore) -> list[dict[str, Any]]:
     """Repositories of three namespaces, private and public, and accounts that see some of them."""
     for user in SEES:
         if user is not None:
@@ -276,7 +276,7 @@ def mixed(database: Database, accounts: Accounts) -> list[dict[str, Any]]:
     return rows
 
 
-def test_no_plan_reads_every_row(database: Database, accounts: Accounts) -> None:
+def test_no_plan_reads_every_row(database: Database, accounts: AccountStore) -> None:
     """The first of each piece of what one may see come from an index, in order."""
     mixed(database, accounts)
 
@@ -312,7 +312,7 @@ class Members(Open):
 
     open = False
 
-    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
         return asker.user == "member" or str(repository) in ("team/box", "library/busybox")
 
 
@@ -323,11 +323,11 @@ def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -
     checked = search.CheckedSearch(database, Members())
 
     def names(query: str, user: str | None, size: int = 100, page: int = 1) -> list[str]:
-        return [r.name for r in checked.find(Asker(user), query, size, page).results]
+        return [r.name for r in checked.find(Caller(user), query, size, page).results]
 
     for user in (None, "member"):
         for query in ("", "box", "hidden", "%", "a", "zz", "zzz", "\0"):
-            whole = checked.whole(Asker(user), query)
+            whole = checked.whole(Caller(user), query)
             shown = [result.name for result in whole.results]
             assert (shown, whole.total) == (names(query, user), len(shown))
     assert names("box", None) == names("", None) == ["library/busybox", "team/box"]
@@ -336,15 +336,15 @@ def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -
     assert names("", "member") == sorted(DESCRIBED)
     assert names("", "member", 2, 2) == sorted(DESCRIBED)[2:4]
     assert names("%", "member") == ["team/app"]
-    page = checked.find(Asker("member"), "", 2, 1)
+    page = checked.find(Caller("member"), "", 2, 1)
     assert page.total == len(DESCRIBED)
     box = {"name": "team/box", "tags": {}}
-    assert checked.listed(Asker(None), "library/busybox", 10) == Listing([box], None)
-    assert checked.listed(Asker(None), "library/busybox", 1) == Listing([box], "team/box")
+    assert checked.listed(Caller(None), "library/busybox", 10) == Listing([box], None)
+    assert checked.listed(Caller(None), "library/busybox", 1) == Listing([box], "team/box")
     monkeypatch.setattr(search, "READ", 2)  # so that it must stop, and be asked again
     busybox = {"name": "library/busybox", "tags": {}}
-    assert checked.listed(Asker(None), "", 10) == Listing([busybox], "library/busybox")
-    assert checked.listed(Asker(None), "library/busybox", 10) == Listing([], "team/app")
+    assert checked.listed(Caller(None), "", 10) == Listing([busybox], "library/busybox")
+    assert checked.listed(Caller(None), "library/busybox", 10) == Listing([], "team/app")
     assert names("", None) == ["library/busybox"]
 
 

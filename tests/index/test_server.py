@@ -15,7 +15,7 @@ from tests.index.engines import MAGIC, Engine
 from tests.live_server import Server
 from tests.protocol.engine import Image, expect, image
 from tests.rights.accounts import JSON, basic
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib.names import RepositoryName
@@ -26,7 +26,7 @@ CHALLENGE = 'Basic realm="auth required",Token'
 def seeded(url: str) -> str:
     """Accounts for the tests of a module: roles in `team`, an administrator, a disabled one."""
     database = open_database(url)
-    accounts, namespaces = Accounts(database, here), Namespaces(database)
+    accounts, namespaces = AccountStore(database, here), Namespaces(database)
     for name in ("other", "reader", "writer", "owner", "gone"):
         accounts.add(name, PASSWORD, email=f"{name}@example.org")
     accounts.add("root", PASSWORD, is_admin=True)
@@ -181,7 +181,7 @@ def test_changing_ones_own_account(server: Server) -> None:
 def test_a_secret_does_not_change_the_account(server: Server, url: str) -> None:
     """Else who finds one, which can be taken away, could keep the account."""
     database = open_database(url)
-    secret = Accounts(database, here).issue_secret("other")
+    secret = AccountStore(database, here).issue_secret("other")
     database.close()
     path, shown = "/v1/users/other/", basic("other", secret)
     assert raw.get(server, "/v1/users/", shown).status == 200

@@ -13,8 +13,8 @@ from tests.index.conftest import here, open_database
 from tests.lib.stores import Domain, image_id, write_image
 from v1registry.index import sync as subject
 from v1registry.index.database import Database
-from v1registry.index.repositories import Repositories
-from v1registry.index.sync import Store, Sync
+from v1registry.index.repositories import RepositoryRecords
+from v1registry.index.sync import StoreView, Sync
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories import walk
@@ -50,7 +50,7 @@ def put(stored: Stored, repository: RepositoryName, tag: str, id: str = A) -> No
     stored.set_tag(repository, Tag(tag), f'"{id}"'.encode(), "")
 
 
-def known(repositories: Repositories, repository: RepositoryName) -> dict[str, str] | None:
+def known(repositories: RepositoryRecords, repository: RepositoryName) -> dict[str, str] | None:
     try:
         return dict(repositories.get(repository, None).tags)
     except Failure:
@@ -60,7 +60,7 @@ def known(repositories: Repositories, repository: RepositoryName) -> dict[str, s
 # -- change by change -----------------------------------------------------------------------
 
 
-def test_tags_come_and_go(stored: Stored, repositories: Repositories) -> None:
+def test_tags_come_and_go(stored: Stored, repositories: RepositoryRecords) -> None:
     put(stored, APP, "v1")
     assert known(repositories, APP) == {"v1": A}
     put(stored, APP, "v2", B)
@@ -72,7 +72,7 @@ def test_tags_come_and_go(stored: Stored, repositories: Repositories) -> None:
     assert known(repositories, APP) is None
 
 
-def test_what_the_index_alone_knows_stays(stored: Stored, repositories: Repositories) -> None:
+def test_what_the_index_alone_knows_stays(stored: Stored, repositories: RepositoryRecords) -> None:
     repositories.create(APP)
     repositories.describe(APP, "good")
     put(stored, APP, "v1")
@@ -82,7 +82,7 @@ def test_what_the_index_alone_knows_stays(stored: Stored, repositories: Reposito
     assert repositories.get(APP, None).description == "good"
 
 
-def test_private_follows_the_flag(stored: Stored, repositories: Repositories) -> None:
+def test_private_follows_the_flag(stored: Stored, repositories: RepositoryRecords) -> None:
     put(stored, APP, "v1")
     stored.set_private(APP, True)
     assert known(repositories, APP) is None
@@ -93,7 +93,7 @@ def test_private_follows_the_flag(stored: Stored, repositories: Repositories) ->
 
 
 def test_a_new_one_is_as_private_as_in_the_store(
-    domain: Domain, stored: Stored, repositories: Repositories
+    domain: Domain, stored: Stored, repositories: RepositoryRecords
 ) -> None:
     set_private(domain.storage, APP, True)
     put(stored, APP, "v1")
@@ -101,7 +101,7 @@ def test_a_new_one_is_as_private_as_in_the_store(
 
 
 def test_nothing_makes_public_what_only_the_index_has_as_private(
-    sync: Sync, stored: Stored, repositories: Repositories
+    sync: Sync, stored: Stored, repositories: RepositoryRecords
 ) -> None:
     repositories.create(APP)
     repositories.flag(APP, is_private=True)
@@ -110,7 +110,7 @@ def test_nothing_makes_public_what_only_the_index_has_as_private(
     assert known(repositories, APP) is None
 
 
-def test_many_at_once(domain: Domain, database: Database, repositories: Repositories) -> None:
+def test_many_at_once(domain: Domain, database: Database, repositories: RepositoryRecords) -> None:
     """Every process writes what it read; what is last in the store is what the index has."""
     nodes = [
         Stored(
@@ -139,7 +139,7 @@ def test_many_at_once(domain: Domain, database: Database, repositories: Reposito
 
 
 def test_a_slow_writer_does_not_win_with_what_is_old(
-    domain: Domain, database: Database, repositories: Repositories
+    domain: Domain, database: Database, repositories: RepositoryRecords
 ) -> None:
     """It read the tag, and was overtaken before it wrote."""
     read, go_on = threading.Event(), threading.Event()
@@ -153,7 +153,7 @@ def test_a_slow_writer_does_not_win_with_what_is_old(
 
     slow = Sync(
         database,
-        Store(
+        StoreView(
             domain.tags.all,
             slowly,
             lambda name: is_private(domain.storage, name),
@@ -175,7 +175,7 @@ def test_a_slow_writer_does_not_win_with_what_is_old(
 
 
 def test_pushed_again_while_it_is_deleted(
-    domain: Domain, sync: Sync, repositories: Repositories
+    domain: Domain, sync: Sync, repositories: RepositoryRecords
 ) -> None:
     put(domain.repositories, APP, "v1")
     sync.deleted(APP)  # late: somebody has pushed since
@@ -204,7 +204,7 @@ def test_a_push_does_not_fail_with_the_database(
             sync.retry()
     finally:
         postgres.start()
-    repositories = Repositories(database, private=False)
+    repositories = RepositoryRecords(database, private=False)
     sync.retry()
     [row] = repositories.all()
     assert (row.name, row.is_private) == ("team/app", True)
@@ -218,7 +218,7 @@ def test_a_push_does_not_fail_with_the_database(
 
 
 def test_a_store_that_was_there_before(
-    domain: Domain, sync: Sync, repositories: Repositories
+    domain: Domain, sync: Sync, repositories: RepositoryRecords
 ) -> None:
     for repository, tag, id in [(APP, "v1", A), (APP, "v2", B), (OTHER, "latest", B)]:
         put(domain.repositories, repository, tag, id)
@@ -243,7 +243,7 @@ def test_a_store_that_was_there_before(
 
 
 def test_what_another_registry_did(
-    domain: Domain, sync: Sync, stored: Stored, repositories: Repositories
+    domain: Domain, sync: Sync, stored: Stored, repositories: RepositoryRecords
 ) -> None:
     """0.x on the same store, or a process that died between the store and the database."""
     for tag in ("v1", "v2"):
@@ -267,7 +267,7 @@ def test_what_another_registry_did(
 
 
 def test_many_repositories(
-    domain: Domain, sync: Sync, repositories: Repositories, monkeypatch: pytest.MonkeyPatch
+    domain: Domain, sync: Sync, repositories: RepositoryRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than are compared at once."""
     monkeypatch.setattr(subject, "_AT_ONCE", 20)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from tests.lib.worlds import Remote, Still
-from v1registry.storage import Aside, Stage, Stat, Storage, exists
+from v1registry.storage import Stage, StagedWrites, Stat, Storage, exists
 from v1registry.storage.errors import NotFound
 from v1registry.storage.memory import MemoryBlob
 
@@ -62,8 +62,8 @@ class Loose(Storage):
 class LooseRemote(Loose, Remote):
     """The store as a client has it."""
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
-        return Aside(self, values)
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
+        return StagedWrites(self, values)
 
     def is_in_place(self, handle: str) -> bool:
         return bool(self._step("is_in_place", handle))

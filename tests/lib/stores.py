@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from v1registry.lib.images.commit import Commits
 from v1registry.lib.images.images import Images
-from v1registry.lib.images.push_provenance import Proofs
+from v1registry.lib.images.push_provenance import PushProvenance
 from v1registry.lib.images.upload import Uploads
-from v1registry.lib.repositories.references import Reach
+from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import Repositories
 from v1registry.lib.repositories.tags import Tags
 from v1registry.storage import Storage, keys
@@ -29,9 +29,9 @@ class Domain:
         self.commits = Commits(self.storage)
         self.images = Images(self.storage, self.commits, cache_limit=0, cache_life=60)
         self.tags = Tags(self.storage)
-        self.reach = Reach(self.storage, self.images, self.tags)
+        self.reach = RepositoryReferences(self.storage, self.images, self.tags)
         self.repositories = Repositories(self.storage, self.images, self.tags, self.reach)
-        self.proofs = Proofs(self.storage, 3600)
+        self.proofs = PushProvenance(self.storage, 3600)
         self.uploads = Uploads(self.storage, self.images, self.commits, call, self.proofs)
 
 

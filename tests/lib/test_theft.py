@@ -18,7 +18,7 @@ from tests.lib.images import test_same_json as jsons
 from tests.lib.layers import test_same_layer as layers
 from tests.lib.stores import Domain, image_id, image_json, layer_of, payload, write_image
 from v1registry.lib import errors
-from v1registry.lib.auth.rights import Access, Asker, Credentials, Grant, Rights
+from v1registry.lib.auth.rights import Access, Caller, Credentials, Grant, Rights
 from v1registry.lib.errors import Failure, Text
 from v1registry.lib.images.cleaner import Cleaner
 from v1registry.lib.images.push_provenance import Sender
@@ -33,16 +33,16 @@ from v1registry.storage.memory import MemoryStorage
 BASE, TOP, OWN = (ImageId(image_id(letter)) for letter in "abc")
 LAYER = layer_of("etc", secret=b"Ada's")
 JSONS = {BASE: image_json(BASE, Env="secret"), TOP: image_json(TOP, BASE, Cmd="secret")}
-ADA, BOB = Asker(user="ada"), Asker(user="bob")
+ADA, BOB = Caller(user="ada"), Caller(user="bob")
 
 
 class ByNamespace(Rights):
     """Everybody may do everything in a namespace called like himself, and nothing elsewhere."""
 
-    def identify(self, credentials: Credentials, address: str) -> Asker:
+    def identify(self, credentials: Credentials, address: str) -> Caller:
         raise NotImplementedError
 
-    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
         return repository is None or repository.namespace == asker.user
 
 
@@ -51,32 +51,32 @@ class World:
     domain: Domain
     rights: ImageRights
 
-    def sender(self, asker: Asker) -> Sender:
+    def sender(self, asker: Caller) -> Sender:
         sender = self.rights.sender(asker)
         assert sender is not None
         return sender
 
-    def put_json(self, asker: Asker, id: ImageId, data: bytes) -> None:
+    def put_json(self, asker: Caller, id: ImageId, data: bytes) -> None:
         self.domain.uploads.put_json(id, data, self.sender(asker))
 
-    def put_layer(self, asker: Asker, id: ImageId, layer: bytes) -> None:
+    def put_layer(self, asker: Caller, id: ImageId, layer: bytes) -> None:
         self.domain.uploads.put_layer(id, [layer], self.sender(asker))
 
-    def put_checksum(self, asker: Asker, id: ImageId, value: str) -> None:
+    def put_checksum(self, asker: Caller, id: ImageId, value: str) -> None:
         headers = (None, value) if value.startswith("tarsum") else (value, None)
         self.domain.uploads.put_checksum(id, *headers, self.sender(asker))
 
-    def push(self, asker: Asker, id: ImageId, data: bytes, layer: bytes) -> None:
+    def push(self, asker: Caller, id: ImageId, data: bytes, layer: bytes) -> None:
         self.put_json(asker, id, data)
         self.put_layer(asker, id, layer)
         self.put_checksum(asker, id, payload(data, layer))
 
-    def tag(self, asker: Asker, id: ImageId, tag: str = "latest") -> None:
+    def tag(self, asker: Caller, id: ImageId, tag: str = "latest") -> None:
         repository = RepositoryName(asker.user or "", "app")
         data = json.dumps(id).encode()
         self.domain.repositories.set_tag(repository, Tag(tag), data, "", self.sender(asker))
 
-    def may_read(self, asker: Asker, id: ImageId) -> bool:
+    def may_read(self, asker: Caller, id: ImageId) -> bool:
         return self.rights.may_read(asker, id)
 
 
@@ -375,9 +375,9 @@ def test_the_cleaner_takes_what_was_noted(world: World) -> None:
 
 
 def test_tokens_for_one_repository_are_one_sender(world: World) -> None:
-    write = Asker(grant=Grant(RepositoryName("bob", "app"), Access.PUSH))
-    read = Asker(grant=Grant(RepositoryName("bob", "app"), Access.PULL))
-    other = Asker(grant=Grant(RepositoryName("bob", "other"), Access.PULL))
+    write = Caller(grant=Grant(RepositoryName("bob", "app"), Access.PUSH))
+    read = Caller(grant=Grant(RepositoryName("bob", "app"), Access.PULL))
+    other = Caller(grant=Grant(RepositoryName("bob", "other"), Access.PULL))
     world.push(write, BASE, JSONS[BASE], LAYER)
     assert world.may_read(read, BASE)
     assert not world.may_read(other, BASE)
@@ -390,6 +390,6 @@ def test_tokens_for_one_repository_are_one_sender(world: World) -> None:
 
 def test_names_of_senders_are_no_paths(world: World) -> None:
     for name in ("../../x", "a/b", "\ud800", "x" * 5000, "\0"):
-        asker = Asker(user=name)
+        asker = Caller(user=name)
         world.push(asker, BASE, JSONS[BASE], LAYER)
         assert world.may_read(asker, BASE)

@@ -10,7 +10,7 @@ from tests.lib.stores import Domain, image_id, layer_of, write_image
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.oci.digest_index import Digests
 from v1registry.lib.oci.images import V2Image, V2Images
-from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.oci.lookup import Lookup
 from v1registry.storage import Storage, keys
 from v1registry.storage.local.driver import call
@@ -28,7 +28,7 @@ class Node:
         self.domain = Domain(storage)
         self.digests = Digests(storage, cache_limit=cache, cache_life=60, read_only=read_only)
         limits: dict[str, Any] = {"cache_limit": cache, "cache_life": 60}
-        self.blobs = Blobs(
+        self.blobs = LayerMetadataStore(
             storage,
             self.domain.images,
             self.digests,

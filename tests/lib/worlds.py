@@ -12,9 +12,9 @@ from typing import Any
 from v1registry.lib.images.cleaner import Cleaner
 from v1registry.lib.images.commit import Commits
 from v1registry.lib.images.images import Images
-from v1registry.lib.images.staged_layers import Copies
+from v1registry.lib.images.staged_layers import StagedLayers
 from v1registry.lib.images.upload import Uploads
-from v1registry.storage import Aside, Buffer, Entry, Stage, Stat, Storage
+from v1registry.storage import Buffer, ListEntry, Stage, StagedWrites, Stat, Storage
 from v1registry.storage.errors import NotFound
 from v1registry.storage.memory import MemoryBlob, MemoryStorage
 
@@ -23,7 +23,7 @@ Ask = Callable[[Op], Any]
 Contents = tuple[frozenset[Any], frozenset[Any], frozenset[Any]]
 
 _ITERATORS = tuple(type(iter(x)) for x in ((), [], set(), {}, {}.items(), {}.values(), range(0)))
-_WITHOUT_MEMORY = (Storage, Cleaner, Commits, Copies, Images, Uploads)  # nothing cached here
+_WITHOUT_MEMORY = (Storage, Cleaner, Commits, StagedLayers, Images, Uploads)  # nothing cached here
 
 
 class Asked(BaseException):
@@ -57,7 +57,7 @@ class Remote(Storage):
     def create(self, key: str, data: bytes) -> bool:
         return self._step("create", key, data)
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         self.flush(after)
         return RemoteAside(self, values)
 
@@ -68,7 +68,7 @@ class Remote(Storage):
     def stat(self, key: str) -> Stat:
         return self._step("stat", key)
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         return iter(self._step("list", folder))
 
     def delete(self, key: str, *, durable: bool = True) -> None:
@@ -103,7 +103,7 @@ class Remote(Storage):
         raise NotImplementedError
 
 
-class RemoteAside(Aside):
+class RemoteAside(StagedWrites):
     """Naming what was written aside, as a client has it."""
 
     _storage: Remote
@@ -340,7 +340,7 @@ def shown(value: Any) -> Any:
         return type(value).__name__, tuple(shown(getattr(value, f.name)) for f in fields(value))
     if isinstance(value, _WITHOUT_MEMORY):
         return type(value).__name__
-    if isinstance(value, Aside) or type(value).__module__.startswith("v1registry."):
+    if isinstance(value, StagedWrites) or type(value).__module__.startswith("v1registry."):
         return type(value).__name__, shown(vars(value))
     raise Incomparable(f"how are two {type(value)} compared?")
 

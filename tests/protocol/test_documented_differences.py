@@ -18,7 +18,7 @@ from tests.protocol import engine
 from tests.protocol.engine import image, quoted
 from tests.protocol.tarsum import tarsum
 from tests.rights.accounts import basic, environment, password_file
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 
 BASE, CHILD, OPEN, OLD = image("base"), image("child"), image("open"), image("old")
 REPOSITORY = "/v1/repositories/team/app"
@@ -40,7 +40,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("differences")
     url = f"sqlite:///{folder}/index.db"
     database = open_database(url)
-    Accounts(database, here).add("team", PASSWORD)
+    AccountStore(database, here).add("team", PASSWORD)
     database.close()
     rules = [
         {"who": "ann", "repositories": "team/*", "allow": ["pull", "push"]},

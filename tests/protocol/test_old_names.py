@@ -22,7 +22,7 @@ from tests.protocol import engine, seed
 from tests.protocol.engine import image
 from tests.rights.accounts import basic, environment, password_file
 from tests.transfer.run import call
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 
 BASE = image("old names")
 
@@ -154,7 +154,7 @@ def test_with_an_index_of_our_own(tmp_path: Path) -> None:
     """The index takes them over from the store, gives tokens for them, and forgets them."""
     url = f"sqlite:///{tmp_path}/index.db"
     database = open_database(url)
-    Accounts(database, here).add("root", INDEX_PASSWORD, is_admin=True)
+    AccountStore(database, here).add("root", INDEX_PASSWORD, is_admin=True)
     database.close()
     fill(tmp_path / "store")
     root = {**basic("root", INDEX_PASSWORD), "X-Docker-Token": "true"}

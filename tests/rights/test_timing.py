@@ -13,7 +13,7 @@ from tests import raw
 from tests.index.conftest import here, open_database
 from tests.live_server import Server
 from tests.rights.accounts import PASSWORD, basic, environment
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.schema import accounts
 
 
@@ -46,7 +46,7 @@ def test_an_index(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/index.db"
     database = open_database(url)
     for user, cost in (("cheap", 5), ("usual", 10), ("dear", 11)):
-        Accounts(database, here).add(user, PASSWORD)
+        AccountStore(database, here).add(user, PASSWORD)
         # as written by another version, or copied from htpasswd
         change = accounts.update().where(accounts.c.name == user)
         value = hashed(cost).replace("$2b$", "$2y$" if user == "dear" else "$2b$")

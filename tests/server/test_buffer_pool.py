@@ -6,13 +6,13 @@ from v1registry.server.buffer_pool import (
     SHARED_OUT,
     SMALL_PIECE,
     SMALLEST_PIECE,
-    Room,
-    Rooms,
+    BufferPool,
+    ReceiveBuffer,
 )
 
 
 def test_large_rooms_are_few():
-    rooms = Rooms()
+    rooms = BufferPool()
     taken = [rooms.take() for _ in range(OWN_ROOMS + 3)]
     assert taken == [PIECE] * OWN_ROOMS + [SMALL_PIECE] * 3
     for size in taken:
@@ -21,7 +21,7 @@ def test_large_rooms_are_few():
 
 
 def test_a_thousand_bodies_have_little_room():
-    rooms = Rooms(0)
+    rooms = BufferPool(0)
     taken = [rooms.take() for _ in range(1000)]
     assert taken == sorted(taken, reverse=True)
     assert (taken[0], taken[-1]) == (SMALL_PIECE, SMALLEST_PIECE)
@@ -32,7 +32,7 @@ def test_a_thousand_bodies_have_little_room():
 
 
 def test_memory_goes_while_a_piece_is_held():
-    room = Room(PIECE)
+    room = ReceiveBuffer(PIECE)
     room.end = room.add(memoryview(b"x" * PIECE))
     piece = room.data
     room.release()
@@ -40,7 +40,7 @@ def test_memory_goes_while_a_piece_is_held():
 
 
 def test_the_shared_room_is_lent_to_one():
-    rooms = Rooms(0)
+    rooms = BufferPool(0)
     room = rooms.borrow()
     assert room is not None
     assert rooms.borrow() is None
@@ -51,7 +51,7 @@ def test_the_shared_room_is_lent_to_one():
 
 
 def test_another_room_takes_data_and_what_is_framed():
-    room, other = Room(100), Room(20)
+    room, other = ReceiveBuffer(100), ReceiveBuffer(20)
     room.add(memoryview(b"5\r\nhello\r\n7\r"))
     room.start, room.end, room.at = 3, 8, 10
     assert (bytes(room.data), bytes(room.framed), room.held) == (b"hello", b"7\r", 7)

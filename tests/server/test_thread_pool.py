@@ -6,17 +6,17 @@ import sys
 import pytest
 
 from tests.server.serving import ROOT
-from v1registry.server.thread_pool import offload
+from v1registry.server.thread_pool import run_in_thread
 
 
 def test_in_place():
     import threading
 
-    assert offload(threading.get_ident) == threading.get_ident()
-    assert offload(divmod, 7, 2) == (3, 1)
-    assert offload(int, "11", base=2) == 3
+    assert run_in_thread(threading.get_ident) == threading.get_ident()
+    assert run_in_thread(divmod, 7, 2) == (3, 1)
+    assert run_in_thread(int, "11", base=2) == 3
     with pytest.raises(ZeroDivisionError):
-        offload(divmod, 7, 0)
+        run_in_thread(divmod, 7, 0)
 
 
 PATCHED = """

@@ -15,10 +15,10 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from v1registry.lib.errors import Failure
-from v1registry.server.buffer_pool import SMALL_PIECE, Rooms
+from v1registry.server.buffer_pool import SMALL_PIECE, BufferPool
 from v1registry.server.receive import _fast, pieces
 from v1registry.server.send import FileRange
-from v1registry.server.thread_pool import offload
+from v1registry.server.thread_pool import run_in_thread
 
 FILE = os.environ.get("EDGE_FILE", "")
 
@@ -59,7 +59,7 @@ def receive(environ, query, start_response):
     limit = int(query["limit"]) if "limit" in query else None
     if OWN_ROOMS is not None:
         environ["v1registry.rooms"] = rooms
-    fast = _fast(environ, SMALL_PIECE, Rooms()) is not None
+    fast = _fast(environ, SMALL_PIECE, BufferPool()) is not None
     digest = hashlib.sha256()
     sizes = []
     piece = b""
@@ -90,7 +90,7 @@ def hold(environ, query, start_response):
 held = []
 
 OWN_ROOMS = os.environ.get("EDGE_OWN_ROOMS")
-rooms = Rooms(int(OWN_ROOMS or 0))
+rooms = BufferPool(int(OWN_ROOMS or 0))
 
 
 def stock(environ, query, start_response):
@@ -145,7 +145,7 @@ def open_files():
 
 
 def block(environ, query, start_response):
-    offload(blocking, float(query["seconds"]))
+    run_in_thread(blocking, float(query["seconds"]))
     return answer(start_response, "true")
 
 

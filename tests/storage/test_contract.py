@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from v1registry.config import load_config
-from v1registry.storage import Entry, Storage, exists, marker
+from v1registry.storage import ListEntry, Storage, exists, marker
 from v1registry.storage.errors import NotFound, Refused, Unavailable
 from v1registry.storage.loading import load
 from v1registry.storage.local.driver import FileStorage
@@ -172,7 +172,7 @@ def test_delete_if_it_is_this_one(storage: Storage) -> None:
 def test_list(storage: Storage) -> None:
     for key in ("f/one", "f/two/three", "f/two/four", "g/five"):
         storage.put(key, b"x")
-    assert set(storage.list("f")) == {Entry("one", False), Entry("two", True)}
+    assert set(storage.list("f")) == {ListEntry("one", False), ListEntry("two", True)}
     assert list(storage.list("nothing")) == []
     assert list(storage.list("f/one")) == []
 
@@ -209,7 +209,7 @@ def test_delete_leaves_no_empty_folder(storage: Storage) -> None:
     storage.put("f/g/h", b"x")
     storage.put("f/other", b"x")
     storage.delete("f/g/h")
-    assert set(storage.list("f")) == {Entry("other", False)}
+    assert set(storage.list("f")) == {ListEntry("other", False)}
     storage.delete("f/g/h")
 
 
@@ -218,7 +218,7 @@ def test_delete_folder(storage: Storage) -> None:
         storage.put(key, b"x")
     storage.delete_folder("f/g")
     storage.delete_folder("f/nothing")
-    assert set(storage.list("f")) == {Entry("gone", False)}
+    assert set(storage.list("f")) == {ListEntry("gone", False)}
 
 
 def test_open_reads_ranges(storage: Storage) -> None:
@@ -319,7 +319,7 @@ def test_a_committed_missing_handle_makes_no_folder(storage: Storage) -> None:
 def test_check(storage: Storage) -> None:
     storage.put("images/x", b"")
     storage.check()
-    assert set(storage.list("images")) == {Entry("x", False)}
+    assert set(storage.list("images")) == {ListEntry("x", False)}
 
 
 def test_concurrent_puts_into_folders_that_come_and_go(storage: Storage) -> None:

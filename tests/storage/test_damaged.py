@@ -14,8 +14,8 @@ import pytest
 
 from tests.backends.corrupting import Corrupting, Where
 from tests.backends.proxy import Proxy
-from v1registry.storage import Entry, Storage
-from v1registry.storage.errors import Damaged, NotFound, StorageError
+from v1registry.storage import ListEntry, Storage
+from v1registry.storage.errors import CorruptObject, NotFound, StorageError
 
 LAYER = "images/" + "a" * 64 + "/layer"
 MIB = 1024 * 1024
@@ -119,7 +119,7 @@ def test_small_objects(both: tuple[Storage, Storage, Proxy]) -> None:
         proxy.change = Corrupting(2, 1, "body")
         came, raised = results(lambda key=key: bad.get(key), 2)
         assert not came
-        assert all(isinstance(error, Damaged) for error in raised)
+        assert all(isinstance(error, CorruptObject) for error in raised)
         proxy.change = None
         assert bad.get(key) == data
 
@@ -189,7 +189,7 @@ def test_a_layer_has_its_length(both: tuple[Storage, Storage, Proxy]) -> None:
     def length() -> int:
         with bad.open(LAYER) as blob:
             if blob.size != good.stat(LAYER).size:
-                raise Damaged("is found where the layer is sent, see api/layer_response.py")
+                raise CorruptObject("is found where the layer is sent, see api/layer_response.py")
             return sum(len(piece) for piece in blob.pieces())
 
     came, _ = results(length, 8)
@@ -230,7 +230,7 @@ def test_what_is_always_damaged_is_no_missing_key(both: tuple[Storage, Storage, 
     good, bad, proxy = both
     good.put("t/a", b"x")
     proxy.change = Corrupting(12, 1, "status")
-    entries = [Entry("a", False)]
+    entries = [ListEntry("a", False)]
     for act, right in (
         (lambda: bad.get("t/a"), b"x"),
         (lambda: bad.stat("t/a").size, 1),

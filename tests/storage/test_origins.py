@@ -18,7 +18,7 @@ from tests.backends.swift import Swift
 from tests.tls import Certificate, make_certificate
 from v1registry.storage.errors import Refused, StorageError
 from v1registry.storage.gcs.json_api import GcsStorage
-from v1registry.storage.glance.client import Client
+from v1registry.storage.glance.client import GlanceClient
 from v1registry.storage.glance.driver import GlanceStorage
 from v1registry.storage.origins import Insecure, joined, origin, secured
 from v1registry.storage.swift.driver import SwiftStorage
@@ -130,12 +130,12 @@ def test_keystones_plain_versions_and_plain_glance(
         quirky.after = replaced(glance.url, f"http://localhost:{plain.port}")
         options = glance_options(glance, tmp_path, made, quirky.url)
         with pytest.raises(Refused, match="unencrypted address 'http://localhost:"):
-            Client(options).request("GET", "/v2/images", "key")
+            GlanceClient(options).request("GET", "/v2/images", "key")
         assert [asked.method for asked in quirky.asked].count("POST") == 1  # the token
         assert plain.asked == []
         # what the configuration itself names is meant
         options["glance_url"] = plain.url
-        assert Client(options).request("GET", "/v2/images", "key").status_code == 200
+        assert GlanceClient(options).request("GET", "/v2/images", "key").status_code == 200
         assert plain.asked
 
 
@@ -144,7 +144,7 @@ def test_a_redirect_of_keystone(glance: Glance, made: Certificate, tmp_path: Pat
         quirky.before = lambda asked: Answer(308, [("Location", other.url + asked.path)])
         with pytest.raises(StorageError):
             options = glance_options(glance, tmp_path, made, f"{quirky.url}/v3")
-            Client(options).request("GET", "/v2/images", "key")
+            GlanceClient(options).request("GET", "/v2/images", "key")
         assert other.asked == []
 
 

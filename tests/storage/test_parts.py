@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.faults.machine import tmpfs
 from tests.needs import needs
 from v1registry.storage.errors import Unavailable
-from v1registry.storage.parts import AT_ONCE, Part, Room, send_parts
+from v1registry.storage.parts import AT_ONCE, Part, PartBuffer, send_parts
 
 KIB = 1024
 
@@ -55,7 +55,7 @@ class Store:
         return b"".join(self.parts[number] for number in sorted(self.parts))
 
 
-def free(room: Room) -> int:
+def free(room: PartBuffer) -> int:
     return room._free
 
 
@@ -68,7 +68,7 @@ def free(room: Room) -> int:
 )
 def test_every_byte_in_its_place(size: int, piece: int, part: int, memory: int):
     data = secrets.token_bytes(size)
-    room, store = Room(memory, part), Store()
+    room, store = PartBuffer(memory, part), Store()
     assert send_parts(cut(data, piece), room, store.send) == len(store.parts)
     assert store.data == data
     lengths = [len(store.parts[number]) for number in sorted(store.parts)]
@@ -79,7 +79,7 @@ def test_every_byte_in_its_place(size: int, piece: int, part: int, memory: int):
 
 
 def test_parts_of_one_upload_go_beside_each_other_but_not_all():
-    go, room = threading.Event(), Room(1000 * KIB, 10 * KIB)
+    go, room = threading.Event(), PartBuffer(1000 * KIB, 10 * KIB)
     store = Store(go)
     data = secrets.token_bytes(100 * KIB)
     threading.Timer(0.3, go.set).start()
@@ -94,7 +94,7 @@ def test_many_uploads_stay_within_the_memory(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         tempfile, "TemporaryFile", lambda **how: files.append(make(**how)) or files[-1]
     )
-    room, part = Room(80 * KIB, 10 * KIB), 10 * KIB
+    room, part = PartBuffer(80 * KIB, 10 * KIB), 10 * KIB
     held, least = threading.Semaphore(0), [free(room)]
 
     def slowly(data: bytes) -> Iterator[memoryview]:
@@ -123,7 +123,7 @@ def test_many_uploads_stay_within_the_memory(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_client_that_stands_still_is_nobodys_burden():
-    room = Room(40 * KIB, 10 * KIB)
+    room = PartBuffer(40 * KIB, 10 * KIB)
     over, begun = threading.Event(), threading.Barrier(9)
 
     def stuck() -> Iterator[bytes]:
@@ -148,7 +148,7 @@ def test_a_client_that_stands_still_is_nobodys_burden():
 
 @pytest.mark.parametrize("memory", [1, 1000 * KIB])
 def test_a_failure_ends_the_upload_at_once(memory: int):
-    room, sent, read = Room(memory, 10 * KIB), [], []
+    room, sent, read = PartBuffer(memory, 10 * KIB), [], []
 
     def send(number: int, data: bytearray) -> None:
         sent.append(number)
@@ -169,7 +169,7 @@ def test_a_failure_ends_the_upload_at_once(memory: int):
 
 @pytest.mark.parametrize("memory", [1, 1000 * KIB])
 def test_a_client_that_goes_is_raised_after_all_is_sent(memory: int):
-    room, go = Room(memory, 10 * KIB), threading.Event()
+    room, go = PartBuffer(memory, 10 * KIB), threading.Event()
     store = Store(go)
 
     def leaving() -> Iterator[bytes]:
@@ -188,7 +188,7 @@ def test_a_client_that_goes_is_raised_after_all_is_sent(memory: int):
 def test_no_room_for_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with tmpfs(tmp_path / "small", "size=64k") as folder:
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
-        room, store = Room(1, 100 * KIB), Store()
+        room, store = PartBuffer(1, 100 * KIB), Store()
         with pytest.raises(Unavailable, match=r"no temporary file .*No space left"):
             send_parts([bytes(200 * KIB)], room, store.send)
         send_parts([bytes(30 * KIB)], room, store.send)  # nothing was left behind
@@ -196,7 +196,7 @@ def test_no_room_for_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_file_that_was_cut_is_noticed():
-    part = Part(Room(1, 100))
+    part = Part(PartBuffer(1, 100))
     part.write(memoryview(bytes(50)))
     part._file.truncate(20)
     with pytest.raises(Unavailable, match="30 bytes too few"), part.data():

@@ -22,7 +22,7 @@ from tests.needs import needs
 from tests.transfer.made import MadeStore, archive
 from tests.transfer.run import call
 from tests.transfer.test_migrate import GOLDEN, IDS
-from v1registry.index.repositories import Repositories
+from v1registry.index.repositories import RepositoryRecords
 from v1registry.lib.names import RepositoryName
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -467,7 +467,7 @@ def test_an_import_where_an_index_keeps_what_is_private(golden: Path, tmp_path: 
     }
     call(("import", str(tmp_path / "all.tar")), env, 0)
     database = open_database(url)
-    repositories = Repositories(database, private=False)
+    repositories = RepositoryRecords(database, private=False)
     known = repositories.all()
     assert {row.name for row in known} == {tag.partition(":")[0] for tag in tags(store)}
     for row in known:

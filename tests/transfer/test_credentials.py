@@ -12,7 +12,7 @@ import pytest
 
 from v1registry.transfer import challenge, credentials
 from v1registry.transfer.challenge import Keyring
-from v1registry.transfer.credentials import Account
+from v1registry.transfer.credentials import RegistryLogin
 from v1registry.transfer.errors import Rejected, TransferError
 
 
@@ -23,31 +23,51 @@ def b64(text: str) -> str:
 @pytest.mark.parametrize(
     ("document", "host", "account"),
     [
-        ({"auths": {"r.example": {"auth": b64("ann:pw")}}}, "r.example", Account("ann", "pw")),
-        ({"auths": {"r.example": {"auth": b64("ann:p:w")}}}, "r.example", Account("ann", "p:w")),
-        ({"auths": {"r.example": {"auth": b64("ann:pw\0\0")}}}, "r.example", Account("ann", "pw")),
+        (
+            {"auths": {"r.example": {"auth": b64("ann:pw")}}},
+            "r.example",
+            RegistryLogin("ann", "pw"),
+        ),
+        (
+            {"auths": {"r.example": {"auth": b64("ann:p:w")}}},
+            "r.example",
+            RegistryLogin("ann", "p:w"),
+        ),
+        (
+            {"auths": {"r.example": {"auth": b64("ann:pw\0\0")}}},
+            "r.example",
+            RegistryLogin("ann", "pw"),
+        ),
         (
             {"auths": {"https://r.example/v2/": {"auth": b64("a:b")}}},
             "r.example",
-            Account("a", "b"),
+            RegistryLogin("a", "b"),
         ),
-        ({"auths": {"https://r.example": {"auth": b64("a:b")}}}, "r.example", Account("a", "b")),
-        ({"auths": {"r.example:5000": {"auth": b64("a:b")}}}, "r.example:5000", Account("a", "b")),
+        (
+            {"auths": {"https://r.example": {"auth": b64("a:b")}}},
+            "r.example",
+            RegistryLogin("a", "b"),
+        ),
+        (
+            {"auths": {"r.example:5000": {"auth": b64("a:b")}}},
+            "r.example:5000",
+            RegistryLogin("a", "b"),
+        ),
         ({"auths": {"r.example": {"auth": b64("a:b")}}}, "r.example:5000", None),
         (
             {"auths": {"r.example": {"username": "a", "password": "b"}}},
             "r.example",
-            Account("a", "b"),
+            RegistryLogin("a", "b"),
         ),
         (
             {"auths": {"https://index.docker.io/v1/": {"auth": b64("a:b")}}},
             "registry-1.docker.io",
-            Account("a", "b"),
+            RegistryLogin("a", "b"),
         ),
         (
             {"auths": {"r.example": {"auth": b64("a:"), "identitytoken": "t"}}},
             "r.example",
-            Account("a", "", "t"),
+            RegistryLogin("a", "", "t"),
         ),
         ({"auths": {"r.example": {}}}, "r.example", None),
         ({"auths": []}, "r.example", None),
@@ -55,7 +75,7 @@ def b64(text: str) -> str:
     ],
 )
 def test_accounts(
-    tmp_path: Path, document: dict[str, Any], host: str, account: Account | None
+    tmp_path: Path, document: dict[str, Any], host: str, account: RegistryLogin | None
 ) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(document))
@@ -127,12 +147,12 @@ def helper(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_helper_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = """read host; echo "{\\"Username\\": \\"$1 $host\\", \\"Secret\\": \\"pw\\"}" """
     file = helper(tmp_path, script, monkeypatch)
-    assert credentials.find("r.example", file) == Account("get r.example", "pw")
+    assert credentials.find("r.example", file) == RegistryLogin("get r.example", "pw")
 
 
 def test_a_helper_gives_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = helper(tmp_path, """echo '{"Username": "<token>", "Secret": "t"}'""", monkeypatch)
-    assert credentials.find("r.example", file) == Account("", "", "t")
+    assert credentials.find("r.example", file) == RegistryLogin("", "", "t")
 
 
 def test_a_helper_knows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,14 +202,14 @@ def test_an_option() -> None:
     for text in ("a\0:b", "a:b\n", "a:\udcff"):
         with pytest.raises(TransferError, match="control characters"):
             credentials.parse(text)
-    assert credentials.parse("ann:p:w") == Account("ann", "p:w")
+    assert credentials.parse("ann:p:w") == RegistryLogin("ann", "p:w")
     for text in ("ann", ":pw", ""):
         with pytest.raises(TransferError, match="USER:PASSWORD"):
             credentials.parse(text)
 
 
 def test_passwords_are_not_shown() -> None:
-    assert "hush" not in repr(Account("ann", "hush", "hush"))
+    assert "hush" not in repr(RegistryLogin("ann", "hush", "hush"))
 
 
 # -- challenges ------------------------------------------------------------------------
@@ -266,7 +286,7 @@ def test_a_token_is_fetched_once_and_kept() -> None:
         asked.append((method, url, more))
         return Answer(200, {"token": f"t{len(asked)}", "expires_in": 300})
 
-    keys = Keyring(Account("ann", "pw"), R)
+    keys = Keyring(RegistryLogin("ann", "pw"), R)
     assert keys.header(SCOPES) is None
     assert keys.answer(CHALLENGE, SCOPES, None, fetch) == "Bearer t1"
     assert keys.header(SCOPES) == "Bearer t1"
@@ -287,7 +307,8 @@ def test_an_identity_token_is_exchanged() -> None:
         return Answer(200, {"access_token": "short"})
 
     assert (
-        Keyring(Account("", "", "long"), R).answer(CHALLENGE, SCOPES, None, fetch) == "Bearer short"
+        Keyring(RegistryLogin("", "", "long"), R).answer(CHALLENGE, SCOPES, None, fetch)
+        == "Bearer short"
     )
 
 
@@ -310,13 +331,13 @@ def test_no_token(answer: Answer, reason: str) -> None:
 
 def test_a_password_does_not_leave_tls() -> None:
     with pytest.raises(Rejected, match=r"unencrypted address 'http://a\.example/token'"):
-        Keyring(Account("ann", "pw"), R).answer(
+        Keyring(RegistryLogin("ann", "pw"), R).answer(
             'Bearer realm="http://a.example/token"', SCOPES, None, lambda *_, **__: None
         )
 
 
 def test_basic() -> None:
-    keys = Keyring(Account("ann", "pw"), R)
+    keys = Keyring(RegistryLogin("ann", "pw"), R)
     basic = keys.answer('Basic realm="r"', SCOPES, None, lambda *_, **__: None)
     assert basic == f"Basic {b64('ann:pw')}"
     assert keys.header(SCOPES) == basic

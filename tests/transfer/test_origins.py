@@ -12,11 +12,11 @@ from tests.backends.quirky import Answer, Asked, Quirky
 from tests.backends.v2registry import V2Registry
 from tests.tls import Certificate, make_certificate
 from tests.transfer.test_remote import Bytes, remote
-from v1registry.transfer.credentials import Account
+from v1registry.transfer.credentials import RegistryLogin
 from v1registry.transfer.errors import Rejected, TransferError
 from v1registry.transfer.remote import Remote
 
-ANN = Account("ann", "pw")
+ANN = RegistryLogin("ann", "pw")
 BASIC = "Basic " + base64.b64encode(b"ann:pw").decode()
 MIB = 1024 * 1024
 
@@ -180,10 +180,10 @@ def test_a_plain_realm_elsewhere_stops(go: V2Registry, made: Certificate) -> Non
         assert plain.asked == []
 
 
-@pytest.mark.parametrize("account", [ANN, Account("", "", "refresh-me")])
+@pytest.mark.parametrize("account", [ANN, RegistryLogin("", "", "refresh-me")])
 @pytest.mark.parametrize("tls", [True, False])
 def test_a_token_server_that_redirects_elsewhere_gets_us_nowhere(
-    go: V2Registry, made: Certificate, account: Account, tls: bool
+    go: V2Registry, made: Certificate, account: RegistryLogin, tls: bool
 ) -> None:
     with (
         Quirky(go.port) as quirky,

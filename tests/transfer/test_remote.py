@@ -19,8 +19,8 @@ from tests.backends.v2registry import V2Registry
 from tests.live_server import Server
 from tests.tls import make_certificate
 from tests.transfer.cutting import Cutting
-from v1registry.lib.oci.convert import SCHEMA2, Layer, digest_of, manifest
-from v1registry.transfer.credentials import Account
+from v1registry.lib.oci.convert import SCHEMA2, ManifestLayer, digest_of, manifest
+from v1registry.transfer.credentials import RegistryLogin
 from v1registry.transfer.errors import Gone, Rejected, TransferError, Unreachable
 from v1registry.transfer.http import Http, Interrupted
 from v1registry.transfer.reasons import retry_after
@@ -159,7 +159,7 @@ def image(there: Remote, repository: str) -> bytes:
     config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [blob.digest]}}).encode()
     there.put_blob(repository, config, digest_of(config))
     there.put_blob(repository, config, digest_of(config))  # once more does no harm
-    return manifest(SCHEMA2, config, [Layer(blob.digest, blob.size, True)])
+    return manifest(SCHEMA2, config, [ManifestLayer(blob.digest, blob.size, True)])
 
 
 def test_a_manifest_arrives(go: V2Registry) -> None:
@@ -183,11 +183,11 @@ def test_a_manifest_without_its_blobs_is_refused_in_the_registrys_words(go: V2Re
 
 def test_basic(go: V2Registry, tmp_path: Path) -> None:
     with V2Registry(tmp_path / "closed", account=("ann", "pw")) as closed:
-        remote(closed.url, account=Account("ann", "pw")).check()
-        there, repository = remote(closed.url, account=Account("ann", "pw")), name()
+        remote(closed.url, account=RegistryLogin("ann", "pw")).check()
+        there, repository = remote(closed.url, account=RegistryLogin("ann", "pw")), name()
         there.put_manifest(repository, "1", SCHEMA2, image(there, repository))
         with pytest.raises(Rejected, match="refused our credentials"):
-            remote(closed.url, account=Account("ann", "wrong")).check()
+            remote(closed.url, account=RegistryLogin("ann", "wrong")).check()
         with pytest.raises(Rejected, match="wants credentials"):
             remote(closed.url).check()
 

@@ -14,8 +14,8 @@ from v1registry.api import ocierrors
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.units import http_date
-from v1registry.server.thread_pool import offload
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.server.thread_pool import run_in_thread
+from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -45,7 +45,7 @@ def ordinary(
     if status == 204:
         return Response(b"", status, own)
     is_large = documents.is_large(value)
-    body = offload(documents.dump, value) if is_large else documents.dump(value)
+    body = run_in_thread(documents.dump, value) if is_large else documents.dump(value)
     if status == 302:
         return Response(body, status, own)  # which makes an IRI in Location a URI
     own.append(("Content-Length", str(len(body))))
@@ -178,7 +178,7 @@ def _failure(failure: Failure) -> Response:
 
 def _storage_error(error: StorageError) -> Response:
     current_app.logger.error("%s %s: %r", request.method, request.path, error)
-    if isinstance(error, Full):
+    if isinstance(error, StoreFull):
         return _failure(Failure(*errors.STORE_FULL))
     if isinstance(error, Unavailable):
         return _failure(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))

@@ -14,7 +14,7 @@ from flask import Flask, Response, g, request
 
 from v1registry.api import credentials
 from v1registry.lib import errors
-from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials, IsPrivate, Rights
+from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, IsPrivate, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.images.push_provenance import Sender
 from v1registry.lib.names import ImageId, RepositoryName
@@ -25,7 +25,7 @@ P = ParamSpec("P")
 _MARK = "__door__"
 
 
-class Door:
+class Authorizer:
     """Checks requests. Raises Failure in the form of v1; who has another form asks `allows`."""
 
     def __init__(
@@ -45,13 +45,13 @@ class Door:
 
     # -- who asks -----------------------------------------------------------------
 
-    def asker(self) -> Asker:
+    def asker(self) -> Caller:
         """Who sent this request, found out once. Raise what `Rights.identify` raises."""
         if self.rights.open:
             return NOBODY
         if "asker" not in g:
             g.asker = self.rights.identify(self.credentials(), self.address())
-        asker: Asker = g.asker
+        asker: Caller = g.asker
         return asker
 
     def address(self) -> str:
@@ -184,5 +184,5 @@ def unguarded(app: Flask) -> list[str]:
     return sorted(name for name, view in app.view_functions.items() if rule(view) is None)
 
 
-def _granted(asker: Asker) -> RepositoryName | None:
+def _granted(asker: Caller) -> RepositoryName | None:
     return asker.grant.repository if asker.grant is not None else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import request
 
-from v1registry.api.services import Common
+from v1registry.api.services import Services
 from v1registry.config.schema import Limits
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
@@ -42,7 +42,7 @@ def require_json_of_browsers() -> None:
         require_json()
 
 
-def parsed(parts: Common, failure: errors.Text) -> Any:
+def parsed(parts: Services, failure: errors.Text) -> Any:
     """The JSON that a small body holds; raises `failure` besides what `small` raises."""
     data = small(parts.config.limits)
     return for_size(parts.compute, len(data))(documents.parse_text, data, failure)

@@ -11,12 +11,12 @@ from flask import Response, request
 
 from v1registry.api import ranges
 from v1registry.api.answers import Headers
-from v1registry.api.services import Parts
+from v1registry.api.services import RegistryServices
 from v1registry.lib.images.images import Image
 from v1registry.lib.images.verified_stream import checked
 from v1registry.server.send import FileRange
 from v1registry.storage import Blob, keys
-from v1registry.storage.errors import Damaged
+from v1registry.storage.errors import CorruptObject
 
 Range = tuple[int, int] | None
 
@@ -41,7 +41,9 @@ class Style:
         return ranges.parse(asked, size, suffix=self.suffix)
 
 
-def layer(parts: Parts, image: Image, size: int, style: Style, asked: str | None) -> Response:
+def layer(
+    parts: RegistryServices, image: Image, size: int, style: Style, asked: str | None
+) -> Response:
     """The layer, `size` bytes, or the range of it that the header `asked` wants.
 
     Raise Failure 404 if it is gone.
@@ -83,7 +85,7 @@ def part(style: Style, content: object, wanted: Range, size: int) -> Response:
 
 
 def _elsewhere(
-    parts: Parts, image: Image, size: int, style: Style, wanted: Range
+    parts: RegistryServices, image: Image, size: int, style: Style, wanted: Range
 ) -> Response | None:
     """Let nginx send the file, or the client fetch it from the store, if so configured."""
     key = keys.image(image.id, "layer")
@@ -102,7 +104,7 @@ def _elsewhere(
     return style.redirect(url)
 
 
-def _agree(parts: Parts, image: Image, known: int, told: int) -> None:
+def _agree(parts: RegistryServices, image: Image, known: int, told: int) -> None:
     """A length that is told with the bytes, and is another than we know of, must be told twice: it
     may have been damaged on its way, and then the layer would end early, or late.
     """
@@ -110,7 +112,7 @@ def _agree(parts: Parts, image: Image, known: int, told: int) -> None:
         key = keys.image(image.id, "layer")
         again = parts.storage.stat(key).size
         if again != told:
-            raise Damaged(f"{key}: has {known}, {told} or {again} bytes")
+            raise CorruptObject(f"{key}: has {known}, {told} or {again} bytes")
 
 
 def _ours(

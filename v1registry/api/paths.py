@@ -15,7 +15,7 @@ class AnyPath(PathConverter):
     regex = r"[^/][\s\S]*?"
 
 
-class Target(NamedTuple):
+class V1Target(NamedTuple):
     """`action` is repository, images, auth, tags, tag, tag_json, json, properties or access.
 
     `tag` is a tag; of `access` the id of an image.
@@ -26,7 +26,7 @@ class Target(NamedTuple):
     tag: str | None = None
 
 
-def parse(path: str) -> Target:
+def parse(path: str) -> V1Target:
     """Resolve the suffix; raise Failure 400 if no name is left that a store may hold.
 
     A name that is not `is_legal` is for the caller to judge (see `api.actions`).
@@ -37,11 +37,11 @@ def parse(path: str) -> Target:
     head, _, last = path.rstrip("/").rpartition("/")
     before, _, word = head.rpartition("/")
     if word == "tags" and before:
-        return Target("tag", RepositoryName.parse_stored(before), last)
+        return V1Target("tag", RepositoryName.parse_stored(before), last)
     if last == "json" and before.endswith("/tags"):
-        return Target("tag_json", RepositoryName.parse_stored(before.removesuffix("/tags")), word)
+        return V1Target("tag_json", RepositoryName.parse_stored(before.removesuffix("/tags")), word)
     if last == "access" and before.endswith("/layer") and ImageId.is_valid(word):
-        return Target("access", RepositoryName.parse_stored(before.removesuffix("/layer")), word)
+        return V1Target("access", RepositoryName.parse_stored(before.removesuffix("/layer")), word)
     if last in ("images", "auth", "tags", "json", "properties") and head:
-        return Target(last, RepositoryName.parse_stored(head))
-    return Target("repository", RepositoryName.parse_stored(path))
+        return V1Target(last, RepositoryName.parse_stored(head))
+    return V1Target("repository", RepositoryName.parse_stored(path))

@@ -6,78 +6,78 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from v1registry.api.authorize import Door
+from v1registry.api.authorize import Authorizer
 from v1registry.config import Config
 from v1registry.lib.auth.bearer import Bearer
-from v1registry.lib.auth.index_interface import Index, Lists
+from v1registry.lib.auth.index_interface import ImageListStore, IndexServices
 from v1registry.lib.images.cleaner import Cleaner
 from v1registry.lib.images.images import Images
 from v1registry.lib.images.listings import Listings
 from v1registry.lib.images.upload import Uploads
 from v1registry.lib.oci.images import V2Images
-from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.oci.lookup import Lookup
-from v1registry.lib.oci.scan_queue import Pushed
-from v1registry.lib.repositories.backfill import Facts
-from v1registry.lib.repositories.catalog import Catalog
-from v1registry.lib.repositories.references import Reach
+from v1registry.lib.oci.scan_queue import ScanQueue
+from v1registry.lib.repositories.backfill import Backfill
+from v1registry.lib.repositories.catalog import RepositoryCatalog
+from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import Repositories
 from v1registry.lib.repositories.search import Search
 from v1registry.lib.repositories.tags import Tags
 from v1registry.lib.running import Run
-from v1registry.lib.support.cache import Level
+from v1registry.lib.support.cache import SharedCache
 from v1registry.lib.support.health import Service
-from v1registry.lib.support.periodic import Chore
+from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
-class V2Parts:
+class V2Services:
     """What the v2 view is made of.
 
     `pushed`: the line of images to be read, if they are. `unpack` runs one step of
     unpacking a layer for a client, few at once.
     """
 
-    blobs: Blobs
+    blobs: LayerMetadataStore
     images: V2Images
     lookup: Lookup
-    catalog: Catalog
+    catalog: RepositoryCatalog
     tags: Tags
     bearer: Bearer
-    pushed: Pushed | None
+    pushed: ScanQueue | None
     unpack: Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Common:
+class Services:
     """What registry and index both have. `image_lists` are those of whichever this is.
 
     `compute` runs what takes a part of a second, such as parsing a large JSON.
     """
 
     config: Config
-    door: Door
+    door: Authorizer
     search: Search
-    image_lists: Lists
+    image_lists: ImageListStore
     services: tuple[Service, ...]
     compute: Run
-    chores: tuple[Chore, ...]
-    index: Index | None  # one of our own
+    chores: tuple[PeriodicTask, ...]
+    index: IndexServices | None  # one of our own
     prepare: Callable[[], None]  # makes ready what may come later, too
 
     is_alone = False  # whether this is an index, and nothing else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexParts(Common):
+class IndexAppServices(Services):
     """An index without a registry."""
 
     is_alone = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts(Common):
+class RegistryServices(Services):
     """The domain, wired to one store."""
 
     storage: Storage
@@ -86,7 +86,7 @@ class Parts(Common):
     listings: Listings
     repositories: Repositories
     cleaner: Cleaner
-    reach: Reach
-    facts: tuple[Facts, ...]
-    v2: V2Parts
-    shared_cache: Level | None
+    reach: RepositoryReferences
+    facts: tuple[Backfill, ...]
+    v2: V2Services
+    shared_cache: SharedCache | None

@@ -10,14 +10,14 @@ from typing import Protocol
 
 from v1registry.auth.rules import Rules
 from v1registry.lib import errors
-from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials, Rights
+from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.lib.support.throttle import Throttle
 
 
-class Prover(Protocol):
+class PasswordVerifier(Protocol):
     """Something that knows accounts and their passwords."""
 
     def state(self, user: str) -> str:
@@ -39,7 +39,7 @@ class AccountRights(Rights):
 
     def __init__(
         self,
-        provers: Sequence[Prover],
+        provers: Sequence[PasswordVerifier],
         rules: Rules,
         throttle: Throttle,
         *,
@@ -51,11 +51,11 @@ class AccountRights(Rights):
         self._rules = rules
         self._throttle = throttle
         self._secret = secrets.token_bytes(32)
-        self._proven: Asked[Asker] = Asked(remember)
+        self._proven: SingleFlightCache[Caller] = SingleFlightCache(remember)
 
-    def identify(self, credentials: Credentials, address: str) -> Asker:
+    def identify(self, credentials: Credentials, address: str) -> Caller:
         if credentials.vouched is not None:
-            return Asker(user=credentials.vouched, groups=credentials.vouched_groups)
+            return Caller(user=credentials.vouched, groups=credentials.vouched_groups)
         user, password = credentials.user, credentials.password
         if user is None or password is None:
             return NOBODY  # nothing was shown; or a token, which says nothing here
@@ -67,22 +67,22 @@ class AccountRights(Rights):
             keep=lambda _: True,
         )
 
-    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
         return self._rules.allow(asker, repository, access)
 
-    def sees(self, asker: Asker, repository: RepositoryName, *, private: bool) -> bool:
+    def sees(self, asker: Caller, repository: RepositoryName, *, private: bool) -> bool:
         return self._rules.allow(asker, repository, Access.PULL, private)
 
-    def _prove(self, user: str, password: str, address: str) -> Asker:
+    def _prove(self, user: str, password: str, address: str) -> Caller:
         with self._throttle.attempt(user, address) as attempt:
             for prover in self._provers:
                 groups = prover.groups(user, password, address)
                 if groups is not None:
                     attempt.right = True
-                    return Asker(user=user, groups=groups)
+                    return Caller(user=user, groups=groups)
         raise Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
 
-    def state(self, asker: Asker) -> str:
+    def state(self, asker: Caller) -> str:
         """Of the provers; the hash tells nobody the hash of a password."""
         if asker.user is None:
             return ""

@@ -20,10 +20,10 @@ from v1registry.auth.external_index_client import IndexClient
 from v1registry.auth.revocation import Revoked
 from v1registry.lib import errors
 from v1registry.lib.auth import tokens
-from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials, Grant, Rights
+from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, Grant, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 
 ACCESSES = {"read": Access.PULL, "write": Access.PUSH, "delete": Access.DELETE}
 
@@ -43,7 +43,7 @@ class Confirmed:
     asked: float
 
 
-class IndexRights(Rights):
+class ExternalIndexRights(Rights):
     """Asks `client`, and believes tokens that `verifier` knows; one of them may be None.
 
     An answer of the index is believed for `remember` seconds, under a digest of the token that
@@ -65,12 +65,12 @@ class IndexRights(Rights):
         self._verifier = verifier
         self._listed = listed
         self._secret = secrets.token_bytes(32)
-        self._confirmed: Asked[Confirmed] = Asked(remember)
-        self._vouched: Asked[bool] = Asked(remember)
-        self._believed: Asked[bool] = Asked(remember)
+        self._confirmed: SingleFlightCache[Confirmed] = SingleFlightCache(remember)
+        self._vouched: SingleFlightCache[bool] = SingleFlightCache(remember)
+        self._believed: SingleFlightCache[bool] = SingleFlightCache(remember)
         self._revoked = Revoked(client, remember) if client is not None else None
 
-    def identify(self, credentials: Credentials, address: str) -> Asker:
+    def identify(self, credentials: Credentials, address: str) -> Caller:
         if credentials.token is None:
             return NOBODY
         if self._is_ours(credentials):
@@ -79,11 +79,11 @@ class IndexRights(Rights):
         if grant is None or self._client is None:
             raise self.refusal(NOBODY)
         self._confirm(self._client, credentials, grant)
-        return Asker(grant=grant, credentials=credentials)
+        return Caller(grant=grant, credentials=credentials)
 
     def of_v2(
         self, credentials: Credentials, address: str, repository: RepositoryName | None
-    ) -> Asker:
+    ) -> Caller:
         """Its v2 clients have passwords at the index, and no tokens: the index is asked with them.
 
         Without a repository it is asked whether it knows the account.
@@ -101,11 +101,11 @@ class IndexRights(Rights):
         if not self._believed.get(f"{self._digest(credentials)} {path}", ask):
             raise self.refusal(NOBODY)
         grant = None if repository is None else Grant(repository, Access.PULL)
-        return Asker(credentials.user, grant=grant)
+        return Caller(credentials.user, grant=grant)
 
     def for_bearer(
         self, credentials: Credentials, address: str, repository: RepositoryName | None
-    ) -> Asker:
+    ) -> Caller:
         """With a token of the index, which counts as long as the index says so."""
         client = self._client
         if credentials.token is not None or client is None or repository is None:
@@ -116,15 +116,15 @@ class IndexRights(Rights):
             raise self.refusal(NOBODY)
         grant = Grant(repository, Access.PULL)
         shown = Credentials(token=token) if _grants(token, grant) else Credentials()
-        return Asker(credentials.user, grant=grant, credentials=shown)
+        return Caller(credentials.user, grant=grant, credentials=shown)
 
-    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
         grant = asker.grant
         if grant is None or grant.access is not access:
             return False
         return repository is None or repository == grant.repository
 
-    def expects(self, asker: Asker, image_id: ImageId) -> bool:
+    def expects(self, asker: Caller, image_id: ImageId) -> bool:
         """Whether the index lists the image: it may have learnt of it since the token was checked.
 
         A token that is checked alone is about the repository, whatever its images.
@@ -138,7 +138,7 @@ class IndexRights(Rights):
             found = self._confirm(client, credentials, grant)
         return image_id in found.ids
 
-    def vouches(self, asker: Asker, image_id: ImageId) -> bool:
+    def vouches(self, asker: Caller, image_id: ImageId) -> bool:
         """What the index says of `layer/ID/access`: its users may pull from other repositories."""
         client, grant = self._client, asker.grant
         if client is None or grant is None:
@@ -152,7 +152,7 @@ class IndexRights(Rights):
 
         return self._vouched.get(f"{self._digest(asker.credentials)} {image_id}", ask)
 
-    def refusal(self, asker: Asker) -> Failure:
+    def refusal(self, asker: Caller) -> Failure:
         """Always 401: another token may do."""
         return Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
 
@@ -161,7 +161,7 @@ class IndexRights(Rights):
     def _is_ours(self, credentials: Credentials) -> bool:
         return self._verifier is not None and credentials.pair("kid") in self._verifier.key_ids
 
-    def _verified(self, credentials: Credentials) -> Asker:
+    def _verified(self, credentials: Credentials) -> Caller:
         assert self._verifier is not None
         try:
             token = self._verifier.verify(credentials.token or "", time.time())
@@ -175,7 +175,7 @@ class IndexRights(Rights):
             self._digest(credentials), grant.repository, credentials.header or ""
         ):
             raise self.refusal(NOBODY)
-        return Asker(user=token.user, grant=grant, credentials=credentials)
+        return Caller(user=token.user, grant=grant, credentials=credentials)
 
     def _confirm(self, client: IndexClient, credentials: Credentials, grant: Grant) -> Confirmed:
         """What the index says of the token. Raise Failure 401 if it says no, 503 without it."""

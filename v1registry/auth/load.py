@@ -14,7 +14,7 @@ from v1registry.lib.support.counts import Counts
 from v1registry.lib.support.throttle import Throttle
 
 if TYPE_CHECKING:
-    from v1registry.auth.accounts import Prover
+    from v1registry.auth.accounts import PasswordVerifier
 
 Listed = Callable[[RepositoryName, list[str]], None]
 Within = Callable[[float, Callable[[], Any]], Any]
@@ -40,7 +40,7 @@ def rights_of(
 
 
 def _index(config: Config, listed: Listed, within: Within) -> Rights:
-    from v1registry.auth.external_index import IndexRights
+    from v1registry.auth.external_index import ExternalIndexRights
     from v1registry.auth.external_index_client import IndexClient
     from v1registry.lib.auth import tokens
 
@@ -56,7 +56,7 @@ def _index(config: Config, listed: Listed, within: Within) -> Rights:
     if config.index_keys:
         keys = [tokens.parse_public(text) for text in config.index_keys]
         verifier = tokens.Verifier({tokens.key_id(key): key for key in keys}, config.clock_skew)
-    return IndexRights(client, verifier, remember=config.index_remember, listed=listed)
+    return ExternalIndexRights(client, verifier, remember=config.index_remember, listed=listed)
 
 
 def _accounts(
@@ -69,7 +69,7 @@ def _accounts(
     from v1registry.auth.accounts import AccountRights
     from v1registry.auth.rules import Rules
 
-    provers: list[Prover] = []
+    provers: list[PasswordVerifier] = []
     if config.accounts.htpasswd is not None:
         from v1registry.auth.htpasswd import PasswordFile
 
@@ -89,7 +89,7 @@ def _accounts(
 
 
 def by_password(
-    config: Config, provers: Sequence[Prover], counts: Counts | None, challenge: str
+    config: Config, provers: Sequence[PasswordVerifier], counts: Counts | None, challenge: str
 ) -> Rights:
     """Finds out who shows a name and a password, for rights that are kept elsewhere."""
     from v1registry.auth.accounts import AccountRights

@@ -13,7 +13,7 @@ from v1registry.auth.external_index_client import IndexClient
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.support.circuit_breaker import Breaker
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 
 PAUSE = 10.0  # seconds for which an index that does not answer is left alone
 
@@ -27,7 +27,7 @@ class Revoked:
     def __init__(self, client: IndexClient, remember: float) -> None:
         self._client = client
         self._calls = Breaker(PAUSE)
-        self._answers: Asked[bool | None] = Asked(remember)
+        self._answers: SingleFlightCache[bool | None] = SingleFlightCache(remember)
         self._refused: OrderedDict[str, None] = OrderedDict()
 
     def is_so(self, digest: str, repository: RepositoryName, authorization: str) -> bool:

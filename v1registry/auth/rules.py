@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from v1registry.config.access import ANYBODY, USERS, Rule
-from v1registry.lib.auth.rights import Access, Asker, IsPrivate
+from v1registry.lib.auth.rights import Access, Caller, IsPrivate
 from v1registry.lib.names import RepositoryName
 
 Patterns = tuple[re.Pattern[str], ...]
@@ -27,7 +27,7 @@ class Rules:
 
     def allow(
         self,
-        asker: Asker,
+        asker: Caller,
         repository: RepositoryName | None,
         access: Access,
         private: bool | None = None,

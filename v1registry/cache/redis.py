@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 Within = Callable[[float, Callable[[], Any]], Any]
 
 
-class RedisLevel:
+class RedisCache:
     """Implements `lib.cache.Level`. `life` of a key in seconds, `limit` of a value in bytes.
 
     `within(seconds, function)` bounds the whole time of a call where it can.

@@ -9,7 +9,7 @@ import time
 from typing import Any, TextIO
 
 from v1registry.lib.units import duration, human
-from v1registry.transfer.progress import Progress, Silent
+from v1registry.transfer.progress import NoProgress, TransferProgress
 
 _EVERY = 10.0  # seconds between plain lines
 _WIDTH = 80  # of a terminal that does not tell its own
@@ -119,9 +119,9 @@ class Lines:
         )
 
 
-def start(images: int, *, quiet: bool = False, out: TextIO | None = None) -> Progress:
+def start(images: int, *, quiet: bool = False, out: TextIO | None = None) -> TransferProgress:
     """The kind that fits where `out` (standard error) leads to."""
     out = out or sys.stderr
     if quiet:
-        return Silent()
+        return NoProgress()
     return Bar(images, out) if out.isatty() else Lines(images, out)

@@ -25,8 +25,8 @@ from v1registry.commands.moving import (
 from v1registry.transfer.errors import TransferError
 
 if TYPE_CHECKING:
-    from v1registry.api.services import Parts
-    from v1registry.transfer.report import Report
+    from v1registry.api.services import RegistryServices
+    from v1registry.transfer.report import TransferReport
 
 
 _ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tzst|zip|tar\.[a-z0-9]+)$", re.IGNORECASE)
@@ -59,13 +59,13 @@ def export(
     """
     from v1registry.commands import bars
     from v1registry.transfer.export import export as run
-    from v1registry.transfer.report import Report
+    from v1registry.transfer.report import TransferReport
 
     with ended_well():
         form = _chosen_form(form, path)
         selection = selection_of(repositories, tags, names)
         parts = parts_of(None, None)
-        report = Report(str(path), done="exported")
+        report = TransferReport(str(path), done="exported")
         chosen = tagged(parts, selection, report)
         bar = bars.start(len(chosen), quiet=quiet)
         try:
@@ -112,14 +112,14 @@ def import_(
     from v1registry.commands import bars
     from v1registry.transfer import bundles, naming
     from v1registry.transfer.importing import Importer
-    from v1registry.transfer.report import Report
+    from v1registry.transfer.report import TransferReport
 
     with ended_well():
         selection = selection_of(repositories, tags, names)
         parts = parts_of(None, None, begins=True)
         if parts.config.read_only:
             raise TransferError("read_only is set: nothing is imported")
-        report = Report(str(path), done="imported")
+        report = TransferReport(str(path), done="imported")
         limit = parts.config.limits.files_bytes
         with bundles.opened(path, platform, limit) as bundle:
             chosen = naming.wanted(bundle, selection, repository)
@@ -158,23 +158,25 @@ def _chosen_form(form: str | None, path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _form(form: str, path: Path, parts: Parts, bar: Any, report: Report) -> Iterator[Any]:
+def _form(
+    form: str, path: Path, parts: RegistryServices, bar: Any, report: TransferReport
+) -> Iterator[Any]:
     """Where an export is written. An archive is not seen under its name before it is whole."""
-    from v1registry.transfer.export import Archive, Layout
+    from v1registry.transfer.export import ArchiveExport, LayoutExport
     from v1registry.transfer.layout import LayoutWriter
     from v1registry.transfer.tarball import Writer
 
     if form == "oci":
-        yield Layout(LayoutWriter(path), parts.images, bar, report)
+        yield LayoutExport(LayoutWriter(path), parts.images, bar, report)
         return
     if str(path) == "-":
-        yield Archive(Writer(sys.stdout.buffer), parts.images, bar, report)
+        yield ArchiveExport(Writer(sys.stdout.buffer), parts.images, bar, report)
         sys.stdout.buffer.flush()
         return
     temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("wb") as out:
-            yield Archive(Writer(out), parts.images, bar, report)
+            yield ArchiveExport(Writer(out), parts.images, bar, report)
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(path)

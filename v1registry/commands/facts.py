@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from v1registry.commands.common import configured, failure, ready
-from v1registry.commands.progress import Progress
+from v1registry.commands.progress import CommandProgress
 from v1registry.lib.repositories.backfill import Run
 from v1registry.storage.errors import StorageError
 
@@ -43,7 +43,7 @@ def facts(only: str | None, jobs: int | None, again: bool, as_json: bool) -> Non
     if config.read_only:
         raise failure(click.ClickException("read_only is set: nothing is written"))
     ready(config)
-    progress = Progress(sys.stderr)
+    progress = CommandProgress(sys.stderr)
     run = Run(jobs or len(os.sched_getaffinity(0)), again, progress, tags=[] if as_json else None)
     done: dict[str, dict[str, int]] = {}
     try:

@@ -123,7 +123,7 @@ def migrate(
     from v1registry.lib.oci.convert import OCI, SCHEMA2
     from v1registry.transfer.journal import Journal
     from v1registry.transfer.migrate import Migration
-    from v1registry.transfer.report import Report
+    from v1registry.transfer.report import TransferReport
 
     with ended_well(), _stopping() as stop:
         selection = selection_of(repositories, tags, names)
@@ -131,7 +131,7 @@ def migrate(
         remote = _remote(url, creds, ca, insecure, timeout, stop)
         parts = parts_of(source, flavor)
         _check(remote, target, url)
-        report = Report(url, dry_run)
+        report = TransferReport(url, dry_run)
         chosen = tagged(parts, selection, report)
         kept = Journal(None if no_journal or dry_run else journal, url)
         bar = bars.start(len(chosen), quiet=quiet)

@@ -16,9 +16,9 @@ from v1registry.storage.errors import StorageError
 from v1registry.transfer.errors import TransferError
 
 if TYPE_CHECKING:
-    from v1registry.api.services import Parts
+    from v1registry.api.services import RegistryServices
     from v1registry.config import Config
-    from v1registry.transfer.report import Report
+    from v1registry.transfer.report import TransferReport
     from v1registry.transfer.selection import Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,7 +83,7 @@ def selection_of(
     return Selection(repositories, tags, [rule(text) for text in names])
 
 
-def parts_of(file: Path | None, flavor: str | None, *, begins: bool = False) -> Parts:
+def parts_of(file: Path | None, flavor: str | None, *, begins: bool = False) -> RegistryServices:
     from v1registry.app import build
 
     config: Config = configured(file, flavor)
@@ -92,7 +92,7 @@ def parts_of(file: Path | None, flavor: str | None, *, begins: bool = False) -> 
     return build(dataclasses.replace(config, clean_interval=0))
 
 
-def tagged(parts: Parts, selection: Selection, report: Report) -> list[Any]:
+def tagged(parts: RegistryServices, selection: Selection, report: TransferReport) -> list[Any]:
     """The tags that are meant; what cannot be read is in the report. Raise TransferError."""
     from v1registry.lib.repositories import walk
 
@@ -108,7 +108,7 @@ def tagged(parts: Parts, selection: Selection, report: Report) -> list[Any]:
 
 
 def tell(
-    report: Report, as_json: bool, report_file: Path | None, *, to_error: bool = False
+    report: TransferReport, as_json: bool, report_file: Path | None, *, to_error: bool = False
 ) -> None:
     """The report; ends the command with its exit status."""
     text = json.dumps(report.as_json(), indent=1, sort_keys=True)

@@ -12,7 +12,7 @@ _SELDOM = 10.0  # and between two lines elsewhere
 _WARM = 2.0  # seconds before speed and time left mean anything
 
 
-class Progress:
+class CommandProgress:
     """Call it with how far the work is; it writes as seldom as people want to read. Not for threads."""
 
     def __init__(self, out: TextIO) -> None:

@@ -48,7 +48,7 @@ DEFAULT_RULES = (Rule((USERS,), ("*",), ALLOW),)
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
+class AccountOptions:
     """Who proves whom, and how often one may try. Seconds."""
 
     htpasswd: str | None

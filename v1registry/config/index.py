@@ -26,7 +26,7 @@ _PACKAGES = {"sqlalchemy": "SQLAlchemy", "bcrypt": "bcrypt", "cryptography": "cr
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class IndexOptions:
     """Seconds and numbers; without `database` there is no index."""
 
     database: str | None = field(repr=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
+class UnusedKey:
     """A key without effect and what to do instead.
 
     A mapping counts as set if one of its `triggers` is: the sample sets other members always.
@@ -39,25 +39,25 @@ _CORS = f"{_NO_EFFECT}: CORS headers are not sent in this version; let the proxy
 _SIGNATURE = f"{_NO_EFFECT}: a signature that can be sent again proves nothing"
 _BUGSNAG = f"{_NO_EFFECT}: errors are logged; let a log forwarder send them to Bugsnag"
 
-DEAD: tuple[Dead, ...] = (
-    Dead("privileged_key", _SIGNATURE),
-    Dead("mirroring", _MIRROR, ("source", "source_index")),
-    Dead("email_exceptions", _MAIL, ("smtp_host",)),
-    Dead("bugsnag", _BUGSNAG),
-    Dead("cors", _CORS, ("origins",)),
-    Dead("newrelic", _NEW_RELIC),
-    Dead("new_relic", _NEW_RELIC),
+DEAD: tuple[UnusedKey, ...] = (
+    UnusedKey("privileged_key", _SIGNATURE),
+    UnusedKey("mirroring", _MIRROR, ("source", "source_index")),
+    UnusedKey("email_exceptions", _MAIL, ("smtp_host",)),
+    UnusedKey("bugsnag", _BUGSNAG),
+    UnusedKey("cors", _CORS, ("origins",)),
+    UnusedKey("newrelic", _NEW_RELIC),
+    UnusedKey("new_relic", _NEW_RELIC),
     # what 0.6 and 0.7 had before, or beside, the above
-    Dead("secret_key", f"{_NO_EFFECT}: there are no sessions to sign"),
-    Dead("source", _MIRROR),
-    Dead("source_index", _MIRROR),
-    Dead("tags_cache", _MIRROR, ("enabled",)),
-    *(Dead(f"smtp_{name}", _MAIL) for name in ("host", "port", "login", "password", "secure")),
-    Dead("from_addr", _MAIL),
-    Dead("to_addr", _MAIL),
-    Dead("debug_versions", _DEBUG),
-    Dead("cloud_sdk_path", _SDK),
-    Dead("glance_endpoint", f"{_NO_EFFECT}: glance_url is the address of Glance"),
+    UnusedKey("secret_key", f"{_NO_EFFECT}: there are no sessions to sign"),
+    UnusedKey("source", _MIRROR),
+    UnusedKey("source_index", _MIRROR),
+    UnusedKey("tags_cache", _MIRROR, ("enabled",)),
+    *(UnusedKey(f"smtp_{name}", _MAIL) for name in ("host", "port", "login", "password", "secure")),
+    UnusedKey("from_addr", _MAIL),
+    UnusedKey("to_addr", _MAIL),
+    UnusedKey("debug_versions", _DEBUG),
+    UnusedKey("cloud_sdk_path", _SDK),
+    UnusedKey("glance_endpoint", f"{_NO_EFFECT}: glance_url is the address of Glance"),
 )
 
 #: Variables that 0.x or its sample file read, and that the shipped config.yml does not name.

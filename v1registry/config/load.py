@@ -11,7 +11,7 @@ import yaml
 from v1registry.config.check import Checker, Drivers
 from v1registry.config.drivers.plugins import Available
 from v1registry.config.errors import ConfigError, Problem
-from v1registry.config.reader import Reader, YamlError, compose
+from v1registry.config.reader import YamlError, YamlReader, compose
 from v1registry.config.schema import Config
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ class Document:
             raise ConfigError(file, [Problem("", str(error), error.line)]) from None
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError(file, [Problem("", "must be a mapping of flavors")])
-        reader = Reader({})
+        reader = YamlReader({})
         try:
             self._flavors = reader.pairs(root, ())
         except YamlError as error:
@@ -75,7 +75,7 @@ class Document:
         line = node.start_mark.line + 1
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(self.file, [Problem(flavor, "must be a mapping", line)])
-        reader = Reader(environ)
+        reader = YamlReader(environ)
         values = reader.value(self._with_common(flavor, node), (flavor,))
         if not isinstance(values, dict):
             raise ConfigError(self.file, reader.problems)

@@ -65,7 +65,7 @@ def compose(text: str) -> yaml.Node | None:
     return node
 
 
-class Reader:
+class YamlReader:
     """Turns nodes into values. Collects `problems`, and the `places` of values by their path.
 
     A variable that holds a service link of a container platform counts as not set; `warnings`

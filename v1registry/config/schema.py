@@ -12,8 +12,8 @@ from typing import Any
 
 from v1registry.config import index as own_index
 from v1registry.config import redis
-from v1registry.config.access import Accounts, Ldap, Rule
-from v1registry.config.index import Index
+from v1registry.config.access import AccountOptions, Ldap, Rule
+from v1registry.config.index import IndexOptions
 from v1registry.config.redis import Redis, Section
 
 
@@ -72,7 +72,7 @@ class Config:
     index_remember: int
     clock_skew: int
     index_keys: tuple[str, ...]
-    accounts: Accounts
+    accounts: AccountOptions
     access: tuple[Rule, ...] | None
     ldap: Ldap
     storage_redirect: bool
@@ -83,7 +83,7 @@ class Config:
     registry_endpoints: str | None
     search_backend: bool
     sqlalchemy_index_database: str | None = field(repr=False)
-    index: Index
+    index: IndexOptions
     limits: Limits
     v2: V2
     cache_memory: int
@@ -141,9 +141,9 @@ class Config:
 
 #: Groups of options, and the class that holds each.
 GROUPS: Mapping[str, Any] = {
-    "index": Index,
+    "index": IndexOptions,
     "limits": Limits,
-    "accounts": Accounts,
+    "accounts": AccountOptions,
     "ldap": Ldap,
     "v2": V2,
     "cache": Section,

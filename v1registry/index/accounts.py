@@ -23,7 +23,7 @@ from v1registry.lib import errors
 from v1registry.lib.auth import passwords
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import AccountName
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 
 SECRET = "v1r_"  # begins every secret
 
@@ -32,7 +32,7 @@ _COST_LIFE = 60.0  # seconds for which the highest cost of all hashes is kept
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountRecord:
     """One account, without what is secret."""
 
     id: int
@@ -55,17 +55,17 @@ class Secret:
     expires: int | None
 
 
-class Accounts:
+class AccountStore:
     """Keeps accounts. `offload(function, *args)` runs what computes for long: password hashes."""
 
     def __init__(self, database: Database, offload: Callable[..., Any]) -> None:
         self._database = database
         self._offload = offload
-        self._costs: Asked[int] = Asked(_COST_LIFE)
+        self._costs: SingleFlightCache[int] = SingleFlightCache(_COST_LIFE)
 
     # -- who is it ------------------------------------------------------------
 
-    def authenticate(self, name: str, password: str) -> Account:
+    def authenticate(self, name: str, password: str) -> AccountRecord:
         """The account that this is. Raise Failure 401 for a wrong pair, 403 if it is disabled."""
         row = self._database.read(lambda connection: _row(connection, name))
         # The same steps for an unknown name, so that the time does not tell it.
@@ -84,18 +84,18 @@ class Accounts:
         hashed = None if row is None else row.password
         return bool(self._offload(passwords.verify, password, hashed))
 
-    def find(self, name: str) -> Account | None:
+    def find(self, name: str) -> AccountRecord | None:
         row = self._database.read(lambda connection: _row(connection, name))
         return None if row is None else _account(row)
 
-    def get(self, name: str) -> Account:
+    def get(self, name: str) -> AccountRecord:
         """Raise Failure 404 if there is no such account."""
         account = self.find(name)
         if account is None:
             raise Failure(404, f"There is no account {name}")
         return account
 
-    def all(self, after: str = "", most: int = 1000) -> list[Account]:
+    def all(self, after: str = "", most: int = 1000) -> list[AccountRecord]:
         """Accounts by name, at most so many, those that come behind `after`."""
         query = sa.select(accounts).where(accounts.c.name > after).order_by(accounts.c.name)
         rows = self._database.read(lambda c: c.execute(query.limit(most)).all())
@@ -290,7 +290,7 @@ def _row(connection: sa.Connection, name: str) -> Any:
     return connection.execute(sa.select(accounts).where(accounts.c.name == name)).first()
 
 
-def _account(row: Any) -> Account:
-    return Account(
+def _account(row: Any) -> AccountRecord:
+    return AccountRecord(
         row.id, row.name, row.email, row.is_robot, row.is_admin, row.is_disabled, row.created
     )

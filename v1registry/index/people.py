@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.rows import now
 from v1registry.index.schema import accounts, secrets
@@ -12,15 +12,15 @@ from v1registry.index.signup import SignUp
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import AccountName
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 
 LIFE = 5.0  # seconds after which a changed password or a disabled account is noticed at the latest
 
 
-class People:
+class IndexUsers:
     """Implements `lib.index.Users`."""
 
-    def __init__(self, kept: Accounts, joining: SignUp) -> None:
+    def __init__(self, kept: AccountStore, joining: SignUp) -> None:
         self._kept = kept
         self.sign_up = joining.sign_up
 
@@ -41,10 +41,10 @@ class People:
 class AccountProver:
     """Proves accounts by password or secret; see `access.accounts.Prover`."""
 
-    def __init__(self, database: Database, kept: Accounts) -> None:
+    def __init__(self, database: Database, kept: AccountStore) -> None:
         self._database = database
         self._kept = kept
-        self._states: Asked[str] = Asked(LIFE)
+        self._states: SingleFlightCache[str] = SingleFlightCache(LIFE)
 
     def state(self, user: str) -> str:
         """What changes when a password, a secret or the account does; nothing for no account."""

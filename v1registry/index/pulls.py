@@ -12,7 +12,7 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
 
-class Pulls:
+class SqlPullCounter:
     """A process that is killed loses what it has counted since it wrote last, and nothing else."""
 
     def __init__(self, database: Database) -> None:

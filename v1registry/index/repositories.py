@@ -13,7 +13,7 @@ from v1registry.index.database import Database
 from v1registry.index.namespaces import namespace_id
 from v1registry.index.rows import insert_missing, insert_new, now
 from v1registry.index.schema import namespaces, repositories, tags
-from v1registry.index.sight import sight
+from v1registry.index.visibility import sight
 from v1registry.lib import errors
 from v1registry.lib.auth import tokens
 from v1registry.lib.auth.index_interface import Repository
@@ -42,7 +42,7 @@ _FIELDS = (
 SHOWN = [repositories.c.id, *(repositories.c[name] for name in _FIELDS)]
 
 
-class Repositories:
+class RepositoryRecords:
     """Keeps what is known about repositories. `private` is whether new ones are so."""
 
     def __init__(self, database: Database, *, private: bool) -> None:

@@ -15,12 +15,12 @@ from v1registry.index.repositories import is_for
 from v1registry.index.schema import accounts, repositories
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import errors
-from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials, Grant, Rights
+from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, Grant, Rights
 from v1registry.lib.auth.tokens import TokenError, refused
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
-from v1registry.lib.repositories.references import Reach
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.repositories.references import RepositoryReferences
+from v1registry.lib.support.single_flight import SingleFlightCache
 
 LIFE = 5.0  # seconds for which a role is believed after it was taken away
 
@@ -30,10 +30,10 @@ _LEAST = {Access.PULL: PULL, Access.PUSH: PUSH, Access.DELETE: ROLES[-1]}
 
 _log = logging.getLogger(__name__)
 
-Prove = Callable[[Credentials, str], Asker]  # by name and password, from an address
+Prove = Callable[[Credentials, str], Caller]  # by name and password, from an address
 
 
-class IndexRights(Rights):
+class OwnIndexRights(Rights):
     """Roles of accounts, and the flag of private repositories, both in the database."""
 
     challenge = 'Basic realm="auth required",Token'
@@ -43,8 +43,8 @@ class IndexRights(Rights):
         database: Database,
         keys: TokenKeys,
         prove: Prove,
-        reach: Reach | None = None,
-        state: Callable[[Asker], str] = lambda _: "",
+        reach: RepositoryReferences | None = None,
+        state: Callable[[Caller], str] = lambda _: "",
     ) -> None:
         """`prove` finds out who shows a name and a password, `state` is that of the accounts;
         `reach` knows the store's images.
@@ -54,17 +54,17 @@ class IndexRights(Rights):
         self._prove = prove
         self._state = state
         self._reach = reach
-        self._answers: Asked[bool] = Asked(LIFE)
+        self._answers: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
-    def identify(self, credentials: Credentials, address: str) -> Asker:
+    def identify(self, credentials: Credentials, address: str) -> Caller:
         if credentials.token is not None:
             return self._bearer(credentials)
         return self._prove(credentials, address)
 
-    def state(self, asker: Asker) -> str:
+    def state(self, asker: Caller) -> str:
         return self._state(asker)
 
-    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
         """What a token grants counts as long as its bearer has the role, and no longer."""
         if asker.grant is not None and not _grants(asker.grant, repository, access):
             return False
@@ -74,21 +74,21 @@ class IndexRights(Rights):
         key = f"{asker.user or ''} {access.value} {repository} {made}"
         return self._answers.get(key, lambda: self._may(asker.user, repository, access, made))
 
-    def vouches(self, asker: Asker, image_id: ImageId) -> bool:
+    def vouches(self, asker: Caller, image_id: ImageId) -> bool:
         """A token's bearer may pull from other repositories, too, and build upon what is there."""
         if self._reach is None:
             return False
-        bearer = Asker(asker.user)
+        bearer = Caller(asker.user)
         return any(
             self.may(bearer, repository, Access.PULL) and self._reach.holds(repository, image_id)
             for repository in self._reach.claiming(image_id)
         )
 
-    def refusal(self, asker: Asker) -> Failure:
+    def refusal(self, asker: Caller) -> Failure:
         """To a token 401, whosever it is: another one may do."""
         return super().refusal(asker if asker.grant is None else NOBODY)
 
-    def _bearer(self, credentials: Credentials) -> Asker:
+    def _bearer(self, credentials: Credentials) -> Caller:
         try:
             token = self._keys.verify(credentials.token or "")
             repository = RepositoryName.parse_quoted(token.repository)
@@ -99,7 +99,7 @@ class IndexRights(Rights):
             if isinstance(error, TokenError):
                 _log.warning("%s", refused(error))
             raise self.refusal(NOBODY) from None
-        return Asker(token.user, grant=grant, credentials=credentials)
+        return Caller(token.user, grant=grant, credentials=credentials)
 
     def _may(
         self, user: str | None, repository: RepositoryName, access: Access, made: str | None

@@ -20,19 +20,19 @@ from v1registry.index import textsearch
 from v1registry.index.database import Database
 from v1registry.index.repositories import SHOWN, read, with_tags
 from v1registry.index.schema import repositories
-from v1registry.index.sight import BY_NAME, BY_STARS, Sight, joined, sight
+from v1registry.index.visibility import BY_NAME, BY_STARS, VisibleRepositories, joined, sight
 from v1registry.lib.auth.index_interface import Repository
-from v1registry.lib.auth.rights import Asker, Rights
+from v1registry.lib.auth.rights import Caller, Rights
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories.search import (
     COUNTED,
     DEEPEST,
     READ,
     WHOLE,
-    Found,
+    AllResults,
     Listing,
     Page,
-    Whole,
+    SearchResult,
     paced,
 )
 
@@ -49,7 +49,7 @@ class SqlSearch:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
+    def find(self, asker: Caller, query: str, size: int, page: int) -> Page:
         """Best starred first, the first 10000.
 
         The count is right up to 1000 matches; beyond, it is at least one more than there is up to
@@ -76,7 +76,7 @@ class SqlSearch:
 
         return self._database.read(work)
 
-    def whole(self, asker: Asker, query: str) -> Whole:
+    def whole(self, asker: Caller, query: str) -> AllResults:
         """Best starred first, among 100000 that fit. Results are read in parts."""
         text = textsearch.cleaned(query)
 
@@ -87,9 +87,9 @@ class SqlSearch:
 
         ids = self._database.read(work)
         rows = _in_parts(self._database, repositories.c.id, ids, BY_STARS)
-        return Whole(map(_shown, rows), len(ids))
+        return AllResults(map(_shown, rows), len(ids))
 
-    def listed(self, asker: Asker, after: str, most: int) -> Listing:
+    def listed(self, asker: Caller, after: str, most: int) -> Listing:
         def work(connection: sa.Connection) -> tuple[list[Repository], bool]:
             behind = repositories.c.name > after
             seen = sight(connection, _user(asker))
@@ -113,7 +113,7 @@ class CheckedSearch:
         self._database = database
         self._rights = rights
 
-    def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
+    def find(self, asker: Caller, query: str, size: int, page: int) -> Page:
         """By name. The count is right up to 1000."""
         text = textsearch.cleaned(query)
         start = (page - 1) * size
@@ -122,17 +122,17 @@ class CheckedSearch:
         most = max(COUNTED, start + size) + 1 if start < DEEPEST else COUNTED + 1
         shown = (row for row in self._matching(text) if self._sees(asker, row))
         found = list(islice(shown, most))
-        results = [Found(r.name, r.description) for r in found[start : start + size]]
+        results = [SearchResult(r.name, r.description) for r in found[start : start + size]]
         return Page(results, len(found))
 
-    def whole(self, asker: Asker, query: str) -> Whole:
+    def whole(self, asker: Caller, query: str) -> AllResults:
         """By name, among the first 100000 that fit. Descriptions are read in parts."""
         text = textsearch.cleaned(query)
         if query and not text:
-            return Whole(iter(()), 0)
+            return AllResults(iter(()), 0)
         names = [row.name for row in self._all(text) if self._sees(asker, row)]
         rows = _in_parts(self._database, repositories.c.name, names, BY_NAME)
-        return Whole((Found(row.name, row.description) for row in rows), len(names))
+        return AllResults((SearchResult(row.name, row.description) for row in rows), len(names))
 
     def _all(self, text: str) -> Iterator[Any]:
         """Name and privacy of all that fit, by name."""
@@ -147,14 +147,14 @@ class CheckedSearch:
                 return
             after = rows[-1].name
 
-    def listed(self, asker: Asker, after: str, most: int) -> Listing:
+    def listed(self, asker: Caller, after: str, most: int) -> Listing:
         names, more = self._names(asker, after, most)
         found = self._database.read(partial(with_tags, names=names))
         if len(found) < len(names):
             more = found[-1].name
         return Listing([{"name": one.name, "tags": one.tags} for one in found], more)
 
-    def _names(self, asker: Asker, after: str, most: int) -> tuple[list[str], str | None]:
+    def _names(self, asker: Caller, after: str, most: int) -> tuple[list[str], str | None]:
         """Names of a part of the list, and what the next part is behind, if there may be one."""
         names: list[str] = []
         for _ in range(READ // _AT_ONCE):
@@ -201,25 +201,27 @@ class CheckedSearch:
             query = query.where(textsearch.contains(connection, text, rows.c.searched))
         return read(connection, query, with_tags=False)
 
-    def _sees(self, asker: Asker, row: Any) -> bool:
+    def _sees(self, asker: Caller, row: Any) -> bool:
         if row.is_private and self._rights.open:
             return False
         repository = RepositoryName.parse_stored(row.name)
         return self._rights.sees(asker, repository, private=row.is_private)
 
 
-def _user(asker: Asker) -> str | None:
+def _user(asker: Caller) -> str | None:
     """In whose eyes things are shown: a token is for an image's way, and no more."""
     return asker.user if asker.grant is None else None
 
 
-def _best(connection: sa.Connection, seen: Sight, skipped: int, most: int) -> list[int]:
+def _best(
+    connection: sa.Connection, seen: VisibleRepositories, skipped: int, most: int
+) -> list[int]:
     """Ids of so many of everything, behind those that are skipped."""
     rows = joined(seen.first(_KEYS, BY_STARS, skipped + most))
     return _ids(connection, rows, most, skipped)
 
 
-def _all(connection: sa.Connection, seen: Sight, text: str) -> list[int]:
+def _all(connection: sa.Connection, seen: VisibleRepositories, text: str) -> list[int]:
     """Ids of all that `text` is a part of, among so many as a search without pages looks at."""
     if not text:
         return _ids(connection, joined(seen.first(_KEYS, BY_STARS, WHOLE)), WHOLE)
@@ -243,7 +245,7 @@ def _behind(connection: sa.Connection, after: str) -> list[Any]:
     return list(connection.execute(query.order_by(repositories.c.name).limit(READ)))
 
 
-def _count(connection: sa.Connection, seen: Sight) -> int:
+def _count(connection: sa.Connection, seen: VisibleRepositories) -> int:
     """How many there are, up to one more than are counted."""
     rows = joined(seen.first([repositories.c.id], BY_STARS, COUNTED + 1))
     some = sa.select(rows.c.id).limit(COUNTED + 1).subquery()
@@ -251,7 +253,7 @@ def _count(connection: sa.Connection, seen: Sight) -> int:
 
 
 def _matching(
-    connection: sa.Connection, seen: Sight, text: str, most: int
+    connection: sa.Connection, seen: VisibleRepositories, text: str, most: int
 ) -> tuple[list[int], int]:
     """Ids of the first of what `text` is a part of, and how many there are as far as counted."""
     few: list[int] = []
@@ -265,7 +267,9 @@ def _matching(
     return found[:most], len(found)
 
 
-def _by_trigrams(connection: sa.Connection, seen: Sight, text: str) -> tuple[list[int], bool]:
+def _by_trigrams(
+    connection: sa.Connection, seen: VisibleRepositories, text: str
+) -> tuple[list[int], bool]:
     """Ids of what matches and is to be seen, in order, and whether these are all."""
     columns = [*_KEYS, seen.condition().label("is_seen")]
     found = textsearch.first(connection, text, COUNTED + 1, columns)
@@ -275,7 +279,11 @@ def _by_trigrams(connection: sa.Connection, seen: Sight, text: str) -> tuple[lis
 
 
 def _read(
-    connection: sa.Connection, seen: Sight, text: str, most: int, looked_at: int = READ
+    connection: sa.Connection,
+    seen: VisibleRepositories,
+    text: str,
+    most: int,
+    looked_at: int = READ,
 ) -> list[int]:
     """Ids of the first that match among the rows that are read."""
     columns = (*_KEYS, repositories.c.searched)
@@ -295,7 +303,7 @@ def _ids(connection: sa.Connection, rows: sa.Subquery, most: int, skipped: int =
     return list(connection.scalars(query.limit(most).offset(skipped)))
 
 
-def _found(connection: sa.Connection, ids: Sequence[int]) -> list[Found]:
+def _found(connection: sa.Connection, ids: Sequence[int]) -> list[SearchResult]:
     query = sa.select(*SHOWN).where(repositories.c.id.in_(ids)).order_by(*BY_STARS)
     shown = read(connection, query, with_tags=False) if ids else []
     return list(map(_shown, shown))
@@ -311,5 +319,5 @@ def _in_parts(
         yield from database.read(partial(read, query=query, with_tags=False))
 
 
-def _shown(row: Repository) -> Found:
-    return Found(row.name, row.description, row.stars, row.is_official, row.is_automated)
+def _shown(row: Repository) -> SearchResult:
+    return SearchResult(row.name, row.description, row.stars, row.is_official, row.is_automated)

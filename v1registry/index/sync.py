@@ -28,7 +28,14 @@ from v1registry.index.database import Database
 from v1registry.index.repositories import SHOWN, read
 from v1registry.index.rows import now
 from v1registry.index.schema import repositories
-from v1registry.index.storedrows import Policy, Seen, StoredRows, Tags, hide_missing, mark_missing
+from v1registry.index.stored_repositories import (
+    Policy,
+    StoredRepository,
+    StoredRows,
+    Tags,
+    hide_missing,
+    mark_missing,
+)
 from v1registry.lib.auth.index_interface import Repository
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
@@ -49,7 +56,7 @@ def _unchecked() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class StoreView:
     """What we ask the store. `tags` is None where there is nothing, `tag` for no such tag.
 
     `check` raises StorageError unless this is the store that it was at the start.
@@ -63,7 +70,7 @@ class Store:
 
 
 @dataclass(slots=True)
-class Report:
+class SyncReport:
     """What a walk did. The store has nothing of `missing`; the index hides `removed` of them now.
 
     `doubtful`: too many were missing at once, so nothing was noted about them.
@@ -97,7 +104,7 @@ class Sync:
     def __init__(
         self,
         database: Database,
-        store: Store,
+        store: StoreView,
         offload: Callable[..., Any],
         policy: Policy | None = None,
     ) -> None:
@@ -178,7 +185,7 @@ class Sync:
             if self._seen(repository) == seen:
                 return
 
-    def rebuild(self, *, trust_missing: bool = False) -> Report:
+    def rebuild(self, *, trust_missing: bool = False) -> SyncReport:
         """Walk the whole store. Raise Failure 503, or StorageError, also for a store that lacks
         repositories and is not the one of the start.
 
@@ -186,7 +193,7 @@ class Sync:
         the share allows, the store is doubted, and nothing is noted. With `trust_missing`, all of it
         is hidden at once.
         """
-        report = Report()
+        report = SyncReport()
         unseen = self._stored()
         total = len(unseen)
         walk = iter(self._store.walk())
@@ -271,11 +278,11 @@ class Sync:
         found = self._database.read(partial(read, query=query))
         return {repository.name: repository for repository in found}
 
-    def _look(self, batch: list[RepositoryName]) -> dict[RepositoryName, Seen]:
+    def _look(self, batch: list[RepositoryName]) -> dict[RepositoryName, StoredRepository]:
         return {name: self._seen(name) for name in batch}
 
-    def _seen(self, repository: RepositoryName) -> Seen:
-        return Seen(self._store.tags(repository), self._store.is_private(repository))
+    def _seen(self, repository: RepositoryName) -> StoredRepository:
+        return StoredRepository(self._store.tags(repository), self._store.is_private(repository))
 
     def _stored(self) -> dict[str, int | None]:
         """Names of those that were ever in the store, and since when they are missing there."""

@@ -29,7 +29,7 @@ OWN_ROOMS = 1
 """Bodies of one process that may have a large room of their own, and wait until it is full."""
 
 
-class Room:
+class ReceiveBuffer:
     """A buffer with a part of a body: [start:end] is its data, [at:filled] still has its framing."""
 
     __slots__ = ("_memory", "at", "end", "filled", "size", "start", "view")
@@ -77,7 +77,7 @@ class Room:
         self.filled = len(framed)
         self.view[: self.filled] = framed
 
-    def take_over(self, other: Room) -> None:
+    def take_over(self, other: ReceiveBuffer) -> None:
         """Take all that is in `other`; nothing else is in here."""
         self.start, self.end = 0, len(other.data)
         self.view[: self.end] = other.data
@@ -86,13 +86,13 @@ class Room:
         other.clear()
 
 
-class Rooms:
+class BufferPool:
     """The rooms of a process. The worker keeps them, as `v1registry.rooms` of the environment."""
 
     def __init__(self, own: int = OWN_ROOMS) -> None:
         self._own = own
         self._small = 0
-        self._shared: Room | None = None
+        self._shared: ReceiveBuffer | None = None
         self._lent = False
 
     def take(self) -> int:
@@ -110,14 +110,14 @@ class Rooms:
         else:
             self._small -= 1
 
-    def borrow(self) -> Room | None:
+    def borrow(self) -> ReceiveBuffer | None:
         """The room that all share, empty, to be returned before others get to run; None if one who
         had to wait with a piece of his in it still has it."""
         if self._lent:
             return None
         self._lent = True
         if self._shared is None:
-            self._shared = Room(PIECE)
+            self._shared = ReceiveBuffer(PIECE)
         return self._shared
 
     def give_back(self) -> None:

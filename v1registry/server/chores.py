@@ -8,8 +8,8 @@ from typing import Any
 import gevent
 
 from v1registry.lib.errors import Failure
-from v1registry.lib.support.periodic import Chore
-from v1registry.server.thread_pool import Quiet
+from v1registry.lib.support.periodic import PeriodicTask
+from v1registry.server.thread_pool import BackgroundThread
 from v1registry.storage.errors import StorageError
 
 
@@ -34,7 +34,7 @@ def end(worker: Any) -> None:
             _once(chore, worker.log)
 
 
-def _for_ever(chore: Chore, log: Any) -> None:
+def _for_ever(chore: PeriodicTask, log: Any) -> None:
     # processes that began together must not all do it at once
     gevent.sleep(random.uniform(0, min(chore.interval, chore.delay)))
     while True:
@@ -42,7 +42,7 @@ def _for_ever(chore: Chore, log: Any) -> None:
         gevent.sleep(chore.interval)
 
 
-def _once(chore: Chore, log: Any) -> None:
+def _once(chore: PeriodicTask, log: Any) -> None:
     try:
         report = chore.run()
     except (StorageError, Failure) as error:
@@ -56,7 +56,7 @@ def _once(chore: Chore, log: Any) -> None:
 
 def _read_pushed(images: Any, view: Any, log: Any) -> None:
     """Find out what v2 clients must know of each pushed layer; damage is logged where it is found."""
-    quiet = Quiet()
+    quiet = BackgroundThread()
     while True:
         image_id = view.pushed.next()
         try:

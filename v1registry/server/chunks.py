@@ -11,7 +11,7 @@ from typing import Any
 
 from gunicorn.http.errors import ChunkMissingTerminator  # type: ignore[import-untyped]
 
-from v1registry.server.buffer_pool import Room
+from v1registry.server.buffer_pool import ReceiveBuffer
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _NEXT_SIZE_LINE = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})\r\n")
@@ -35,7 +35,7 @@ class Chunks:
         rest, self._rest = self._rest, b""
         return memoryview(rest + self._unreader.take_buffered())
 
-    def unwrap(self, room: Room) -> bool:
+    def unwrap(self, room: ReceiveBuffer) -> bool:
         """Turn what is framed in the room into data, as far as it came.
 
         False: what follows is for gunicorn's parser, a long line or the end: see `hand_over`.

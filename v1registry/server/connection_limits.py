@@ -20,7 +20,7 @@ _RETRY_AFTER = "5"  # seconds
 _SILENCE = 60.0  # seconds between two lines about it in the log
 
 
-class Shares:
+class ConnectionLimits:
     """Counts the connections of each client address, at most `most` each.
 
     A new connection over the limit takes the place of one of the same address that waits for its

@@ -17,7 +17,7 @@ from gunicorn.http.body import Body, ChunkedReader, LengthReader  # type: ignore
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 
 from v1registry.lib.errors import BODY_CUT, BODY_TOO_LARGE, Failure
-from v1registry.server.buffer_pool import PIECE, Room, Rooms
+from v1registry.server.buffer_pool import PIECE, BufferPool, ReceiveBuffer
 from v1registry.server.chunks import Chunks
 from v1registry.server.deadline import within
 
@@ -54,7 +54,7 @@ def pieces(environ: dict[str, Any], limit: int | None) -> Iterator[bytes | memor
     if limit is not None and length is not None and length > limit:
         raise Failure(*BODY_TOO_LARGE)
     body = environ.get("wsgi.input")
-    rooms: Rooms = environ.get("v1registry.rooms") or Rooms()
+    rooms: BufferPool = environ.get("v1registry.rooms") or BufferPool()
     size = rooms.take()
     fast = _fast(environ, size, rooms)
     source = _plain(environ, length, size) if fast is None else fast
@@ -127,7 +127,7 @@ def _plain(environ: dict[str, Any], length: int | None, size: int) -> Iterator[b
         yield piece
 
 
-def _fast(environ: dict[str, Any], size: int, rooms: Rooms) -> Iterator[memoryview] | None:
+def _fast(environ: dict[str, Any], size: int, rooms: BufferPool) -> Iterator[memoryview] | None:
     """The body straight from the socket, or None wherever that is not surely right."""
     sock: Any = environ.get("gunicorn.socket")
     body: Any = environ.get("wsgi.input")
@@ -160,7 +160,7 @@ def _by_length(reader: Any, sock: _Socket, size: int) -> Iterator[memoryview]:
     if mine:
         yield mine
     if left:
-        room = Room(min(size, left))
+        room = ReceiveBuffer(min(size, left))
         try:
             while left:
                 room.end = 0
@@ -185,10 +185,10 @@ def _receive(sock: _Socket, view: memoryview) -> int:
     return count
 
 
-def _by_chunks(reader: Any, sock: _Socket, size: int, rooms: Rooms) -> Iterator[memoryview]:
+def _by_chunks(reader: Any, sock: _Socket, size: int, rooms: BufferPool) -> Iterator[memoryview]:
     chunks = Chunks(reader)
     ahead = chunks.ahead()
-    room = own = Room(size)
+    room = own = ReceiveBuffer(size)
     since = monotonic()
     try:
         while True:
@@ -233,7 +233,7 @@ def _by_chunks(reader: Any, sock: _Socket, size: int, rooms: Rooms) -> Iterator[
         own.release()
 
 
-def _enter(rooms: Rooms, own: Room) -> Room:
+def _enter(rooms: BufferPool, own: ReceiveBuffer) -> ReceiveBuffer:
     """The shared room with what was in the body's own; that one if somebody is in the other."""
     shared = rooms.borrow()
     if shared is None:
@@ -242,7 +242,7 @@ def _enter(rooms: Rooms, own: Room) -> Room:
     return shared
 
 
-def _leave(rooms: Rooms, room: Room, own: Room) -> Room:
+def _leave(rooms: BufferPool, room: ReceiveBuffer, own: ReceiveBuffer) -> ReceiveBuffer:
     """The body's own room with what it had in this one, which others may use now."""
     if room is not own:
         own.take_over(room)

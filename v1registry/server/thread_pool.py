@@ -1,7 +1,7 @@
 """Blocking work off the worker's only thread.
 
 fsync, decompression, TarSum, password hashes and walks of the store would hold up every other
-connection of the worker; `offload` runs them in the hub's thread pool.
+connection of the worker; `run_in_thread` runs them in the hub's thread pool.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `function` and return what it returns, or raise what it raises.
 
     In a greenlet of a gevent-patched process it runs in the hub's thread pool while other
@@ -42,8 +42,8 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return result
 
 
-class Quiet:
-    """Like `offload`, for work that nobody waits for: one thread of its own, that yields to all.
+class BackgroundThread:
+    """Like `run_in_thread`, for work that nobody waits for: one thread of its own, that yields to all.
 
     Only for greenlets of a gevent-patched process.
     """

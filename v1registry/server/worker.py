@@ -26,7 +26,7 @@ from gunicorn import http, util  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 from v1registry.server.answer import DRAIN, Answer, unread
-from v1registry.server.buffer_pool import Rooms
+from v1registry.server.buffer_pool import BufferPool
 from v1registry.server.connection import (
     BUSY,
     ENDING,
@@ -46,7 +46,7 @@ from v1registry.server.connection import (
     pending,
     throw_if_waiting,
 )
-from v1registry.server.connection_limits import Shares, refuse, refusing
+from v1registry.server.connection_limits import ConnectionLimits, refuse, refusing
 from v1registry.server.head import Environs, Head
 from v1registry.server.log import client_address, sane_request_id
 from v1registry.server.master import HELD_WHILE_STARTING
@@ -73,12 +73,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
         sys.setswitchinterval(SWITCH)
         self.stall: float = stall_timeout(os.environ)
         self.connections: set[Connection] = set()
-        self.shares = Shares(address_connections(os.environ, self.worker_connections), self.log)
+        self.shares = ConnectionLimits(
+            address_connections(os.environ, self.worker_connections), self.log
+        )
         self.stopping = Event()
         # Unique without a system call per request; a process of its own has its own prefix.
         prefix = os.urandom(6).hex()
         self.request_ids = map(partial(_request_id, prefix), itertools.count())
-        self.rooms = Rooms()
+        self.rooms = BufferPool()
         self.head = partial(Head, self.stall)
         self.tls: ssl.SSLContext | None = None
         # gunicorn looks settings up by a chain of calls, dozens of times a request. Nothing sets

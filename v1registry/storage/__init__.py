@@ -27,7 +27,7 @@ class Stat:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListEntry:
     """One direct child of a folder: its last path component, still encoded.
 
     `md5` of an object's bytes, in hex, only where a listing tells it for nothing and never late:
@@ -72,7 +72,7 @@ class Blob(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-class Aside:
+class StagedWrites:
     """Small values that are safe in the store, and only need their names.
 
     Each value may be named once. Use it in a `with`: what got no name is gone at its end. A name
@@ -144,15 +144,15 @@ class Storage(ABC):
     def create(self, key: str, data: bytes) -> bool:
         """Store a small value unless the key exists; tell whether it was stored."""
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
-        """Write small values where nobody sees them, durably, to be named soon; see `Aside`.
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
+        """Write small values where nobody sees them, durably, to be named soon; see `StagedWrites`.
 
         None of them is named on the disk before the names of the keys `after` are.
         """
-        return Aside(self, values)
+        return StagedWrites(self, values)
 
     def flush(self, keys: Iterable[str]) -> None:  # noqa: B027 - where all is durable at once
-        """Make durable what an `Aside` or `commit` put under these keys, whoever called them.
+        """Make durable what an `StagedWrites` or `commit` put under these keys, whoever called them.
 
         Of what was put without being durable, only that it is there.
         """
@@ -166,7 +166,7 @@ class Storage(ABC):
         """Return size and time of an object."""
 
     @abstractmethod
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         """Yield the direct children of a folder in no order; nothing if it does not exist."""
 
     @abstractmethod

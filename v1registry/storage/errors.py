@@ -18,7 +18,7 @@ class Refused(StorageError):
     """The store answered, and will not: no permission, read-only, broken object."""
 
 
-class Full(Refused):
+class StoreFull(Refused):
     """The store has no room left (disk, inodes or quota)."""
 
 
@@ -30,11 +30,11 @@ class NotMounted(Unavailable):
     """The store answered, and is not the store of the start: its disk is not mounted."""
 
 
-class Damaged(Unavailable):
+class CorruptObject(Unavailable):
     """What came is not what the store has, or no answer of its: changed on the way."""
 
 
-class Mapped(AbstractContextManager["Mapped"]):
+class MappedErrors(AbstractContextManager["MappedErrors"]):
     """Turns what a driver's libraries raise in a `with` block into storage errors about `key`.
 
     Each driver says what they raise when something is wrong outside of this program, `failures`,

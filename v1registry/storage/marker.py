@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from v1registry.storage import Aside, Blob, Buffer, Entry, Stage, Stat, Storage, keys
+from v1registry.storage import Blob, Buffer, ListEntry, Stage, StagedWrites, Stat, Storage, keys
 from v1registry.storage.errors import NotFound, NotMounted, Refused, StorageError, Unavailable
 
 KEY = f"{keys.OURS}/store"
@@ -204,7 +204,7 @@ class MarkedStorage(Storage):
         self._may_write()
         return self._storage.create(key, data)
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         self._may_write()
         return self._storage.aside(values, after)
 
@@ -260,7 +260,7 @@ class MarkedStorage(Storage):
     def stat(self, key: str) -> Stat:
         return self._storage.stat(key)
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         return self._storage.list(folder)
 
     def url(self, key: str) -> str | None:

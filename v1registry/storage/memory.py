@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from v1registry.storage import Buffer, Entry, Stage, Stat, Storage
+from v1registry.storage import Buffer, ListEntry, Stage, Stat, Storage
 from v1registry.storage.errors import NotFound
 
 
@@ -73,7 +73,7 @@ class MemoryStorage(Storage):
         value = (bytes(data), self._clock())
         return self._objects.setdefault(key, value) is value
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         prefix = f"{folder}/"
         children: dict[str, bool] = {}
         for key in list(self._objects):
@@ -81,7 +81,7 @@ class MemoryStorage(Storage):
                 name, slash, _ = key[len(prefix) :].partition("/")
                 children[name] = bool(slash)
         for name, is_folder in children.items():
-            yield Entry(name, is_folder)
+            yield ListEntry(name, is_folder)
 
     def delete(self, key: str, *, durable: bool = True) -> None:
         self._objects.pop(key, None)

@@ -23,7 +23,7 @@ AT_ONCE = 3  # parts of one upload that are on their way beside each other
 Send = Callable[[int, bytearray], None]  # a part's number, from 1, and its bytes
 
 
-class Room:
+class PartBuffer:
     """What all uploads of a process share: `memory` bytes for parts of `part_size`."""
 
     def __init__(self, memory: int, part_size: int) -> None:
@@ -63,7 +63,7 @@ class Room:
 class Part:
     """A part that is being received: in memory, or from where the room ends in a file."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: PartBuffer) -> None:
         self.size = 0
         self._room = room
         self._data = bytearray()
@@ -105,7 +105,7 @@ class Part:
         self._data = bytearray()
 
 
-def send_parts(pieces: Iterable[Buffer], room: Room, send: Send) -> int:
+def send_parts(pieces: Iterable[Buffer], room: PartBuffer, send: Send) -> int:
     """Cut the pieces into parts and send each; return how many there were.
 
     All are of the room's size but the last, which may be short. Nothing at all is one empty part.

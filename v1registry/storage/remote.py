@@ -18,9 +18,9 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
 from v1registry.storage import Storage, keys
-from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.reasons import described
-from v1registry.storage.sums import Sum
+from v1registry.storage.sums import Checksum
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Body(Protocol):
     def close(self) -> None: ...
 
 
-class Answer(NamedTuple):
+class StoreResponse(NamedTuple):
     """What a GET gave: the object's size, a word for this version of it, and its bytes; and what
     the store says of them, if they are all.
     """
@@ -50,12 +50,12 @@ class Answer(NamedTuple):
     size: int
     version: str
     body: Body
-    sum: Sum | None = None
+    sum: Checksum | None = None
 
 
 #: GET the object: from a byte on, of the version that is named; from its beginning without. Raise
 #: Damaged for what is no answer to that.
-Fetch = Callable[[int, str | None], Answer]
+Fetch = Callable[[int, str | None], StoreResponse]
 
 
 class RemoteBlob:
@@ -78,7 +78,7 @@ class RemoteBlob:
         self.key = key
         self._fetch = fetch
         self._failures = failures
-        self._breaks: tuple[type[BaseException], ...] = (*failures, Damaged)
+        self._breaks: tuple[type[BaseException], ...] = (*failures, CorruptObject)
         self._storage_error = storage_error
         self._body: Body | None = None
         self._position = 0  # of read()
@@ -124,7 +124,7 @@ class RemoteBlob:
     def _again(self, call: Callable[[], T]) -> T:
         """Call once more, a few times, where what came was damaged."""
         for _ in range(_BREAKS - 1):
-            with contextlib.suppress(Damaged):
+            with contextlib.suppress(CorruptObject):
                 return call()
             self.close()
         return call()
@@ -133,7 +133,9 @@ class RemoteBlob:
         """All bytes. Raise Damaged if they are not those of which the store tells."""
         data = b"".join(self._stream(0, self.size))
         if self._sum is not None and not self._sum.fits(data):
-            raise Damaged(f"{self.key}: came with other bytes than its {self._sum.name} tells")
+            raise CorruptObject(
+                f"{self.key}: came with other bytes than its {self._sum.name} tells"
+            )
         return data
 
     def _stream(self, position: int, stop: int) -> Iterator[bytes]:
@@ -175,7 +177,7 @@ class RemoteBlob:
             raise _fatal(failure) from failure
         if answer.size != self.size:
             answer.body.close()
-            raise Damaged(f"{self.key}: {answer.size} bytes are told of, not {self.size}")
+            raise CorruptObject(f"{self.key}: {answer.size} bytes are told of, not {self.size}")
         return self._set(answer.body, position)
 
     def _set(self, body: Body, position: int) -> Body:
@@ -198,7 +200,7 @@ def part_of(content_range: str | None, start: int) -> int:
     """
     found = _RANGE.fullmatch(content_range or "")
     if not found or int(found[1]) != start:
-        raise Damaged(f"bytes from {start} on were asked for, not {content_range}")
+        raise CorruptObject(f"bytes from {start} on were asked for, not {content_range}")
     return int(found[2])
 
 

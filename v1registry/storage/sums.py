@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from v1registry.storage.errors import Damaged
+from v1registry.storage.errors import CorruptObject
 
 _MD5 = re.compile(r'"?([0-9a-fA-F]{32})"?')
 _S3_ETAG = re.compile(r'"?[0-9a-fA-F]{32}(-[0-9]+)?"?')  # -2: of what came in two parts
@@ -30,7 +30,7 @@ _SEGMENTS = ("X-Static-Large-Object", "X-Object-Manifest")
 Compute = Callable[[bytes], bytes]
 
 
-class Sum(NamedTuple):
+class Checksum(NamedTuple):
     """A checksum; `name` is the store's word for it."""
 
     name: str
@@ -50,7 +50,7 @@ def hex_md5(data: bytes | bytearray) -> str:
     return md5(data).hex()
 
 
-def of_s3(headers: Mapping[str, str], *, etag_is_md5: bool) -> Sum | None:
+def of_s3(headers: Mapping[str, str], *, etag_is_md5: bool) -> Checksum | None:
     """What S3 tells of a whole object: a checksum that whoever wrote it chose, else its ETag.
 
     `headers` has lower-case names. Raise Damaged where the ETag is none.
@@ -65,27 +65,27 @@ def of_s3(headers: Mapping[str, str], *, etag_is_md5: bool) -> Sum | None:
     if not etag_is_md5:
         return None
     if not _S3_ETAG.fullmatch(etag):
-        raise Damaged(f"the ETag {etag} has no MD5's form (s3_etag_is_md5)")
+        raise CorruptObject(f"the ETag {etag} has no MD5's form (s3_etag_is_md5)")
     plain = _S3_KEYS not in headers and headers.get(_S3_ENCRYPTION, "") in _S3_OWN
     return _hex("ETag", etag) if plain else None
 
 
-def of_swift(headers: Mapping[str, str]) -> Sum | None:
+def of_swift(headers: Mapping[str, str]) -> Checksum | None:
     """Swift's ETag, of what is not made of segments. Raise Damaged if it is none."""
     if any(name in headers for name in _SEGMENTS):
         return None
     found = _hex("ETag", headers.get("ETag", ""))
     if found is None:
-        raise Damaged(f"the ETag {headers.get('ETag')} is not Swift's")
+        raise CorruptObject(f"the ETag {headers.get('ETag')} is not Swift's")
     return found
 
 
-def of_glance(headers: Mapping[str, str]) -> Sum | None:
+def of_glance(headers: Mapping[str, str]) -> Checksum | None:
     """The MD5 of an image's data, which Glance does not tell of every image."""
     return _hex("Content-MD5", headers.get("Content-MD5", ""))
 
 
-def of_google(headers: Mapping[str, str], crc32c: Compute | None = None) -> Sum | None:
+def of_google(headers: Mapping[str, str], crc32c: Compute | None = None) -> Checksum | None:
     """What `x-goog-hash: crc32c=...,md5=...` tells; objects that were composed have no MD5."""
     told = dict(one.strip().partition("=")[::2] for one in headers.get(_GOOGLE, "").split(","))
     known = _base64("md5", told.get("md5", ""), md5)
@@ -94,17 +94,17 @@ def of_google(headers: Mapping[str, str], crc32c: Compute | None = None) -> Sum 
     return known
 
 
-def _hex(name: str, text: str) -> Sum | None:
+def _hex(name: str, text: str) -> Checksum | None:
     found = _MD5.fullmatch(text)
-    return Sum(name, bytes.fromhex(found[1]), md5) if found else None
+    return Checksum(name, bytes.fromhex(found[1]), md5) if found else None
 
 
-def _base64(name: str, text: str, compute: Compute) -> Sum | None:
+def _base64(name: str, text: str, compute: Compute) -> Checksum | None:
     try:
         digest = base64.b64decode(text, validate=True)
     except binascii.Error:
         return None  # `...-2`: made of those of two parts
-    return Sum(name, digest, compute) if digest else None
+    return Checksum(name, digest, compute) if digest else None
 
 
 _GOOGLE = "x-goog-hash"

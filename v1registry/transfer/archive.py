@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from v1registry.lib.layers.decompress import Source
+from v1registry.lib.layers.decompress import DecompressedLayer
 from v1registry.lib.layers.tar_stream import LayerTooLarge, LayerUnreadable, walk
 from v1registry.transfer import zstd
 from v1registry.transfer.errors import TransferError
@@ -39,7 +39,7 @@ class _Member:
     sparse: bool
 
 
-class Reader:
+class ArchiveReader:
     """Reads members by name, also several at once. Compressed archives are read forward again and
     again; `file` must be seekable.
     """
@@ -51,7 +51,9 @@ class Reader:
         """
         self._file = file
         self._max_bytes = max(max_bytes, _MOST_TIMES * os.fstat(file.fileno()).st_size)
-        self._idle: Source | None = None  # may be used again for members behind its position
+        self._idle: DecompressedLayer | None = (
+            None  # may be used again for members behind its position
+        )
         self._members: dict[str, _Member] = {}
         source = self._source()
         names = 0
@@ -108,13 +110,13 @@ class Reader:
         finally:
             self._idle = source
 
-    def _source(self) -> Source:
+    def _source(self) -> DecompressedLayer:
         file = _FromStart(self._file)
         if file.read(len(zstd.MAGIC)) == zstd.MAGIC:
             packed = zstd.Unpacked(_FromStart(self._file), "the archive")
-            return Source(packed, self._max_bytes)
+            return DecompressedLayer(packed, self._max_bytes)
         file = _FromStart(self._file)
-        return Source(file, self._max_bytes, jump=file.jump)
+        return DecompressedLayer(file, self._max_bytes, jump=file.jump)
 
     def _member(self, name: str) -> _Member:
         """The file of this name, links within the archive followed."""

@@ -12,11 +12,11 @@ from v1registry.lib.images.images import parent_of
 from v1registry.lib.names import ImageId
 from v1registry.lib.oci.convert import Unconvertible, complete, image_config
 from v1registry.transfer import platforms
-from v1registry.transfer.archive import Reader
-from v1registry.transfer.down import V1Layer, diff_ids_of, v1_chain
+from v1registry.transfer.archive import ArchiveReader
 from v1registry.transfer.errors import TransferError
 from v1registry.transfer.layout import Folder
-from v1registry.transfer.ocibundle import Layout, Named
+from v1registry.transfer.oci_bundle import Layout, NamedImage
+from v1registry.transfer.oci_to_v1 import V1Layer, diff_ids_of, v1_chain
 from v1registry.transfer.platforms import Platform
 
 _MOST_ANCESTORS = 10_000
@@ -26,7 +26,7 @@ _MOST_JSON = 64 * 1024 * 1024  # bytes of the JSON of an image and its ancestors
 class Bundle(Protocol):
     """Images in a file or folder."""
 
-    def images(self) -> list[Named]: ...
+    def images(self) -> list[NamedImage]: ...
 
     def chain(self, key: str) -> list[V1Layer]:
         """The image as v1 images, the base first. Raise TransferError."""
@@ -49,18 +49,18 @@ def opened(path: Path, platform: str, max_bytes: int) -> Iterator[Bundle]:
     except OSError as error:
         raise TransferError(f"{path}: {error.strerror}") from None
     with file:
-        reader = Reader(file, max_bytes)
+        reader = ArchiveReader(file, max_bytes)
         yield _archive(reader, path, wanted)
 
 
-def _archive(reader: Reader, path: Path, platform: Platform) -> Bundle:
+def _archive(reader: ArchiveReader, path: Path, platform: Platform) -> Bundle:
     """Ids and JSON of the old form count where they are the image's own.
 
     Engines from 1.10 on, and other tools, make them up from the configuration; then that counts,
     so that an image has the same ids however it comes.
     """
     old = OldArchive(reader) if "repositories" in reader else None
-    new = Archive(reader) if "manifest.json" in reader else None
+    new = DockerArchive(reader) if "manifest.json" in reader else None
     if old is not None and old.is_whole() and (new is None or old.is_origin_of(new)):
         return old
     if new is not None:
@@ -74,7 +74,7 @@ def _archive(reader: Reader, path: Path, platform: Platform) -> Bundle:
 class _Member:
     """A layer in an archive."""
 
-    reader: Reader
+    reader: ArchiveReader
     name: str
 
     @property
@@ -88,7 +88,7 @@ class _Member:
 class OldArchive:
     """`repositories`, and a folder an image: ids and JSON stay as they are."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ArchiveReader) -> None:
         self._reader = reader
         self._repositories = _names(reader.json("repositories"))
         self._parents: dict[str, str | None] = {}
@@ -108,7 +108,7 @@ class OldArchive:
                 whole.add(id)
         return bool(whole)
 
-    def is_origin_of(self, new: Archive) -> bool:
+    def is_origin_of(self, new: DockerArchive) -> bool:
         """Whether the configurations are those that engines compute from the folders here."""
         ids = dict(self._repositories)
         if not all(image.name in ids for image in new.images()):
@@ -125,8 +125,8 @@ class OldArchive:
         except (Unconvertible, TransferError):
             return False
 
-    def images(self) -> list[Named]:
-        return [Named(id, name) for name, id in self._repositories]
+    def images(self) -> list[NamedImage]:
+        return [NamedImage(id, name) for name, id in self._repositories]
 
     def chain(self, key: str) -> list[V1Layer]:
         return [
@@ -178,18 +178,18 @@ class OldArchive:
         return self._reader.read(f"{id}/json")
 
 
-class Archive:
+class DockerArchive:
     """`manifest.json`: configurations, and layers by name."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ArchiveReader) -> None:
         self._reader = reader
         self._entries = reader.json("manifest.json")
         if not isinstance(self._entries, list) or not all(map(_is_entry, self._entries)):
             raise TransferError("manifest.json in the archive is none of `docker save`")
 
-    def images(self) -> list[Named]:
+    def images(self) -> list[NamedImage]:
         return [
-            Named(str(index), name)
+            NamedImage(str(index), name)
             for index, entry in enumerate(self._entries)
             for name in entry.get("RepoTags") or [None]
         ]

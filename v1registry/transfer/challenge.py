@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from v1registry.storage.origins import Insecure, secured
-from v1registry.transfer.credentials import Account
+from v1registry.transfer.credentials import RegistryLogin
 from v1registry.transfer.errors import Rejected
 
 _SEPARATOR = re.compile(r"[\s,]*")
@@ -71,7 +71,7 @@ class Keyring:
     Tokens are fetched when a challenge comes, and kept until they run out.
     """
 
-    def __init__(self, account: Account | None, registry: str) -> None:
+    def __init__(self, account: RegistryLogin | None, registry: str) -> None:
         """`registry` is its URL. If that is https, so must be the token servers that it names."""
         self._account = account
         self._registry = registry

@@ -27,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # RFC 7617 section 2; an
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class RegistryLogin:
     """A name with its password, or an identity token (`refresh`) in place of a password."""
 
     user: str
@@ -41,7 +41,7 @@ def config_file(environ: Mapping[str, str]) -> Path:
     return Path(folder or Path(environ.get("HOME", "/"), ".docker")) / "config.json"
 
 
-def parse(text: str) -> Account:
+def parse(text: str) -> RegistryLogin:
     """`user:password` as an option or a variable gives it. Raise TransferError."""
     user, colon, password = text.partition(":")
     if not colon or not user:
@@ -49,7 +49,7 @@ def parse(text: str) -> Account:
     return _account("the credentials", user, password)
 
 
-def find(host: str, file: Path) -> Account | None:
+def find(host: str, file: Path) -> RegistryLogin | None:
     """The account for a registry, `host` or `host:port`; None if none is known.
 
     Raise TransferError for a file that cannot be read, or a helper that fails.
@@ -91,7 +91,7 @@ def _section(document: dict[str, Any], name: str) -> dict[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def _entry(entry: dict[str, Any], what: str) -> Account | None:
+def _entry(entry: dict[str, Any], what: str) -> RegistryLogin | None:
     user, password = entry.get("username") or "", entry.get("password") or ""
     if entry.get("auth"):
         try:
@@ -104,17 +104,17 @@ def _entry(entry: dict[str, Any], what: str) -> Account | None:
     return _account(what, user, password, refresh) if user or refresh else None
 
 
-def _account(what: str, user: Any, password: Any, refresh: Any = None) -> Account:
+def _account(what: str, user: Any, password: Any, refresh: Any = None) -> RegistryLogin:
     """Raise TransferError for values that no registry could be shown; `what` holds them."""
     for value in (user, password, refresh or ""):
         if not isinstance(value, str):
             raise TransferError(f"{what} cannot be read: a user, password or token is not a text")
         if _CONTROL.search(value):
             raise TransferError(f"{what} cannot be used: there are control characters in it")
-    return Account(user, password, refresh)
+    return RegistryLogin(user, password, refresh)
 
 
-def _ask(helper: Any, names: list[str]) -> Account | None:
+def _ask(helper: Any, names: list[str]) -> RegistryLogin | None:
     """Ask a credential helper under each name, until it knows one."""
     if not isinstance(helper, str) or not _HELPER.fullmatch(helper):
         raise TransferError(f"a credential helper may not be called {str(helper)[:100]!r}")

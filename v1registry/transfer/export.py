@@ -20,17 +20,17 @@ from v1registry.lib.oci.convert import OCI, SCHEMA2
 from v1registry.lib.oci.images import NotShown, V2Image, V2Images
 from v1registry.storage.errors import StorageError
 from v1registry.transfer.errors import Aborted, TransferError
-from v1registry.transfer.layers import LayerBlob
+from v1registry.transfer.layers import SourceLayerBlob
 from v1registry.transfer.layout import LayoutWriter
-from v1registry.transfer.progress import Progress
-from v1registry.transfer.report import Line, Report
+from v1registry.transfer.progress import TransferProgress
+from v1registry.transfer.report import ReportLine, TransferReport
 from v1registry.transfer.selection import Tagged, unloadable
 from v1registry.transfer.tarball import Writer
 
 VERSION = b"1.0"
 
 
-class Form(Protocol):
+class ExportFormat(Protocol):
     """A way to write images down."""
 
     media_type: str
@@ -47,7 +47,11 @@ class Form(Protocol):
 
 
 def export(
-    tags: Sequence[Tagged], v2images: V2Images, form: Form, progress: Progress, report: Report
+    tags: Sequence[Tagged],
+    v2images: V2Images,
+    form: ExportFormat,
+    progress: TransferProgress,
+    report: TransferReport,
 ) -> None:
     """Write the tags down; what cannot be written is in the report, and left out.
 
@@ -56,7 +60,9 @@ def export(
     expected = _expected(tags, v2images, form)
     progress.expect(expected)
     for tagged in tags:
-        line = Line(str(tagged.repository), tagged.tag, tagged.target, tagged.image_id, "failed")
+        line = ReportLine(
+            str(tagged.repository), tagged.tag, tagged.target, tagged.image_id, "failed"
+        )
         try:
             if reason := unloadable(tagged.target, tagged.tag):
                 raise TransferError(reason)
@@ -78,7 +84,7 @@ def export(
     progress.expect(form.told - expected)  # what failed is expected no more
 
 
-def _expected(tags: Sequence[Tagged], v2images: V2Images, form: Form) -> int:
+def _expected(tags: Sequence[Tagged], v2images: V2Images, form: ExportFormat) -> int:
     """Bytes of all layers that have to be written, each once."""
     found: dict[str, int] = {}
     for tagged in tags:
@@ -87,13 +93,17 @@ def _expected(tags: Sequence[Tagged], v2images: V2Images, form: Form) -> int:
     return sum(found.values())
 
 
-class Layout:
+class LayoutExport:
     """Writes into an OCI layout; each blob once."""
 
     media_type = OCI
 
     def __init__(
-        self, writer: LayoutWriter, images: Images, progress: Progress, report: Report
+        self,
+        writer: LayoutWriter,
+        images: Images,
+        progress: TransferProgress,
+        report: TransferReport,
     ) -> None:
         self._writer = writer
         self._images = images
@@ -110,7 +120,7 @@ class Layout:
             if self._writer.has(facts.digest, facts.size):
                 self._report.present += 1
                 continue
-            blob = LayerBlob(self._images, image_id, facts)
+            blob = SourceLayerBlob(self._images, image_id, facts)
             self._writer.put(facts.digest, self._counted(blob.pieces()))
             self._report.uploaded += 1
             self._progress.layer()
@@ -137,12 +147,14 @@ class _Entry:
     names: list[str] = field(default_factory=list)
 
 
-class Archive:
+class ArchiveExport:
     """Writes an archive for `docker load`; each layer once, unpacked as engines want it."""
 
     media_type = SCHEMA2
 
-    def __init__(self, writer: Writer, images: Images, progress: Progress, report: Report) -> None:
+    def __init__(
+        self, writer: Writer, images: Images, progress: TransferProgress, report: TransferReport
+    ) -> None:
         self._writer = writer
         self._images = images
         self._progress = progress
@@ -159,7 +171,7 @@ class Archive:
             if f"{image_id}/layer.tar" in self._writer.names:
                 self._report.present += 1
                 continue
-            self._layer(LayerBlob(self._images, image_id, facts))
+            self._layer(SourceLayerBlob(self._images, image_id, facts))
         name = f"{image.config_digest.removeprefix('sha256:')}.json"
         if name not in self._writer.names:
             self._writer.add(name, image.config)
@@ -179,7 +191,7 @@ class Archive:
         self._writer.json("repositories", self._repositories)
         self._writer.close()
 
-    def _layer(self, blob: LayerBlob) -> None:
+    def _layer(self, blob: SourceLayerBlob) -> None:
         # a tar archive says of each member how long it is before it comes: unpack it twice
         size = sum(len(piece) for piece in blob.unpacked())
         folder = str(blob.image_id)
@@ -193,7 +205,7 @@ class Archive:
         self._report.uploaded += 1
         self._progress.layer()
 
-    def _checked(self, blob: LayerBlob) -> Iterator[bytes]:
+    def _checked(self, blob: SourceLayerBlob) -> Iterator[bytes]:
         sum = hashlib.sha256()
         for piece in blob.unpacked(self._tell):
             sum.update(piece)

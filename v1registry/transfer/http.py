@@ -16,7 +16,7 @@ from v1registry.storage.origins import Insecure, joined, origin, secured
 from v1registry.storage.reasons import reason_of
 from v1registry.transfer.challenge import Keyring
 from v1registry.transfer.connections import Connections
-from v1registry.transfer.credentials import Account
+from v1registry.transfer.credentials import RegistryLogin
 from v1registry.transfer.errors import Gone, Rejected, Unreachable
 from v1registry.transfer.reasons import retry_after, words_of
 
@@ -48,7 +48,7 @@ class Http:
     def __init__(
         self,
         url: str,
-        account: Account | None = None,
+        account: RegistryLogin | None = None,
         *,
         verify: bool | str = True,
         stop: threading.Event | None = None,

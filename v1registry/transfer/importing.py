@@ -15,21 +15,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from v1registry.lib.auth.index_interface import Lists
+from v1registry.lib.auth.index_interface import ImageListStore
 from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Images
 from v1registry.lib.images.upload import Uploads
-from v1registry.lib.layers.decompress import Readable, Source
+from v1registry.lib.layers.decompress import DecompressedLayer, Readable
 from v1registry.lib.layers.tar_header import LayerTooLarge, LayerUnreadable
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.repositories.repositories import Repositories
 from v1registry.storage.errors import StorageError
 from v1registry.transfer import zstd
 from v1registry.transfer.bundles import Bundle
-from v1registry.transfer.down import Layer, V1Layer
 from v1registry.transfer.errors import TransferError
-from v1registry.transfer.progress import Progress
-from v1registry.transfer.report import Line, Report
+from v1registry.transfer.oci_to_v1 import LayerToConvert, V1Layer
+from v1registry.transfer.progress import TransferProgress
+from v1registry.transfer.report import ReportLine, TransferReport
 
 AGENT = "v1registry-import"
 _PIECE = 1024 * 1024
@@ -40,7 +40,7 @@ _EMPTY = bytes(1024)  # a tar archive without any entry
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ImportSelection:
     """An image of a bundle and the tag that it gets here."""
 
     key: str
@@ -60,10 +60,10 @@ class Importer:
         self,
         images: Images,
         uploads: Uploads,
-        lists: Lists,
+        lists: ImageListStore,
         repositories: Repositories,
-        progress: Progress,
-        report: Report,
+        progress: TransferProgress,
+        report: TransferReport,
         *,
         max_bytes: int,
         begin: Callable[[RepositoryName], object] = lambda _: None,
@@ -78,13 +78,13 @@ class Importer:
         self._max_bytes = max_bytes
         self._told = 0  # bytes that the progress was told of
 
-    def run(self, bundle: Bundle, wanted: Sequence[Wanted]) -> None:
+    def run(self, bundle: Bundle, wanted: Sequence[ImportSelection]) -> None:
         """Import the images; what cannot be is in the report."""
         chains, expected = self._look(bundle, wanted)
         self._progress.expect(expected)
         for image in wanted:
             name = str(image.repository)
-            line = Line(name, image.tag, name, "", "failed")
+            line = ReportLine(name, image.tag, name, "", "failed")
             try:
                 chain = chains.pop(image.key, None) or bundle.chain(image.key)
                 line.v1_id, line.layers = chain[-1].id, len(chain)
@@ -97,7 +97,7 @@ class Importer:
         self._progress.expect(self._told - expected)  # what failed is expected no more
 
     def _look(
-        self, bundle: Bundle, wanted: Sequence[Wanted]
+        self, bundle: Bundle, wanted: Sequence[ImportSelection]
     ) -> tuple[dict[str, list[V1Layer]], int]:
         """Return chains, by key, as far as they fit into memory, and the bytes to import in all."""
         chains: dict[str, list[V1Layer]] = {}
@@ -114,7 +114,7 @@ class Importer:
                         sizes[layer.id] = (layer.layer or _Empty()).size
         return chains, sum(sizes.values())
 
-    def _import(self, wanted: Wanted, chain: list[V1Layer]) -> bool:
+    def _import(self, wanted: ImportSelection, chain: list[V1Layer]) -> bool:
         """Write what lacks; tell whether anything did."""
         changed = False
         for layer in chain:
@@ -165,7 +165,7 @@ class Importer:
         self._told += count
         self._progress.bytes(count)
 
-    def _check(self, source: Layer, layer: V1Layer) -> _Checked:
+    def _check(self, source: LayerToConvert, layer: V1Layer) -> _Checked:
         """Read the layer to its end, before anything is written. Raise TransferError."""
         sum = hashlib.sha256()
         head = next(source.pieces(), b"")[:4]
@@ -189,7 +189,7 @@ class _Checked:
     head: bytes
     max_bytes: int
 
-    def stored(self, source: Layer) -> Iterator[bytes]:
+    def stored(self, source: LayerToConvert) -> Iterator[bytes]:
         """The bytes to store: gzip, as engines send it; what is gzip stays as it is."""
         if self.head.startswith(_GZIP):
             return source.pieces()
@@ -209,7 +209,7 @@ class _Empty:
 class _Counted:
     """A layer that tells how much of it is read."""
 
-    layer: Layer
+    layer: LayerToConvert
     tell: Callable[[int], None]
 
     @property
@@ -235,12 +235,12 @@ class _File:
         return taken
 
 
-def _unpacked(source: Layer, head: bytes, max_bytes: int) -> Iterator[bytes]:
+def _unpacked(source: LayerToConvert, head: bytes, max_bytes: int) -> Iterator[bytes]:
     """The archive itself. Raise LayerUnreadable, LayerTooLarge, TransferError."""
     file: Readable = _File(source.pieces())
     if head.startswith(zstd.MAGIC):
         file = zstd.Unpacked(file, "the layer")
-    unpacked = Source(file, max_bytes)
+    unpacked = DecompressedLayer(file, max_bytes)
     while piece := unpacked.some(_PIECE):
         yield piece
 

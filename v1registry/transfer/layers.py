@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from v1registry.lib.images.images import Images
-from v1registry.lib.layers.decompress import Source
-from v1registry.lib.layers.scan import LayerFacts
+from v1registry.lib.layers.decompress import DecompressedLayer
+from v1registry.lib.layers.scan import LayerDescriptor
 from v1registry.lib.layers.tar_header import LayerTooLarge, LayerUnreadable
 from v1registry.lib.layers.tar_stream import Readable
 from v1registry.lib.names import ImageId
@@ -17,12 +17,12 @@ PIECE = 1024 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class LayerBlob:
+class SourceLayerBlob:
     """The layer of one image, with its facts."""
 
     images: Images
     image_id: ImageId
-    facts: LayerFacts
+    facts: LayerDescriptor
 
     @property
     def digest(self) -> str:
@@ -48,7 +48,9 @@ class LayerBlob:
         left = self.size
         with self.images.open_layer(self.images.get(self.image_id)) as layer:
             read = _Counted(layer)
-            source = Source(read, None)  # it was read to its end before, within the limits
+            source = DecompressedLayer(
+                read, None
+            )  # it was read to its end before, within the limits
             try:
                 while piece := source.some(PIECE):
                     count = min(left, read.taken() if self.facts.as_stored else len(piece))

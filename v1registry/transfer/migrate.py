@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Images
-from v1registry.lib.layers.scan import LayerFacts
+from v1registry.lib.layers.scan import LayerDescriptor
 from v1registry.lib.names import ImageId
 from v1registry.lib.oci.convert import digest_of
 from v1registry.lib.oci.images import NotShown, V2Image, V2Images
@@ -26,11 +26,11 @@ from v1registry.transfer import selection
 from v1registry.transfer.errors import TransferError
 from v1registry.transfer.http import Interrupted
 from v1registry.transfer.journal import Journal
-from v1registry.transfer.layers import LayerBlob
+from v1registry.transfer.layers import SourceLayerBlob
 from v1registry.transfer.plan import Plan
-from v1registry.transfer.progress import Progress
+from v1registry.transfer.progress import TransferProgress
 from v1registry.transfer.remote import Remote
-from v1registry.transfer.report import Line, Report
+from v1registry.transfer.report import ReportLine, TransferReport
 from v1registry.transfer.selection import Tagged
 
 _MOST_KEPT = 1000  # images that are kept in memory between asking and sending
@@ -43,7 +43,7 @@ class _Pending:
     """A tag that has to be moved."""
 
     tagged: Tagged
-    line: Line
+    line: ReportLine
     image: V2Image | None  # None: to be read again
 
 
@@ -59,8 +59,8 @@ class Migration:
         v2images: V2Images,
         remote: Remote,
         journal: Journal,
-        progress: Progress,
-        report: Report,
+        progress: TransferProgress,
+        report: TransferReport,
         *,
         media_type: str,
         jobs: int,
@@ -124,7 +124,7 @@ class Migration:
     def _look(self, tagged: Tagged) -> None:
         """Find out whether the tag has to be moved, and what for that has to be sent."""
         target = tagged.target
-        line = Line(str(tagged.repository), tagged.tag, target, tagged.image_id, "failed")
+        line = ReportLine(str(tagged.repository), tagged.tag, target, tagged.image_id, "failed")
         try:
             if reason := selection.refused(target, tagged.tag):
                 raise TransferError(reason)
@@ -157,13 +157,13 @@ class Migration:
             line.reason = str(error)
         self._done(tagged, line)
 
-    def _done(self, tagged: Tagged, line: Line) -> None:
+    def _done(self, tagged: Tagged, line: ReportLine) -> None:
         with self._lock:
             self._report.lines.append(line)
         words = f"{line.state} {tagged}"
         self._progress.image(f"{words}: {line.reason}" if line.reason else words)
 
-    def _tell(self, line: Line, image: V2Image) -> None:
+    def _tell(self, line: ReportLine, image: V2Image) -> None:
         manifest = image.manifests[self._media_type]
         line.image_id, line.manifest = image.config_digest, manifest.digest
         line.media_type, line.layers = self._media_type, len(image.layers)
@@ -182,7 +182,7 @@ class Migration:
     def _put(self, tagged: Tagged, image: V2Image) -> None:
         manifest = image.manifests[self._media_type]
         waiting = [
-            self._blob(tagged.target, LayerBlob(self._images, image_id, facts))
+            self._blob(tagged.target, SourceLayerBlob(self._images, image_id, facts))
             for image_id, facts in _unique(image)
         ]
         for future in waiting:
@@ -222,7 +222,7 @@ class Migration:
 
     # -- layers ------------------------------------------------------------------
 
-    def _blob(self, repository: str, blob: LayerBlob) -> Future[None]:
+    def _blob(self, repository: str, blob: SourceLayerBlob) -> Future[None]:
         """See to it that the layer gets there, once however many ask for it."""
         with self._lock:
             place = repository, blob.digest
@@ -236,7 +236,7 @@ class Migration:
             return future
 
     def _send(
-        self, repository: str, blob: LayerBlob, first: tuple[str, Future[None]] | None
+        self, repository: str, blob: SourceLayerBlob, first: tuple[str, Future[None]] | None
     ) -> None:
         others = self._plan.holders(blob.digest)
         if first is not None:
@@ -250,7 +250,7 @@ class Migration:
         self._journal.note_blob(repository, blob.digest)
         self._progress.layer()
 
-    def _transfer(self, repository: str, blob: LayerBlob, others: Sequence[str]) -> None:
+    def _transfer(self, repository: str, blob: SourceLayerBlob, others: Sequence[str]) -> None:
         location = self._journal.upload(repository, blob.digest)
         resumed = location is not None
         if location is None:
@@ -285,9 +285,9 @@ def _blobs(image: V2Image) -> list[tuple[str, int]]:
     return [(facts.digest, facts.size) for _, facts in _unique(image)]
 
 
-def _unique(image: V2Image) -> list[tuple[ImageId, LayerFacts]]:
+def _unique(image: V2Image) -> list[tuple[ImageId, LayerDescriptor]]:
     """The layers, of equal ones the first."""
-    found: dict[str, tuple[ImageId, LayerFacts]] = {}
+    found: dict[str, tuple[ImageId, LayerDescriptor]] = {}
     for image_id, facts in image.layers:
         found.setdefault(facts.digest, (image_id, facts))
     return list(found.values())

@@ -9,21 +9,21 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.transfer.bundles import Bundle
 from v1registry.transfer.errors import TransferError
-from v1registry.transfer.importing import Wanted
-from v1registry.transfer.ocibundle import Named
+from v1registry.transfer.importing import ImportSelection
+from v1registry.transfer.oci_bundle import NamedImage
 from v1registry.transfer.selection import Selection
 
 _LATEST = "latest"
 _MOST_IMAGES = 10_000
 
 
-def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list[Wanted]:
+def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list[ImportSelection]:
     """The images of a bundle that are meant, with their tags here.
 
     `repository` is for images without a whole name. Raise TransferError for what
     has no name, and for a name that no old engine could pull.
     """
-    found: dict[str, Wanted] = {}
+    found: dict[str, ImportSelection] = {}
     for image in bundle.images():
         name, tag = _split(image, repository)
         if not _fits(tag, selection.tags):
@@ -33,7 +33,7 @@ def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list
             if not selection.wants(str(parsed)):
                 continue
             here = RepositoryName.parse(selection.target(parsed))
-            item = Wanted(image.key, here, Tag.parse(tag))
+            item = ImportSelection(image.key, here, Tag.parse(tag))
         except Failure as failure:
             raise TransferError(f"{name}:{tag}: {failure.text}") from None
         if found.setdefault(str(item), item).key != item.key:
@@ -45,7 +45,7 @@ def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list
     return list(found.values())
 
 
-def _split(image: Named, repository: str | None) -> tuple[str, str]:
+def _split(image: NamedImage, repository: str | None) -> tuple[str, str]:
     """Repository and tag of an image; the host in front of a name is left out."""
     name = (image.name or "").partition("@")[0]
     if name and ":" not in name and "/" not in name and repository is not None:

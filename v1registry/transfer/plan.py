@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterable
 
 from v1registry.transfer.journal import Journal
-from v1registry.transfer.progress import Progress
+from v1registry.transfer.progress import TransferProgress
 from v1registry.transfer.remote import Remote
 
 
 class Plan:
     """Used by several threads. `uploads`, `mounts` and `present` count blobs, `size` is in bytes."""
 
-    def __init__(self, remote: Remote, journal: Journal, progress: Progress) -> None:
+    def __init__(self, remote: Remote, journal: Journal, progress: TransferProgress) -> None:
         self._remote = remote
         self._journal = journal
         self._progress = progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Progress(Protocol):
+class TransferProgress(Protocol):
     """Told by many threads at once."""
 
     def expect(self, count: int) -> None:
@@ -26,7 +26,7 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-class Silent:
+class NoProgress:
     """Says nothing."""
 
     def expect(self, count: int) -> None: ...

@@ -15,7 +15,7 @@ MOVED, FAILED_SOME = 0, 3  # exit statuses; 1 and 2 are those of every command
 
 
 @dataclass(slots=True)
-class Line:
+class ReportLine:
     """One tag. `image_id` is what Docker shows, `manifest` a digest; both absent if it failed."""
 
     repository: str
@@ -38,7 +38,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Report:
+class TransferReport:
     """`sent` in bytes; `uploaded`, `mounted` and `present` count blobs.
 
     `done` is the state of a tag for which the command did all of its work.
@@ -47,7 +47,7 @@ class Report:
     to: str
     dry_run: bool = False
     done: Done = "moved"
-    lines: list[Line] = field(default_factory=list)
+    lines: list[ReportLine] = field(default_factory=list)
     sent: int = 0
     uploaded: int = 0
     mounted: int = 0
@@ -56,10 +56,10 @@ class Report:
 
     def left_out(self, repository: str, tag: str, reason: str) -> None:
         """Add something of the store that cannot be read; without a tag, a whole repository."""
-        self.lines.append(Line(repository, tag, repository, "", "failed", reason=reason))
+        self.lines.append(ReportLine(repository, tag, repository, "", "failed", reason=reason))
 
     @property
-    def failed(self) -> list[Line]:
+    def failed(self) -> list[ReportLine]:
         return [line for line in self.lines if line.state == "failed"]
 
     @property

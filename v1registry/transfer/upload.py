@@ -20,7 +20,7 @@ _TOO_LARGE = (413, 416)  # ghcr.io answers 416 to a range of more than 4 MiB
 _NO_PATCH = (405, 501)
 
 
-class Source(Protocol):
+class BlobSource(Protocol):
     """A blob to send: its bytes from `start` on, read as often as need be."""
 
     @property
@@ -57,7 +57,7 @@ class Uploads:
     def upload(
         self,
         repository: str,
-        source: Source,
+        source: BlobSource,
         location: str,
         told: Told,
         keep: Callable[[str], None] = lambda location: None,
@@ -150,7 +150,7 @@ class Uploads:
         reached = int(last) + 1 if int(last) else 0
         return reached, location_of(response, location)
 
-    def _put(self, repository: str, source: Source, told: Told) -> None:
+    def _put(self, repository: str, source: BlobSource, told: Told) -> None:
         """Send the whole blob in one PUT, each time by a new upload."""
         whole = _Range(source, 0, source.size, told)
         for tried in range(1, TRIES + 1):
@@ -169,7 +169,7 @@ class Uploads:
                 self._http.back_off(tried)
 
     def _finish(
-        self, repository: str, location: str, source: Source, whole: _Range | None = None
+        self, repository: str, location: str, source: BlobSource, whole: _Range | None = None
     ) -> None:
         """End an upload; with `whole` as what it consists of, or nothing more."""
         headers = {"Content-Type": TYPE, "Content-Length": str(len(whole) if whole else 0)}
@@ -196,7 +196,7 @@ class Uploads:
 class _Range:
     """A part of a source as a request's body; `sent` counts what was read of it."""
 
-    def __init__(self, source: Source, start: int, stop: int, told: Told) -> None:
+    def __init__(self, source: BlobSource, start: int, stop: int, told: Told) -> None:
         self._source = source
         self.start, self.stop = start, stop
         self._told = told

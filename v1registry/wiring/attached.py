@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from v1registry.lib.auth.index_interface import Index
+from v1registry.lib.auth.index_interface import IndexServices
 from v1registry.lib.auth.rights import Rights
 from v1registry.lib.repositories.events import NOBODY, Events
 from v1registry.lib.repositories.search import Search
 from v1registry.lib.support.counts import Counts
 from v1registry.lib.support.health import Service
-from v1registry.lib.support.periodic import Chore
+from v1registry.lib.support.periodic import PeriodicTask
 
 
 def _no_search(_rights: Rights) -> None:
@@ -23,14 +23,14 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
+class AttachedIndex:
     """`rights` and `index` if it is an index of our own; `search(rights)` if it can search."""
 
     events: Events = NOBODY
     rights: Rights | None = None
-    index: Index | None = None
+    index: IndexServices | None = None
     search: Callable[[Rights], Search | None] = _no_search
     service: Service | None = None
-    chores: tuple[Chore, ...] = ()
+    chores: tuple[PeriodicTask, ...] = ()
     counts: Counts | None = None  # shared by the nodes of the database
     prepare: Callable[[], None] = _nothing

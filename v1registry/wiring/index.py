@@ -9,42 +9,42 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from v1registry.api.authorize import Door
-from v1registry.api.services import IndexParts
+from v1registry.api.authorize import Authorizer
+from v1registry.api.services import IndexAppServices
 from v1registry.auth.load import by_password, throttle_of
 from v1registry.config import Config, ConfigError, Problem
 from v1registry.index import leases, migrations
-from v1registry.index.accounts import Accounts
+from v1registry.index.accounts import AccountStore
 from v1registry.index.counts import DatabaseCounts
 from v1registry.index.database import Database
 from v1registry.index.imagelists import SqlImageLists
 from v1registry.index.namespaces import Namespaces
-from v1registry.index.people import AccountProver, People
-from v1registry.index.pulls import Pulls
-from v1registry.index.repositories import Repositories
-from v1registry.index.rights import IndexRights
+from v1registry.index.people import AccountProver, IndexUsers
+from v1registry.index.pulls import SqlPullCounter
+from v1registry.index.repositories import RepositoryRecords
+from v1registry.index.rights import OwnIndexRights
 from v1registry.index.search import CheckedSearch, SqlSearch
 from v1registry.index.signup import SignUp
 from v1registry.index.social import Social
-from v1registry.index.storedrows import Policy
-from v1registry.index.sync import Report, Store, Sync
+from v1registry.index.stored_repositories import Policy
+from v1registry.index.sync import StoreView, Sync, SyncReport
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import documents
-from v1registry.lib.auth.index_interface import Index
-from v1registry.lib.auth.rights import Asker, Rights
+from v1registry.lib.auth.index_interface import IndexServices
+from v1registry.lib.auth.rights import Caller, Rights
 from v1registry.lib.errors import Failure, with_cause
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.repositories import image_list, walk
 from v1registry.lib.repositories.image_list import ImageLists
-from v1registry.lib.repositories.references import Reach
+from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import is_private
 from v1registry.lib.repositories.search import Search
 from v1registry.lib.repositories.tags import Tags
 from v1registry.lib.running import Run, in_place
 from v1registry.lib.support.counts import Counts
-from v1registry.lib.support.periodic import Chore
+from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.storage import Storage, keys
-from v1registry.wiring.attached import Attached
+from v1registry.wiring.attached import AttachedIndex
 from v1registry.wiring.store import opened as opened_store
 
 Within = Callable[[float, Callable[[], Any]], Any]
@@ -53,25 +53,25 @@ COUNTED = 10.0  # seconds after which pulls are written, and what failed is trie
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class OwnIndex:
     """The parts of an index, on one database."""
 
     database: Database
-    accounts: Accounts
+    accounts: AccountStore
     sign_up: SignUp
     namespaces: Namespaces
-    repositories: Repositories
+    repositories: RepositoryRecords
     keys: TokenKeys
-    pulls: Pulls
+    pulls: SqlPullCounter
     lists: SqlImageLists
     token_life: int
     longest_token: int  # seconds after which no token that was issued now counts anywhere
     lists_grant: bool
     is_taken: Callable[[str], bool]
 
-    def rights(self, prover: Rights, reach: Reach | None = None) -> IndexRights:
-        """See `IndexRights`; `prover` knows names and passwords."""
-        return IndexRights(self.database, self.keys, prover.identify, reach, prover.state)
+    def rights(self, prover: Rights, reach: RepositoryReferences | None = None) -> OwnIndexRights:
+        """See `OwnIndexRights`; `prover` knows names and passwords."""
+        return OwnIndexRights(self.database, self.keys, prover.identify, reach, prover.state)
 
     def prover(self) -> AccountProver:
         return AccountProver(self.database, self.accounts)
@@ -79,17 +79,19 @@ class Own:
     def search(self) -> SqlSearch:
         return SqlSearch(self.database)
 
-    def index(self, rights: IndexRights, reach: Reach | None = None) -> Index:
+    def index(
+        self, rights: OwnIndexRights, reach: RepositoryReferences | None = None
+    ) -> IndexServices:
         """What the endpoints get; without `reach`, an index alone."""
 
         def may_read(image_id: ImageId, repository: RepositoryName, user: str | None) -> bool:
             if reach is not None:
                 own = reach.holds(repository, image_id)
-                return own or rights.vouches(Asker(user), image_id)
+                return own or rights.vouches(Caller(user), image_id)
             return self.lists_grant and self.lists.may_read(image_id, repository, user)
 
-        return Index(
-            users=People(self.accounts, self.sign_up),
+        return IndexServices(
+            users=IndexUsers(self.accounts, self.sign_up),
             catalog=self.repositories,
             opinions=Social(self.database),
             tokens=self.keys,
@@ -98,8 +100,8 @@ class Own:
             token_life=self.token_life,
         )
 
-    def chores(self) -> tuple[Chore, ...]:
-        return (Chore("Counting pulls", COUNTED, self.pulls.flush, at_end=True),)
+    def chores(self) -> tuple[PeriodicTask, ...]:
+        return (PeriodicTask("Counting pulls", COUNTED, self.pulls.flush, at_end=True),)
 
 
 def own(
@@ -109,19 +111,19 @@ def own(
     is_taken: Callable[[str], bool],
     counts: Counts | None = None,
     compute: Run = in_place,
-) -> Own:
+) -> OwnIndex:
     """`hashing(function, *args)` runs what computes password hashes, `compute` what parses large
     lists; `is_taken` tells of namespaces in the store; `counts` are shared by nodes.
     """
     throttle = throttle_of(config, counts)
-    return Own(
+    return OwnIndex(
         database=database,
-        accounts=Accounts(database, hashing),
+        accounts=AccountStore(database, hashing),
         sign_up=SignUp(database, hashing, config.index.sign_up, is_taken, throttle),
         namespaces=Namespaces(database),
-        repositories=Repositories(database, private=config.index.private),
+        repositories=RepositoryRecords(database, private=config.index.private),
         keys=TokenKeys(database, skew=config.clock_skew),
-        pulls=Pulls(database),
+        pulls=SqlPullCounter(database),
         lists=SqlImageLists(database, compute),
         token_life=config.index.token_life,
         longest_token=config.index.token_life + config.clock_skew,
@@ -146,7 +148,7 @@ def sync_with(
     def all_tags(repository: RepositoryName) -> dict[str, str] | None:
         return tags.all(repository, left_out and partial(left_out, str(repository)))
 
-    store = Store(
+    store = StoreView(
         all_tags,
         tags.get,
         partial(is_private, storage),
@@ -180,7 +182,7 @@ def taken_in(storage: Storage) -> Callable[[str], bool]:
 
 def rebuild(
     config: Config, left_out: walk.LeftOut, *, with_lists: bool, trust_missing: bool
-) -> tuple[Report, int]:
+) -> tuple[SyncReport, int]:
     """Compare the database with the whole store, and mend it; the report, and how many image lists
     were copied. See `sync_with` for `left_out`.
     """
@@ -254,7 +256,7 @@ def _too_new(config: Config, error: migrations.TooNew) -> ConfigError:
     return ConfigError(config.file, [Problem(f"{config.flavor}.{key}", str(error))])
 
 
-def repairs(config: Config, database: Database, sync: Sync) -> tuple[Chore, ...]:
+def repairs(config: Config, database: Database, sync: Sync) -> tuple[PeriodicTask, ...]:
     """What keeps the database in step with the store."""
     interval = config.index.repair_interval
 
@@ -264,31 +266,31 @@ def repairs(config: Config, database: Database, sync: Sync) -> tuple[Chore, ...]
         report = sync.rebuild()
         return str(report) if report.changed or report.removed else None
 
-    chores = [Chore("Repairing the index", COUNTED, sync.retry)]
+    chores = [PeriodicTask("Repairing the index", COUNTED, sync.retry)]
     if interval:
-        chores.append(Chore("Comparing the index with the store", interval, walk, delay=3.0))
+        chores.append(PeriodicTask("Comparing the index with the store", interval, walk, delay=3.0))
     return tuple(chores)
 
 
 def attached(
     config: Config,
     storage: Storage,
-    reach: Reach,
+    reach: RepositoryReferences,
     counts: Counts | None,
     offload: Run,
     hashing: Run,
     within: Within,
-) -> Attached:
+) -> AttachedIndex:
     """What the database adds to a registry: an index, if it is to be one, or a search."""
     database = opened(config, offload, within)
     sync = sync_with(database, storage, offload, policy=policy_of(config))
-    rights: IndexRights | None = None
+    rights: OwnIndexRights | None = None
     index = None
     chores = repairs(config, database, sync)
     counts = counts or DatabaseCounts(database)
     if config.is_index:
         kept = own(config, database, hashing, taken_in(storage), counts, offload)
-        prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
+        prover = by_password(config, [kept.prover()], counts, OwnIndexRights.challenge)
         rights = kept.rights(prover, reach)
         index = kept.index(rights, reach)
         chores += kept.chores()
@@ -296,7 +298,7 @@ def attached(
     def search(holding: Rights) -> Search:
         return SqlSearch(database) if rights is not None else CheckedSearch(database, holding)
 
-    return Attached(
+    return AttachedIndex(
         events=sync,
         rights=rights,
         index=index,
@@ -308,16 +310,16 @@ def attached(
     )
 
 
-def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexParts:
+def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexAppServices:
     """An index without a registry, ready to serve."""
     database = opened(config, offload, within)
     counts = DatabaseCounts(database)
     kept = own(config, database, hashing, lambda _: False, counts, offload)
-    prover = by_password(config, [kept.prover()], counts, IndexRights.challenge)
+    prover = by_password(config, [kept.prover()], counts, OwnIndexRights.challenge)
     rights = kept.rights(prover)
-    return IndexParts(
+    return IndexAppServices(
         config=config,
-        door=Door(rights, None, lambda _: False),
+        door=Authorizer(rights, None, lambda _: False),
         search=kept.search(),
         image_lists=kept.lists,
         services=(database,),

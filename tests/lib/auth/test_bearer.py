@@ -8,14 +8,14 @@ import json
 import pytest
 
 from v1registry.lib.auth.bearer import LIFE, SHORT_LIFE, Bearer, life
-from v1registry.lib.auth.rights import NOBODY, Access, Asker, Credentials, Grant
+from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, Grant
 from v1registry.lib.names import RepositoryName
 from v1registry.storage.errors import Refused
 from v1registry.storage.memory import MemoryStorage
 
 NOW = 1_400_000_000.5
-ALICE = Asker("alice", frozenset({"dev", "ops"}))
-GRANTED = Asker("bob", grant=Grant(RepositoryName.parse("a/b/c"), Access.PULL))
+ALICE = Caller("alice", frozenset({"dev", "ops"}))
+GRANTED = Caller("bob", grant=Grant(RepositoryName.parse("a/b/c"), Access.PULL))
 KEY = "_v1registry/v2-secret"
 
 
@@ -29,8 +29,8 @@ def bearer(storage: MemoryStorage) -> Bearer:
     return Bearer(storage, read_only=False)
 
 
-@pytest.mark.parametrize("asker", [NOBODY, ALICE, GRANTED, Asker('ünï / "cödé"')])
-def test_every_node_reads_it(storage: MemoryStorage, bearer: Bearer, asker: Asker) -> None:
+@pytest.mark.parametrize("asker", [NOBODY, ALICE, GRANTED, Caller('ünï / "cödé"')])
+def test_every_node_reads_it(storage: MemoryStorage, bearer: Bearer, asker: Caller) -> None:
     text = bearer.issue(asker, NOW)
     assert Bearer(storage, read_only=True).read(text, NOW + life(asker) - 1) == asker
 
@@ -45,7 +45,7 @@ def test_what_is_not_looked_up_again_lives_shortly(bearer: Bearer) -> None:
 def test_a_token_of_the_index_goes_along(bearer: Bearer) -> None:
     """And nothing else counts: whoever reads it must ask the index what it grants."""
     shown = Credentials(token='signature=x,repository="a/b/c",access=read')
-    text = bearer.issue(Asker("bob", grant=GRANTED.grant, credentials=shown), NOW)
+    text = bearer.issue(Caller("bob", grant=GRANTED.grant, credentials=shown), NOW)
     found = bearer.read(text, NOW + LIFE - 1)
     assert found is not None
     assert (found.credentials, found.grant) == (shown, None)

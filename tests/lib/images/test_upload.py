@@ -321,12 +321,12 @@ def test_a_broken_push_of_0x_is_taken_over(domain: Domain) -> None:
 
 def test_lost_data_opens_the_image_again(domain: Domain, tmp_path: Path) -> None:
     """Decided, not carried out, and then somebody emptied the uploads folder."""
-    from v1registry.lib.images.commit import Record
+    from v1registry.lib.images.commit import CommitRecord
 
     data = image_json(A)
     domain.uploads.put_json(A, data)
     domain.uploads.put_layer(A, [LAYER])
-    record = Record("0" * 64, "stage-gone.1", 5, ["sha256:x"], [A])
+    record = CommitRecord("0" * 64, "stage-gone.1", 5, ["sha256:x"], [A])
     key = keys.image(A, "_commit")
     domain.storage.put(key, json.dumps({name: getattr(record, name) for name in (
         "json", "handle", "size", "checksums", "ancestry")}).encode())  # fmt: skip

@@ -23,9 +23,9 @@ from tests.lib.loose import LooseRemote, LooseStore
 from tests.lib.worlds import Still
 from v1registry.lib.errors import CHECKSUM_MISMATCH, IMAGE_EXISTS, Failure
 from v1registry.lib.images.cleaner import Cleaner
-from v1registry.lib.images.commit import Commits, Record
+from v1registry.lib.images.commit import CommitRecord, Commits
 from v1registry.lib.images.images import Images
-from v1registry.lib.images.push_provenance import Proofs
+from v1registry.lib.images.push_provenance import PushProvenance
 from v1registry.lib.images.upload import Uploads
 from v1registry.lib.names import ImageId
 from v1registry.storage import Storage, keys
@@ -47,7 +47,7 @@ def payload(data: bytes, layer: bytes) -> str:
 def uploads(store: Storage) -> Uploads:
     commits = Commits(store)
     images = Images(store, commits, cache_limit=0, cache_life=60)
-    return Uploads(store, images, commits, call, Proofs(store, 3600))
+    return Uploads(store, images, commits, call, PushProvenance(store, 3600))
 
 
 def push(data: bytes, layer: bytes, claimed: bytes | None = None) -> Callable[..., str]:
@@ -320,7 +320,7 @@ def test_a_record_whose_data_is_gone_is_given_up() -> None:
     store = Still()
     prepare(store)
     store.put(keys.image(ID, "_inprogress"), b"true")
-    record = Record("0" * 64, "gone", 3, [payload(ONE, b"1st")], [ID, PARENT])
+    record = CommitRecord("0" * 64, "gone", 3, [payload(ONE, b"1st")], [ID, PARENT])
     store.create(keys.image(ID, "_commit"), json.dumps(asdict(record)).encode())
     assert not Commits(store).settle(ID)
     assert store.look(keys.image(ID, "_commit")) is None

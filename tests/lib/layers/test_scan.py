@@ -13,7 +13,7 @@ import pytest
 
 from tests.lib.stores import payload
 from tests.lib.tars import END, Endless, header, member, padded, pushes, tar
-from v1registry.lib.layers.scan import Damaged, LayerFacts, examine, is_checked, walk
+from v1registry.lib.layers.scan import DamagedLayer, LayerDescriptor, is_checked, scan_layer, walk
 
 JSON = b'{"id":"x"}'
 ARCHIVE = tar([member("a", b"hello\n"), member("b", bytes(100_000))])
@@ -27,13 +27,15 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def look(layer: bytes, checksums: list[str] | None = None, limit: int | None = None) -> LayerFacts:
+def look(
+    layer: bytes, checksums: list[str] | None = None, limit: int | None = None
+) -> LayerDescriptor:
     sums = [payload(JSON, layer)] if checksums is None else checksums
-    return examine(io.BytesIO(layer), JSON, sums, limit)
+    return scan_layer(io.BytesIO(layer), JSON, sums, limit)
 
 
 def test_a_plain_archive_is_its_own_diff() -> None:
-    wanted = LayerFacts(digest(ARCHIVE), len(ARCHIVE), digest(ARCHIVE), "tar", True)
+    wanted = LayerDescriptor(digest(ARCHIVE), len(ARCHIVE), digest(ARCHIVE), "tar", True)
     assert look(ARCHIVE) == wanted
     assert not look(ARCHIVE).gzipped
 
@@ -44,7 +46,7 @@ def test_gzip_is_served_as_it_is_stored() -> None:
         gzip.compress(ARCHIVE[:700]) + gzip.compress(ARCHIVE[700:]),
     ):
         facts = look(layer)
-        assert facts == LayerFacts(digest(layer), len(layer), digest(ARCHIVE), "gzip", True)
+        assert facts == LayerDescriptor(digest(layer), len(layer), digest(ARCHIVE), "gzip", True)
         assert facts.gzipped
 
 
@@ -63,7 +65,7 @@ def test_gzip_is_served_as_it_is_stored() -> None:
 )
 def test_what_clients_do_not_read_is_served_as_a_plain_archive(encoding: str, layer: bytes) -> None:
     facts = look(layer)
-    assert facts == LayerFacts(digest(ARCHIVE), len(ARCHIVE), digest(ARCHIVE), encoding, False)
+    assert facts == LayerDescriptor(digest(ARCHIVE), len(ARCHIVE), digest(ARCHIVE), encoding, False)
     assert not facts.gzipped
 
 
@@ -91,7 +93,7 @@ def test_empty_archives(archive: bytes) -> None:
 
 @pytest.mark.parametrize(("name", "document", "layer", "_sum"), list(pushes()), ids=_short)
 def test_what_engines_pushed(name: str, document: bytes, layer: bytes, _sum: str) -> None:
-    facts = examine(io.BytesIO(layer), document, [payload(document, layer)], None)
+    facts = scan_layer(io.BytesIO(layer), document, [payload(document, layer)], None)
     assert (facts.digest, facts.size) == (digest(layer), len(layer))
     assert (facts.encoding, facts.diff_id) == ("gzip", digest(gzip.decompress(layer)))
 
@@ -112,7 +114,7 @@ def test_what_engines_pushed(name: str, document: bytes, layer: bytes, _sum: str
     ],
 )
 def test_damage_is_found_without_a_checksum(layer: bytes, reason: str) -> None:
-    with pytest.raises(Damaged, match=reason):
+    with pytest.raises(DamagedLayer, match=reason):
         look(layer, [])
 
 
@@ -120,7 +122,7 @@ def test_damage_is_found_by_the_checksum() -> None:
     """A flipped bit in a file of a plain archive, which nothing else shows."""
     flipped = bytearray(ARCHIVE)
     flipped[600] ^= 1
-    with pytest.raises(Damaged, match="not those that were pushed"):
+    with pytest.raises(DamagedLayer, match="not those that were pushed"):
         look(bytes(flipped), [payload(JSON, ARCHIVE)])
     assert look(ARCHIVE, ["tarsum+sha256:x", payload(JSON, b"another"), payload(JSON, ARCHIVE)])
     assert look(bytes(flipped), ["tarsum+sha256:x"])  # no simple one: nothing to hold against it
@@ -130,7 +132,7 @@ def test_the_checksum_is_of_all_stored_bytes() -> None:
     """Also of those behind the compressed ones, which nobody unpacks."""
     layer = gzip.compress(ARCHIVE) + b"x" * 3_000_000
     assert look(layer).encoding == "gzip"
-    with pytest.raises(Damaged, match="not those"):
+    with pytest.raises(DamagedLayer, match="not those"):
         look(layer + b"y", [payload(JSON, layer)])
 
 
@@ -139,8 +141,8 @@ def test_a_bomb_is_left_in_time() -> None:
     start = packer.compress(header(size=1 << 34) + bytes(1 << 20))
     block = packer.compress(bytes(1 << 24)) + packer.flush(zlib.Z_SYNC_FLUSH)
     bomb = Endless(start + block, block)
-    with pytest.raises(Damaged, match="more than 50000000 bytes"):
-        examine(bomb, JSON, [], 50_000_000)
+    with pytest.raises(DamagedLayer, match="more than 50000000 bytes"):
+        scan_layer(bomb, JSON, [], 50_000_000)
     assert bomb.taken < 1_000_000
 
 
@@ -152,7 +154,7 @@ def test_a_plain_archive_without_checksum_is_walked() -> None:
     assert is_checked(facts, [payload(JSON, cut)])
     assert is_checked(look(gzip.compress(ARCHIVE), []), [])
     walk(io.BytesIO(ARCHIVE))
-    with pytest.raises(Damaged, match="cut off"):
+    with pytest.raises(DamagedLayer, match="cut off"):
         walk(io.BytesIO(cut))
-    with pytest.raises(Damaged, match="cannot be read"):
+    with pytest.raises(DamagedLayer, match="cannot be read"):
         walk(io.BytesIO(header(size=10) + padded(b"x" * 10) + b"y" * 512))

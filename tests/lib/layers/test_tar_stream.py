@@ -29,7 +29,7 @@ from tests.lib.tars import (
     vector,
 )
 from v1registry.lib.layers import tar_header
-from v1registry.lib.layers.tar_stream import Entry, LayerTooLarge, LayerUnreadable, entries
+from v1registry.lib.layers.tar_stream import LayerTooLarge, LayerUnreadable, TarEntry, entries
 
 MIB = 1 << 20
 
@@ -47,7 +47,7 @@ COMPRESSIONS = {
 }
 
 
-def walk(layer: bytes, **limits: int) -> list[Entry]:
+def walk(layer: bytes, **limits: int) -> list[TarEntry]:
     return list(entries(io.BytesIO(layer), **limits))
 
 

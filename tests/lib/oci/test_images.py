@@ -18,8 +18,8 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import Digest, RepositoryName, Tag
 from v1registry.lib.oci.convert import OCI, SCHEMA2, chain_ids
 from v1registry.lib.oci.images import NotShown, V2Image, V2Images, _convert
-from v1registry.lib.oci.lookup import LayerBlob
-from v1registry.storage import Entry, keys
+from v1registry.lib.oci.lookup import StoredLayerBlob
+from v1registry.storage import ListEntry, keys
 from v1registry.storage.local.driver import FileStorage
 from v1registry.storage.memory import MemoryStorage
 
@@ -85,7 +85,7 @@ def test_the_parents_count_where_ancestry_differs() -> None:
     # and its layers can be fetched though the ancestry does not lead there
     for other in (node, Node(storage)):
         found = other.lookup.blob(REPOSITORY, Digest(shown.layers[1][1].digest))
-        assert isinstance(found, LayerBlob)
+        assert isinstance(found, StoredLayerBlob)
         assert found.image.id == B
 
 
@@ -155,7 +155,7 @@ def test_another_node_finds_all_digests(read_only: bool) -> None:
     assert other.lookup.blob(REPOSITORY, Digest(shown.config_digest)) == shown.config
     for id, facts in shown.layers:
         found = other.lookup.blob(REPOSITORY, Digest(facts.digest))
-        assert isinstance(found, LayerBlob)
+        assert isinstance(found, StoredLayerBlob)
         assert (found.image.id, found.facts) == (id, facts)
 
 
@@ -203,7 +203,7 @@ def test_one_empty_layer_serves_every_repository() -> None:
     digest = Digest(node.get(A).layers[0][1].digest)
     assert node.get(B).layers[0][1].digest == digest
     for repository in (REPOSITORY, OTHER):
-        assert isinstance(node.lookup.blob(repository, digest), LayerBlob)
+        assert isinstance(node.lookup.blob(repository, digest), StoredLayerBlob)
 
 
 def test_two_images_with_one_layer_each_under_its_own_repository() -> None:
@@ -214,11 +214,11 @@ def test_two_images_with_one_layer_each_under_its_own_repository() -> None:
         tag(storage, id, repository)
     node = Node(storage, cache=100_000)
     digest = Digest(node.get(A).layers[0][1].digest)
-    assert isinstance(node.lookup.blob(REPOSITORY, digest), LayerBlob)
+    assert isinstance(node.lookup.blob(REPOSITORY, digest), StoredLayerBlob)
     node.get(B)  # noted after the entries were cached
     for id, repository in ((A, REPOSITORY), (B, OTHER)):
         found = node.lookup.blob(repository, digest)
-        assert isinstance(found, LayerBlob)
+        assert isinstance(found, StoredLayerBlob)
         assert found.image.id == id
 
 
@@ -232,7 +232,7 @@ def test_an_image_written_anew_is_not_found_by_its_old_digests() -> None:
         node.lookup.manifest(REPOSITORY, Digest(manifests[0]))
     with pytest.raises(Failure):
         node.lookup.blob(REPOSITORY, Digest(blobs[-1]))
-    assert isinstance(node.lookup.blob(REPOSITORY, Digest(blobs[1])), LayerBlob)
+    assert isinstance(node.lookup.blob(REPOSITORY, Digest(blobs[1])), StoredLayerBlob)
 
 
 def test_a_blob_is_found_without_a_walk() -> None:
@@ -241,7 +241,7 @@ def test_a_blob_is_found_without_a_walk() -> None:
     class Counting(MemoryStorage):
         listed: list[str]
 
-        def list(self, folder: str) -> Iterator[Entry]:
+        def list(self, folder: str) -> Iterator[ListEntry]:
             self.listed.append(folder)
             return super().list(folder)
 

@@ -13,10 +13,10 @@ import pytest
 
 from tests.lib.stores import Domain, image_id, layer_of, payload, write_image
 from v1registry.lib.images.images import Image
-from v1registry.lib.layers.scan import Damaged, LayerFacts
+from v1registry.lib.layers.scan import DamagedLayer, LayerDescriptor
 from v1registry.lib.names import Digest
 from v1registry.lib.oci.digest_index import Digests
-from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import Refused
 from v1registry.storage.memory import MemoryStorage
@@ -39,7 +39,7 @@ class Setup:
         assert image
         return image
 
-    def blobs(self, max_bytes: int = 10_000_000, cache: int = 0, **more: Any) -> Blobs:
+    def blobs(self, max_bytes: int = 10_000_000, cache: int = 0, **more: Any) -> LayerMetadataStore:
         images = Domain(self.storage).images
         self.digests = Digests(self.storage, cache_limit=0, cache_life=0)
 
@@ -47,7 +47,7 @@ class Setup:
             self.reads += 1
             return function(*arguments)
 
-        return Blobs(
+        return LayerMetadataStore(
             self.storage,
             images,
             self.digests,
@@ -120,19 +120,19 @@ def test_damage_is_told_once_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     setup = Setup(layer=LAYER[:-4])
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            with pytest.raises(Damaged, match="cut off"):
+            with pytest.raises(DamagedLayer, match="cut off"):
                 setup.blobs().get(setup.image())
     assert setup.reads == 1
     assert [record.getMessage() for record in caplog.records] == [
         f"Image {ID}: the layer cannot be read: the compressed layer is cut off"
     ]
-    assert isinstance(setup.blobs().known(setup.image()), Damaged)
+    assert isinstance(setup.blobs().known(setup.image()), DamagedLayer)
 
 
 def test_a_mended_layer_is_no_longer_damaged() -> None:
     setup = Setup(layer=LAYER)
     setup.storage.put(keys.image(ID, "layer"), LAYER[:-4])
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedLayer):
         setup.blobs().get(setup.image())
     setup.storage.put(keys.image(ID, "layer"), LAYER)
     assert setup.blobs().get(setup.image()).size == len(LAYER)
@@ -141,17 +141,17 @@ def test_a_mended_layer_is_no_longer_damaged() -> None:
 def test_damage_of_the_same_size_is_looked_at_anew_on_demand() -> None:
     setup = Setup()
     setup.storage.put(keys.image(ID, "layer"), bytes(len(LAYER)))
-    assert isinstance(setup.blobs().compute(setup.image()), Damaged)
+    assert isinstance(setup.blobs().compute(setup.image()), DamagedLayer)
     setup.storage.put(keys.image(ID, "layer"), LAYER)
-    assert isinstance(setup.blobs().known(setup.image()), Damaged)
-    assert isinstance(setup.blobs().compute(setup.image()), LayerFacts)
-    assert isinstance(setup.blobs().known(setup.image()), LayerFacts)
+    assert isinstance(setup.blobs().known(setup.image()), DamagedLayer)
+    assert isinstance(setup.blobs().compute(setup.image()), LayerDescriptor)
+    assert isinstance(setup.blobs().known(setup.image()), LayerDescriptor)
 
 
 def test_a_missing_layer_is_damage() -> None:
     setup = Setup()
     setup.storage.delete(keys.image(ID, "layer"))
-    with pytest.raises(Damaged, match="missing"):
+    with pytest.raises(DamagedLayer, match="missing"):
         setup.blobs().get(setup.image())
 
 
@@ -162,11 +162,11 @@ def test_a_layer_that_was_missing_once_is_read_when_it_is_back(cache: int) -> No
     setup.storage.delete(gone)
     blobs = setup.blobs(cache=cache)
     for asked in (image, setup.image()):  # one knows the layer's size, one does not
-        with pytest.raises(Damaged, match="missing"):
+        with pytest.raises(DamagedLayer, match="missing"):
             blobs.get(asked)
     assert not exists(setup.storage, keys.image(ID, "_oci"))
     setup.storage.put(gone, LAYER[:40])  # an operator is restoring it
-    with pytest.raises(Damaged, match="cut off"):
+    with pytest.raises(DamagedLayer, match="cut off"):
         blobs.get(image)
     setup.storage.put(gone, LAYER)
     assert blobs.get(image).size == len(LAYER)
@@ -188,9 +188,9 @@ def test_a_limit_counts_until_it_is_raised() -> None:
     bomb = gzip.compress(layer_of(a=bytes(1_000_000)))
     assert len(bomb) * 20 < 1_000_000
     setup = Setup(layer=bomb)
-    with pytest.raises(Damaged, match=f"more than {20 * len(bomb)} bytes"):
+    with pytest.raises(DamagedLayer, match=f"more than {20 * len(bomb)} bytes"):
         setup.blobs(max_bytes=1).get(setup.image())
-    with pytest.raises(Damaged, match=f"more than {20 * len(bomb)} bytes"):
+    with pytest.raises(DamagedLayer, match=f"more than {20 * len(bomb)} bytes"):
         setup.blobs(max_bytes=2).get(setup.image())
     assert setup.reads == 1
     assert setup.blobs(max_bytes=2_000_000).get(setup.image()).encoding == "gzip"
@@ -201,7 +201,7 @@ def test_a_limit_counts_until_it_is_raised() -> None:
 def test_a_plain_archive_cut_off_is_found_without_a_checksum() -> None:
     setup = Setup(layer=layer_of(a=bytes(5000))[:3000])
     setup.storage.delete(keys.image(ID, "_checksum"))
-    with pytest.raises(Damaged, match="cut off"):
+    with pytest.raises(DamagedLayer, match="cut off"):
         setup.blobs().get(setup.image())
 
 
@@ -262,7 +262,7 @@ def test_who_wants_it_at_the_same_time_waits() -> None:
         return plain(function, *arguments)
 
     blobs._offload = slow
-    found: list[LayerFacts] = []
+    found: list[LayerDescriptor] = []
     threads = [
         threading.Thread(target=lambda: found.append(blobs.get(setup.image()))) for _ in range(5)
     ]
@@ -282,7 +282,7 @@ def test_other_bytes_than_were_pushed_are_damage() -> None:
     data = setup.storage.get(keys.image(ID, "json"))
     sums = json.dumps([payload(data, b"another layer")]).encode()
     setup.storage.put(keys.image(ID, "_checksum"), sums)
-    with pytest.raises(Damaged, match="not those that were pushed"):
+    with pytest.raises(DamagedLayer, match="not those that were pushed"):
         setup.blobs().get(setup.image())
 
 
@@ -293,9 +293,9 @@ def test_a_pushed_layer_is_not_checked_twice() -> None:
     blobs = setup.blobs()
     for _ in range(2):
         blobs.look_at_pushed(setup.image(), lambda function, *more: function(*more))
-    assert isinstance(blobs.known(setup.image()), LayerFacts)
+    assert isinstance(blobs.known(setup.image()), LayerDescriptor)
     assert setup.reads == 0
     setup = Setup(layer=b"no archive")
     blobs = setup.blobs()
     blobs.look_at_pushed(setup.image(), lambda function, *more: function(*more))
-    assert isinstance(blobs.known(setup.image()), Damaged)
+    assert isinstance(blobs.known(setup.image()), DamagedLayer)

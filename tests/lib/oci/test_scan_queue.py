@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from v1registry.lib.names import ImageId
-from v1registry.lib.oci.scan_queue import Pushed
+from v1registry.lib.oci.scan_queue import ScanQueue
 
 A, B, C = (ImageId(letter * 64) for letter in "abc")
 
@@ -20,8 +20,8 @@ class Time:
         self.now += seconds
 
 
-def line(time: Time, rest: float = 5, limit: int = 10) -> Pushed:
-    return Pushed(rest, limit, clock=lambda: time.now, sleep=time.sleep)
+def line(time: Time, rest: float = 5, limit: int = 10) -> ScanQueue:
+    return ScanQueue(rest, limit, clock=lambda: time.now, sleep=time.sleep)
 
 
 def test_in_order_and_when_pushes_rest() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.lib.stores import image_id
 from v1registry.lib.names import RepositoryName, Tag
-from v1registry.lib.repositories.catalog import Catalog
+from v1registry.lib.repositories.catalog import RepositoryCatalog
 from v1registry.lib.repositories.tags import Tags
 from v1registry.storage import keys
 from v1registry.storage.local.driver import call
@@ -39,7 +39,7 @@ def storage() -> MemoryStorage:
 
 
 def names(storage: MemoryStorage, after: str = "") -> list[str]:
-    return [str(name) for name in Catalog(storage, call).names(after)]
+    return [str(name) for name in RepositoryCatalog(storage, call).names(after)]
 
 
 def test_sorted_as_texts(storage: MemoryStorage) -> None:
@@ -59,10 +59,10 @@ def test_only_what_is_taken_is_read(storage: MemoryStorage) -> None:
         read.append(arguments[0])
         return call(function, *arguments)  # type: ignore[arg-type]
 
-    next(Catalog(storage, counted).names())
+    next(RepositoryCatalog(storage, counted).names())
     assert read == ["repositories", "repositories/-a", "repositories/A", "repositories/a-b"]
     read.clear()
-    next(Catalog(storage, counted).names("library/"))
+    next(RepositoryCatalog(storage, counted).names("library/"))
     assert read == ["repositories", "repositories/library"]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from v1registry.lib.errors import Failure
 from v1registry.lib.repositories import name_index
-from v1registry.lib.repositories.name_index import Names, Roster
+from v1registry.lib.repositories.name_index import NameSnapshot, RepositoryNameIndex
 from v1registry.lib.support import lease
 from v1registry.storage.errors import Refused, Unavailable
 from v1registry.storage.memory import MemoryStorage
@@ -62,13 +62,13 @@ def here(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-def of(store: CountingStorage, *, read_only: bool = False) -> Roster:
-    return Roster(store, here, read_only=read_only)
+def of(store: CountingStorage, *, read_only: bool = False) -> RepositoryNameIndex:
+    return RepositoryNameIndex(store, here, read_only=read_only)
 
 
 def test_one_process_walks_for_all(store: CountingStorage) -> None:
     rosters = [of(store) for _ in range(8)]
-    found: list[Names] = []
+    found: list[NameSnapshot] = []
     threads = [threading.Thread(target=lambda r=r: found.append(r.names())) for r in rosters]
     for thread in threads:
         thread.start()
@@ -148,7 +148,7 @@ def test_what_was_left_is_nonsense(store: CountingStorage) -> None:
 
 
 def test_names_that_hold_a_text() -> None:
-    names = Names(("a/b", "a/bab", "b/A", "team/\u0130x", "z/last"), frozenset())
+    names = NameSnapshot(("a/b", "a/bab", "b/A", "team/\u0130x", "z/last"), frozenset())
     for text, expected in [
         ("", ["a/b", "a/bab", "b/A", "team/\u0130x", "z/last"]),
         ("a", ["a/b", "a/bab", "b/A", "team/\u0130x", "z/last"]),
@@ -160,4 +160,4 @@ def test_names_that_hold_a_text() -> None:
         ("z/last1", []),
     ]:
         assert list(names.holding(text)) == expected, text
-    assert list(Names((), frozenset()).holding("x")) == []
+    assert list(NameSnapshot((), frozenset()).holding("x")) == []

@@ -9,7 +9,7 @@ import pytest
 from tests.lib.stores import Domain, image_id, write_image
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.repositories import references as module
-from v1registry.lib.repositories.backfill import ReachFacts, Run, lacks_reach
+from v1registry.lib.repositories.backfill import ReferenceBackfill, Run, lacks_reach
 from v1registry.lib.repositories.image_list import ImageLists
 from v1registry.storage import exists, keys
 from v1registry.storage.errors import Refused
@@ -49,7 +49,7 @@ def claims(domain: Domain, id: ImageId) -> set[RepositoryName]:
 
 def facts(domain: Domain) -> dict[str, int]:
     lists = ImageLists(domain.storage)
-    return dict(ReachFacts(domain.storage, domain.tags, domain.reach, lists).build(Run()))
+    return dict(ReferenceBackfill(domain.storage, domain.tags, domain.reach, lists).build(Run()))
 
 
 @pytest.mark.parametrize("repository", [ONE, TWO, LONG])
@@ -108,7 +108,7 @@ def test_a_tag_is_set_after_its_claims(domain: Domain, monkeypatch: pytest.Monke
 
 def test_a_yes_is_believed_shortly(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LIFE", 60.0)
-    lasting = module.Reach(domain.storage, domain.images, domain.tags)
+    lasting = module.RepositoryReferences(domain.storage, domain.images, domain.tags)
     assert not lasting.holds(ONE, BASE)
     tag(domain, ONE, "x", BASE)
     assert lasting.holds(ONE, BASE)  # a "no" is asked anew at once

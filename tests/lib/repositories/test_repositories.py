@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lib.stores import Domain, image_id, write_image
-from v1registry.lib.auth.rights import NOBODY, Access, Asker, Open, Rights
+from v1registry.lib.auth.rights import NOBODY, Access, Caller, Open, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories import search as search_module
 from v1registry.lib.repositories.image_list import ImageLists
-from v1registry.lib.repositories.name_index import Roster
+from v1registry.lib.repositories.name_index import RepositoryNameIndex
 from v1registry.lib.repositories.repositories import Repositories, metadata_of
-from v1registry.lib.repositories.search import Found, Listing, StoreSearch
+from v1registry.lib.repositories.search import Listing, SearchResult, StoreSearch
 from v1registry.lib.repositories.tags import UNREACHABLE, UNREADABLE
 from v1registry.storage import exists, keys
 from v1registry.storage.local.driver import FileStorage, call
@@ -278,13 +278,13 @@ def test_private(repositories: Repositories, domain: Domain) -> None:
 
 
 def searching(domain: Domain, rights: Rights) -> StoreSearch:
-    roster = Roster(domain.storage, call, read_only=False)
+    roster = RepositoryNameIndex(domain.storage, call, read_only=False)
     return StoreSearch(roster, domain.tags, rights)
 
 
 def names(domain: Domain, query: str, rights: Rights | None = None, user: str | None = None):
     search = searching(domain, rights or Open())
-    page = search.find(Asker(user), query, 100, 1)
+    page = search.find(Caller(user), query, 100, 1)
     assert page.total == len(page.results)
     return [found.name for found in page.results]
 
@@ -301,7 +301,7 @@ def test_a_part_of_a_list_ends_after_many_tags(
     parts = []
     after: str | None = ""
     while after is not None:
-        part = searching(domain, Open()).listed(Asker(None), after, 10)
+        part = searching(domain, Open()).listed(Caller(None), after, 10)
         parts.append([(one["name"], len(one["tags"])) for one in part.repositories])
         after = part.more
     assert parts == [[("team/a", 5)], [("team/b", 2), ("team/c", 1), ("team/d", 0), ("team/e", 1)]]
@@ -322,7 +322,7 @@ def test_pages_of_a_search(repositories: Repositories, domain: Domain) -> None:
         repositories.set_tag(RepositoryName("team", name), Tag("t"), quoted(A), AGENT)
     search = searching(domain, Open())
     page = search.find(NOBODY, "team", 2, 2)
-    assert (page.results, page.total) == ([Found("team/c")], 3)
+    assert (page.results, page.total) == ([SearchResult("team/c")], 3)
     assert search.find(NOBODY, "team", 2, 3).results == []
     one, two, three = ({"name": f"team/{name}", "tags": {"t": A}} for name in "abc")
     assert search.listed(NOBODY, "", 2) == Listing([one, two], "team/b")
@@ -336,7 +336,7 @@ class Members(Open):
 
     open = False
 
-    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
         return asker.user == "member" or repository == RepositoryName("team", "public")
 
 
@@ -349,7 +349,7 @@ def test_search_shows_what_one_may_pull(repositories: Repositories, domain: Doma
     for user, found in [(None, ["team/public"]), ("member", seen)]:
         assert names(domain, "team", Members(), user) == found
         search = searching(domain, Members())
-        assert [item["name"] for item in search.listed(Asker(user), "", 10).repositories] == found
+        assert [item["name"] for item in search.listed(Caller(user), "", 10).repositories] == found
     assert names(domain, "team") == ["team/Not A Name", "team/public"]
 
 

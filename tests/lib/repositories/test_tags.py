@@ -12,7 +12,7 @@ from tests.backends.ceph import Ceph
 from tests.lib.stores import image_id
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories.tags import Tags
-from v1registry.storage import Entry
+from v1registry.storage import ListEntry
 from v1registry.storage.s3.driver import S3Storage, make
 
 A, B, C = image_id("a"), image_id("b"), image_id("c")
@@ -70,7 +70,7 @@ def test_a_tag_that_moves_between_its_listing_and_its_reading(
     tags, lists = Tags(storage), storage.list
     storage.put(f"{FOLDER}/tag_latest", A.encode())
 
-    def moved(folder: str) -> Iterator[Entry]:
+    def moved(folder: str) -> Iterator[ListEntry]:
         entries = list(lists(folder))
         storage.put(f"{FOLDER}/tag_latest", B.encode())
         return iter(entries)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 
 
 class BrokenOff(BaseException):
@@ -40,7 +40,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_yes_is_kept_for_its_life() -> None:
     now, source = [0.0], Source("a", "b")
-    asked: Asked[object] = Asked(5, clock=lambda: now[0])
+    asked: SingleFlightCache[object] = SingleFlightCache(5, clock=lambda: now[0])
     assert [asked.get("key", source) for _ in range(3)] == ["a"] * 3
     now[0] = 5.0
     assert asked.get("key", source) == "b"
@@ -48,13 +48,13 @@ def test_a_yes_is_kept_for_its_life() -> None:
 
 
 def test_a_no_is_not_kept_unless_wanted() -> None:
-    asked: Asked[object] = Asked(5)
+    asked: SingleFlightCache[object] = SingleFlightCache(5)
     assert [asked.get("key", Source(value)) for value in (False, True, False)] == [0, 1, 1]
     assert [asked.get("no", Source(v), lambda _: True) for v in (False, True)] == [False, False]
 
 
 def test_forgotten_and_pushed_out() -> None:
-    asked: Asked[object] = Asked(5, limit=2)
+    asked: SingleFlightCache[object] = SingleFlightCache(5, limit=2)
     for key in ("a", "b", "c"):
         asked.get(key, Source(key))
     assert asked.get("a", Source("new")) == "new"  # the oldest went
@@ -64,7 +64,7 @@ def test_forgotten_and_pushed_out() -> None:
 
 
 def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
-    asked: Asked[object] = Asked(5)
+    asked: SingleFlightCache[object] = SingleFlightCache(5)
     with pytest.raises(ValueError, match="no"):
         asked.get("key", Source(ValueError("no")))
     assert asked.get("key", Source("yes")) == "yes"
@@ -72,7 +72,9 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
 
 @pytest.mark.parametrize("failing", [False, True])
 def test_equal_questions_are_asked_once(failing: bool) -> None:
-    asked: Asked[object] = Asked(0)  # nothing is kept: they can only share one that runs
+    asked: SingleFlightCache[object] = SingleFlightCache(
+        0
+    )  # nothing is kept: they can only share one that runs
     begun, go_on, results, count = threading.Event(), threading.Event(), [], []
 
     def ask() -> object:
@@ -107,7 +109,7 @@ def test_equal_questions_are_asked_once(failing: bool) -> None:
 
 
 def test_who_waits_for_one_that_is_broken_off_asks_itself() -> None:
-    asked: Asked[object] = Asked(5)
+    asked: SingleFlightCache[object] = SingleFlightCache(5)
     begun, go_on, results = threading.Event(), threading.Event(), []
 
     def broken_off() -> object:

@@ -23,7 +23,7 @@ from v1registry.auth.accounts import AccountRights
 from v1registry.auth.htpasswd import PasswordFile
 from v1registry.auth.rules import Rules
 from v1registry.lib.auth.bearer import Bearer
-from v1registry.lib.auth.rights import Asker
+from v1registry.lib.auth.rights import Caller
 from v1registry.lib.support.throttle import Throttle
 from v1registry.storage.local.driver import FileStorage
 
@@ -173,7 +173,7 @@ def test_tokens_of_a_node_whose_clock_is_behind(server: Server, files: Path) -> 
         remember=0,
         knows_users=True,
     )
-    asker = Asker("alice")
+    asker = Caller("alice")
     for behind, status in [(895, 200), (905, 401)]:
         text = issuing.issue(asker, time.time() - behind, rights.state(asker))
         shown = {"Authorization": f"Bearer {text}"}

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from v1registry.storage import Buffer, Entry, Stage, Stat, Storage
-from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
+from v1registry.storage import Buffer, ListEntry, Stage, Stat, Storage
+from v1registry.storage.errors import NotFound, Refused, StoreFull, Unavailable
 
 # Plain data: the configuration is checked against it before a store is made.
 OPTIONS = (
@@ -137,13 +137,13 @@ class SqliteStorage(Storage):
             raise NotFound(key)
         return Stat(row[1], row[2])
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         children: dict[str, bool] = {}
         for key in self._below(folder):
             name, slash, _ = key[len(folder) + 1 :].partition("/")
             children[name] = bool(slash)
         for name, is_folder in children.items():
-            yield Entry(name, is_folder)
+            yield ListEntry(name, is_folder)
 
     def _below(self, folder: str) -> list[str]:
         with self._database(folder) as database:
@@ -251,6 +251,6 @@ def _mapped(error: sqlite3.Error, about: str) -> Refused | Unavailable:
     text = f"{about}: {error}"
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_FULL:
-        return Full(text)
+        return StoreFull(text)
     busy = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return Unavailable(text) if code in busy else Refused(text)

@@ -26,7 +26,7 @@ from tests.live_server import ROOT
 from v1registry.storage.errors import NotFound, Refused, Unavailable
 from v1registry.storage.gcs import client as gcsclient
 from v1registry.storage.gcs.driver import make
-from v1registry.storage.gcs.hmac import GcsHmacStorage, Manner, as_s3, authorization
+from v1registry.storage.gcs.hmac import GcsHmacStorage, SigningScheme, as_s3, authorization
 from v1registry.storage.gcs.json_api import GcsStorage
 from v1registry.storage.loading import load
 
@@ -255,7 +255,7 @@ def test_a_signature_is_what_aws_calls_version_4() -> None:
     signed = ("x-amz-date", "x-amz-content-sha256")
     headers = {"host": "storage.example", **{name: request.headers[name] for name in signed}}
     query = "b=2&a=1"
-    manner = Manner("AWS4", "s3", "x-amz-")
+    manner = SigningScheme("AWS4", "s3", "x-amz-")
     keys = ("AK", "SK")
     found = authorization(manner, keys, "PUT", "/bucket/a%2Fb/c%20d", query, headers, "here")
     assert found == request.headers["Authorization"]

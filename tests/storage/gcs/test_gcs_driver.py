@@ -18,8 +18,8 @@ import pytest
 
 from tests.backends.fakegcs import FakeGcs
 from tests.backends.proxy import Proxy
-from v1registry.storage import Entry, Storage
-from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
+from v1registry.storage import ListEntry, Storage
+from v1registry.storage.errors import NotFound, Refused, StoreFull, Unavailable
 from v1registry.storage.gcs import client, json_api
 from v1registry.storage.gcs.json_api import GcsStorage
 
@@ -92,8 +92,8 @@ def test_keys_lie_where_0x_looks(fake: FakeGcs, storage: GcsStorage, root: str) 
     odd = "repositories/a/b%252Fc+~/tag_x"
     storage.put(odd, b"id")
     assert fake.objects[f"{root}/{odd}"].data == b"id"
-    assert list(storage.list("repositories/a")) == [Entry("b%252Fc+~", True)]
-    assert list(storage.list("repositories/a/b%252Fc+~")) == [Entry("tag_x", False)]
+    assert list(storage.list("repositories/a")) == [ListEntry("b%252Fc+~", True)]
+    assert list(storage.list("repositories/a/b%252Fc+~")) == [ListEntry("tag_x", False)]
     assert storage.get(odd) == b"id"
     assert "images/x/json" not in fake.objects
     GcsStorage(fake.options(storage_path="/")).put("images/x/json", b"")
@@ -105,7 +105,7 @@ def test_markers_of_other_tools_are_no_children(
 ) -> None:
     fake.store(f"{root}/f/", b"", {})
     storage.put("f/one", b"")
-    assert list(storage.list("f")) == [Entry("one", False)]
+    assert list(storage.list("f")) == [ListEntry("one", False)]
     storage.delete_folder("f")
     assert list(storage.list("f")) == []
     assert fake.names(f"{root}/f") == []
@@ -121,8 +121,8 @@ def test_listing_pages(fake: FakeGcs, storage: GcsStorage, root: str) -> None:
     fake.fail(503, matches="pageToken")
     found = list(storage.list("f"))
     assert len(found) == len(set(found)) == 8
-    assert Entry("3", True) in found
-    assert Entry("tag_3", False) in found
+    assert ListEntry("3", True) in found
+    assert ListEntry("tag_3", False) in found
 
 
 def test_deleting_by_batches_tags_first(fake: FakeGcs, storage: GcsStorage, root: str) -> None:
@@ -478,7 +478,7 @@ def test_what_passes_is_tried_again(
         (400, "invalid", Refused),
         (401, "authError", Refused),
         (403, "forbidden", Refused),
-        (403, "quotaExceeded", Full),
+        (403, "quotaExceeded", StoreFull),
         (403, "rateLimitExceeded", Unavailable),
         (412, "conditionNotMet", Refused),
         (429, "rateLimitExceeded", Unavailable),
@@ -536,10 +536,10 @@ def test_a_bucket_that_is_not_there_is_refused(fake: FakeGcs) -> None:
 def test_a_full_quota_is_full(fake: FakeGcs, storage: GcsStorage, root: str) -> None:
     storage.put("before", b"x")
     fake.quotas[root] = 4096
-    with pytest.raises(Full):
+    with pytest.raises(StoreFull):
         storage.put("a", bytes(10_000))
     for size in (10_000, 3 * CHUNK):
-        with pytest.raises(Full):
+        with pytest.raises(StoreFull):
             storage.stage(LAYER, [bytes(size)])
     assert list(storage.stages()) == []
 

@@ -17,11 +17,11 @@ import pytest
 
 from tests.backends.glance import Account, Glance
 from tests.backends.proxy import Proxy
-from v1registry.lib.images.commit import Commits, Record
+from v1registry.lib.images.commit import CommitRecord, Commits
 from v1registry.lib.names import ImageId
-from v1registry.storage import Entry, Storage, exists, keys
-from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
-from v1registry.storage.glance.client import Client, base
+from v1registry.storage import ListEntry, Storage, exists, keys
+from v1registry.storage.errors import NotFound, Refused, StoreFull, Unavailable
+from v1registry.storage.glance.client import GlanceClient, base
 from v1registry.storage.glance.driver import GlanceStorage
 from v1registry.storage.glance.names import name_of
 from v1registry.storage.loading import load
@@ -68,13 +68,13 @@ def proxied(
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is sent to Glance from now on."""
     sent: list[str] = []
-    send = Client._send
+    send = GlanceClient._send
 
     def noted(self, session, method, path, **more):
         sent.append(f"{method} {path}")
         return send(self, session, method, path, **more)
 
-    monkeypatch.setattr(Client, "_send", noted)
+    monkeypatch.setattr(GlanceClient, "_send", noted)
     return sent
 
 
@@ -111,8 +111,10 @@ def test_images_of_0x_are_read(account: Account, storage: GlanceStorage) -> None
         assert stat.size == len(data)
         assert abs(stat.modified - time.time()) < 600
     assert not exists(storage, keys.image(ID, "_inprogress"))
-    assert list(storage.list("images")) == [Entry(ID, True)]
-    assert set(storage.list(f"images/{ID}")) == {Entry(part, False) for part in (*parts, "layer")}
+    assert list(storage.list("images")) == [ListEntry(ID, True)]
+    assert set(storage.list(f"images/{ID}")) == {
+        ListEntry(part, False) for part in (*parts, "layer")
+    }
     assert not storage.create(keys.image(ID, "json"), b"other")
     with storage.open(keys.image(ID, "json")) as blob:
         assert blob.read(3) == b'{"i'
@@ -222,7 +224,7 @@ def test_properties_are_those_of_0x_and_the_id(account: Account, storage: Glance
         "meta__checksum": '["sha256:0"]',
     }
     assert set(storage.list(f"images/{ID}")) == {
-        Entry(name, False) for name in ("json", "ancestry", "_checksum", "layer", "_glance")
+        ListEntry(name, False) for name in ("json", "ancestry", "_checksum", "layer", "_glance")
     }
 
 
@@ -501,7 +503,7 @@ def test_what_is_no_layer_is_staged_beside_glance(account: Account, storage: Gla
 
 def test_a_full_quota_is_full(account: Account, storage: GlanceStorage) -> None:
     account.fill()
-    with pytest.raises(Full, match="quota"):
+    with pytest.raises(StoreFull, match="quota"):
         storage.stage(LAYER, [bytes(MIB)] * 8)
     assert list(storage.stages()) == []
     assert len(account.images()) == 1  # the one that fills it
@@ -624,13 +626,13 @@ def test_a_glance_without_ranges_is_read_over(
     """Before 2018 it sent the whole image whatever range was asked for."""
     data = secrets.token_bytes(2 * MIB)
     storage.put(LAYER, data)
-    send = Client._send
+    send = GlanceClient._send
 
     def rangeless(self, session, method, path, **more):
         more.get("headers", {}).pop("Range", None)
         return send(self, session, method, path, **more)
 
-    monkeypatch.setattr(Client, "_send", rangeless)
+    monkeypatch.setattr(GlanceClient, "_send", rangeless)
     with storage.open(LAYER) as blob:
         assert b"".join(blob.pieces(MIB + 5, MIB + 10)) == data[MIB + 5 : MIB + 10]
 
@@ -825,9 +827,11 @@ def test_two_records_at_once_leave_one_image(
         for store, layer in zip(stores, (b"one", b"other"), strict=True):
             handle = store.stage(key, [layer])
             digest = hashlib.sha256(document(image_id)).hexdigest()
-            records.append(Record(digest, handle, len(layer), [layer.decode()], [image_id]))
+            records.append(CommitRecord(digest, handle, len(layer), [layer.decode()], [image_id]))
 
-        def decide(store: Storage, record: Record, image_id=image_id, failures=failures) -> None:
+        def decide(
+            store: Storage, record: CommitRecord, image_id=image_id, failures=failures
+        ) -> None:
             try:
                 Commits(store).decide(image_id, record, document(image_id))
             except BaseException as failure:

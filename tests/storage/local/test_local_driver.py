@@ -18,7 +18,7 @@ import pytest
 
 from tests.needs import needs
 from v1registry.storage import Storage, marker
-from v1registry.storage.errors import Full, NotFound, NotMounted, Refused, Unavailable
+from v1registry.storage.errors import NotFound, NotMounted, Refused, StoreFull, Unavailable
 from v1registry.storage.local import disk
 from v1registry.storage.local.disk import storage_error
 from v1registry.storage.local.driver import FileStorage
@@ -47,11 +47,11 @@ def files_below(root: Path) -> set[str]:
 def test_disk_full(small: Path) -> None:
     storage = FileStorage(small)
     storage.put("kept", b"x" * 1000)
-    with pytest.raises(Full):
+    with pytest.raises(StoreFull):
         storage.stage("images/a/layer", (b"x" * 65536 for _ in range(100)))
-    with pytest.raises(Full):
+    with pytest.raises(StoreFull):
         storage.put("big", b"x" * 2_000_000)
-    with pytest.raises(Full):
+    with pytest.raises(StoreFull):
         storage.create("big", b"x" * 2_000_000)
     assert files_below(small) == {"kept"}
     storage.put("more", b"y" * 1000)
@@ -61,7 +61,7 @@ def test_disk_full(small: Path) -> None:
 @as_root
 def test_no_inode_left(small: Path) -> None:
     storage = FileStorage(small)
-    with pytest.raises(Full):
+    with pytest.raises(StoreFull):
         for number in range(30):
             storage.put(f"f/{number}", b"")
     before = files_below(small)
@@ -92,9 +92,9 @@ def test_read_only(small: Path) -> None:
     [
         (errno.ENOENT, NotFound),
         (errno.ENAMETOOLONG, NotFound),
-        (errno.ENOSPC, Full),
-        (errno.EDQUOT, Full),
-        (errno.EFBIG, Full),
+        (errno.ENOSPC, StoreFull),
+        (errno.EDQUOT, StoreFull),
+        (errno.EFBIG, StoreFull),
         (errno.EACCES, Refused),
         (errno.EROFS, Refused),
         (errno.EIO, Unavailable),

@@ -16,8 +16,8 @@ from botocore.awsrequest import AWSPreparedRequest
 
 from tests.backends.ceph import Ceph
 from tests.backends.proxy import Proxy
-from v1registry.storage import Entry, Storage
-from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
+from v1registry.storage import ListEntry, Storage
+from v1registry.storage.errors import NotFound, Refused, StoreFull, Unavailable
 from v1registry.storage.loading import load
 from v1registry.storage.remote import prefix, proxies
 from v1registry.storage.s3.client import addressing, endpoint
@@ -78,14 +78,14 @@ def test_keys_lie_where_0x_looks(ceph: Ceph, storage: S3Storage, root: str) -> N
     storage.put(odd, b"id")
     found = ceph.client().get_object(Bucket="registry", Key=f"{root}/{odd}")
     assert found["Body"].read() == b"id"
-    assert list(storage.list("repositories/a")) == [Entry("b%252Fc+~", True)]
-    assert list(storage.list("repositories/a/b%252Fc+~")) == [Entry("tag_x", False)]
+    assert list(storage.list("repositories/a")) == [ListEntry("b%252Fc+~", True)]
+    assert list(storage.list("repositories/a/b%252Fc+~")) == [ListEntry("tag_x", False)]
 
 
 def test_markers_of_other_tools_are_no_children(ceph: Ceph, storage: S3Storage, root: str) -> None:
     ceph.client().put_object(Bucket="registry", Key=f"{root}/f/", Body=b"")
     storage.put("f/one", b"")
-    assert list(storage.list("f")) == [Entry("one", False)]
+    assert list(storage.list("f")) == [ListEntry("one", False)]
     storage.delete_folder("f")
     assert list(storage.list("f")) == []
 
@@ -362,9 +362,9 @@ def test_a_full_quota_is_full(ceph: Ceph, storage: S3Storage) -> None:
     options = ceph.options(s3_access_key="P", s3_secret_key="P", boto_bucket="poor")
     poor = S3Storage(options)
     poor._clients.get().create_bucket(Bucket="poor")
-    with pytest.raises(Full):
+    with pytest.raises(StoreFull):
         poor.put("a", bytes(10_000))
-    with pytest.raises(Full):
+    with pytest.raises(StoreFull):
         poor.stage(LAYER, [bytes(10_000)])
     assert list(poor.stages()) == []
 

@@ -14,8 +14,8 @@ from tests.backends.proxy import Proxy
 from tests.live_server import free_port
 from tests.needs import needs
 from tests.nginx import Nginx
-from v1registry.storage import Entry, keys
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage import ListEntry, keys
+from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 from v1registry.storage.s3.driver import S3Storage
 
 LAYER = "images/" + "a" * 64 + "/layer"
@@ -74,14 +74,14 @@ def test_what_is_not_that_simple(storage: S3Storage, answer: Answered) -> None:
     for name, act in acts.items():
         answer_once(storage, answer)
         found[name] = act()
-    assert (found["get"], found["stat"], found["list"]) == (b"1", 1, [Entry("a", False)])
+    assert (found["get"], found["stat"], found["list"]) == (b"1", 1, [ListEntry("a", False)])
     assert storage.get(LAYER) == b"layer"
     assert list(storage.list("f")) == []
 
 
 def test_what_stays_is_raised(storage: S3Storage) -> None:
     for status, code, kind in (
-        (507, "", Full),
+        (507, "", StoreFull),
         (403, "AccessDenied", Refused),
         (404, "", NotFound),
         (400, "ExpiredToken", Unavailable),
@@ -151,8 +151,8 @@ def test_the_older_signature(ceph: Ceph, root: str) -> None:
     storage.put("a", b"1")
     storage.put("f/b/c", b"1")
     assert storage.get("a") == b"1"
-    assert list(storage.list("f")) == [Entry("b", True)]
-    assert list(storage.list("f/b")) == [Entry("c", False)]
+    assert list(storage.list("f")) == [ListEntry("b", True)]
+    assert list(storage.list("f/b")) == [ListEntry("c", False)]
     storage.delete_folder("f")
     assert list(storage.list("f")) == []
     storage.commit(storage.stage(LAYER, [bytes(9 * MIB)]))

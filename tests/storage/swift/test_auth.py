@@ -26,8 +26,8 @@ from tests.live_server import ROOT, Server, free_port
 from tests.needs import needs
 from tests.protocol.engine import image, upload
 from tests.tls import make_certificate
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
-from v1registry.storage.swift.client import Account, auth_version
+from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
+from v1registry.storage.swift.client import SwiftAccount, auth_version
 from v1registry.storage.swift.driver import SwiftStorage
 
 LAYER = "images/" + "a" * 64 + "/layer"
@@ -290,8 +290,8 @@ class Answering:
         ([403], Refused, 1),
         ([400], Refused, 1),
         ([409], Unavailable, 1),
-        ([413], Full, 1),
-        ([507], Full, 1),
+        ([413], StoreFull, 1),
+        ([507], StoreFull, 1),
         ([501], Refused, 1),
     ],
 )
@@ -304,7 +304,7 @@ def test_what_is_tried_again(
 ) -> None:
     with Answering(list(statuses)) as fake:
         storage = SwiftStorage(swift.options())
-        monkeypatch.setattr(Account, "_endpoint", lambda *_: fake.url)
+        monkeypatch.setattr(SwiftAccount, "_endpoint", lambda *_: fake.url)
         if raised is None:
             assert storage.get("key") == b"data"
         else:
@@ -318,7 +318,7 @@ def test_what_is_no_swift(swift: Swift, monkeypatch: pytest.MonkeyPatch) -> None
     """Something on the way that answers 200 to everything, a portal for instance."""
     with Answering([]) as fake:
         storage = SwiftStorage(swift.options())
-        monkeypatch.setattr(Account, "_endpoint", lambda *_: fake.url)
+        monkeypatch.setattr(SwiftAccount, "_endpoint", lambda *_: fake.url)
         with pytest.raises(Refused, match="not Swift's"):
             list(storage.list("images"))
         with pytest.raises(Refused, match="not Swift's"):

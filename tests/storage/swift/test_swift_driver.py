@@ -24,8 +24,8 @@ from tests.faults.engine import wait_for
 from tests.lib.stores import Domain, image_id, image_json, payload
 from tests.needs import needs
 from v1registry.lib.names import ImageId
-from v1registry.storage import Entry, Storage, exists, keys
-from v1registry.storage.errors import Full, NotFound, Refused, Unavailable
+from v1registry.storage import ListEntry, Storage, exists, keys
+from v1registry.storage.errors import NotFound, Refused, StoreFull, Unavailable
 from v1registry.storage.loading import load
 from v1registry.storage.swift import large_objects, objects
 from v1registry.storage.swift.driver import SwiftStorage, prefix
@@ -86,8 +86,8 @@ def test_names_lie_where_0x_looks(swift: Swift, storage: SwiftStorage, root: str
     odd = "repositories/a/b%252Fc+~/tag_x"
     storage.put(odd, b"id")
     assert swift.client().get_object("registry", f"{root}/{odd}")[1] == b"id"
-    assert list(storage.list("repositories/a")) == [Entry("b%252Fc+~", True)]
-    assert list(storage.list("repositories/a/b%252Fc+~")) == [Entry("tag_x", False)]
+    assert list(storage.list("repositories/a")) == [ListEntry("b%252Fc+~", True)]
+    assert list(storage.list("repositories/a/b%252Fc+~")) == [ListEntry("tag_x", False)]
 
 
 def test_names_that_begin_with_a_slash(swift: Swift, root: str) -> None:
@@ -100,7 +100,7 @@ def test_names_that_begin_with_a_slash(swift: Swift, root: str) -> None:
     assert storage.get("images/x/json") == b"of 0.x"
     storage.commit(storage.stage("images/x/layer", [b"layer"]))
     assert client.get_object(root, "/images/x/layer")[1] == b"layer"
-    assert set(storage.list("images/x")) == {Entry("json", False), Entry("layer", False)}
+    assert set(storage.list("images/x")) == {ListEntry("json", False), ListEntry("layer", False)}
     assert fetch(str(storage.url("images/x/layer"))) == b"layer"
     storage.delete_folder("images")
     assert client.get_container(root)[1] == []
@@ -114,7 +114,7 @@ def test_markers_of_other_tools_are_no_children(
     client.put_object("registry", f"{root}/f/g", b"", content_type="application/directory")
     storage.put("f/g/one", b"")
     storage.put("f/one", b"")
-    assert set(storage.list("f")) == {Entry("one", False), Entry("g", True)}
+    assert set(storage.list("f")) == {ListEntry("one", False), ListEntry("g", True)}
 
 
 def test_listing_and_deleting_page(storage: SwiftStorage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,9 +439,9 @@ def test_a_full_quota_is_full(swift: Swift, root: str) -> None:
     client = swift.client()
     client.put_container(root, {"X-Container-Meta-Quota-Bytes": "1000"})
     poor = SwiftStorage(swift.options(swift_container=root))
-    with pytest.raises(Full):
+    with pytest.raises(StoreFull):
         poor.put("a", bytes(10_000))
-    with pytest.raises(Full):
+    with pytest.raises(StoreFull):
         poor.stage(LAYER, [bytes(10_000)])
     assert client.get_container(root)[1] == []
 

@@ -12,13 +12,13 @@ from flask import Blueprint, Response
 
 from v1registry.api import answers, body
 from v1registry.api.authorize import everybody
-from v1registry.api.services import Common
+from v1registry.api.services import Services
 from v1registry.lib import errors
-from v1registry.lib.auth.index_interface import Index
+from v1registry.lib.auth.index_interface import IndexServices
 from v1registry.lib.errors import Failure
 
 
-def blueprint(parts: Common, index: Index) -> Blueprint:
+def blueprint(parts: Services, index: IndexServices) -> Blueprint:
     routes = Blueprint("accounts", __name__)
     door = parts.door
 
@@ -64,7 +64,7 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     return routes
 
 
-def _object(parts: Common) -> dict[str, Any]:
+def _object(parts: Services) -> dict[str, Any]:
     value = body.parsed(parts, errors.INDEX_JSON_INVALID)
     if not isinstance(value, dict):
         raise Failure(*errors.DATA_INVALID)

@@ -20,9 +20,9 @@ from flask import Blueprint, Response, request
 
 from v1registry.api import answers, body, numbers
 from v1registry.api.authorize import everybody
-from v1registry.api.services import Common, Parts
+from v1registry.api.services import RegistryServices, Services
 from v1registry.lib import errors
-from v1registry.lib.auth.index_interface import Index
+from v1registry.lib.auth.index_interface import IndexServices
 from v1registry.lib.auth.rights import NOBODY, Access
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
@@ -31,7 +31,7 @@ MOST = 1000  # on a page
 USUAL = 100
 
 
-def blueprint(parts: Common, index: Index) -> Blueprint:
+def blueprint(parts: Services, index: IndexServices) -> Blueprint:
     routes = Blueprint("catalog", __name__, url_prefix="/v1/index")
     see = everybody("what it shows is what the asker may see")
 
@@ -113,20 +113,20 @@ def blueprint(parts: Common, index: Index) -> Blueprint:
     return routes
 
 
-def _viewer(parts: Common) -> str | None:
+def _viewer(parts: Services) -> str | None:
     """In whose eyes things are shown: a token is for an image's way, and no more."""
     asker = parts.door.asker()
     return asker.user if asker.grant is None else None
 
 
-def _user(parts: Common) -> str:
+def _user(parts: Services) -> str:
     user = _viewer(parts)
     if user is None:
         raise parts.door.rights.refusal(NOBODY)
     return user
 
 
-def _object(parts: Common) -> dict[str, Any]:
+def _object(parts: Services) -> dict[str, Any]:
     body.require_json()
     value = body.parsed(parts, errors.DATA_INVALID)
     if not isinstance(value, dict):
@@ -149,7 +149,9 @@ _FLAGS = ("is_private", "is_official", "is_automated")
 _TEXTS = {"description": "short", "full_description": "full"}
 
 
-def _change(parts: Common, index: Index, repository: RepositoryName, given: dict[str, Any]) -> None:
+def _change(
+    parts: Services, index: IndexServices, repository: RepositoryName, given: dict[str, Any]
+) -> None:
     if unknown := set(given) - {*_FLAGS, *_TEXTS}:
         raise Failure(400, f"There is no {min(unknown)} to set")
     flags = {name: given[name] for name in _FLAGS if name in given}
@@ -163,5 +165,5 @@ def _change(parts: Common, index: Index, repository: RepositoryName, given: dict
     index.catalog.describe(repository, **texts)
     if flags:
         index.catalog.flag(repository, **flags)
-    if "is_private" in flags and isinstance(parts, Parts):
+    if "is_private" in flags and isinstance(parts, RegistryServices):
         parts.repositories.set_private(repository, flags["is_private"])  # 0.x looks there, too

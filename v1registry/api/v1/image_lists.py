@@ -12,7 +12,7 @@ import secrets
 from flask import Response, request
 
 from v1registry.api import answers, body, paths
-from v1registry.api.services import Common, Parts
+from v1registry.api.services import RegistryServices, Services
 from v1registry.api.v1.repository_routes import Action, Actions
 from v1registry.lib import errors
 from v1registry.lib.auth.rights import Access
@@ -24,7 +24,7 @@ def wants_token() -> bool:
     return request.headers.get("X-Docker-Token", "").strip().lower() == "true"
 
 
-def admit(parts: Common, repository: RepositoryName) -> None:
+def admit(parts: Services, repository: RepositoryName) -> None:
     """Let a push to the repository go on, if there is an index of our own.
 
     A repository that the index does not know is made, and its flag in the store is set before
@@ -36,13 +36,13 @@ def admit(parts: Common, repository: RepositoryName) -> None:
     _flag_in_store(parts, repository, private)
 
 
-def begin_push(parts: Common, repository: RepositoryName) -> None:
+def begin_push(parts: Services, repository: RepositoryName) -> None:
     """Make the repository known to an index of our own, also if it was deleted before."""
     if parts.index is not None:
         _flag_in_store(parts, repository, parts.index.catalog.create(repository))
 
 
-def _made(parts: Common) -> str | None:
+def _made(parts: Services) -> str | None:
     """For which creation of its repository the caller's token was issued; None without a token.
 
     Where there is no index, tokens are not looked at.
@@ -53,48 +53,52 @@ def _made(parts: Common) -> str | None:
     return grant.made if grant is not None else None
 
 
-def _flag_in_store(parts: Common, repository: RepositoryName, private: bool) -> None:
+def _flag_in_store(parts: Services, repository: RepositoryName, private: bool) -> None:
     """docker-registry 0.x, and a walk after the database was lost, look there."""
-    if private and isinstance(parts, Parts) and not parts.repositories.is_private(repository):
+    if (
+        private
+        and isinstance(parts, RegistryServices)
+        and not parts.repositories.is_private(repository)
+    ):
         parts.repositories.set_private(repository, True)
 
 
-def begin_deletion(parts: Common, target: paths.Target) -> Response:
+def begin_deletion(parts: Services, target: paths.V1Target) -> Response:
     """A token with which the client then deletes the repository at the registry."""
     return answers.ordinary("", 202, headers=_headers(parts, target.repository, "delete"))
 
 
-def _put_repository(parts: Common, target: paths.Target) -> Response:
+def _put_repository(parts: Services, target: paths.V1Target) -> Response:
     """Engines begin a push with it. With a password, it brings a deleted repository back."""
     _update(parts, target.repository, anew=_made(parts) is None)
     return answers.ordinary("", headers=_headers(parts, target.repository, "write"))
 
 
-def _put_images(parts: Common, target: paths.Target) -> Response:
+def _put_images(parts: Services, target: paths.V1Target) -> Response:
     """Engines end a push with it. It does not bring a deleted repository back."""
     _update(parts, target.repository, anew=False)
     return answers.ordinary(status=204, headers=_headers(parts, target.repository, "write"))
 
 
-def _get_images(parts: Common, target: paths.Target) -> Response:
+def _get_images(parts: Services, target: paths.V1Target) -> Response:
     images = parts.image_lists.get(target.repository)
     if parts.index is not None and wants_token():
         parts.index.pulls.count(target.repository)
     return answers.ordinary(images, headers=_headers(parts, target.repository, "read"))
 
 
-def _delete_images(parts: Common, target: paths.Target) -> Response:
+def _delete_images(parts: Services, target: paths.V1Target) -> Response:
     """Engines end a repository's deletion with it. No effect where the registry is this process."""
     if parts.is_alone and parts.index is not None:
         parts.index.catalog.delete(target.repository)
     return answers.ordinary(status=204, headers=_headers(parts, target.repository, "delete"))
 
 
-def _put_auth(_parts: Common, _target: paths.Target) -> Response:
+def _put_auth(_parts: Services, _target: paths.V1Target) -> Response:
     return answers.ordinary("OK")
 
 
-def _get_access(parts: Common, target: paths.Target) -> Response:
+def _get_access(parts: Services, target: paths.V1Target) -> Response:
     """Whether an image may be read by who pulls from, or pushes to, this repository."""
     image_id = ImageId.parse(target.tag)
     if parts.index is None:
@@ -103,7 +107,7 @@ def _get_access(parts: Common, target: paths.Target) -> Response:
     return answers.ordinary({"access": parts.index.may_read(image_id, target.repository, user)})
 
 
-def _update(parts: Common, repository: RepositoryName, *, anew: bool) -> None:
+def _update(parts: Services, repository: RepositoryName, *, anew: bool) -> None:
     """Take an image list. With `anew`, the index makes a repository that was deleted again."""
     data = body.small(parts.config.limits)
     if parts.index is None:
@@ -113,7 +117,7 @@ def _update(parts: Common, repository: RepositoryName, *, anew: bool) -> None:
     parts.image_lists.update(repository, data, parts.door.asker().user)
 
 
-def _headers(parts: Common, repository: RepositoryName, access: str) -> answers.Headers:
+def _headers(parts: Services, repository: RepositoryName, access: str) -> answers.Headers:
     """Where the images are, and the token with which a client goes there."""
     endpoints = parts.config.registry_endpoints or request.environ.get("HTTP_HOST", "")
     # a line each: engines up to 0.10 take a whole line for one host
@@ -127,7 +131,7 @@ def _headers(parts: Common, repository: RepositoryName, access: str) -> answers.
     return [("X-Docker-Token", bare), ("WWW-Authenticate", f"Token {token}"), *headers]
 
 
-def _token(parts: Common, repository: RepositoryName, access: str) -> str | None:
+def _token(parts: Services, repository: RepositoryName, access: str) -> str | None:
     index = parts.index
     if index is None:
         signature = base64.b32encode(secrets.token_bytes(10)).decode("ascii")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from flask import Blueprint, Response, request
 
 from v1registry.api import answers, body, layer_response
-from v1registry.api.services import Parts
+from v1registry.api.services import RegistryServices
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId
@@ -15,7 +15,7 @@ from v1registry.lib.names import ImageId
 _BINARY = "application/octet-stream"
 
 
-def blueprint(parts: Parts) -> Blueprint:
+def blueprint(parts: RegistryServices) -> Blueprint:
     routes = Blueprint("images", __name__, url_prefix="/v1/images/<image_id>")
     limits = parts.config.limits
     door = parts.door
@@ -88,7 +88,7 @@ def blueprint(parts: Parts) -> Blueprint:
 
 
 def _unless_known(
-    parts: Parts, read: Callable[[], bytes], headers: Iterable[tuple[str, str]] = ()
+    parts: RegistryServices, read: Callable[[], bytes], headers: Iterable[tuple[str, str]] = ()
 ) -> Response:
     """The answer with what `read()` returns, or 304 for who has it: it cannot have changed."""
     if "If-Modified-Since" in request.headers:
@@ -96,11 +96,11 @@ def _unless_known(
     return answers.immutable(read(), headers=headers, private=parts.door.is_private_answer())
 
 
-def _not_modified(parts: Parts) -> Response:
+def _not_modified(parts: RegistryServices) -> Response:
     return answers.immutable(b"", status=304, private=parts.door.is_private_answer())
 
 
-def _style(parts: Parts) -> layer_response.Style:
+def _style(parts: RegistryServices) -> layer_response.Style:
     private = parts.door.is_private_answer()
 
     def sent(content: object, status: int, headers: answers.Headers) -> Response:

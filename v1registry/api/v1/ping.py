@@ -6,14 +6,14 @@ from flask import Blueprint, Response
 
 from v1registry.api import answers
 from v1registry.api.authorize import everybody
-from v1registry.api.services import Common, Parts
+from v1registry.api.services import RegistryServices, Services
 from v1registry.lib.support.health import Health
 from v1registry.storage.errors import NotMounted, StorageError
 
 _SEE_LOG = "cannot be used now, the log says why"
 
 
-def blueprint(parts: Common) -> Blueprint:
+def blueprint(parts: Services) -> Blueprint:
     routes = Blueprint("ping", __name__)
     health = Health(parts.services)
     # With an index, ours too, there are tokens: engines need not send the password everywhere.
@@ -53,7 +53,7 @@ def blueprint(parts: Common) -> Blueprint:
         A store that does not answer is no reason: other nodes have the same one.
         """
         try:
-            if isinstance(parts, Parts):
+            if isinstance(parts, RegistryServices):
                 parts.storage.require_marker(parts.storage.marker_seconds)
         except NotMounted:
             return answers.ordinary({"ready": False}, 503)

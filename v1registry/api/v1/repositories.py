@@ -7,7 +7,7 @@ import contextlib
 from flask import Response, request
 
 from v1registry.api import answers, body, paths
-from v1registry.api.services import Parts
+from v1registry.api.services import RegistryServices
 from v1registry.api.v1 import image_lists
 from v1registry.api.v1.repository_routes import Action, Actions
 from v1registry.lib import errors
@@ -18,15 +18,15 @@ from v1registry.lib.names import RepositoryName, Tag
 # -- tags ---------------------------------------------------------------------
 
 
-def _get_tags(parts: Parts, target: paths.Target) -> Response:
+def _get_tags(parts: RegistryServices, target: paths.V1Target) -> Response:
     return answers.ordinary(parts.repositories.tags(target.repository))
 
 
-def _get_tag(parts: Parts, target: paths.Target) -> Response:
+def _get_tag(parts: RegistryServices, target: paths.V1Target) -> Response:
     return answers.ordinary(parts.repositories.tag(target.repository, _existing(target)))
 
 
-def _put_tag(parts: Parts, target: paths.Target) -> Response:
+def _put_tag(parts: RegistryServices, target: paths.V1Target) -> Response:
     tag = parts.repositories.writable(target.repository, target.tag or "")
     agent = request.headers.get("User-Agent", "")
     data = body.small(parts.config.limits)
@@ -41,38 +41,38 @@ def _put_tag(parts: Parts, target: paths.Target) -> Response:
     return answers.ordinary()
 
 
-def _take_back(parts: Parts, repository: RepositoryName, tag: Tag) -> None:
+def _take_back(parts: RegistryServices, repository: RepositoryName, tag: Tag) -> None:
     """Delete a tag that was written while its repository was deleted, if it is still there."""
     with contextlib.suppress(Failure):
         parts.repositories.delete_tag(repository, tag)
 
 
-def _delete_tag(parts: Parts, target: paths.Target) -> Response:
+def _delete_tag(parts: RegistryServices, target: paths.V1Target) -> Response:
     parts.repositories.delete_tag(target.repository, _existing(target))
     return answers.ordinary()
 
 
-def _get_tag_metadata(parts: Parts, target: paths.Target) -> Response:
+def _get_tag_metadata(parts: RegistryServices, target: paths.V1Target) -> Response:
     return answers.ordinary(parts.repositories.metadata(target.repository, _existing(target)))
 
 
-def _existing(target: paths.Target) -> Tag:
+def _existing(target: paths.V1Target) -> Tag:
     return Tag.parse_existing(target.tag or "")
 
 
 # -- the repository -------------------------------------------------------------
 
 
-def _get_metadata(parts: Parts, target: paths.Target) -> Response:
+def _get_metadata(parts: RegistryServices, target: paths.V1Target) -> Response:
     return answers.ordinary(parts.repositories.metadata(target.repository))
 
 
-def _get_properties(parts: Parts, target: paths.Target) -> Response:
+def _get_properties(parts: RegistryServices, target: paths.V1Target) -> Response:
     private = parts.repositories.is_private(target.repository)
     return answers.ordinary({"access": "private" if private else "public"})
 
 
-def _put_properties(parts: Parts, target: paths.Target) -> Response:
+def _put_properties(parts: RegistryServices, target: paths.V1Target) -> Response:
     value = body.parsed(parts, errors.DATA_INVALID)
     if not isinstance(value, dict) or "access" not in value:
         raise Failure(*errors.DATA_INVALID)
@@ -85,7 +85,7 @@ def _put_properties(parts: Parts, target: paths.Target) -> Response:
     return answers.ordinary()
 
 
-def _delete_repository(parts: Parts, target: paths.Target) -> Response:
+def _delete_repository(parts: RegistryServices, target: paths.V1Target) -> Response:
     if parts.index is not None and target.action == "repository" and image_lists.wants_token():
         return image_lists.begin_deletion(parts, target)  # asked as an index
     # The row is deleted first, so that no push that goes on can bring the repository back.

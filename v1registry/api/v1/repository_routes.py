@@ -10,7 +10,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from v1registry.api import paths
 from v1registry.api.authorize import mark
-from v1registry.api.services import Common, Parts
+from v1registry.api.services import RegistryServices, Services
 from v1registry.lib import errors
 from v1registry.lib.auth.rights import Access
 from v1registry.lib.errors import Failure
@@ -24,7 +24,7 @@ class Action(NamedTuple):
     a token for the repository is enough, whatever its access.
     """
 
-    handler: Callable[[Any, paths.Target], Response]
+    handler: Callable[[Any, paths.V1Target], Response]
     access: Access | None
     hidden: errors.Text = errors.REPOSITORY_NOT_FOUND
     any_token: bool = False
@@ -33,7 +33,7 @@ class Action(NamedTuple):
 Actions = Mapping[str, Mapping[str, Action]]  # by the action of `paths.Target`, and the method
 
 
-def blueprint(parts: Common, actions: Actions) -> Blueprint:
+def blueprint(parts: Services, actions: Actions) -> Blueprint:
     """Handlers get `parts`, so they must be those that these parts are for."""
     routes = Blueprint("repositories", __name__)
 
@@ -64,9 +64,9 @@ def blueprint(parts: Common, actions: Actions) -> Blueprint:
     return routes
 
 
-def _is_known(parts: Common, repository: RepositoryName) -> bool:
+def _is_known(parts: Services, repository: RepositoryName) -> bool:
     """Whether the store, or an index alone, has a repository of a name that is not legal."""
-    if isinstance(parts, Parts):
+    if isinstance(parts, RegistryServices):
         return parts.repositories.is_stored(repository)
     return parts.index is not None and parts.index.catalog.knows(repository)
 

@@ -14,10 +14,10 @@ from flask import Blueprint, Response, abort, request
 
 from v1registry.api import answers, numbers
 from v1registry.api.authorize import everybody
-from v1registry.api.services import Common
+from v1registry.api.services import Services
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
-from v1registry.lib.repositories.search import WHOLE, Found, paced
+from v1registry.lib.repositories.search import WHOLE, SearchResult, paced
 
 MOST = 1000  # results on a page, and in an answer that is built in memory
 LISTED = 100  # repositories on a page, unless asked for another number
@@ -36,7 +36,7 @@ _OFF = (
 )
 
 
-def blueprint(parts: Common) -> Blueprint:
+def blueprint(parts: Services) -> Blueprint:
     routes = Blueprint("search", __name__)
     is_on = parts.config.search_backend or parts.index is not None
     streams = threading.BoundedSemaphore(_STREAMS)
@@ -110,7 +110,7 @@ def _written(answer: dict[str, Any], results: Iterator[dict[str, Any]]) -> Itera
     yield b"]}"
 
 
-def _shown(found: Found, with_stars: bool) -> dict[str, Any]:
+def _shown(found: SearchResult, with_stars: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"name": found.name, "description": found.description}
     if found.stars is not None and with_stars:
         result |= {

@@ -10,12 +10,12 @@ from flask import Blueprint, Response
 
 from v1registry.api import answers, body
 from v1registry.api.authorize import everybody
-from v1registry.api.services import Common
+from v1registry.api.services import Services
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 
 
-def blueprint(parts: Common) -> Blueprint:
+def blueprint(parts: Services) -> Blueprint:
     routes = Blueprint("users", __name__)
     rights = parts.door.rights
 

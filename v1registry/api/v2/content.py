@@ -14,13 +14,13 @@ from werkzeug.http import parse_accept_header
 from v1registry.api import answers as v1
 from v1registry.api import layer_response, ranges
 from v1registry.api.ocierrors import OciFailure
-from v1registry.api.services import Parts
+from v1registry.api.services import RegistryServices
 from v1registry.api.v2 import answers
-from v1registry.lib.layers.decompress import Source
+from v1registry.lib.layers.decompress import DecompressedLayer
 from v1registry.lib.names import Digest, RepositoryName, Tag
 from v1registry.lib.oci.convert import OCI, SCHEMA2
 from v1registry.lib.oci.images import Manifest, NotShown
-from v1registry.lib.oci.lookup import LayerBlob
+from v1registry.lib.oci.lookup import StoredLayerBlob
 from v1registry.server.send import is_client_gone
 from v1registry.storage import Blob
 
@@ -31,7 +31,9 @@ _LONGEST = 2000  # characters of an Accept header that are looked at
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
 
 
-def manifest(parts: Parts, repository: RepositoryName, reference: Digest | Tag) -> Response:
+def manifest(
+    parts: RegistryServices, repository: RepositoryName, reference: Digest | Tag
+) -> Response:
     """By digest as it is, by tag in the form that the client prefers."""
     by_digest = isinstance(reference, Digest)
     if isinstance(reference, Digest):
@@ -41,7 +43,7 @@ def manifest(parts: Parts, repository: RepositoryName, reference: Digest | Tag) 
     return answers.manifest(found, by_digest=by_digest, private=parts.door.is_private_answer())
 
 
-def _tagged(parts: Parts, repository: RepositoryName, tag: Tag) -> Manifest:
+def _tagged(parts: RegistryServices, repository: RepositoryName, tag: Tag) -> Manifest:
     wanted = _preferred(request.environ.get("HTTP_ACCEPT", "")[:_LONGEST])
     try:
         return parts.v2.lookup.tagged(repository, tag).manifests[wanted]
@@ -61,7 +63,7 @@ def _preferred(header: str) -> str:
     return OCI if oci > schema2 else SCHEMA2
 
 
-def blob(parts: Parts, repository: RepositoryName, digest: Digest) -> Response:
+def blob(parts: RegistryServices, repository: RepositoryName, digest: Digest) -> Response:
     """A layer or a configuration, or a range of it."""
     found = parts.v2.lookup.blob(repository, digest)
     style = _style(parts, digest)
@@ -70,14 +72,14 @@ def blob(parts: Parts, repository: RepositoryName, digest: Digest) -> Response:
     asked = request.headers.get("Range")
     if request.headers.get("If-Range", f'"{digest}"') != f'"{digest}"':
         asked = None  # the part that the client has is of something else
-    if isinstance(found, LayerBlob) and found.facts.as_stored:
+    if isinstance(found, StoredLayerBlob) and found.facts.as_stored:
         return layer_response.layer(parts, found.image, found.facts.size, style, asked)
-    size = found.facts.size if isinstance(found, LayerBlob) else len(found)
+    size = found.facts.size if isinstance(found, StoredLayerBlob) else len(found)
     try:
         wanted = style.wanted(asked, size)
     except ranges.Unsatisfiable:
         return style.past_the_end(size)
-    if not isinstance(found, LayerBlob):
+    if not isinstance(found, StoredLayerBlob):
         start, stop = wanted or (0, size)
         return layer_response.part(style, found[start:stop], wanted, size)
     if wanted and wanted[0] > _MOST_SKIPPED:
@@ -89,7 +91,7 @@ def blob(parts: Parts, repository: RepositoryName, digest: Digest) -> Response:
     return layer_response.part(style, unpacked, wanted, size)
 
 
-def _style(parts: Parts, digest: Digest) -> layer_response.Style:
+def _style(parts: RegistryServices, digest: Digest) -> layer_response.Style:
     private = parts.door.is_private_answer()
 
     def sent(content: object, status: int, headers: v1.Headers) -> Response:
@@ -130,7 +132,7 @@ class _Unpacked:
         self._environ = environ
 
     def __iter__(self) -> Iterator[bytes]:
-        source = Source(self._layer, None)  # it was read once, to the end
+        source = DecompressedLayer(self._layer, None)  # it was read once, to the end
         at = 0
         while at < self._stop:
             # a client that is gone is noticed by sending, but not before the first byte is sent

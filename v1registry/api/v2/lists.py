@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from flask import Response, request
 
 from v1registry.api.ocierrors import OciFailure
-from v1registry.api.services import Parts
+from v1registry.api.services import RegistryServices
 from v1registry.api.v2.answers import json_answer
 from v1registry.lib import errors
 from v1registry.lib.auth.rights import Access
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"[0-9]+")
 _DIGITS = 18  # more are more than anything
 
 
-def catalog(parts: Parts) -> Response:
+def catalog(parts: RegistryServices) -> Response:
     """The repositories that the asker may pull, and that are not flagged private if all may.
 
     So many are looked at and no more: a page may be short, or empty, and not the last.
@@ -41,7 +41,7 @@ def catalog(parts: Parts) -> Response:
     return json_answer({"repositories": page}, headers=headers)
 
 
-def _looked_through(parts: Parts, count: int) -> tuple[list[str], str | None]:
+def _looked_through(parts: RegistryServices, count: int) -> tuple[list[str], str | None]:
     """A page out of the store, and what the next one is behind."""
     page: list[str] = []
     behind = _last()
@@ -56,7 +56,7 @@ def _looked_through(parts: Parts, count: int) -> tuple[list[str], str | None]:
     return page, None
 
 
-def tags(parts: Parts, repository: RepositoryName) -> Response:
+def tags(parts: RegistryServices, repository: RepositoryName) -> Response:
     """The repository's tags, in order; those that v2 clients can ask for."""
     count = _count()
     names = parts.v2.tags.names(repository, _last(), Tag.is_valid, count + 1)
@@ -68,7 +68,7 @@ def tags(parts: Parts, repository: RepositoryName) -> Response:
     return json_answer({"name": _shown_name(repository), "tags": page}, headers=headers)
 
 
-def referrers(parts: Parts, repository: RepositoryName) -> Response:
+def referrers(parts: RegistryServices, repository: RepositoryName) -> Response:
     """No signatures or attestations: over v2 nothing is pushed. Raise Failure 404."""
     parts.repositories.require(repository)
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": []}
@@ -83,7 +83,7 @@ def _shown_name(repository: RepositoryName) -> str:
     return asked if asked in (str(repository), repository.name) else str(repository)
 
 
-def _is_shown(parts: Parts, repository: RepositoryName) -> bool:
+def _is_shown(parts: RegistryServices, repository: RepositoryName) -> bool:
     if parts.door.rights.open:
         return not parts.repositories.is_private(repository)
     return parts.door.allows(repository, Access.PULL)

@@ -16,11 +16,11 @@ from flask import Response, g, request
 
 from v1registry.api import credentials
 from v1registry.api.ocierrors import OciFailure
-from v1registry.api.services import Parts
+from v1registry.api.services import RegistryServices
 from v1registry.api.v2.answers import json_answer
 from v1registry.lib import errors
 from v1registry.lib.auth.bearer import life
-from v1registry.lib.auth.rights import NOBODY, Access, Asker
+from v1registry.lib.auth.rights import NOBODY, Access, Caller
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
@@ -29,7 +29,7 @@ TOKEN_PATH = "_token"  # no repository is called so
 _SCOPE = re.compile(r"repository(?:\([a-z]+\))?:([^:\s]+):([a-z,*]+)")
 
 
-def admit(parts: Parts, repository: RepositoryName | None) -> None:
+def admit(parts: RegistryServices, repository: RepositoryName | None) -> None:
     """Let pass who may pull from the repository; None: whoever showed what counts. Raise Failure."""
     rights = parts.door.rights
     if rights.open:
@@ -46,7 +46,7 @@ def admit(parts: Parts, repository: RepositoryName | None) -> None:
     raise OciFailure(403, "DENIED", errors.FORBIDDEN[1])
 
 
-def token(parts: Parts) -> Response:
+def token(parts: RegistryServices) -> Response:
     """The token service: who shows a right password, or none, gets a token."""
     rights = parts.door.rights
     if rights.open or not parts.v2.bearer.is_possible():
@@ -69,7 +69,7 @@ def token(parts: Parts) -> Response:
     return answer
 
 
-def _asker(parts: Parts, repository: RepositoryName | None) -> Asker:
+def _asker(parts: RegistryServices, repository: RepositoryName | None) -> Caller:
     """Who asks, found out once; the door takes it from there."""
     shown = parts.door.credentials()
     scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
@@ -89,7 +89,7 @@ def _asker(parts: Parts, repository: RepositoryName | None) -> Asker:
     return asker
 
 
-def _bearer(parts: Parts, text: str) -> Asker | None:
+def _bearer(parts: RegistryServices, text: str) -> Caller | None:
     """The bearer of a token; None if the token, or the v1 token in it, does not count any more."""
     asker = parts.v2.bearer.read(text, time.time(), parts.door.rights.state)
     if asker is None or asker.credentials.token is None:
@@ -105,7 +105,7 @@ def _bearer(parts: Parts, text: str) -> Asker | None:
 
 
 def _challenge(
-    parts: Parts, repository: RepositoryName | None, error: str | None = None
+    parts: RegistryServices, repository: RepositoryName | None, error: str | None = None
 ) -> OciFailure:
     failure = OciFailure(401, "UNAUTHORIZED", errors.UNAUTHORIZED[1])
     if not parts.v2.bearer.is_possible():

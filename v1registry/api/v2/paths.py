@@ -9,7 +9,7 @@ from v1registry.api.ocierrors import OciFailure
 from v1registry.lib.names import Digest, RepositoryName, Tag
 
 
-class Target(NamedTuple):
+class V2Target(NamedTuple):
     """`action` is base, catalog, tags, manifest, blob or referrers; the last three have a
     `reference`.
     """
@@ -20,22 +20,22 @@ class Target(NamedTuple):
 
 
 @lru_cache(maxsize=1024)  # clients ask for the same again and again; what raises is not kept
-def parse(path: str) -> Target:
+def parse(path: str) -> V2Target:
     """Raise Failure 400 for a name that is none, 404 for a path that is nothing."""
     if path == "":
-        return Target("base")
+        return V2Target("base")
     if path == "_catalog":
-        return Target("catalog")
+        return V2Target("catalog")
     head, _, last = path.rpartition("/")
     before, _, word = head.rpartition("/")
     if before and last:
         if (word, last) == ("tags", "list"):
-            return Target("tags", RepositoryName.parse(before))
+            return V2Target("tags", RepositoryName.parse(before))
         if word == "manifests":
             kind = Digest.parse if ":" in last else Tag.parse_existing
-            return Target("manifest", RepositoryName.parse(before), kind(last))
+            return V2Target("manifest", RepositoryName.parse(before), kind(last))
         if word == "referrers":
-            return Target("referrers", RepositoryName.parse(before), Digest.parse_any(last))
+            return V2Target("referrers", RepositoryName.parse(before), Digest.parse_any(last))
         if word == "blobs":
-            return Target("blob", RepositoryName.parse(before), Digest.parse(last))
+            return V2Target("blob", RepositoryName.parse(before), Digest.parse(last))
     raise OciFailure(404, "UNSUPPORTED", "There is nothing at this path")

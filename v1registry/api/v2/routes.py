@@ -7,7 +7,7 @@ from flask import Blueprint, Response, g, request
 from v1registry.api import answers
 from v1registry.api.authorize import mark
 from v1registry.api.ocierrors import OciFailure
-from v1registry.api.services import Parts
+from v1registry.api.services import RegistryServices
 from v1registry.api.v2 import content, lists, login, paths
 from v1registry.api.v2.answers import json_answer
 from v1registry.api.v2.visible import Visibility
@@ -22,7 +22,7 @@ _READ_ONLY = (
 )
 
 
-def blueprint(parts: Parts) -> Blueprint:
+def blueprint(parts: RegistryServices) -> Blueprint:
     routes = Blueprint("v2", __name__)
     visibility = Visibility(parts.config.v2)
 
@@ -43,7 +43,7 @@ def blueprint(parts: Parts) -> Blueprint:
     return routes
 
 
-def _answer(parts: Parts, path: str) -> Response:
+def _answer(parts: RegistryServices, path: str) -> Response:
     if path == login.TOKEN_PATH:
         return login.token(parts)
     target = paths.parse(path)

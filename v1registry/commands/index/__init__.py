@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from v1registry.commands.index import namespaces, repositories, robots, upkeep, users
-from v1registry.commands.index.common import Telling
+from v1registry.commands.index.common import ErrorReportingGroup
 
 
-@click.group("index", cls=Telling)
+@click.group("index", cls=ErrorReportingGroup)
 def index() -> None:
     """Accounts, rights and upkeep of an index of our own (docs/index.md).
 

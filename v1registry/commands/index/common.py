@@ -22,14 +22,14 @@ from v1registry.storage.errors import StorageError
 from v1registry.wiring.store import opened
 
 if TYPE_CHECKING:
-    from v1registry.wiring.index import Own
+    from v1registry.wiring.index import OwnIndex
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 
 
-class Telling(click.Group):
+class ErrorReportingGroup(click.Group):
     """A group whose commands tell what the domain raises in one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -53,12 +53,12 @@ class Duration(click.ParamType[int]):
             self.fail(f"{error}, not {value!r}", param, ctx)
 
 
-def own() -> Own:
+def own() -> OwnIndex:
     """The parts of the configured index."""
     return own_and_store(needs_store=False)[0]
 
 
-def own_and_store(*, needs_store: bool = True) -> tuple[Own, Storage | None]:
+def own_and_store(*, needs_store: bool = True) -> tuple[OwnIndex, Storage | None]:
     """Likewise, and the store, unless the index is alone."""
     config = configured()
     if config.index.database is None:

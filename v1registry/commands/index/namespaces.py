@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from v1registry.commands.index.common import (
-    Telling,
+    ErrorReportingGroup,
     as_json,
     own,
     tell,
@@ -16,7 +16,7 @@ from v1registry.commands.index.common import (
 ROLES = ("pull", "push", "admin")
 
 
-@click.group("namespace", cls=Telling)
+@click.group("namespace", cls=ErrorReportingGroup)
 def namespace() -> None:
     """Namespaces of organisations, and who is a member."""
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from v1registry.commands.index.common import Telling, as_json, own, own_and_store, tell, tell_rows
+from v1registry.commands.index.common import (
+    ErrorReportingGroup,
+    as_json,
+    own,
+    own_and_store,
+    tell,
+    tell_rows,
+)
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
@@ -23,7 +30,7 @@ _COLUMNS = {
 }
 
 
-@click.group("repository", cls=Telling)
+@click.group("repository", cls=ErrorReportingGroup)
 def repository() -> None:
     """What the index knows of repositories."""
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import click
 
-from v1registry.commands.index.common import Duration, Telling, as_json, own, tell, tell_rows
+from v1registry.commands.index.common import (
+    Duration,
+    ErrorReportingGroup,
+    as_json,
+    own,
+    tell,
+    tell_rows,
+)
 
 
-@click.group("token", cls=Telling)
+@click.group("token", cls=ErrorReportingGroup)
 def token() -> None:
     """Secrets that stand in for a password, for CI robots and scripts."""
 
@@ -51,7 +58,7 @@ def revoke(secret_id: int, as_json: bool) -> None:
     tell(as_json, {"id": secret_id}, f"secret {secret_id} revoked")
 
 
-@click.group("key", cls=Telling)
+@click.group("key", cls=ErrorReportingGroup)
 def key() -> None:
     """Keys that sign the tokens which engines carry from the index to registries."""
 

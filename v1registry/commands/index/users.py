@@ -10,7 +10,7 @@ import click
 
 from v1registry.commands.index.common import (
     Duration,
-    Telling,
+    ErrorReportingGroup,
     as_json,
     cell,
     own,
@@ -33,7 +33,7 @@ _COLUMNS = {
 }
 
 
-@click.group("user", cls=Telling)
+@click.group("user", cls=ErrorReportingGroup)
 def user() -> None:
     """Accounts of people and robots."""
 

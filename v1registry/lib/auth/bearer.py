@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from v1registry.lib import documents
-from v1registry.lib.auth.rights import Access, Asker, Credentials, Grant
+from v1registry.lib.auth.rights import Access, Caller, Credentials, Grant
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.storage import Storage, keys
@@ -57,7 +57,7 @@ class Bearer:
         """Whether there is a secret: not in a store that has none and may not be written."""
         return self._found() is not None
 
-    def issue(self, asker: Asker, now: float, state: str = "") -> str:
+    def issue(self, asker: Caller, now: float, state: str = "") -> str:
         """A token for who was identified. Only if `is_possible`. `state` is `Rights.state`."""
         secret = self._found()
         assert secret is not None
@@ -73,8 +73,8 @@ class Bearer:
         return base64.urlsafe_b64encode(_signature(data, secret) + data).decode("ascii")
 
     def read(
-        self, text: str, now: float, state: Callable[[Asker], str] = lambda _: ""
-    ) -> Asker | None:
+        self, text: str, now: float, state: Callable[[Caller], str] = lambda _: ""
+    ) -> Caller | None:
         """Who shows this token; None if it is none of ours, or too old. The log says why.
 
         `state` is `Rights.state`: a token from before a change of the account does not count. If
@@ -136,13 +136,13 @@ class Bearer:
         return self._stored()
 
 
-def life(asker: Asker) -> int:
+def life(asker: Caller) -> int:
     """Seconds for which a token of the asker counts."""
     is_looked_up = asker.grant is None or asker.credentials.token is not None
     return LIFE if is_looked_up else SHORT_LIFE
 
 
-def _asker(value: Any) -> Asker | None:
+def _asker(value: Any) -> Caller | None:
     grant = None
     if "grant" in value:
         name, access, *made = value["grant"]
@@ -151,7 +151,7 @@ def _asker(value: Any) -> Asker | None:
         except Failure:
             return None  # another version's name
     shown = Credentials(token=value.get("token"))
-    return Asker(value["user"], frozenset(value["groups"]), grant, shown)
+    return Caller(value["user"], frozenset(value["groups"]), grant, shown)
 
 
 def _signature(data: bytes, secret: bytes) -> bytes:

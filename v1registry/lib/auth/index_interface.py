@@ -69,7 +69,7 @@ class Users(Protocol):
         """Whether the account may do everything."""
 
 
-class Catalog(Protocol):
+class IndexCatalog(Protocol):
     """What is known about repositories."""
 
     def create(self, repository: RepositoryName) -> bool:
@@ -103,7 +103,7 @@ class Catalog(Protocol):
         """Delete it, and return whether it was known."""
 
 
-class Opinions(Protocol):
+class StarsAndComments(Protocol):
     """Stars and comments, of accounts on repositories that they may see; else Failure 404."""
 
     def star(self, repository: RepositoryName, user: str) -> None:
@@ -145,14 +145,14 @@ class Tokens(Protocol):
         """Every key, the signing one first."""
 
 
-class Pulls(Protocol):
+class PullCounter(Protocol):
     """Counts pulls."""
 
     def count(self, repository: RepositoryName) -> None:
         """One more."""
 
 
-class Lists(Protocol):
+class ImageListStore(Protocol):
     """Image lists (protocol-v1.md section 2.1)."""
 
     def get(self, repository: RepositoryName) -> list[dict[str, Any]]:
@@ -163,15 +163,15 @@ class Lists(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class IndexServices:
     """An index of our own. `may_read(image, repository, user)` says whether an image is readable
     for who may read the repository and everything that `user` may; `token_life` in seconds.
     """
 
     users: Users
-    catalog: Catalog
-    opinions: Opinions
+    catalog: IndexCatalog
+    opinions: StarsAndComments
     tokens: Tokens
-    pulls: Pulls
+    pulls: PullCounter
     may_read: Callable[[ImageId, RepositoryName, str | None], bool]
     token_life: int

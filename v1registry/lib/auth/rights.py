@@ -60,7 +60,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Caller:
     """Who asks, as far as it is proven: an account, a token's bearer, or nobody.
 
     `credentials` are what was shown, for an index that is asked in the bearer's name.
@@ -83,7 +83,7 @@ class Asker:
         return "nobody" if self.user is None else f"user {self.user}"
 
 
-NOBODY = Asker()
+NOBODY = Caller()
 
 IsPrivate = Callable[[RepositoryName], bool]  # whether a repository is flagged so (`_private`)
 
@@ -108,7 +108,7 @@ class Rights(ABC):
     parent_refused: errors.Text = errors.PARENT_NOT_FOUND
 
     @abstractmethod
-    def identify(self, credentials: Credentials, address: str) -> Asker:
+    def identify(self, credentials: Credentials, address: str) -> Caller:
         """Who this is; NOBODY for who shows nothing.
 
         Raise Failure: 401 for what is shown and wrong, 403 for an account that is disabled, 429
@@ -117,7 +117,7 @@ class Rights(ABC):
 
     def of_v2(
         self, credentials: Credentials, address: str, repository: RepositoryName | None
-    ) -> Asker:
+    ) -> Caller:
         """Who this is to a v2 client that wants to pull from the repository, if it names one.
 
         Where tokens of v1 count alone, whoever gives them is asked with the password. Raises what
@@ -127,14 +127,14 @@ class Rights(ABC):
 
     def for_bearer(
         self, credentials: Credentials, address: str, repository: RepositoryName | None
-    ) -> Asker:
+    ) -> Caller:
         """As `of_v2`, for a bearer token that is shown from then on instead of the credentials.
 
         If the asker's credentials hold a token, that is identified at every request.
         """
         return self.of_v2(credentials, address, repository)
 
-    def state(self, asker: Asker) -> str:
+    def state(self, asker: Caller) -> str:
         """A text that changes when the asker's account or password does; it tells nothing of them.
 
         Empty where that cannot be told.
@@ -142,18 +142,18 @@ class Rights(ABC):
         return ""
 
     @abstractmethod
-    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
         """Whether the asker may do that with the repository; None: with any one at all."""
 
-    def sees(self, asker: Asker, repository: RepositoryName, *, private: bool) -> bool:
+    def sees(self, asker: Caller, repository: RepositoryName, *, private: bool) -> bool:
         """As `may` pull, for long lists in which the flag of each is known."""
         return self.may(asker, repository, Access.PULL)
 
-    def expects(self, asker: Asker, image_id: ImageId) -> bool:
+    def expects(self, asker: Caller, image_id: ImageId) -> bool:
         """Whether the image belongs to what the asker said that it would push."""
         return True
 
-    def vouches(self, asker: Asker, image_id: ImageId) -> bool:
+    def vouches(self, asker: Caller, image_id: ImageId) -> bool:
         """Whether who knows the users says that the asker may pull this image from somewhere.
 
         Asked only where it is not known here (see `lib.imagerights`). A list of images that a
@@ -161,7 +161,7 @@ class Rights(ABC):
         """
         return False
 
-    def refusal(self, asker: Asker) -> Failure:
+    def refusal(self, asker: Caller) -> Failure:
         """The answer to who may not: 401 to who might show more, 403 to who is known."""
         if asker.user is None and self.knows_users:
             return Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
@@ -177,8 +177,8 @@ class Open(Rights):
 
     open = True
 
-    def identify(self, credentials: Credentials, address: str) -> Asker:
+    def identify(self, credentials: Credentials, address: str) -> Caller:
         return NOBODY
 
-    def may(self, asker: Asker, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
         return True

@@ -18,7 +18,7 @@ from v1registry.storage.errors import NotFound
 
 
 @dataclass(slots=True)
-class Report:
+class CleaningReport:
     """What a run did: counts of things removed, and of images finished for others."""
 
     finished: int = 0
@@ -43,9 +43,9 @@ class Cleaner:
         self._storage = storage
         self._commits = commits
 
-    def clean(self, before: float) -> Report:
+    def clean(self, before: float) -> CleaningReport:
         """Remove leftovers last touched before `before` (seconds since the epoch)."""
-        report = Report()
+        report = CleaningReport()
         stages: dict[str, list[Stage]] = {}
         for stage in self._storage.stages():
             stages.setdefault(stage.key, []).append(stage)
@@ -61,7 +61,7 @@ class Cleaner:
         return report
 
     def _clean_pushes(
-        self, image_id: ImageId, stages: list[Stage], before: float, report: Report
+        self, image_id: ImageId, stages: list[Stage], before: float, report: CleaningReport
     ) -> None:
         folder = keys.pushes(image_id)
         if exists(self._storage, keys.image(image_id, "_inprogress")):
@@ -79,7 +79,7 @@ class Cleaner:
                 self._storage.delete(f"{folder}/{name}")
         report.pushes += 1
 
-    def _abandon(self, stages: list[Stage], report: Report) -> None:
+    def _abandon(self, stages: list[Stage], report: CleaningReport) -> None:
         for stage in stages:
             self._storage.abandon(stage.handle)
             report.stages += 1

@@ -36,12 +36,12 @@ from dataclasses import asdict, dataclass
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId
-from v1registry.storage import Aside, Storage, exists, keys
+from v1registry.storage import StagedWrites, Storage, exists, keys
 from v1registry.storage.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CommitRecord:
     """What an image is: `json` is the hex SHA-256 of its JSON, `handle` the staged layer.
 
     `document` is the JSON itself, as Latin-1. Records of before 2026-12 have none.
@@ -60,13 +60,13 @@ class Record:
 _PARTS = ("ancestry", "_checksum", "json")
 
 
-def _parts(image_id: ImageId, record: Record, data: bytes) -> dict[str, bytes]:
+def _parts(image_id: ImageId, record: CommitRecord, data: bytes) -> dict[str, bytes]:
     """The small files of an image whose JSON is `data`, by key."""
     values = (documents.dump(record.ancestry), documents.dump(record.checksums), data)
     return {keys.image(image_id, part): value for part, value in zip(_PARTS, values, strict=True)}
 
 
-class Lost(Exception):
+class CommitDataLost(Exception):
     """The record names data that is nowhere any more: it cannot be carried out."""
 
 
@@ -76,16 +76,16 @@ class Commits:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def find(self, image_id: ImageId) -> Record | None:
+    def find(self, image_id: ImageId) -> CommitRecord | None:
         """The image's record, or None: open, unknown, or written by 0.x."""
         found = self._find(image_id)
         return found[0] if found else None
 
-    def _find(self, image_id: ImageId) -> tuple[Record, bytes] | None:
+    def _find(self, image_id: ImageId) -> tuple[CommitRecord, bytes] | None:
         data = self._get(keys.image(image_id, "_commit"))
-        return (Record(**json.loads(data)), data) if data is not None else None
+        return (CommitRecord(**json.loads(data)), data) if data is not None else None
 
-    def decide(self, image_id: ImageId, record: Record, data: bytes) -> None:
+    def decide(self, image_id: ImageId, record: CommitRecord, data: bytes) -> None:
         """Make `record`, with the JSON `data`, the image unless another came first.
 
         On return the record that did is carried out. Raise Failure 500 if its data is lost.
@@ -97,7 +97,7 @@ class Commits:
         values = {name: documents.dump(asdict(record)), **_parts(image_id, record, data)}
         with self._storage.aside(values, after=[mark]) as aside:
             if aside.create(name):
-                with contextlib.suppress(Lost):
+                with contextlib.suppress(CommitDataLost):
                     is_ours = self._carry_out(image_id, record, aside)
                     if is_ours and self._storage.creates_atomically:
                         return
@@ -112,7 +112,7 @@ class Commits:
             record, data = found
             try:
                 self._carry_out(image_id, record)
-            except Lost:
+            except CommitDataLost:
                 # Nobody can finish this one (the staged data was wiped): the
                 # image is open again, and the next push of it can succeed.
                 if self._storage.delete_if(keys.image(image_id, "_commit"), data):
@@ -123,7 +123,9 @@ class Commits:
                 return True
         return False
 
-    def _carry_out(self, image_id: ImageId, record: Record, aside: Aside | None = None) -> bool:
+    def _carry_out(
+        self, image_id: ImageId, record: CommitRecord, aside: StagedWrites | None = None
+    ) -> bool:
         """`aside` has the parts, if they are written already. Tell whether this placed the layer."""
         placed = self._place_layer(image_id, record)
         if aside is None:
@@ -142,17 +144,17 @@ class Commits:
             self._storage.delete(keys.pushed_json(image_id, record.json), durable=False)
         return placed
 
-    def _place_layer(self, image_id: ImageId, record: Record) -> bool:
+    def _place_layer(self, image_id: ImageId, record: CommitRecord) -> bool:
         """Whether this placed it; else it was there."""
         try:
             self._storage.commit(record.handle)
         except NotFound:
             if not self._is_in_place(keys.image(image_id, "layer"), record.size):
-                raise Lost(image_id) from None
+                raise CommitDataLost(image_id) from None
             return False
         return True
 
-    def _place_missing(self, image_id: ImageId, record: Record) -> None:
+    def _place_missing(self, image_id: ImageId, record: CommitRecord) -> None:
         document = record.document.encode("latin-1") or self._json(image_id, record)
         parts = _parts(image_id, record, document)
         missing = {key: value for key, value in parts.items() if self._get(key) != value}
@@ -160,13 +162,13 @@ class Commits:
             for key in missing:
                 aside.put(key)
 
-    def _json(self, image_id: ImageId, record: Record) -> bytes:
+    def _json(self, image_id: ImageId, record: CommitRecord) -> bytes:
         """The JSON of a record that has none: where it was staged, or already in place."""
         for key in (keys.pushed_json(image_id, record.json), keys.image(image_id, "json")):
             data = self._get(key)
             if data is not None and hashlib.sha256(data).hexdigest() == record.json:
                 return data
-        raise Lost(image_id)
+        raise CommitDataLost(image_id)
 
     def _get(self, key: str) -> bytes | None:
         try:

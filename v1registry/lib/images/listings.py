@@ -20,7 +20,7 @@ from v1registry.lib.layers.diff import Comparison
 from v1registry.lib.layers.files import list_files
 from v1registry.lib.layers.tar_stream import LayerTooLarge, LayerUnreadable
 from v1registry.lib.running import collector_off
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
@@ -48,7 +48,7 @@ class Listings:
         self._offload = offload
         self._max_bytes = max_bytes
         self._max_entries = max_entries
-        self._running: Asked[bytes] = Asked(0)
+        self._running: SingleFlightCache[bytes] = SingleFlightCache(0)
         self._comparing = threading.BoundedSemaphore(1)  # each holds a tree of names in memory
 
     def files(self, image: Image) -> bytes:

@@ -41,7 +41,7 @@ def mark(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-class Proofs:
+class PushProvenance:
     """Notes and finds them; `life` in seconds is how long a proof counts."""
 
     def __init__(self, storage: Storage, life: float) -> None:

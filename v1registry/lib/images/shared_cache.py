@@ -18,7 +18,7 @@ from typing import Any
 from v1registry.lib import documents
 from v1registry.lib.images.images import Image
 from v1registry.lib.names import ImageId
-from v1registry.lib.support.cache import Level
+from v1registry.lib.support.cache import SharedCache
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, StorageError
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 class SharedImages:
     """Implements `lib.cache.Shared` for images; `secret` is what `secret_of` returns."""
 
-    def __init__(self, level: Level, secret: bytes) -> None:
+    def __init__(self, level: SharedCache, secret: bytes) -> None:
         self._level = level
         self._secret = secret
         self._told = False

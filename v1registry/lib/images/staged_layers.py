@@ -26,11 +26,11 @@ from v1registry.lib.names import ImageId
 from v1registry.storage import Blob, Buffer, Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
-Match = tuple["Copy", str, list[str]]  # the copy, the digest of its JSON, its checksums
+Match = tuple["StagedLayer", str, list[str]]  # the copy, the digest of its JSON, its checksums
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class StagedLayer:
     """A received layer: `handle` of the staged bytes (None: drained), `size` in bytes.
 
     `payloads` has the simple checksum with each JSON, `tarsums` the TarSums,
@@ -68,7 +68,7 @@ class LayerHasher:
             self._size += len(piece)
             yield piece
 
-    def copy(self, handle: str | None, tarsums: TarSums | None = None) -> Copy:
+    def copy(self, handle: str | None, tarsums: TarSums | None = None) -> StagedLayer:
         """The copy; `tarsums` are those of the walk that `content` had, too, if it came to an end."""
         payloads = {digest: f"sha256:{sum.hexdigest()}" for digest, sum in self._hashes.items()}
         known = {d: tarsums.values(data) for d, data in self._jsons} if tarsums else {}
@@ -76,10 +76,10 @@ class LayerHasher:
         if content and tarsums is None:
             content.incomplete()
         value = content.value(self._own.hexdigest()) if content else None
-        return Copy(handle, self._size, payloads, known, content=value)
+        return StagedLayer(handle, self._size, payloads, known, content=value)
 
 
-class Copies:
+class StagedLayers:
     """Reads and writes the folder of an image's pushes. For the rest see `Uploads`."""
 
     def __init__(
@@ -129,7 +129,7 @@ class Copies:
 
     # -- layers ---------------------------------------------------------------
 
-    def note(self, image_id: ImageId, copy: Copy) -> None:
+    def note(self, image_id: ImageId, copy: StagedLayer) -> None:
         """Write down a received copy; without this note its stage is a leftover.
 
         Named by what it says: equal copies that were drained leave one note.
@@ -146,7 +146,7 @@ class Copies:
                 self._storage.abandon(copy.handle)
             raise
 
-    def received(self, image_id: ImageId, sender: str | None = None) -> list[Copy]:
+    def received(self, image_id: ImageId, sender: str | None = None) -> list[StagedLayer]:
         """All copies that are still known, finished pushes' included; or those of one sender."""
         found, names = [], self._names(image_id, "copy-")
         for name in names:
@@ -156,10 +156,10 @@ class Copies:
             except NotFound:
                 continue  # the cleaner was here
             if _digest(data).startswith(token):
-                found.append(Copy(**json.loads(data)))
+                found.append(StagedLayer(**json.loads(data)))
         return [copy for copy in found if sender is None or copy.sender == sender]
 
-    def staged_equal(self, image_id: ImageId, copy: Copy) -> Copy | None:
+    def staged_equal(self, image_id: ImageId, copy: StagedLayer) -> StagedLayer | None:
         """A noted copy of the same bytes that lies staged, or None.
 
         Nobody drops it before the image is finished: its client may be told
@@ -174,7 +174,7 @@ class Copies:
         return None
 
     def match(
-        self, image_id: ImageId, copies: list[Copy], values: list[str], image: Image | None
+        self, image_id: ImageId, copies: list[StagedLayer], values: list[str], image: Image | None
     ) -> Match | None:
         """The copy that one of the header's `values` describes, or None.
 
@@ -198,7 +198,7 @@ class Copies:
                 return match
         return None
 
-    def is_same(self, image: Image, copy: Copy, digest: str) -> bool:
+    def is_same(self, image: Image, copy: StagedLayer, digest: str) -> bool:
         """Whether a copy, sent with the JSON of this digest, is the finished image.
 
         Every engine writes both anew, so the bytes may differ; see `samejson`, `samelayer`.
@@ -217,7 +217,7 @@ class Copies:
         except NotFound:
             return False
 
-    def forget_staged(self, copies: list[Copy], matched: Copy, image: Image) -> None:
+    def forget_staged(self, copies: list[StagedLayer], matched: StagedLayer, image: Image) -> None:
         """Drop the staged bytes that nobody needs once the image is finished.
 
         The sums stay noted, so whoever sent them is still told success; the
@@ -230,7 +230,7 @@ class Copies:
     def _match_tarsum(
         self,
         image_id: ImageId,
-        copy: Copy,
+        copy: StagedLayer,
         image: Image | None,
         jsons: dict[str, bytes],
         values: list[str],
@@ -246,7 +246,7 @@ class Copies:
         self,
         image_id: ImageId,
         blob: Blob,
-        copy: Copy,
+        copy: StagedLayer,
         jsons: dict[str, bytes],
         values: list[str],
     ) -> Match | None:
@@ -274,7 +274,7 @@ class Copies:
             value: str = self._offload(LayerContent.read, blob, self._max_bytes)
         return value
 
-    def _open(self, copy: Copy, image: Image | None) -> Blob:
+    def _open(self, copy: StagedLayer, image: Image | None) -> Blob:
         """The copy's bytes: staged, or in place if they are the ones that stayed."""
         if copy.handle is None:
             raise NotFound("a copy that was not kept")
@@ -294,6 +294,6 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _is_in_place(copy: Copy, image: Image) -> bool:
+def _is_in_place(copy: StagedLayer, image: Image) -> bool:
     """Whether the finished image's layer is byte for byte this copy."""
     return not set(image.checksums).isdisjoint(copy.payloads.values())

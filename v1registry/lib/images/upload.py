@@ -20,10 +20,10 @@ from typing import Any
 
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
-from v1registry.lib.images.commit import Commits, Record
+from v1registry.lib.images.commit import CommitRecord, Commits
 from v1registry.lib.images.images import Image, Images
-from v1registry.lib.images.push_provenance import Proofs, Sender
-from v1registry.lib.images.staged_layers import Copies, Copy, LayerHasher
+from v1registry.lib.images.push_provenance import PushProvenance, Sender
+from v1registry.lib.images.staged_layers import LayerHasher, StagedLayer, StagedLayers
 from v1registry.lib.layers.tarsum import TarSumFeed
 from v1registry.lib.names import ImageId
 from v1registry.lib.running import Run, for_size, in_place
@@ -45,7 +45,7 @@ class Uploads:
         images: Images,
         commits: Commits,
         offload: Callable[..., Any],
-        proofs: Proofs,
+        proofs: PushProvenance,
         *,
         max_bytes: int | None = None,
         compute: Run = in_place,
@@ -55,7 +55,7 @@ class Uploads:
         self._images = images
         self._commits = commits
         self._proofs = proofs
-        self._copies = Copies(storage, offload, max_bytes)
+        self._copies = StagedLayers(storage, offload, max_bytes)
         self._offload = offload
         self._max_bytes = max_bytes
 
@@ -137,7 +137,7 @@ class Uploads:
         self._copies.forget_staged(copies, copy, image)
         return is_new
 
-    def _prove(self, image: Image, copy: Copy, digest: str, sender: Sender) -> None:
+    def _prove(self, image: Image, copy: StagedLayer, digest: str, sender: Sender) -> None:
         """Note that the sender has sent the image that is there now; raise Failure 400 if not.
 
         His copy may be another than the one that stays: somebody may have been there before him.
@@ -149,7 +149,7 @@ class Uploads:
     def _finish(
         self,
         image_id: ImageId,
-        copy: Copy,
+        copy: StagedLayer,
         digest: str,
         checksums: list[str],
         sender: Sender | None,
@@ -160,7 +160,9 @@ class Uploads:
         data = self._copies.json(image_id, digest)
         parent = self._parent(self._image_json(image_id, data), sender)
         ancestry = [image_id, *(parent.ancestors if parent else [])]
-        record = Record(digest, copy.handle, copy.size, checksums, ancestry, data.decode("latin-1"))
+        record = CommitRecord(
+            digest, copy.handle, copy.size, checksums, ancestry, data.decode("latin-1")
+        )
         self._commits.decide(image_id, record, data)
         return self._images.get(image_id)
 
@@ -225,12 +227,12 @@ class Uploads:
         sums = LayerHasher(jsons, not _may_use(image_id, sender))
         self._note(image_id, self._with_tarsum(sums, pieces, _discard), sender)
 
-    def _note(self, image_id: ImageId, copy: Copy, sender: Sender | None) -> None:
+    def _note(self, image_id: ImageId, copy: StagedLayer, sender: Sender | None) -> None:
         self._copies.note(image_id, replace(copy, sender=sender.mark if sender else None))
 
     def _with_tarsum(
         self, sums: LayerHasher, pieces: Iterable[Buffer], take: Callable[[Iterable[Buffer]], Any]
-    ) -> Copy:
+    ) -> StagedLayer:
         """Hand the pieces to `take`, which returns the handle, and compute the TarSum beside it,
         for want of a second look.
         """
@@ -242,11 +244,15 @@ class Uploads:
                     yield piece
 
             handle = take(fed())
-            copy: Copy = self._offload(sums.copy, handle, feed.finish())
+            copy: StagedLayer = self._offload(sums.copy, handle, feed.finish())
             return copy
 
     def _mismatch(
-        self, image_id: ImageId, image: Image | None, copies: list[Copy], sender: Sender | None
+        self,
+        image_id: ImageId,
+        image: Image | None,
+        copies: list[StagedLayer],
+        sender: Sender | None,
     ) -> Failure:
         if image is not None:
             return Failure(*errors.CHECKSUM_CLOSED)

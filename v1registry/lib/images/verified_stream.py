@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 from v1registry.lib.images.images import Image
-from v1registry.storage.errors import Damaged
+from v1registry.storage.errors import CorruptObject
 
 _SIMPLE = "sha256:"  # begins the checksum of JSON and layer; a TarSum says nothing of the bytes
 
@@ -29,5 +29,5 @@ def checked(pieces: Iterator[bytes], image: Image) -> Iterator[bytes]:
             yield held
         held = piece
     if f"{_SIMPLE}{sum.hexdigest()}" not in known:
-        raise Damaged(f"{image.id}: the layer's bytes are not those of its checksum")
+        raise CorruptObject(f"{image.id}: the layer's bytes are not those of its checksum")
     yield held

@@ -83,7 +83,7 @@ _DECODERS: tuple[tuple[str, bytes, Callable[[], _Decoder]], ...] = (
 )
 
 
-class Source:
+class DecompressedLayer:
     """The archive's bytes, decompressed, counted against the limit.
 
     `jump` passes over bytes of a seekable file without reading them, and returns how many it passed.

@@ -15,7 +15,7 @@ ordinary one. Other entries of the union file system (`.wh..wh.*`) are left out.
 
 from __future__ import annotations
 
-from v1registry.lib.layers.tar_stream import Entry, LayerTooLarge, Readable, entries
+from v1registry.lib.layers.tar_stream import LayerTooLarge, Readable, TarEntry, entries
 
 Row = list[str | int | bool]
 
@@ -93,7 +93,7 @@ def _is_union(name: str) -> bool:
     return name.startswith(UNION) or f"/{UNION}" in name
 
 
-def _name(entry: Entry) -> str:
+def _name(entry: TarEntry) -> str:
     name = entry.name if entry.sparse_name is None else entry.sparse_name
     if _is_folder(entry):
         name = name.rstrip("/") or "/"
@@ -104,12 +104,12 @@ def _name(entry: Entry) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _is_folder(entry: Entry) -> bool:
+def _is_folder(entry: TarEntry) -> bool:
     # v7 archives have no folders, only files whose name ends in a slash
     return entry.typeflag == "5" or (entry.typeflag == "\0" and entry.name.endswith("/"))
 
 
-def _row(entry: Entry, name: str, letter: str | None = None, *, deleted: bool = False) -> Row:
+def _row(entry: TarEntry, name: str, letter: str | None = None, *, deleted: bool = False) -> Row:
     if letter is None:
         letter = "d" if _is_folder(entry) else TYPES.get(entry.typeflag, "u")
     size = entry.size if entry.sparse_size is None else entry.sparse_size

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from v1registry.lib.layers.tar_stream import (
-    Entry,
     LayerTooLarge,
     LayerUnreadable,
     Readable,
+    TarEntry,
     entries,
 )
 from v1registry.lib.layers.tar_trailer import UnreadBytes
@@ -100,7 +100,7 @@ class LayerContent:
 
     # -- entries ------------------------------------------------------------------
 
-    def start(self, entry: Entry) -> Any:
+    def start(self, entry: TarEntry) -> Any:
         """Return the hash that the entry's body must be added to."""
         if self._is_readable:
             self._rest.add_headers(entry, self._heads, self._extended)
@@ -138,7 +138,7 @@ class LayerContent:
         self._is_readable = False
 
 
-def _fields(entry: Entry) -> tuple[Any, ...]:
+def _fields(entry: TarEntry) -> tuple[Any, ...]:
     """What a TarSum covers, in one form for all writers of archives, and extended attributes."""
     typeflag, name, linkname = entry.typeflag, entry.name, entry.linkname
     if typeflag == "\0" and not name.endswith("/"):

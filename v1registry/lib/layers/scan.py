@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from v1registry.lib.layers.decompress import Readable, Source
+from v1registry.lib.layers.decompress import DecompressedLayer, Readable
 from v1registry.lib.layers.tar_header import BLOCK, LayerTooLarge, LayerUnreadable, is_header
 from v1registry.lib.layers.tar_stream import entries
 
@@ -28,16 +28,16 @@ EMPTY_DIFF_IDS = frozenset(
 )
 
 
-class Damaged(Exception):
+class DamagedLayer(Exception):
     """The layer cannot be served; the text says why."""
 
 
-class NotWhole(Damaged):
+class NotWhole(DamagedLayer):
     """The layer is missing or not all there now, which may be over soon: keep nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class LayerFacts:
+class LayerDescriptor:
     """What a layer is over v2.
 
     `digest` and `size` are those of the blob as it is served: the stored bytes if
@@ -62,9 +62,9 @@ class LayerFacts:
         return self.diff_id in EMPTY_DIFF_IDS
 
 
-def examine(
+def scan_layer(
     layer: Readable, document: bytes, checksums: Sequence[str], max_bytes: int | None
-) -> LayerFacts:
+) -> LayerDescriptor:
     """The facts of a layer, read to its end once. `document` is its image's JSON.
 
     `checksums` are the image's: where one is a simple checksum, the bytes must fit
@@ -73,7 +73,7 @@ def examine(
     """
     simple = {sum for sum in checksums if sum.startswith(_SIMPLE)}
     tap = _Tap(layer, document if simple else None)
-    source = Source(tap, max_bytes)
+    source = DecompressedLayer(tap, max_bytes)
     unpacked, size = hashlib.sha256(), 0
     try:
         piece = source.read(BLOCK)
@@ -85,22 +85,22 @@ def examine(
             size += len(piece)
             piece = source.some(_PIECE)
     except (LayerUnreadable, LayerTooLarge) as error:
-        raise Damaged(f"the layer cannot be read: {error}") from None
+        raise DamagedLayer(f"the layer cannot be read: {error}") from None
     tap.drain()
     if simple and f"{_SIMPLE}{tap.payload.hexdigest()}" not in simple:
-        raise Damaged("the stored bytes are not those that were pushed: the checksum differs")
+        raise DamagedLayer("the stored bytes are not those that were pushed: the checksum differs")
     stored = f"{_SIMPLE}{tap.own.hexdigest()}"
     if source.encoding == "tar":
-        return LayerFacts(stored, tap.size, stored, "tar", True)
+        return LayerDescriptor(stored, tap.size, stored, "tar", True)
     diff_id = f"{_SIMPLE}{unpacked.hexdigest()}"
     if source.encoding == "gzip" and source.pure:
-        return LayerFacts(stored, tap.size, diff_id, "gzip", True)
+        return LayerDescriptor(stored, tap.size, diff_id, "gzip", True)
     # As a plain archive: its bytes depend on no compressor's version, now or in ten years.
-    return LayerFacts(diff_id, size, diff_id, source.encoding, False)
+    return LayerDescriptor(diff_id, size, diff_id, source.encoding, False)
 
 
-def is_checked(facts: LayerFacts, checksums: Sequence[str]) -> bool:
-    """Whether a cut or changed layer would have been noticed by `examine`."""
+def is_checked(facts: LayerDescriptor, checksums: Sequence[str]) -> bool:
+    """Whether a cut or changed layer would have been noticed by `scan_layer`."""
     return facts.encoding != "tar" or any(sum.startswith(_SIMPLE) for sum in checksums)
 
 
@@ -110,7 +110,7 @@ def walk(layer: Readable) -> None:
         for _ in entries(layer):
             pass
     except (LayerUnreadable, LayerTooLarge) as error:
-        raise Damaged(f"the layer cannot be read: {error}") from None
+        raise DamagedLayer(f"the layer cannot be read: {error}") from None
 
 
 class _Tap:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from v1registry.lib.layers.decompress import Readable, Source
+from v1registry.lib.layers.decompress import DecompressedLayer, Readable
 from v1registry.lib.layers.tar_header import (
     BLOCK,
     EXTENDED,
@@ -28,7 +28,7 @@ from v1registry.lib.layers.tar_header import (
     text,
 )
 
-__all__ = ["Entry", "LayerTooLarge", "LayerUnreadable", "Readable", "entries", "walk"]
+__all__ = ["LayerTooLarge", "LayerUnreadable", "Readable", "TarEntry", "entries", "walk"]
 
 _ZEROS = bytes(BLOCK)
 _PIECE = 256 * 1024
@@ -51,7 +51,7 @@ class Observer(Protocol):
     def incomplete(self) -> None: ...
 
 
-class Entry:
+class TarEntry:
     """One entry of the archive; see `tarheader.Header` for the plain fields.
 
     name, linkname, uname, gname: str, bytes that are no UTF-8 as surrogate escapes;
@@ -80,7 +80,7 @@ class Entry:
         "xattrs",
     )
 
-    def __init__(self, header: Header, pax: dict[str, bytes], source: Source) -> None:
+    def __init__(self, header: Header, pax: dict[str, bytes], source: DecompressedLayer) -> None:
         self.typeflag = header.typeflag
         self.mode = header.mode
         self.devmajor = header.devmajor
@@ -104,7 +104,7 @@ class Entry:
         self.linkname = text(header.linkname)
         self.uname = text(header.uname)
         self.gname = text(header.gname)
-        self._source: Source | None = source
+        self._source: DecompressedLayer | None = source
         self._left = header.body_size()
 
     def body(self) -> Iterator[bytes]:
@@ -133,7 +133,7 @@ def entries(
     max_entries: int | None = None,
     observer: Observer | None = None,
     pause: Callable[[], None] | None = None,
-) -> Iterator[Entry]:
+) -> Iterator[TarEntry]:
     """Walk over a layer: plain tar, gzip, bzip2, xz or lzma, known by its first bytes.
 
     `max_bytes` counts decompressed bytes. The archive may end without its zero
@@ -146,15 +146,15 @@ def entries(
     Raises `LayerUnreadable` (no tar, damaged, cut off), `LayerTooLarge` (a limit
     is passed), and whatever `file.read` raises.
     """
-    return walk(Source(file, max_bytes, pause=pause), max_entries, observer, pause)
+    return walk(DecompressedLayer(file, max_bytes, pause=pause), max_entries, observer, pause)
 
 
 def walk(
-    source: Source,
+    source: DecompressedLayer,
     max_entries: int | None = None,
     observer: Observer | None = None,
     pause: Callable[[], None] | None = None,
-) -> Iterator[Entry]:
+) -> Iterator[TarEntry]:
     """Walk over a source. When an entry is yielded, the source is at the first byte of its body."""
     extended = ExtendedHeaders()
     pending = False
@@ -178,7 +178,7 @@ def walk(
         count += 1
         if max_entries is not None and count > max_entries:
             raise LayerTooLarge(f"the layer holds more than {max_entries} entries")
-        entry = Entry(header, extended.take(), source)
+        entry = TarEntry(header, extended.take(), source)
         padding = -entry._left % BLOCK
         yield entry
         if pause is not None:
@@ -196,14 +196,14 @@ def walk(
     source.drain()
 
 
-def _skip(source: Source, padding: int, observer: Observer | None) -> None:
+def _skip(source: DecompressedLayer, padding: int, observer: Observer | None) -> None:
     if observer:
         observer.between(source.read(padding))
     else:
         source.skip(padding)
 
 
-def _read_extended(source: Source, header: Header, extended: ExtendedHeaders) -> bytes:
+def _read_extended(source: DecompressedLayer, header: Header, extended: ExtendedHeaders) -> bytes:
     """Read what a pax header or a long name says about the next entry; return its data."""
     extended.reserve(header.size)
     data = source.read(header.size)
@@ -213,7 +213,7 @@ def _read_extended(source: Source, header: Header, extended: ExtendedHeaders) ->
     return data
 
 
-def _skip_sparse_map(source: Source, header: Header, observer: Observer | None) -> None:
+def _skip_sparse_map(source: DecompressedLayer, header: Header, observer: Observer | None) -> None:
     """Old GNU sparse files have the rest of their map between header and body."""
     more = header.sparse_continues
     blocks = 0

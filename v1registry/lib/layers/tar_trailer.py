@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from v1registry.lib.layers.tar_header import FIELDS, Header, c_string, is_times, pax_records
-from v1registry.lib.layers.tar_stream import Entry
+from v1registry.lib.layers.tar_stream import TarEntry
 
 _XATTR = "SCHILY.xattr."
 _ENTRY_FIELDS = frozenset({"path", "linkpath", "uname", "gname", "uid", "gid", "size"})
@@ -41,7 +41,7 @@ class UnreadBytes:
                 self._sha256.update(b"%d " % len(part) + part)
 
     def add_headers(
-        self, entry: Entry, heads: list[bytes], extended: list[tuple[str, bytes]]
+        self, entry: TarEntry, heads: list[bytes], extended: list[tuple[str, bytes]]
     ) -> None:
         """Add what an entry's header, the last of `heads`, and its extended headers hold."""
         for block in heads:
@@ -50,7 +50,7 @@ class UnreadBytes:
             self._add_replaced(entry, heads)
             self._add_records(extended)
 
-    def _add_replaced(self, entry: Entry, heads: list[bytes]) -> None:
+    def _add_replaced(self, entry: TarEntry, heads: list[bytes]) -> None:
         """Add the fields of headers that the entry does not have, since others replace them."""
         final = {
             name: getattr(entry, name).encode("utf-8", "surrogateescape")

@@ -27,10 +27,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from v1registry.lib.layers.same_layer import MAX_ENTRIES, LayerContent, in_archive_order, split
 from v1registry.lib.layers.tar_stream import (
-    Entry,
     LayerTooLarge,
     LayerUnreadable,
     Readable,
+    TarEntry,
     entries,
 )
 from v1registry.lib.running import sorted_in_steps
@@ -76,7 +76,7 @@ class TarSums:
             sums._add(entry)
         return sums
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: TarEntry) -> None:
         hashes = [hashlib.sha256(_header(entry, version)) for version in self._versions]
         also = self._content.start(entry) if self._content else None
         for piece in entry.body():
@@ -147,7 +147,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _header(entry: Entry, version: int) -> bytes:
+def _header(entry: TarEntry, version: int) -> bytes:
     """What is hashed before an entry's body. Fields and order: protocol-v1.md section 3."""
     head = b"name%bmode%duid%dgid%dsize%d" % (
         _bytes(entry.name),

@@ -12,11 +12,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from v1registry.lib.images.images import Images
-from v1registry.lib.layers.scan import Damaged
+from v1registry.lib.layers.scan import DamagedLayer
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.oci.convert import OCI, SCHEMA2
 from v1registry.lib.oci.images import NotShown, V2Image, V2Images
-from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.repositories import walk
 from v1registry.lib.repositories.backfill import Run
 from v1registry.lib.repositories.catalog import is_sayable
@@ -40,13 +40,18 @@ NAME_NOT_SHOWN = "no v2 client can ask for this name: it is served over v1 alone
 _AHEAD = 4  # things handed out for each job at a time
 
 
-class BlobFacts:
+class LayerMetadataBackfill:
     """See above."""
 
     name = "blobs"
 
     def __init__(
-        self, storage: Storage, images: Images, tags: Tags, blobs: Blobs, v2images: V2Images
+        self,
+        storage: Storage,
+        images: Images,
+        tags: Tags,
+        blobs: LayerMetadataStore,
+        v2images: V2Images,
     ) -> None:
         self._storage = storage
         self._images = images
@@ -64,7 +69,7 @@ class BlobFacts:
                 counts["bytes"] += found[0]
                 counts["read"] += bool(found[0])
                 counts["unfinished"] += found[1] is None
-                if isinstance(found[1], Damaged):
+                if isinstance(found[1], DamagedLayer):
                     counts["damaged"] += 1
                     run.problems.append({"image": image_id, "problem": str(found[1])})
                 run.progress("layers", counts["layers"], total, counts["bytes"])
@@ -91,9 +96,9 @@ class BlobFacts:
             if image is None:
                 return 0, None
             known = self._blobs.known(image)
-            if known is None or (again and isinstance(known, Damaged)):
+            if known is None or (again and isinstance(known, DamagedLayer)):
                 return image.size or 0, self._blobs.compute(image)
-            if not isinstance(known, Damaged):
+            if not isinstance(known, DamagedLayer):
                 self._blobs.index(image, known)
             return 0, known
 

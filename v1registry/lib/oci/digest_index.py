@@ -22,7 +22,7 @@ _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 _OVERHEAD = 200  # bytes that a cached entry takes, about
 
 
-class Entry(NamedTuple):
+class DigestEntry(NamedTuple):
     """An image, and as what it has the digest."""
 
     kind: Kind
@@ -40,7 +40,7 @@ class Digests:
     ) -> None:
         self._storage = storage
         self._read_only = read_only
-        self._cache: Cache[list[Entry]] = Cache(
+        self._cache: Cache[list[DigestEntry]] = Cache(
             cache_limit, cache_life, lambda entries: (len(entries) + 1) * _OVERHEAD
         )
         #: whether an entry could not be written: then a miss does not mean that there is none
@@ -57,7 +57,7 @@ class Digests:
         except Refused:
             self.incomplete = True
 
-    def find(self, digest: Digest, *, anew: bool = False) -> list[Entry]:
+    def find(self, digest: Digest, *, anew: bool = False) -> list[DigestEntry]:
         """The entries of a digest, as they were a while ago unless `anew`."""
         found = None if anew else self._cache.get(digest)
         if found is None:
@@ -72,12 +72,12 @@ class Digests:
         with contextlib.suppress(Refused):
             self._storage.delete(keys.digest(digest, kind, image_id), durable=False)
 
-    def _read(self, digest: Digest) -> list[Entry]:
+    def _read(self, digest: Digest) -> list[DigestEntry]:
         folder, start = keys.digests(digest)
         found = []
         for entry in self._storage.list(folder):
             if entry.name.startswith(start):
                 kind, _, image_id = entry.name[len(start) :].partition("-")
                 if kind in _KINDS and ImageId.is_valid(image_id):
-                    found.append(Entry(_KINDS[kind], ImageId(image_id)))
+                    found.append(DigestEntry(_KINDS[kind], ImageId(image_id)))
         return found

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 
 from v1registry.lib import documents
 from v1registry.lib.images.images import Image, Images, parent_of
-from v1registry.lib.layers.scan import Damaged, LayerFacts
+from v1registry.lib.layers.scan import DamagedLayer, LayerDescriptor
 from v1registry.lib.names import ImageId
 from v1registry.lib.oci import convert
-from v1registry.lib.oci.convert import OCI, SCHEMA2, Layer, Unconvertible
+from v1registry.lib.oci.convert import OCI, SCHEMA2, ManifestLayer, Unconvertible
 from v1registry.lib.oci.digest_index import Digests, Kind
-from v1registry.lib.oci.layer_metadata import Blobs
+from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.running import Run, collector_off, for_size, in_place
 from v1registry.lib.support.cache import Cache
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 
 _MOST_LAYERS = 1000  # engines make 127 at most
 _OVERHEAD = 1024
@@ -55,7 +55,7 @@ class V2Image:
     config: bytes
     config_digest: str
     manifests: dict[str, Manifest]
-    layers: tuple[tuple[ImageId, LayerFacts], ...]
+    layers: tuple[tuple[ImageId, LayerDescriptor], ...]
     notes: tuple[str, ...]
     as_ancestry: bool
     chain_confirmed: bool
@@ -67,7 +67,7 @@ class V2Images:
     def __init__(
         self,
         images: Images,
-        blobs: Blobs,
+        blobs: LayerMetadataStore,
         digests: Digests,
         *,
         cache_limit: int,
@@ -80,7 +80,7 @@ class V2Images:
         self._digests = digests
         self._largest = cache_limit // _SHARE
         self._cache: Cache[V2Image | NotShown] = Cache(cache_limit, cache_life, _size)
-        self._running: Asked[V2Image] = Asked(0)
+        self._running: SingleFlightCache[V2Image] = SingleFlightCache(0)
 
     def get(self, image_id: ImageId, *, whole: bool = True) -> V2Image:
         """The image; its layers are read first where nobody did so yet. Raises NotShown.
@@ -124,10 +124,10 @@ class V2Images:
             wanted = for_size(self._compute, len(image.json))(parent_of, image.json)
         return list(reversed(found.values()))
 
-    def _layer(self, image: Image) -> LayerFacts:
+    def _layer(self, image: Image) -> LayerDescriptor:
         try:
             return self._blobs.get(image)
-        except Damaged as error:
+        except DamagedLayer as error:
             raise NotShown(f"{image.id}: {error}") from None
 
     def _note(self, shown: V2Image) -> None:
@@ -140,7 +140,7 @@ class V2Images:
 
 
 def _convert(
-    image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerFacts], ...]
+    image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerDescriptor], ...]
 ) -> V2Image:
     """The image whose chain this is, with its layers, the base first. Raises NotShown."""
     with collector_off():
@@ -148,7 +148,7 @@ def _convert(
 
 
 def _converted(
-    image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerFacts], ...]
+    image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerDescriptor], ...]
 ) -> V2Image:
     as_ancestry = [image.id for image in reversed(chain)] == chain[-1].ancestors
     notes = []
@@ -162,7 +162,7 @@ def _converted(
     config = convert.complete(engines)
     if config != engines:
         notes.append("os or architecture is missing: completed, so engines show another id")
-    blobs = [Layer(facts.digest, facts.size, facts.gzipped) for _, facts in layers]
+    blobs = [ManifestLayer(facts.digest, facts.size, facts.gzipped) for _, facts in layers]
     manifests = {}
     for media_type in KINDS:
         data = convert.manifest(media_type, config, blobs)

@@ -20,11 +20,18 @@ from typing import Any
 from v1registry.lib import documents
 from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Image, Images
-from v1registry.lib.layers.scan import Damaged, LayerFacts, NotWhole, examine, is_checked, walk
+from v1registry.lib.layers.scan import (
+    DamagedLayer,
+    LayerDescriptor,
+    NotWhole,
+    is_checked,
+    scan_layer,
+    walk,
+)
 from v1registry.lib.names import Digest
 from v1registry.lib.oci.digest_index import Digests
 from v1registry.lib.support.cache import Cache
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
@@ -36,7 +43,7 @@ _RATIO = 20  # a layer may unpack to so many times its size, where that is more 
 _log = logging.getLogger(__name__)
 
 
-class Blobs:
+class LayerMetadataStore:
     """Reads, computes and keeps facts.
 
     `offload` runs what computes for long; `max_bytes` (unpacked) bounds it.
@@ -62,20 +69,22 @@ class Blobs:
         self._offload = offload
         self._max_bytes = max_bytes
         self._read_only = read_only
-        self._cache: Cache[LayerFacts | Damaged] = Cache(cache_limit, cache_life, lambda _: _SIZE)
-        self._running: Asked[LayerFacts | Damaged] = Asked(0)
+        self._cache: Cache[LayerDescriptor | DamagedLayer] = Cache(
+            cache_limit, cache_life, lambda _: _SIZE
+        )
+        self._running: SingleFlightCache[LayerDescriptor | DamagedLayer] = SingleFlightCache(0)
 
-    def get(self, image: Image) -> LayerFacts:
+    def get(self, image: Image) -> LayerDescriptor:
         """The facts, computed if they are not known. Raises Damaged."""
         known = self.known(image)
         if known is None:
             # who else wants it now waits for the one that reads it
             known = self._running.get(image.id, lambda: self.compute(image), _no)
-        if isinstance(known, Damaged):
-            raise Damaged(str(known))
+        if isinstance(known, DamagedLayer):
+            raise DamagedLayer(str(known))
         return known
 
-    def known(self, image: Image) -> LayerFacts | Damaged | None:
+    def known(self, image: Image) -> LayerDescriptor | DamagedLayer | None:
         """The facts or the damage that was found before, None if the layer was never read."""
         known = self._cache.get(image.id)
         if known is None:
@@ -84,7 +93,7 @@ class Blobs:
                 self._cache.put(image.id, known)
         return known
 
-    def compute(self, image: Image) -> LayerFacts | Damaged:
+    def compute(self, image: Image) -> LayerDescriptor | DamagedLayer:
         """Read the layer, and keep what was found."""
         return self._compute(image, self._offload, image.checksums)
 
@@ -95,11 +104,11 @@ class Blobs:
 
     def _compute(
         self, image: Image, offload: Callable[..., Any], checksums: Sequence[str] | None
-    ) -> LayerFacts | Damaged:
-        found: LayerFacts | Damaged
+    ) -> LayerDescriptor | DamagedLayer:
+        found: LayerDescriptor | DamagedLayer
         try:
             found = offload(self._examine, image, checksums)
-        except Damaged as error:
+        except DamagedLayer as error:
             _log.error("Image %s: %s", image.id, error)
             found = error
             if isinstance(error, NotWhole):
@@ -112,22 +121,22 @@ class Blobs:
         """Remove what is kept, as the image goes. The image's folder is the caller's."""
         known = self._kept(image)
         self._cache.forget(image.id)
-        if isinstance(known, LayerFacts):
+        if isinstance(known, LayerDescriptor):
             self._digests.forget(known.digest, "layer", image.id)
 
-    def index(self, image: Image, facts: LayerFacts) -> None:
+    def index(self, image: Image, facts: LayerDescriptor) -> None:
         """See that the layer is found by its digest."""
         if facts.is_empty and self._digests.find(Digest(facts.digest)):
             return  # thousands of images have this one, and one will do
         self._digests.note(facts.digest, "layer", image.id)
 
-    def _examine(self, image: Image, checksums: Sequence[str] | None) -> LayerFacts:
+    def _examine(self, image: Image, checksums: Sequence[str] | None) -> LayerDescriptor:
         """Read the layer once, and hold it against `checksums`, unless somebody did (None)."""
         try:
             with self._images.open_layer(image) as layer:
                 try:
-                    facts = examine(layer, image.json, checksums or (), self._limit(image))
-                except Damaged as error:
+                    facts = scan_layer(layer, image.json, checksums or (), self._limit(image))
+                except DamagedLayer as error:
                     if layer.size != image.size:
                         raise NotWhole(str(error)) from None
                     raise
@@ -143,12 +152,12 @@ class Blobs:
 
     # -- what is kept ----------------------------------------------------------
 
-    def _keep(self, image: Image, found: LayerFacts | Damaged) -> None:
+    def _keep(self, image: Image, found: LayerDescriptor | DamagedLayer) -> None:
         """Keep it; what a full or read-only store does not take is computed again."""
         if self._read_only:
             return
         value: dict[str, Any] = {"checksums": list(image.checksums), "stored": image.size}
-        if isinstance(found, Damaged):
+        if isinstance(found, DamagedLayer):
             value |= {"damage": str(found), "limit": self._limit(image)}
         else:
             value["facts"] = asdict(found)
@@ -156,17 +165,17 @@ class Blobs:
         with contextlib.suppress(Refused):
             self._storage.put(keys.image(image.id, _NAME), documents.dump(value), durable=False)
 
-    def _kept(self, image: Image) -> LayerFacts | Damaged | None:
+    def _kept(self, image: Image) -> LayerDescriptor | DamagedLayer | None:
         try:
             value = json.loads(self._storage.get(keys.image(image.id, _NAME)))
             if value["checksums"] != list(image.checksums) or value["stored"] != image.size:
                 return None
             if "facts" in value:
-                facts = LayerFacts(**value["facts"])
+                facts = LayerDescriptor(**value["facts"])
                 return facts if Digest.is_valid(facts.digest) else None
             if value["damage"] == _MISSING or value["limit"] < self._limit(image):
                 return None  # it may be back; and more may be read now
-            return Damaged(value["damage"])
+            return DamagedLayer(value["damage"])
         except (NotFound, ValueError, KeyError, TypeError):
             return None
 

@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Image, Images
-from v1registry.lib.layers.scan import LayerFacts
+from v1registry.lib.layers.scan import LayerDescriptor
 from v1registry.lib.names import Digest, ImageId, RepositoryName, Tag
-from v1registry.lib.oci.digest_index import Digests, Entry
+from v1registry.lib.oci.digest_index import DigestEntry, Digests
 from v1registry.lib.oci.images import KINDS, Manifest, NotShown, V2Image, V2Images
-from v1registry.lib.oci.layer_metadata import Blobs
-from v1registry.lib.repositories.references import Reach
+from v1registry.lib.oci.layer_metadata import LayerMetadataStore
+from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import Repositories
 
 
 @dataclass(frozen=True, slots=True)
-class LayerBlob:
+class StoredLayerBlob:
     """A blob that is the layer of `image`."""
 
     image: Image
-    facts: LayerFacts
+    facts: LayerDescriptor
 
 
 class Lookup:
@@ -35,9 +35,9 @@ class Lookup:
     def __init__(
         self,
         repositories: Repositories,
-        reach: Reach,
+        reach: RepositoryReferences,
         images: Images,
-        blobs: Blobs,
+        blobs: LayerMetadataStore,
         v2images: V2Images,
         digests: Digests,
     ) -> None:
@@ -62,7 +62,7 @@ class Lookup:
                         return manifest
         raise Failure(*errors.MANIFEST_UNKNOWN)
 
-    def blob(self, repository: RepositoryName, digest: Digest) -> LayerBlob | bytes:
+    def blob(self, repository: RepositoryName, digest: Digest) -> StoredLayerBlob | bytes:
         """The layer, or the bytes of the configuration, with this digest. Raise Failure 404."""
         for entry in self._entries(repository, digest):
             if entry.kind == "layer":
@@ -74,13 +74,15 @@ class Lookup:
                     return shown.config or self._v2images.get(entry.image_id).config
                 for layer_id, facts in shown.layers:
                     if facts.digest == digest and (image := self._images.find(layer_id)):
-                        return LayerBlob(image, facts)
+                        return StoredLayerBlob(image, facts)
         raise Failure(*errors.BLOB_UNKNOWN)
 
-    def _layer(self, image_id: ImageId) -> LayerBlob | None:
+    def _layer(self, image_id: ImageId) -> StoredLayerBlob | None:
         image = self._images.find(image_id)
         facts = self._blobs.known(image) if image else None
-        return LayerBlob(image, facts) if image and isinstance(facts, LayerFacts) else None
+        return (
+            StoredLayerBlob(image, facts) if image and isinstance(facts, LayerDescriptor) else None
+        )
 
     def _shown(self, image_id: ImageId) -> V2Image | None:
         """The image, perhaps without its configuration."""
@@ -89,7 +91,7 @@ class Lookup:
         except NotShown:
             return None
 
-    def _entries(self, repository: RepositoryName, digest: Digest) -> Iterator[Entry]:
+    def _entries(self, repository: RepositoryName, digest: Digest) -> Iterator[DigestEntry]:
         """The entries of a digest that the repository reaches."""
         for anew in (False, True):
             for entry in self._digests.find(digest, anew=anew):
@@ -98,21 +100,21 @@ class Lookup:
         if self._digests.incomplete:
             yield from self._searched(repository, digest)
 
-    def _may(self, repository: RepositoryName, entry: Entry) -> bool:
+    def _may(self, repository: RepositoryName, entry: DigestEntry) -> bool:
         if self._reach.holds(repository, entry.image_id):
             return True
         # Of the archives without any entry, one stands for all: there is nothing to be seen in it.
         found = self._layer(entry.image_id) if entry.kind == "layer" else None
         return found is not None and found.facts.is_empty
 
-    def _searched(self, repository: RepositoryName, digest: Digest) -> Iterator[Entry]:
+    def _searched(self, repository: RepositoryName, digest: Digest) -> Iterator[DigestEntry]:
         """Entries for a store that takes none, read-only or full: all that the repository has."""
         for image_id in set(self._repositories.tags(repository).values()):
             shown = self._shown(ImageId(image_id))
             if shown is None:
                 continue
             if digest in (shown.config_digest, *(facts.digest for _, facts in shown.layers)):
-                yield Entry("part", shown.id)
+                yield DigestEntry("part", shown.id)
             for media_type, kind in KINDS.items():
                 if shown.manifests[media_type].digest == digest:
-                    yield Entry(kind, shown.id)
+                    yield DigestEntry(kind, shown.id)

@@ -11,7 +11,7 @@ from v1registry.lib.names import ImageId
 _MOST = 1000  # more pushes at once than these are looked at when somebody asks for them
 
 
-class Pushed:
+class ScanQueue:
     """A line of images, in this process alone: what is lost with it is found on first use.
 
     `rest` is how many seconds must have passed since the last push: nobody gets in its way.

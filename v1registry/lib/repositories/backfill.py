@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories import image_list, walk
 from v1registry.lib.repositories.image_list import ImageLists
-from v1registry.lib.repositories.references import Reach
+from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.tags import Tags, Told
 from v1registry.storage import Storage, exists, keys
 
@@ -22,7 +22,7 @@ _REACH = f"{keys.OURS}/facts/reach"  # lies there once reach was built for the w
 _LOOKED_AT = 20  # images of a store, to see who wrote it
 
 
-class Progress(Protocol):
+class BackfillProgress(Protocol):
     """Told now and then how far the work is; `total` is None where nobody knows."""
 
     def __call__(self, what: str, done: int, total: int | None, size: int = 0) -> None: ...
@@ -42,7 +42,7 @@ class Run:
 
     jobs: int = 1
     again: bool = False
-    progress: Progress = _untold
+    progress: BackfillProgress = _untold
     problems: list[dict[str, str]] = field(default_factory=list)
     tags: list[dict[str, Any]] | None = None
     _left_out: set[tuple[str, str, str]] = field(default_factory=set)
@@ -59,7 +59,7 @@ class Run:
             self.problems.append({"repository": repository, "tag": tag, "problem": reason})
 
 
-class Facts(Protocol):
+class Backfill(Protocol):
     """One kind of facts."""
 
     #: the word for it on the command line
@@ -72,12 +72,14 @@ class Facts(Protocol):
         """
 
 
-class ReachFacts:
+class ReferenceBackfill:
     """Which repositories reach each image (see `lib.reach`)."""
 
     name = "reach"
 
-    def __init__(self, storage: Storage, tags: Tags, reach: Reach, image_lists: ImageLists) -> None:
+    def __init__(
+        self, storage: Storage, tags: Tags, reach: RepositoryReferences, image_lists: ImageLists
+    ) -> None:
         self._storage = storage
         self._tags = tags
         self._image_lists = image_lists

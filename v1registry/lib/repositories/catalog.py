@@ -21,7 +21,7 @@ def is_sayable(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and name.rpartition("/")[2] not in RESERVED
 
 
-class Catalog:
+class RepositoryCatalog:
     """Lists repositories. `offload` runs the listings, which grow with the store."""
 
     def __init__(self, storage: Storage, offload: Callable[..., Any]) -> None:

@@ -51,7 +51,7 @@ class _Read:
         return -FRESH < age < max(FRESH, _SHARE * self.took) + self.took
 
 
-class Names:
+class NameSnapshot:
     """`all` in order, `namespace/name`, and which of them are `private`."""
 
     def __init__(self, names: tuple[str, ...], private: frozenset[str]) -> None:
@@ -75,7 +75,7 @@ class Names:
             found = self._text.find(wanted, self._begins[number + 1])
 
 
-class Roster:
+class RepositoryNameIndex:
     """Keeps the names. `offload` runs what would stop a whole process."""
 
     def __init__(self, storage: Storage, offload: Callable[..., Any], *, read_only: bool) -> None:
@@ -83,14 +83,14 @@ class Roster:
         self._offload = offload
         self._walked: Callable[[], _Read] = lambda: offload(self._walk)
         self._read_only = read_only
-        self._names: Names | None = None
+        self._names: NameSnapshot | None = None
         self._read: _Read | None = None
         self._due = float("-inf")
         self._lock = threading.Lock()
         self._running: threading.Event | None = None
         self._error: Exception | None = None
 
-    def names(self) -> Names:
+    def names(self) -> NameSnapshot:
         """As they were a moment ago. Raise Failure 503 if they are being read for the first time,
         and that takes long, StorageError if that fails.
         """
@@ -102,7 +102,7 @@ class Roster:
                 done.wait(PATIENCE)
         return self._names
 
-    def _first(self) -> Names:
+    def _first(self) -> NameSnapshot:
         end = time.monotonic() + FIRST
         while self._names is None and time.monotonic() < end:
             self._begin().wait(FIRST)
@@ -126,7 +126,7 @@ class Roster:
         try:
             found = self._newest()
             if found is not None and found is not self._read:
-                self._names = self._offload(Names, found.names, found.private)
+                self._names = self._offload(NameSnapshot, found.names, found.private)
                 self._read = found
             self._error = None
         except Exception as error:  # the old ones do; without any, who asks is told

@@ -21,7 +21,7 @@ from v1registry.lib.images.images import Image, Images
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.repositories.tags import Tags
 from v1registry.lib.running import Run, for_size, in_place
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
@@ -39,7 +39,7 @@ class Claim:
     whole: bool
 
 
-class Reach:
+class RepositoryReferences:
     """Writes claims and checks them; `compute` runs what is done with very many."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Reach:
         self._compute = compute
         self._images = images
         self._tags = tags
-        self._held: Asked[bool] = Asked(LIFE)
+        self._held: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
     def claims(self, repository: RepositoryName, tag: str, image: Image) -> dict[str, bytes]:
         """What lacks of the claims of an image and its ancestors: theirs are written here, its own

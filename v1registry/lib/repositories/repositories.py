@@ -12,10 +12,10 @@ from v1registry.lib.images.images import Images
 from v1registry.lib.images.push_provenance import Sender
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.repositories.events import NOBODY, Events
-from v1registry.lib.repositories.references import LIFE, Reach
+from v1registry.lib.repositories.references import LIFE, RepositoryReferences
 from v1registry.lib.repositories.tags import Tags, Told
 from v1registry.lib.repositories.walk import is_repository
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import NotFound
 
@@ -51,7 +51,7 @@ class Repositories:
         storage: Storage,
         images: Images,
         tags: Tags,
-        reach: Reach,
+        reach: RepositoryReferences,
         events: Events = NOBODY,
     ) -> None:
         self._storage = storage
@@ -59,7 +59,7 @@ class Repositories:
         self._tags = tags
         self._reach = reach
         self._events = events
-        self._flags: Asked[bool] = Asked(LIFE)
+        self._flags: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
     # -- tags -----------------------------------------------------------------
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from v1registry.lib.auth.rights import Access, Asker, Rights
+from v1registry.lib.auth.rights import Access, Caller, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.repositories.name_index import Names, Roster
+from v1registry.lib.repositories.name_index import NameSnapshot, RepositoryNameIndex
 from v1registry.lib.repositories.tags import Tags
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ _AT_ONCE = 200  # items between two pauses: some milliseconds of work
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """One result. Where nobody keeps stars and flags, they are None."""
 
     name: str
@@ -42,15 +42,15 @@ class Found:
 class Page:
     """Results, and how many there are on all pages."""
 
-    results: Sequence[Found]
+    results: Sequence[SearchResult]
     total: int
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class AllResults:
     """All results of a search, read as far as they are taken, and their number."""
 
-    results: Iterator[Found]
+    results: Iterator[SearchResult]
     total: int
 
 
@@ -67,13 +67,13 @@ class Listing:
 class Search(Protocol):
     """Finds repositories that the asker may pull, and no others."""
 
-    def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
+    def find(self, asker: Caller, query: str, size: int, page: int) -> Page:
         """A page, from 1, of those that `query` is a part of, in any case; of all for an empty one."""
 
-    def whole(self, asker: Asker, query: str) -> Whole:
+    def whole(self, asker: Caller, query: str) -> AllResults:
         """The same without pages: all results, up to 100000."""
 
-    def listed(self, asker: Asker, after: str, most: int) -> Listing:
+    def listed(self, asker: Caller, after: str, most: int) -> Listing:
         """By name, those behind `after`, at most so many."""
 
 
@@ -88,28 +88,28 @@ def paced(items: Iterable[T]) -> Iterator[T]:
 class StoreSearch:
     """Searches names. What it looks at for one request is bounded, however many there are."""
 
-    def __init__(self, roster: Roster, tags: Tags, rights: Rights) -> None:
+    def __init__(self, roster: RepositoryNameIndex, tags: Tags, rights: Rights) -> None:
         self._roster = roster
         self._tags = tags
         self._rights = rights
 
-    def find(self, asker: Asker, query: str, size: int, page: int) -> Page:
+    def find(self, asker: Caller, query: str, size: int, page: int) -> Page:
         """By name, among the first 5000 that fit; the count is right up to 1000."""
         names = self._roster.names()
         start = (page - 1) * size
         most = max(COUNTED, start + size) + 1 if start < DEEPEST else COUNTED + 1
         fit = islice(names.holding(query.strip()), READ)
         found = list(islice(self._seen(asker, names, fit), most))
-        return Page([Found(name) for name in found[start : start + size]], len(found))
+        return Page([SearchResult(name) for name in found[start : start + size]], len(found))
 
-    def whole(self, asker: Asker, query: str) -> Whole:
+    def whole(self, asker: Caller, query: str) -> AllResults:
         """By name, among the first 100000 that fit."""
         names = self._roster.names()
         fit = paced(islice(names.holding(query.strip()), WHOLE))
         found = list(self._seen(asker, names, fit))
-        return Whole(map(Found, found), len(found))
+        return AllResults(map(SearchResult, found), len(found))
 
-    def listed(self, asker: Asker, after: str, most: int) -> Listing:
+    def listed(self, asker: Caller, after: str, most: int) -> Listing:
         names = self._roster.names()
         first = bisect_right(names.all, after)
         some = names.all[first : first + READ]
@@ -126,7 +126,7 @@ class StoreSearch:
                 return Listing(shown, name if name != names.all[-1] else None)
         return Listing(shown, some[-1] if first + len(some) < len(names.all) else None)
 
-    def _seen(self, asker: Asker, names: Names, some: Iterable[str]) -> Iterator[str]:
+    def _seen(self, asker: Caller, names: NameSnapshot, some: Iterable[str]) -> Iterator[str]:
         """Those that the asker may see, which is who may pull them. Private ones hide from nobody
         in particular, where there are no accounts too.
         """

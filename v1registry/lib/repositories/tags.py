@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.running import Run, collector_off, in_place
 from v1registry.lib.support.cache import Cache
-from v1registry.storage import Entry, Storage, keys
+from v1registry.storage import ListEntry, Storage, keys
 from v1registry.storage.errors import NotFound
 
 UNREADABLE = "the file of the tag holds no image id: push the tag again, or delete it"
@@ -27,7 +27,7 @@ T = TypeVar("T")
 _FEW = 500  # files in a repository's folder
 _KNOWN = 10_000  # ids that are kept, some 2 MB
 
-Files = list[tuple[str, Entry]]  # files of one tag: folder and entry
+Files = list[tuple[str, ListEntry]]  # files of one tag: folder and entry
 Told = Callable[[str, str], object]  # called with an unreadable tag and the reason
 
 
@@ -149,7 +149,7 @@ class Tags:
             return False
         return not (key.endswith("_json") and data.lstrip().startswith(b"{"))
 
-    def _listed(self, folder: str, entry: Entry) -> str | None:
+    def _listed(self, folder: str, entry: ListEntry) -> str | None:
         """The same as `read` for a file in a listing, which may know what it holds."""
         known = self._known.get(entry.md5) if entry.md5 else None
         if known is not None:

@@ -21,7 +21,7 @@ class Shared(Protocol[V]):
     def put(self, key: str, value: V) -> None: ...
 
 
-class Level(Shared[bytes], Counts, Protocol):
+class SharedCache(Shared[bytes], Counts, Protocol):
     """What keeps them, as bytes: Redis. What it answers is not to be trusted."""
 
     name: str

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from v1registry.lib.support.single_flight import Asked
+from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage
 from v1registry.storage.errors import StorageError
 
@@ -40,7 +40,7 @@ class Health:
     def __init__(self, services: Iterable[Service]) -> None:
         self._services = tuple(services)
         self._logged: dict[str, tuple[str, float]] = {}  # reason and time of a service's last line
-        self._looks: Asked[list[str]] = Asked(0)
+        self._looks: SingleFlightCache[list[str]] = SingleFlightCache(0)
 
     @property
     def names(self) -> list[str]:
@@ -72,7 +72,7 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class StoreCheck:
     """The store, as a service."""
 
     storage: Storage

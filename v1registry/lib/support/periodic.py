@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Chore:
+class PeriodicTask:
     """`run` every `interval` seconds, first after `delay` at most, and with `at_end` once more
     before the process ends.
 

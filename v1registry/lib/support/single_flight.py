@@ -20,7 +20,7 @@ class _Question(Generic[V]):
         self.error: Exception | None = None
 
 
-class Asked(Generic[V]):
+class SingleFlightCache(Generic[V]):
     """Keeps answers for `life` seconds, at most `limit` of them, the oldest going first.
 
     Equal questions at the same time are asked once. An exception goes to all who wait for it, and

@@ -34,7 +34,7 @@ from google.cloud.storage.exceptions import DataCorruption
 from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
 
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 from v1registry.storage.origins import Insecure, origin, secured
 from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
@@ -88,7 +88,7 @@ def _answered(error: GoogleAPICallError, text: str) -> StorageError:
     if code in _TRANSIENT or code > 501 or reasons & _TOO_FAST:
         return Unavailable(text)
     if reasons & _FULL:
-        return Full(text)
+        return StoreFull(text)
     if code in (404, 410):  # 410: of an upload's session
         if _NO_BUCKET in text:
             return Refused(f"{text} (boto_bucket names a bucket that does not exist)")
@@ -147,7 +147,7 @@ def attempt(key: str, call: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
-class Client(NamedTuple):
+class GcsClient(NamedTuple):
     """One thread's way to the bucket: HTTP with credentials, and the library's bucket upon it."""
 
     session: AuthorizedSession
@@ -194,7 +194,7 @@ class Client(NamedTuple):
         return answer
 
 
-class Clients:
+class GcsClients:
     """Clients of one bucket, made as they are wanted, one for each thread of the operating system.
 
     Under gevent a connection belongs to the event loop of the thread that opened it, and the
@@ -204,10 +204,10 @@ class Clients:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
         self._credentials: Any = None
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[int, GcsClient] = {}
         self._lock = threading.RLock()
 
-    def get(self) -> Client:
+    def get(self) -> GcsClient:
         """The client for the thread that asks. Raise Refused if there are no credentials."""
         thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
         if thread not in self._clients:
@@ -232,7 +232,7 @@ class Clients:
             return None
         return _SignedByGoogle(self.get, _SIGN.format(credentials.universe_domain, email), email)
 
-    def _make(self) -> Client:
+    def _make(self) -> GcsClient:
         options = self._options
         try:
             if self._credentials is None:
@@ -263,7 +263,7 @@ class Clients:
         # of its own, again and again where the account may not have them.
         client._bucket_metadata_cache = None
         timeout = (float(CONNECT_SECONDS), float(options["gcs_read_timeout"]))
-        return Client(session, bucket, endpoint, timeout, Request(tokens))
+        return GcsClient(session, bucket, endpoint, timeout, Request(tokens))
 
 
 def _credentials(file: str | None) -> Any:
@@ -281,7 +281,7 @@ class _SignedByGoogle(Signing):  # type: ignore[misc]
     google.auth.iam has the same, with retries and time-outs of its own.
     """
 
-    def __init__(self, client: Callable[[], Client], address: str, email: str) -> None:
+    def __init__(self, client: Callable[[], GcsClient], address: str, email: str) -> None:
         self._client = client
         self._address = address
         self._email = email

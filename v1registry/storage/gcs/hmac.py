@@ -66,7 +66,7 @@ class GcsHmacStorage(S3Storage):
             self.delete(name.removeprefix(self._prefix))
 
 
-class Manner(NamedTuple):
+class SigningScheme(NamedTuple):
     """The words of one way to sign; all else of it is what AWS calls version 4."""
 
     name: str
@@ -74,11 +74,11 @@ class Manner(NamedTuple):
     extension: str  # begins the headers
 
 
-GOOGLE = Manner("GOOG4", "storage", "x-goog-")
+GOOGLE = SigningScheme("GOOG4", "storage", "x-goog-")
 
 
 def authorization(
-    manner: Manner,
+    manner: SigningScheme,
     key: tuple[str, str],
     method: str,
     path: str,

@@ -19,16 +19,16 @@ import google_crc32c
 from google.api_core.exceptions import PreconditionFailed
 from google.cloud.storage import Blob
 
-from v1registry.storage import Buffer, Entry, Stage, Stat, keys
-from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError
-from v1registry.storage.gcs.client import FAILURES, Clients, attempt, storage_error
+from v1registry.storage import Buffer, ListEntry, Stage, Stat, keys
+from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError
+from v1registry.storage.gcs.client import FAILURES, GcsClients, attempt, storage_error
 from v1registry.storage.gcs.resumable_upload import CHUNK_UNIT, ResumableUpload, send_pieces
-from v1registry.storage.parts import Room
+from v1registry.storage.parts import PartBuffer
 from v1registry.storage.remote import (
     URL_SECONDS,
-    Answer,
     RemoteBlob,
     RemoteStorage,
+    StoreResponse,
     part_of,
     prefix,
     tags_first,
@@ -49,11 +49,11 @@ class GcsStorage(RemoteStorage):
     unless_atomic = "gcs_conditional_writes: false (it ignores ifGenerationMatch)"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._clients = Clients(options)
+        self._clients = GcsClients(options)
         self._bucket = options["boto_bucket"]
         self._prefix = prefix(options["storage_path"])
         chunk = options["gcs_chunk_size"] // CHUNK_UNIT * CHUNK_UNIT
-        self._room = Room(options["gcs_upload_memory"], chunk)
+        self._room = PartBuffer(options["gcs_upload_memory"], chunk)
         self._class = options["gcs_storage_class"]
         self.creates_atomically = options["gcs_conditional_writes"]
 
@@ -74,7 +74,7 @@ class GcsStorage(RemoteStorage):
         name = quote(self._prefix + key, safe="")
         address = f"/download/storage/v1/b/{self._bucket}/o/{name}?alt=media"
 
-        def fetch(start: int, version: str | None) -> Answer:
+        def fetch(start: int, version: str | None) -> StoreResponse:
             headers = {"Accept-Encoding": "gzip"}  # as it is stored: nothing is unpacked for us
             if start:
                 headers["Range"] = f"bytes={start}-"
@@ -89,13 +89,15 @@ class GcsStorage(RemoteStorage):
             found, body = answer.headers.get("X-Goog-Generation", ""), _Body(answer)
             try:
                 if answer.status_code != (206 if start else 200) or not told.isdecimal():
-                    raise Damaged(f"{key}: an answer with other bytes than were asked for")
+                    raise CorruptObject(f"{key}: an answer with other bytes than were asked for")
                 if start:
-                    return Answer(part_of(answer.headers.get("Content-Range"), start), found, body)
-            except Damaged:
+                    return StoreResponse(
+                        part_of(answer.headers.get("Content-Range"), start), found, body
+                    )
+            except CorruptObject:
                 answer.close()
                 raise
-            return Answer(int(told), found, body, of_google(answer.headers, _crc32c))
+            return StoreResponse(int(told), found, body, of_google(answer.headers, _crc32c))
 
         return RemoteBlob(key, fetch, FAILURES, storage_error)
 
@@ -104,19 +106,19 @@ class GcsStorage(RemoteStorage):
             blob = self._blob(key)
             self._call(blob.reload)
             if blob.size is None:
-                raise Damaged(f"{key}: no size is told")
+                raise CorruptObject(f"{key}: no size is told")
             return Stat(blob.size, _time(blob))
 
         return attempt(key, look)
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         start = f"{self._prefix}{folder}/"
         for page in self._pages(folder, delimiter="/"):
             for name in page.folders:
-                yield Entry(name[len(start) : -1], True)
+                yield ListEntry(name[len(start) : -1], True)
             for blob in page.blobs:
                 if blob.name != start:  # a marker that some other tool made
-                    yield Entry(blob.name[len(start) :], False)
+                    yield ListEntry(blob.name[len(start) :], False)
 
     def _pages(self, folder: str, **parameters: Any) -> Iterator[_Page]:
         """Everything below a folder. Each page is a call of its own, which can be tried again."""
@@ -132,7 +134,7 @@ class GcsStorage(RemoteStorage):
             )
             page = next(found.pages, None)
             if page is None or not _is_listing(page.raw_page):
-                raise Damaged(f"{folder}: not a listing")
+                raise CorruptObject(f"{folder}: not a listing")
             return _Page(list(page), sorted(found.prefixes)), found.next_page_token
 
         while True:
@@ -322,7 +324,7 @@ def _time(blob: Blob) -> float:
     try:
         return float(blob.time_created.timestamp())
     except (AttributeError, ValueError) as error:
-        raise Damaged(f"{blob.name}: has no time") from error
+        raise CorruptObject(f"{blob.name}: has no time") from error
 
 
 def _crc32c(data: bytes) -> bytes:

@@ -20,8 +20,8 @@ import google_crc32c
 
 from v1registry.storage import Buffer
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
-from v1registry.storage.gcs.client import FAILURES, Client, attempt
-from v1registry.storage.parts import Part, Room
+from v1registry.storage.gcs.client import FAILURES, GcsClient, attempt
+from v1registry.storage.parts import Part, PartBuffer
 
 CHUNK_UNIT = 256 * 1024  # chunks are multiples of this, but the last
 _ONE_REQUEST = 1024 * 1024  # bytes up to which one request is enough; it copies them
@@ -33,7 +33,7 @@ class ResumableUpload:
     """One upload's session. `send` chunks in their order, the last one by `finish`."""
 
     def __init__(
-        self, get: Callable[[], Client], bucket: str, name: str, properties: Mapping[str, str]
+        self, get: Callable[[], GcsClient], bucket: str, name: str, properties: Mapping[str, str]
     ) -> None:
         self._get = get
         self._name = name
@@ -103,7 +103,7 @@ class ResumableUpload:
 
 def send_pieces(
     pieces: Iterable[Buffer],
-    room: Room,
+    room: PartBuffer,
     put: Callable[[bytes], None],
     begin: Callable[[], ResumableUpload],
 ) -> None:

@@ -24,7 +24,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from v1registry.storage import errors
-from v1registry.storage.errors import Damaged, Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import (
+    CorruptObject,
+    NotFound,
+    Refused,
+    StorageError,
+    StoreFull,
+    Unavailable,
+)
 from v1registry.storage.origins import mount
 from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
@@ -59,13 +66,13 @@ def status_error(status: int, text: str) -> StorageError:
     if status in (404, 410):
         return NotFound(text)
     if status in (413, 507):  # 413: a quota, the largest size of an image, or the disk is full
-        return Full(text)
+        return StoreFull(text)
     if status in (408, 429) or status >= 500:
         return Unavailable(text)
     return Refused(text)
 
 
-class Mapped(errors.Mapped):
+class GlanceErrors(errors.MappedErrors):
     """For what keystoneauth1 and requests raise."""
 
     __slots__ = ()
@@ -75,7 +82,7 @@ class Mapped(errors.Mapped):
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class GlanceCredentials:
     """Who asks us, where requests may say so: a token, where it counts, an image to be filled."""
 
     token: str = field(repr=False)
@@ -83,7 +90,7 @@ class Asker:
     image: str | None = None
 
 
-class Client:
+class GlanceClient:
     """One thread's way to Glance: `/v2/...` with a token, where one is wanted."""
 
     _theirs: plugin.BaseAuthPlugin | None = None  # the token of who asks
@@ -95,7 +102,7 @@ class Client:
         self._session = self._new_session()
         self._url: str | None = None
 
-    def on_behalf(self, asker: Asker) -> Client:
+    def on_behalf(self, asker: GlanceCredentials) -> GlanceClient:
         """The same connections, with another's token."""
         other = copy.copy(self)
         other._url = asker.url or self.endpoint()
@@ -111,7 +118,7 @@ class Client:
         """
         for pause in (*PAUSES, None):
             try:
-                with Mapped(key):
+                with GlanceErrors(key):
                     answer = self._send(self._session, method, path, **more)
             except Unavailable as failure:
                 # whoever kept silent once will do so again, and our client waits, too
@@ -122,7 +129,7 @@ class Client:
                 if status in _DONE or status in fine:
                     return answer
                 if pause is None and status < 300:
-                    raise Damaged(f"{key}: answered with a status of {status}")
+                    raise CorruptObject(f"{key}: answered with a status of {status}")
                 if pause is None or not (status < 300 or status in _RETRIED):
                     raise status_error(answer.status_code, f"{key}: {_reason(answer)}")
             time.sleep(pause)
@@ -137,7 +144,7 @@ class Client:
         body = _Body(pieces)
         try:
             session = self._new_session()
-            with Mapped(key), contextlib.closing(session.session):
+            with GlanceErrors(key), contextlib.closing(session.session):
                 answer = self._send(
                     session,
                     "PUT",
@@ -151,13 +158,13 @@ class Client:
                 raise body.failure from None
             raise
         if answer.status_code < 300 and answer.status_code not in _DONE:
-            raise Damaged(f"{key}: answered with a status of {answer.status_code}")
+            raise CorruptObject(f"{key}: answered with a status of {answer.status_code}")
         if answer.status_code >= 300:
             raise status_error(answer.status_code, f"{key}: {_reason(answer)}")
 
     def project(self) -> str | None:
         """The id of the project that owns what we make; None where no token is asked for."""
-        with Mapped("storage"):
+        with GlanceErrors("storage"):
             found: str | None = self._session.get_project_id()
         return found
 
@@ -207,7 +214,7 @@ class Client:
         )
 
 
-class Clients:
+class GlanceClients:
     """Clients, made as they are wanted.
 
     Each thread of the operating system has one of its own: under gevent a
@@ -217,20 +224,20 @@ class Clients:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
-        self._clients: dict[int, Client] = {}
-        self._asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
+        self._clients: dict[int, GlanceClient] = {}
+        self._asker: ContextVar[GlanceCredentials | None] = ContextVar("asker", default=None)
 
     @property
-    def asker(self) -> Asker | None:
+    def asker(self) -> GlanceCredentials | None:
         """Whose token counts here and now; None: our own account."""
         return self._asker.get()
 
-    def asked_by(self, asker: Asker | None) -> None:
+    def asked_by(self, asker: GlanceCredentials | None) -> None:
         """Let this one's token count from now on, in this greenlet."""
         self._asker.set(asker)
 
     @contextlib.contextmanager
-    def asking(self, asker: Asker | None) -> Iterator[None]:
+    def asking(self, asker: GlanceCredentials | None) -> Iterator[None]:
         """Let this one's token count within."""
         before = self._asker.set(asker)
         try:
@@ -238,18 +245,18 @@ class Clients:
         finally:
             self._asker.reset(before)
 
-    def get(self) -> Client:
+    def get(self) -> GlanceClient:
         """The client for the thread, and the token, that count here and now."""
         asker = self._asker.get()
         own = self.own()
         return own if asker is None else own.on_behalf(asker)
 
-    def own(self) -> Client:
+    def own(self) -> GlanceClient:
         """The client for the thread, and our own account."""
         thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
         client = self._clients.get(thread)
         if client is None:
-            client = self._clients[thread] = Client(self._options)
+            client = self._clients[thread] = GlanceClient(self._options)
         return client
 
 

@@ -17,15 +17,25 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from v1registry.storage import Aside, Blob, Buffer, Entry, Stage, Stat, Storage, exists, keys
+from v1registry.storage import (
+    Blob,
+    Buffer,
+    ListEntry,
+    Stage,
+    StagedWrites,
+    Stat,
+    Storage,
+    exists,
+    keys,
+)
 from v1registry.storage.errors import NotFound, Refused
-from v1registry.storage.glance.client import Clients
-from v1registry.storage.glance.images import GlanceImages, Record
+from v1registry.storage.glance.client import GlanceClients
+from v1registry.storage.glance.images import GlanceImage, GlanceImages
 from v1registry.storage.glance.layers import HANDLE, Layers
 from v1registry.storage.glance.legacy import OldImages
-from v1registry.storage.glance.names import Names, name_of, tags_below
+from v1registry.storage.glance.names import ImageNames, name_of, tags_below
 from v1registry.storage.glance.properties import DESCRIBED, LAYER, META, described, image_of, split
-from v1registry.storage.glance.request_token import ENDPOINT, IMAGE, TOKEN, Askers
+from v1registry.storage.glance.request_token import ENDPOINT, IMAGE, TOKEN, RequestCredentials
 from v1registry.storage.loading import load
 from v1registry.storage.memory import MemoryBlob
 
@@ -36,15 +46,15 @@ class GlanceStorage(Storage):
     """Keeps layers in Glance, all else in `rest`. Options: config/drivers/glance.py."""
 
     def __init__(self, options: Mapping[str, Any], rest: Storage) -> None:
-        clients = Clients(options)
+        clients = GlanceClients(options)
         self._rest = rest
         self._clients = clients
-        self._askers = Askers(options, clients)
+        self._askers = RequestCredentials(options, clients)
         self._images = GlanceImages(clients)
         self._old = OldImages(self._images, clients)
         visibility = options["glance_visibility"]
         self._layers = Layers(clients, self._images, self._old, rest, visibility)
-        self._names = Names(self._images)
+        self._names = ImageNames(self._images)
         self.creates_atomically = rest.creates_atomically
         if options["glance_request_headers"]:
             self.heeds = (TOKEN, ENDPOINT, IMAGE)
@@ -77,16 +87,16 @@ class GlanceStorage(Storage):
             data, record = self._left(key)
             return Stat(len(data), record.created)
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         seen = set()
         for entry in self._rest.list(folder):
             seen.add(entry.name)
             yield entry
         if folder == keys.IMAGES:
-            yield from (Entry(name, True) for name in self._old.ids() if name not in seen)
+            yield from (ListEntry(name, True) for name in self._old.ids() if name not in seen)
         elif image_id := image_of(folder):
             inside = self._inside(folder, image_id)
-            yield from (Entry(name, False) for name in inside if name not in seen)
+            yield from (ListEntry(name, False) for name in inside if name not in seen)
 
     def _inside(self, folder: str, image_id: str) -> Iterator[str]:
         """What Glance has of an image."""
@@ -99,7 +109,7 @@ class GlanceStorage(Storage):
         if where == self._old.find(image_id):
             yield from (name[len(META) :] for name in record.properties if name.startswith(META))
 
-    def _left(self, key: str) -> tuple[bytes, Record]:
+    def _left(self, key: str) -> tuple[bytes, GlanceImage]:
         """What 0.x left in a property of an image that was not pushed again. Raise NotFound."""
         image_id, part = split(key)
         where = self._old.find(image_id) if part else None
@@ -144,7 +154,7 @@ class GlanceStorage(Storage):
             return False
         return True
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> Aside:
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         if any(split(key)[1] == LAYER for key in values):
             return super().aside(values, after)
         return _Aside(self, values, self._rest.aside(values, after))
@@ -254,10 +264,12 @@ class GlanceStorage(Storage):
         return self._rest.clean(before) + self._layers.clean(before)
 
 
-class _Aside(Aside):
+class _Aside(StagedWrites):
     """Values that are safe in the alternate store; images are described and named as they show."""
 
-    def __init__(self, store: GlanceStorage, values: Mapping[str, bytes], rest: Aside) -> None:
+    def __init__(
+        self, store: GlanceStorage, values: Mapping[str, bytes], rest: StagedWrites
+    ) -> None:
         super().__init__(store, values)
         self._store = store
         self._rest = rest

@@ -12,9 +12,9 @@ from typing import Any
 import requests
 
 from v1registry.storage import Buffer
-from v1registry.storage.errors import Damaged, NotFound, StorageError, Unavailable
-from v1registry.storage.glance.client import Clients, storage_error
-from v1registry.storage.remote import PIECE, Answer, Body, part_of
+from v1registry.storage.errors import CorruptObject, NotFound, StorageError, Unavailable
+from v1registry.storage.glance.client import GlanceClients, storage_error
+from v1registry.storage.remote import PIECE, Body, StoreResponse, part_of
 from v1registry.storage.sums import of_glance
 
 OWN_ID = "docker_image_id"  # the v1 id, since v2 can't write 0.x's property `id`
@@ -25,7 +25,7 @@ _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class GlanceImage:
     """What Glance knows of an image. `size` is None before its data has come; `waits` is for them."""
 
     id: str
@@ -46,15 +46,15 @@ class Record:
 class GlanceImages:
     """Reads and writes images, by their ids in Glance."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: GlanceClients) -> None:
         self._clients = clients
 
-    def find(self, uuid: str, key: str) -> Record | None:
+    def find(self, uuid: str, key: str) -> GlanceImage | None:
         """The image, or None."""
         answer = self._clients.get().request("GET", _path(uuid), key, fine=(404,))
         return None if answer.status_code == 404 else _record(_object(answer, key))
 
-    def list(self, key: str, **filters: str) -> Iterator[Record]:
+    def list(self, key: str, **filters: str) -> Iterator[GlanceImage]:
         """The images that these filters let through, page by page."""
         client = self._clients.get()
         after: dict[str, str] = {}
@@ -62,7 +62,7 @@ class GlanceImages:
             wanted = {**_KIND, **filters, **after, "limit": str(_PAGE)}
             page = _object(client.request("GET", "/v2/images", key, params=wanted), key)
             if not isinstance(page.get("images"), list):
-                raise Damaged(f"{key}: not a list of images")
+                raise CorruptObject(f"{key}: not a list of images")
             found = [_record(image) for image in page["images"]]
             yield from found
             if not page.get("next") or not found:
@@ -92,7 +92,7 @@ class GlanceImages:
             size = None if record is None else record.size
             raise Unavailable(f"{key}: of {sent} bytes sent, Glance has {size} in {uuid}")
         if record.properties.get("checksum") not in (None, sum.hexdigest()):
-            raise Damaged(f"{key}: Glance has other bytes in {uuid} than were sent")
+            raise CorruptObject(f"{key}: Glance has other bytes in {uuid} than were sent")
         return sent
 
     def update(self, uuid: str, key: str, changes: Mapping[str, str | None]) -> None:
@@ -107,7 +107,7 @@ class GlanceImages:
         """Delete an image; one that is not there is no error."""
         self._clients.get().request("DELETE", _path(uuid), key, fine=(404,))
 
-    def open(self, uuid: str, key: str, start: int) -> Answer:
+    def open(self, uuid: str, key: str, start: int) -> StoreResponse:
         """Its data from a byte on. Raise NotFound if there is none."""
         more = {"Range": f"bytes={start}-"} if start else {}
         headers = {"Accept-Encoding": "identity", **more}
@@ -119,7 +119,7 @@ class GlanceImages:
         size = self._size(answer, uuid, key, start)
         if start and answer.status_code == 200:  # a Glance before ranges
             _skip(answer.raw, start)
-        return Answer(size, uuid, answer.raw, None if start else of_glance(answer.headers))
+        return StoreResponse(size, uuid, answer.raw, None if start else of_glance(answer.headers))
 
     def _size(self, answer: requests.Response, uuid: str, key: str, start: int) -> int:
         """The whole object's; also look that a part begins where we asked it to."""
@@ -133,7 +133,7 @@ class GlanceImages:
                 record = self.find(uuid, key)
                 if not told and record is not None and record.size is not None:
                     return record.size
-            raise Damaged(f"{key}: no data of {uuid}, but a status of {answer.status_code}")
+            raise CorruptObject(f"{key}: no data of {uuid}, but a status of {answer.status_code}")
         except StorageError:
             answer.close()
             raise
@@ -169,20 +169,20 @@ def _object(answer: requests.Response, key: str) -> dict[str, Any]:
     except ValueError as error:
         raise storage_error(error, f"{key}: no JSON from {answer.url}") from error
     if not isinstance(found, dict):
-        raise Damaged(f"{key}: not what Glance answers, from {answer.url}")
+        raise CorruptObject(f"{key}: not what Glance answers, from {answer.url}")
     return found
 
 
-def _record(image: Mapping[str, Any]) -> Record:
+def _record(image: Mapping[str, Any]) -> GlanceImage:
     """Raise Damaged if it is none."""
     try:
         return _recorded(image)
     except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"not an image as Glance shows it: {error!r}") from error
+        raise CorruptObject(f"not an image as Glance shows it: {error!r}") from error
 
 
-def _recorded(image: Mapping[str, Any]) -> Record:
-    return Record(
+def _recorded(image: Mapping[str, Any]) -> GlanceImage:
+    return GlanceImage(
         id=image["id"],
         size=image["size"] if image["status"] in ("active", "deactivated") else None,
         created=datetime.fromisoformat(image["created_at"]).timestamp(),

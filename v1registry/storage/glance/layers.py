@@ -21,10 +21,10 @@ from collections.abc import Iterable, Iterator
 
 from v1registry.storage import Buffer, Stage, Stat, Storage, exists, keys
 from v1registry.storage.errors import NotFound, Refused, StorageError
-from v1registry.storage.glance.client import FAILURES, UUID, Clients, storage_error
-from v1registry.storage.glance.images import OWN_ID, GlanceImages, Record
+from v1registry.storage.glance.client import FAILURES, UUID, GlanceClients, storage_error
+from v1registry.storage.glance.images import OWN_ID, GlanceImage, GlanceImages
 from v1registry.storage.glance.legacy import OldImages
-from v1registry.storage.remote import Answer, RemoteBlob
+from v1registry.storage.remote import RemoteBlob, StoreResponse
 
 HANDLE = "glance:"  # begins those of layers
 STAGES = f"{keys.OURS}/glance/stages"
@@ -42,7 +42,7 @@ class Layers:
 
     def __init__(
         self,
-        clients: Clients,
+        clients: GlanceClients,
         images: GlanceImages,
         old: OldImages,
         rest: Storage,
@@ -86,7 +86,7 @@ class Layers:
             raise NotFound(key)
         return where
 
-    def _record(self, where: str, key: str) -> Record | None:
+    def _record(self, where: str, key: str) -> GlanceImage | None:
         """What Glance knows; None if it is gone. Raise Refused if who asks may not see it."""
         record = self._images.find(where, key)
         if record is None and self._clients.asker is not None:
@@ -99,7 +99,7 @@ class Layers:
     def _blob(self, key: str, where: str) -> RemoteBlob:
         asker = self._clients.asker  # the layer may be read in another thread
 
-        def fetch(start: int, _version: str | None) -> Answer:
+        def fetch(start: int, _version: str | None) -> StoreResponse:
             with self._clients.asking(asker):
                 return self._images.open(where, key, start)  # the data of an image never changes
 
@@ -155,7 +155,7 @@ class Layers:
         self._rest.put(keys.image(image_id, _POINTER), where.encode())
         self._rest.delete(f"{STAGES}/{where}")
 
-    def _may_be(self, record: Record, image_id: str, current: str | None) -> bool:
+    def _may_be(self, record: GlanceImage, image_id: str, current: str | None) -> bool:
         """Whether the image is staged; or was committed, and another one came over it.
 
         That happens where the alternate store lets two records be written at once: they are

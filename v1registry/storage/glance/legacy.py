@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import threading
 
-from v1registry.storage.glance.client import Clients
-from v1registry.storage.glance.images import OWN_ID, GlanceImages, Record
+from v1registry.storage.glance.client import GlanceClients
+from v1registry.storage.glance.images import OWN_ID, GlanceImage, GlanceImages
 
 
 class OldImages:
     """Knows the old images by their v1 ids, once all were listed."""
 
-    def __init__(self, images: GlanceImages, clients: Clients) -> None:
+    def __init__(self, images: GlanceImages, clients: GlanceClients) -> None:
         self._images = images
         self._clients = clients
         self._found: dict[str, str] | None = None
@@ -44,7 +44,7 @@ class OldImages:
 
     def _read(self) -> dict[str, str]:
         project = self._clients.own().project()
-        found: dict[str, Record] = {}
+        found: dict[str, GlanceImage] = {}
         for record in self._images.list("images"):
             image_id = _v1_id(record)
             # Who may publish an image is trusted; whoever else has an account may not pretend to
@@ -58,7 +58,7 @@ class OldImages:
         return {image_id: record.id for image_id, record in found.items()}
 
 
-def _v1_id(record: Record) -> str | None:
+def _v1_id(record: GlanceImage) -> str | None:
     if OWN_ID in record.properties:
         return None
     try:
@@ -68,7 +68,7 @@ def _v1_id(record: Record) -> str | None:
     return image_id if isinstance(image_id, str) else None
 
 
-def _rank(record: Record) -> tuple[bool, bool, float, str]:
+def _rank(record: GlanceImage) -> tuple[bool, bool, float, str]:
     """Of two with one id: a whole one, one that has a layer, the newer one."""
     whole = "meta__inprogress" not in record.properties
     return (whole, record.size is not None, record.created, record.id)

@@ -13,7 +13,7 @@ _LONGEST = 255  # characters, in Glance
 _log = logging.getLogger(__name__)
 
 
-class Names:
+class ImageNames:
     """Gives a name to the image that a tag points to, and takes it from the one before.
 
     Names are for people who look into Glance; the registry reads none. So an image that may not be

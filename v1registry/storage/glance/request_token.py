@@ -11,22 +11,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from v1registry.storage.errors import Refused
-from v1registry.storage.glance.client import UUID, Asker, Clients, base
+from v1registry.storage.glance.client import UUID, GlanceClients, GlanceCredentials, base
 
 TOKEN = "X-Meta-Auth-Token"
 ENDPOINT = "X-Meta-Glance-Endpoint"
 IMAGE = "X-Meta-Glance-Image-Id"
 
 
-class Askers:
+class RequestCredentials:
     """Makes an asker of a request's headers."""
 
-    def __init__(self, options: Mapping[str, Any], clients: Clients) -> None:
+    def __init__(self, options: Mapping[str, Any], clients: GlanceClients) -> None:
         listed = options["glance_endpoints"] or ""
         self._listed = {base(url.strip()) for url in listed.split(",") if url.strip()}
         self._clients = clients
 
-    def of(self, headers: Mapping[str, str]) -> Asker | None:
+    def of(self, headers: Mapping[str, str]) -> GlanceCredentials | None:
         """None: without a token the request is carried out with our own account.
 
         Raise Refused for an address that is not among the listed ones.
@@ -35,7 +35,9 @@ class Askers:
         if not token:
             return None
         image = headers.get(IMAGE, "").lower()
-        return Asker(token, self._url(headers), image if UUID.fullmatch(image) else None)
+        return GlanceCredentials(
+            token, self._url(headers), image if UUID.fullmatch(image) else None
+        )
 
     def _url(self, headers: Mapping[str, str]) -> str | None:
         if ENDPOINT not in headers:

@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 
 from v1registry.storage import Buffer, errors, keys
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 
 # Under gevent, os.close looks for who waits for a socket of that number: two more system calls for
 # a file, and work in the event loop for a folder.
@@ -44,13 +44,13 @@ def storage_error(error: OSError, key: str) -> StorageError:
     if error.errno in _NOT_FOUND:
         return NotFound(text)
     if error.errno in _FULL:
-        return Full(text)
+        return StoreFull(text)
     if error.errno in _REFUSED:
         return Refused(text)
     return Unavailable(text)
 
 
-class Mapped(errors.Mapped):
+class FileErrors(errors.MappedErrors):
     """For OSErrors."""
 
     __slots__ = ()

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from v1registry.storage import Buffer, Entry, Stage, Stat, Storage, exists, keys
+from v1registry.storage import Buffer, ListEntry, Stage, Stat, Storage, exists, keys
 from v1registry.storage.errors import NotFound, NotMounted, StorageError, Unavailable
 from v1registry.storage.local import disk
-from v1registry.storage.local.disk import Mapped
-from v1registry.storage.local.parts import FileAside, FileBlob, make_ready, placed
+from v1registry.storage.local.disk import FileErrors
+from v1registry.storage.local.parts import FileBlob, FileStagedWrites, make_ready, placed
 
 T = TypeVar("T")
 
@@ -62,32 +62,32 @@ class FileStorage(Storage):
     # -- reading -----------------------------------------------------------
 
     def get(self, key: str) -> bytes:
-        with Mapped(key):
+        with FileErrors(key):
             return disk.read_all(self._path(key))
 
     def open(self, key: str) -> FileBlob:
         return FileBlob(key, self._path(key))
 
     def stat(self, key: str) -> Stat:
-        with Mapped(key):
+        with FileErrors(key):
             status = os.stat(self._path(key))
         if not modes.S_ISREG(status.st_mode):
             raise NotFound(f"{key}: not a regular file")
         return Stat(status.st_size, status.st_mtime)
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         try:
-            with Mapped(folder), os.scandir(self._path(folder)) as children:
+            with FileErrors(folder), os.scandir(self._path(folder)) as children:
                 found = list(itertools.islice(children, _LISTED_IN_PLACE))
                 if len(found) == _LISTED_IN_PLACE:
                     found += self._offload(list, children)
         except NotFound:
             return
         for child in found:
-            with Mapped(folder):
+            with FileErrors(folder):
                 is_folder = child.is_dir()
             if child.name != disk.BESIDE:
-                yield Entry(child.name, is_folder)
+                yield ListEntry(child.name, is_folder)
 
     def accel_path(self, key: str) -> str | None:
         return f"{self._accel}/{key}" if self._accel else None
@@ -98,9 +98,9 @@ class FileStorage(Storage):
         if durable:
             self.put_all({key: data})
             return
-        with Mapped(key):
+        with FileErrors(key):
             path, descriptor = self._create_file("put-")
-            with FileAside(self.root, {key: path}, self._offload) as aside:
+            with FileStagedWrites(self.root, {key: path}, self._offload) as aside:
                 try:
                     disk.write_all(descriptor, data)
                 finally:
@@ -125,12 +125,12 @@ class FileStorage(Storage):
         self._force(key, (), aside.changed)
         return True
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> FileAside:
+    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> FileStagedWrites:
         files: dict[str, str] = {}
         descriptors: list[int] = []
         try:
             for key, data in values.items():
-                with Mapped(key):
+                with FileErrors(key):
                     files[key], descriptor = self._create_file("put-")
                     descriptors.append(descriptor)
                     disk.write_all(descriptor, data)
@@ -143,7 +143,7 @@ class FileStorage(Storage):
         finally:
             for descriptor in descriptors:
                 disk.close(descriptor)
-        return FileAside(self.root, files, self._offload)
+        return FileStagedWrites(self.root, files, self._offload)
 
     def flush(self, keys: Iterable[str]) -> None:
         folders: dict[str, str] = {}
@@ -156,7 +156,7 @@ class FileStorage(Storage):
 
     def delete(self, key: str, *, durable: bool = True) -> None:
         path = self._path(key)
-        with Mapped(key):
+        with FileErrors(key):
             try:
                 os.unlink(path)
             except (NotADirectoryError, IsADirectoryError):
@@ -172,7 +172,7 @@ class FileStorage(Storage):
         folder = os.path.dirname(path)
         try:
             # Nobody replaces a created value, and of those who delete it one is in here at a time.
-            with Mapped(key), disk.locked(folder):
+            with FileErrors(key), disk.locked(folder):
                 if disk.read_all(path) != data:
                     return False
                 os.unlink(path)
@@ -187,11 +187,11 @@ class FileStorage(Storage):
     # -- writing large objects ---------------------------------------------
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
-        with Mapped(key):
+        with FileErrors(key):
             path, descriptor = self._create_file(f"stage-{keys.encode(key)}.")
         try:
             for piece in pieces:
-                with Mapped(key):
+                with FileErrors(key):
                     disk.write_all(descriptor, piece)
             self._force(key, [descriptor])
         except BaseException:
@@ -203,11 +203,11 @@ class FileStorage(Storage):
 
     def commit(self, handle: str) -> None:
         source, key = self._staged(handle), _key_of(handle)
-        with Mapped(key):
+        with FileErrors(key):
             placed(source, self.root, key, os.replace, self._offload)
 
     def abandon(self, handle: str) -> None:
-        with Mapped(handle), contextlib.suppress(FileNotFoundError):
+        with FileErrors(handle), contextlib.suppress(FileNotFoundError):
             os.unlink(self._staged(handle))
 
     def open_staged(self, handle: str) -> FileBlob:
@@ -237,7 +237,7 @@ class FileStorage(Storage):
         make_ready(self.root)
         self.check()
         noted = set(self.get(_MOUNTS).decode().split()) if exists(self, _MOUNTS) else set()
-        with Mapped(self.root):
+        with FileErrors(self.root):
             self._mounts = noted | disk.elsewhere(self.root)
         self.require_marker()
         if self._mounts != noted:
@@ -245,7 +245,7 @@ class FileStorage(Storage):
 
     def require_marker(self, within: float = 0.0) -> None:
         """Raise NotMounted if a folder that had a file system of its own lies on the store's."""
-        with Mapped(self.root):
+        with FileErrors(self.root):
             missing = self._mounts and self._mounts - disk.elsewhere(self.root)
         if missing:
             raise NotMounted(
@@ -289,7 +289,7 @@ class FileStorage(Storage):
         Only the waiting goes to another thread. Handing over whole operations costs more than it
         frees: each of their short calls gives the interpreter's lock up and fights to have it back.
         """
-        with Mapped(key), contextlib.ExitStack() as opened:
+        with FileErrors(key), contextlib.ExitStack() as opened:
             waiting = list(descriptors)
             for descriptor in disk.open_folders(folders):
                 opened.callback(disk.close, descriptor)
@@ -299,7 +299,7 @@ class FileStorage(Storage):
 
     def _delete_folder(self, folder: str) -> None:
         """Move the folder aside, so that it goes at once as a whole; then empty it."""
-        with Mapped(folder):
+        with FileErrors(folder):
             try:
                 trash = disk.set_aside(self.root, folder, self._uploads)
             except FileNotFoundError:

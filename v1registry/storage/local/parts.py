@@ -8,10 +8,10 @@ import stat as modes
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from v1registry.storage import Aside
+from v1registry.storage import StagedWrites
 from v1registry.storage.errors import NotFound, Refused, Unavailable
 from v1registry.storage.local import disk
-from v1registry.storage.local.disk import Mapped
+from v1registry.storage.local.disk import FileErrors
 
 PIECE = 1024 * 1024  # bytes read at once where the kernel cannot send the file itself
 
@@ -23,7 +23,7 @@ class FileBlob:
 
     def __init__(self, key: str, path: str) -> None:
         self.key = key
-        with Mapped(key):
+        with FileErrors(key):
             self.file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 - owner closes
             status = os.fstat(self.file.fileno())
         if not modes.S_ISREG(status.st_mode):
@@ -34,7 +34,7 @@ class FileBlob:
     def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         position, end = start, self.size if stop is None else stop
         while position < end:
-            with Mapped(self.key):
+            with FileErrors(self.key):
                 piece = os.pread(self.file.fileno(), min(PIECE, end - position), position)
             if not piece:
                 raise Unavailable(f"{self.key}: cut short at byte {position}")
@@ -42,7 +42,7 @@ class FileBlob:
             yield piece
 
     def read(self, size: int = -1) -> bytes:
-        with Mapped(self.key):
+        with FileErrors(self.key):
             return self.file.read(size)
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class FileBlob:
         self.close()
 
 
-class FileAside(Aside):
+class FileStagedWrites(StagedWrites):
     """Values in files of their own; `changed` are the folders that got a name."""
 
     def __init__(self, root: str, files: dict[str, str], offload: Callable[..., Any]) -> None:
@@ -65,12 +65,12 @@ class FileAside(Aside):
         self.changed: set[str] = set()
 
     def put(self, key: str) -> None:
-        with Mapped(key):
+        with FileErrors(key):
             self._place(key, os.replace)
         del self._files[key]
 
     def create(self, key: str) -> bool:
-        with Mapped(key):
+        with FileErrors(key):
             try:
                 self._place(key, disk.link)
             except FileExistsError:
@@ -105,7 +105,7 @@ def placed(
 
 def make_ready(root: str) -> None:
     """Make the root folder of a store. Raise Refused if a sample of what is in it is not ours."""
-    with Mapped(root):
+    with FileErrors(root):
         os.makedirs(root, exist_ok=True)
         read_only = os.statvfs(root).f_flag & os.ST_RDONLY
     if read_only:

@@ -28,7 +28,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from v1registry.storage import errors
-from v1registry.storage.errors import Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
 from v1registry.storage.s3.answers import complaint, foreign, is_foreign
@@ -85,7 +85,7 @@ def storage_error(error: BaseException, key: str) -> StorageError:
     if code(error) == "NoSuchBucket":
         return Refused(f"{text} (boto_bucket names a bucket that does not exist)")
     if code(error) in _FULL or status(error) == 507 or "exceeds quota" in text:  # Swift's gateway
-        return Full(text)
+        return StoreFull(text)
     if code(error) == _FOREIGN:
         return Refused(text)
     if code(error) in _NOT_FOUND:
@@ -95,7 +95,7 @@ def storage_error(error: BaseException, key: str) -> StorageError:
     return Refused(text)
 
 
-class Mapped(errors.Mapped):
+class S3Errors(errors.MappedErrors):
     """For what boto3 raises.
 
     Also what it lets through: of numbers and times that are none, of fields that an answer lacks; and
@@ -108,7 +108,7 @@ class Mapped(errors.Mapped):
     error_of = staticmethod(storage_error)
 
 
-class Clients:
+class S3Clients:
     """Clients of one bucket's server, made as they are wanted.
 
     Each thread of the operating system has one of its own: under gevent a
@@ -129,7 +129,7 @@ class Clients:
         thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
         client = self._clients.get(thread)
         if client is None:
-            with self._lock, Mapped("storage"):
+            with self._lock, S3Errors("storage"):
                 try:
                     client = self._clients[thread] = self._make()
                 except ValueError as error:

@@ -16,20 +16,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from v1registry.storage import Buffer, Entry, Stage, Stat, keys
-from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError, Unavailable
-from v1registry.storage.parts import Room, send_parts
+from v1registry.storage import Buffer, ListEntry, Stage, Stat, keys
+from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.parts import PartBuffer, send_parts
 from v1registry.storage.remote import (
     CHECK,
     URL_SECONDS,
-    Answer,
     RemoteBlob,
     RemoteStorage,
+    StoreResponse,
     part_of,
     prefix,
     tags_first,
 )
-from v1registry.storage.s3.client import FAILURES, Clients, Mapped, status, storage_error
+from v1registry.storage.s3.client import FAILURES, S3Clients, S3Errors, status, storage_error
 from v1registry.storage.s3.cloudfront import CloudFront
 from v1registry.storage.sums import of_s3
 
@@ -45,10 +45,10 @@ class S3Storage(RemoteStorage):
     unless_atomic = "s3_conditional_writes: false (it ignores If-None-Match)"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._clients = Clients(options, self._made)
+        self._clients = S3Clients(options, self._made)
         self._bucket = options["boto_bucket"]
         self._prefix = prefix(options["storage_path"])
-        self._room = Room(options["s3_upload_memory"], options["s3_part_size"])
+        self._room = PartBuffer(options["s3_upload_memory"], options["s3_part_size"])
         self._settings = {"ServerSideEncryption": "AES256"} if options["s3_encrypt"] else {}
         self._etag_is_md5 = options["s3_etag_is_md5"]
         storage_class = options["s3_storage_class"]
@@ -77,39 +77,39 @@ class S3Storage(RemoteStorage):
     # -- reading -----------------------------------------------------------
 
     def open(self, key: str) -> RemoteBlob:
-        def fetch(start: int, version: str | None) -> Answer:
+        def fetch(start: int, version: str | None) -> StoreResponse:
             more = {"Range": f"bytes={start}-", "IfMatch": version} if version else {}
             answer = self._call("get_object", key, **more)
             if version:
                 size = part_of(answer.get("ContentRange"), start)
-                return Answer(size, answer["ETag"], answer["Body"])
+                return StoreResponse(size, answer["ETag"], answer["Body"])
             told = answer["ResponseMetadata"]["HTTPHeaders"]
             sum = of_s3(told, etag_is_md5=self._etag_is_md5)
-            return Answer(answer["ContentLength"], answer["ETag"], answer["Body"], sum)
+            return StoreResponse(answer["ContentLength"], answer["ETag"], answer["Body"], sum)
 
-        with Mapped(key):
+        with S3Errors(key):
             return RemoteBlob(key, fetch, FAILURES, storage_error)
 
     def stat(self, key: str) -> Stat:
-        with Mapped(key):
+        with S3Errors(key):
             answer = self._call("head_object", key)
         return Stat(answer["ContentLength"], answer["LastModified"].timestamp())
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         start = f"{self._prefix}{folder}/"
         for page in self._pages(self._listing, folder, Prefix=start, Delimiter="/"):
             for item in page.get("CommonPrefixes", ()):
-                yield Entry(item["Prefix"][len(start) : -1], True)
+                yield ListEntry(item["Prefix"][len(start) : -1], True)
             for item in page.get("Contents", ()):
                 if item["Key"] != start:  # a marker that some other tool made
                     # stores that are loose about what they keep may be so about what they list
                     md5 = item["ETag"].strip('"') if self.creates_atomically else None
-                    yield Entry(item["Key"][len(start) :], False, md5)
+                    yield ListEntry(item["Key"][len(start) :], False, md5)
 
     def url(self, key: str) -> str | None:
         if self._cloudfront:
             return self._cloudfront.url(self._prefix + key)
-        with Mapped(key):
+        with S3Errors(key):
             return str(
                 self._clients.get().generate_presigned_url(
                     "get_object",
@@ -121,7 +121,7 @@ class S3Storage(RemoteStorage):
     # -- writing small values ----------------------------------------------
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        with Mapped(key):
+        with S3Errors(key):
             self._call("put_object", key, Body=data, **self._settings)
 
     def create(self, key: str, data: bytes) -> bool:
@@ -131,7 +131,7 @@ class S3Storage(RemoteStorage):
                 return False
             self.put(key, data)
             return True
-        with Mapped(key):
+        with S3Errors(key):
             return self._create(key, data)
 
     def _create(self, key: str, data: bytes) -> bool:
@@ -151,7 +151,7 @@ class S3Storage(RemoteStorage):
         raise AssertionError("unreachable")
 
     def delete(self, key: str, *, durable: bool = True) -> None:
-        with Mapped(key), contextlib.suppress(NotFound):
+        with S3Errors(key), contextlib.suppress(NotFound):
             self._call("delete_object", key)
 
     def delete_folder(self, folder: str) -> None:
@@ -162,7 +162,7 @@ class S3Storage(RemoteStorage):
             self._delete_all(folder, names[at : at + _BATCH])
 
     def _delete_all(self, folder: str, names: Sequence[str]) -> None:
-        with Mapped(folder):
+        with S3Errors(folder):
             answer = self._clients.get().delete_objects(
                 Bucket=self._bucket,
                 Delete={"Objects": [{"Key": name} for name in names], "Quiet": True},
@@ -177,7 +177,7 @@ class S3Storage(RemoteStorage):
         return self._stage(key, pieces)
 
     def _stage(self, key: str, pieces: Iterable[Buffer], **more: Any) -> str:
-        with Mapped(key):
+        with S3Errors(key):
             upload = self._call("create_multipart_upload", key, **self._layers, **more)["UploadId"]
         handle = f"{upload} {key}"
         try:
@@ -195,7 +195,7 @@ class S3Storage(RemoteStorage):
             if number > _MOST_PARTS:
                 raise Refused(f"{key}: more than {_MOST_PARTS} parts: set s3_part_size higher")
             where = {"Bucket": self._bucket, "Key": self._prefix + key, "UploadId": upload}
-            with Mapped(key):
+            with S3Errors(key):
                 client.upload_part(**where, PartNumber=number, Body=data)
 
         send_parts(pieces, self._room, send)
@@ -210,8 +210,8 @@ class S3Storage(RemoteStorage):
             ]
             try:
                 if [part["PartNumber"] for part in parts] != list(range(1, len(parts) + 1)):
-                    raise Damaged(f"{key}: the list of its parts has gaps")
-                with Mapped(key):
+                    raise CorruptObject(f"{key}: the list of its parts has gaps")
+                with S3Errors(key):
                     self._call(
                         "complete_multipart_upload",
                         key,
@@ -232,7 +232,7 @@ class S3Storage(RemoteStorage):
         self._abort(key, upload)
 
     def _abort(self, key: str, upload: str) -> None:
-        with contextlib.suppress(NotFound), Mapped(key):
+        with contextlib.suppress(NotFound), S3Errors(key):
             self._call("abort_multipart_upload", key, UploadId=upload)
 
     def is_staged(self, handle: str) -> bool:
@@ -287,7 +287,7 @@ class S3Storage(RemoteStorage):
         return [part for page in pages for part in page.get("Parts", ())]
 
     def _pages(self, operation: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        with Mapped(key):
+        with S3Errors(key):
             paginator = self._clients.get().get_paginator(operation)
             yield from paginator.paginate(Bucket=self._bucket, **parameters)
 

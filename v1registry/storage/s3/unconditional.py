@@ -16,7 +16,7 @@ from typing import Any
 from v1registry.storage import Buffer, Stage, exists, keys
 from v1registry.storage.errors import NotFound, StorageError
 from v1registry.storage.remote import RemoteBlob
-from v1registry.storage.s3.client import Mapped
+from v1registry.storage.s3.client import S3Errors
 from v1registry.storage.s3.driver import S3Storage, split
 
 _ASIDE = f"{keys.OURS}/uploads"
@@ -89,7 +89,7 @@ class LooseS3Storage(S3Storage):
     def _is_in_place(self, handle: str) -> bool:
         token, key = split(handle)
         try:
-            with Mapped(key):
+            with S3Errors(key):
                 found = self._call("head_object", key)["Metadata"]
         except NotFound:
             return False
@@ -99,7 +99,7 @@ class LooseS3Storage(S3Storage):
         """Let the store copy an object, at once or in parts. Raise NotFound if it is not there."""
         size = self.stat(source).size
         where = {"CopySource": {"Bucket": self._bucket, "Key": self._prefix + source}}
-        with Mapped(key):
+        with S3Errors(key):
             if size <= _MOST_COPIED:
                 self._call("copy_object", key, **where, **self._layers)
                 return

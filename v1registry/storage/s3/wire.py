@@ -32,7 +32,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 from botocore.utils import get_environ_proxies
 
-from v1registry.storage.errors import Damaged, Refused
+from v1registry.storage.errors import CorruptObject, Refused
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 from v1registry.storage.s3.answers import complaint, foreign, is_foreign
 
@@ -143,7 +143,7 @@ class Wire:
         root = ET.fromstring(answer.content)
         more = root.findtext("{*}NextContinuationToken")
         if not more and root.findtext("{*}IsTruncated") == "true":
-            raise Damaged(f"{named['Prefix']}: a listing that goes on without telling where")
+            raise CorruptObject(f"{named['Prefix']}: a listing that goes on without telling where")
         return {
             "Contents": [
                 {"Key": name, "ETag": item.findtext("{*}ETag") or ""}
@@ -191,7 +191,9 @@ class Wire:
                     if last and is_foreign(wrong):
                         raise Refused(foreign(operation, wrong))
                     if last:
-                        raise Damaged(f"{named.get('Key', self._bucket)}: {operation}: {wrong}")
+                        raise CorruptObject(
+                            f"{named.get('Key', self._bucket)}: {operation}: {wrong}"
+                        )
                     continue
                 error = _error(answer, operation)
                 code = error.response["Error"]["Code"]
@@ -275,7 +277,7 @@ def _understood(key: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, ValueError, TypeError) as error:
-        raise Damaged(f"{key}: not an answer of S3's: {error!r}") from error
+        raise CorruptObject(f"{key}: not an answer of S3's: {error!r}") from error
 
 
 def _named(root: ET.Element, outer: str, inner: str) -> Iterator[tuple[ET.Element, str]]:

@@ -23,7 +23,14 @@ from swiftclient import authv1
 from swiftclient.utils import generate_temp_url
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from v1registry.storage.errors import Damaged, Full, NotFound, Refused, StorageError, Unavailable
+from v1registry.storage.errors import (
+    CorruptObject,
+    NotFound,
+    Refused,
+    StorageError,
+    StoreFull,
+    Unavailable,
+)
 from v1registry.storage.origins import mount
 from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
@@ -48,7 +55,7 @@ _DONE = {
 FAILURES = (exceptions.ClientException, HTTPError, OSError)  # requests' own are OSErrors
 
 
-class Account:
+class SwiftAccount:
     """One account of a Swift, seen as one container.
 
     Each thread of the operating system has a session of its own: under gevent a
@@ -90,7 +97,7 @@ class Account:
                 if status in _DONE[method] or status in ok:
                     return answer
                 if last and status < 400:
-                    raise Damaged(f"{key}: answered with a status of {status}")
+                    raise CorruptObject(f"{key}: answered with a status of {status}")
                 if last or not (status < 400 or _is_busy(status)):
                     raise self._refusal(method, name, answer)
                 answer.close()
@@ -115,7 +122,9 @@ class Account:
             return None
         both = (account.headers, self.request("HEAD", None).headers)
         names = [
-            f"X-{of}-Meta-Temp-URL-Key{no}" for of in ("Account", "Container") for no in ("", "-2")
+            f"X-{of}-Meta-Temp-URL-Key{no}"
+            for of in ("SwiftAccount", "Container")
+            for no in ("", "-2")
         ]
         return {one[name] for one in both for name in names if name in one}
 
@@ -225,7 +234,7 @@ def _refusal(key: str, answer: requests.Response, *, reading: bool) -> StorageEr
     if status == 404:
         return NotFound(text)
     if status in (413, 507):
-        return Full(text)
+        return StoreFull(text)
     if status == 409 or _is_busy(status):
         return Unavailable(text)  # 409: another's write is newer
     if status == 403:

@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from v1registry.storage import Buffer, Entry, Stage, Stat, exists, keys
+from v1registry.storage import Buffer, ListEntry, Stage, Stat, exists, keys
 from v1registry.storage.errors import Refused
-from v1registry.storage.parts import Room
+from v1registry.storage.parts import PartBuffer
 from v1registry.storage.remote import URL_SECONDS, RemoteBlob, RemoteStorage, tags_first
-from v1registry.storage.swift.client import Account
+from v1registry.storage.swift.client import SwiftAccount
 from v1registry.storage.swift.large_objects import LargeObjects
 from v1registry.storage.swift.objects import Objects
 
@@ -26,10 +26,10 @@ class SwiftStorage(RemoteStorage):
     unless_atomic = "swift_conditional_writes: false"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._account = Account(options)
+        self._account = SwiftAccount(options)
         self._prefix = prefix(options["storage_path"])
         self._objects = Objects(self._account, self._prefix)
-        room = Room(options["swift_upload_memory"], options["swift_segment_size"])
+        room = PartBuffer(options["swift_upload_memory"], options["swift_segment_size"])
         self._large = LargeObjects(self._objects, room)
         self._url_key = options["swift_temp_url_key"]
         self._url_digest = options["swift_temp_url_digest"]
@@ -48,9 +48,9 @@ class SwiftStorage(RemoteStorage):
     def stat(self, key: str) -> Stat:
         return self._objects.head(key).stat
 
-    def list(self, folder: str) -> Iterator[Entry]:
+    def list(self, folder: str) -> Iterator[ListEntry]:
         for item in self._objects.items(f"{folder}/", delimiter="/"):
-            yield Entry(posixpath.basename(item.key), item.is_folder)
+            yield ListEntry(posixpath.basename(item.key), item.is_folder)
 
     def url(self, key: str) -> str | None:
         name = self._prefix + key

@@ -31,7 +31,7 @@ from requests import Response
 
 from v1registry.storage import Buffer, Stage, Stat, keys
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
-from v1registry.storage.parts import Room, send_parts
+from v1registry.storage.parts import PartBuffer, send_parts
 from v1registry.storage.remote import RemoteBlob
 from v1registry.storage.sums import hex_md5
 from v1registry.storage.swift.objects import Objects
@@ -48,7 +48,7 @@ _Manifest = list[dict[str, Any]]
 class LargeObjects:
     """The half of the driver that stages and commits; `objects` is the other one."""
 
-    def __init__(self, objects: Objects, room: Room) -> None:
+    def __init__(self, objects: Objects, room: PartBuffer) -> None:
         self._objects = objects
         self._room = room
 

@@ -11,10 +11,10 @@ import requests
 from keystoneauth1.session import Session
 
 from v1registry.storage import Stat
-from v1registry.storage.errors import Damaged, NotFound, Refused, StorageError
-from v1registry.storage.remote import Answer, RemoteBlob, part_of
+from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError
+from v1registry.storage.remote import RemoteBlob, StoreResponse, part_of
 from v1registry.storage.sums import hex_md5, of_swift
-from v1registry.storage.swift.client import FAILURES, Account, storage_error
+from v1registry.storage.swift.client import FAILURES, SwiftAccount, storage_error
 
 _PAGE = 1000  # names in one answer
 _NEWEST = {"X-Newest": "true"}  # ask all copies: one of them may have missed a write
@@ -22,7 +22,7 @@ _BINARY = {"Content-Type": "application/octet-stream"}
 _UPLOAD = "X-Object-Meta-Upload"  # which upload put this object in place
 
 
-class Item(NamedTuple):
+class ListingItem(NamedTuple):
     """One line of a listing; a folder has no time."""
 
     key: str
@@ -30,7 +30,7 @@ class Item(NamedTuple):
     modified: float
 
 
-class Found(NamedTuple):
+class ObjectHead(NamedTuple):
     """What HEAD tells; `upload` is empty for what no upload of ours put there.
 
     It is also lost when somebody gives the object other metadata.
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 class Objects:
     """Reads, writes, lists and removes objects by key."""
 
-    def __init__(self, account: Account, prefix: str) -> None:
+    def __init__(self, account: SwiftAccount, prefix: str) -> None:
         self._account = account
         self._prefix = prefix
 
@@ -66,33 +66,35 @@ class Objects:
     def open(self, key: str) -> RemoteBlob:
         return RemoteBlob(key, partial(self._fetch, key), FAILURES, storage_error)
 
-    def _fetch(self, key: str, start: int, version: str | None) -> Answer:
+    def _fetch(self, key: str, start: int, version: str | None) -> StoreResponse:
         headers = {**_NEWEST, **({"Range": f"bytes={start}-"} if version else {})}
         answer = self.call("GET", key, headers=headers, stream=True)
         found, told = answer.headers.get("ETag", ""), answer.headers.get("Content-Length", "")
         try:
             if answer.status_code != (206 if version else 200) or not told.isdecimal():
-                raise Damaged(f"{key}: {answer.status_code}, of {told or 'no'} bytes")
+                raise CorruptObject(f"{key}: {answer.status_code}, of {told or 'no'} bytes")
             if not version:
-                return Answer(int(told), found, answer.raw, of_swift(answer.headers))
+                return StoreResponse(int(told), found, answer.raw, of_swift(answer.headers))
             # Compared here, since not every server keeps to If-Match for large objects.
             if found != version:
                 raise Refused(f"{key}: it is another object now, {found}")
-            return Answer(part_of(answer.headers.get("Content-Range"), start), found, answer.raw)
+            return StoreResponse(
+                part_of(answer.headers.get("Content-Range"), start), found, answer.raw
+            )
         except StorageError:
             answer.close()
             raise
 
-    def head(self, key: str) -> Found:
+    def head(self, key: str) -> ObjectHead:
         headers = self.call("HEAD", key, headers=_NEWEST).headers
         try:
             stat = Stat(int(headers["Content-Length"]), float(headers["X-Timestamp"]))
         except (KeyError, ValueError) as error:
             raise Refused(f"{key}: the answer is not Swift's: {error!r}") from error
         is_large = headers.get("X-Static-Large-Object", "").lower() == "true"
-        return Found(stat, headers.get(_UPLOAD, ""), is_large)
+        return ObjectHead(stat, headers.get(_UPLOAD, ""), is_large)
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> ObjectHead | None:
         try:
             return self.head(key)
         except NotFound:
@@ -122,7 +124,7 @@ class Objects:
         """Remove an object; tell whether it was there."""
         return self.call("DELETE", key, ok=(404,)).status_code != 404
 
-    def items(self, start: str, **more: str) -> Iterator[Item]:
+    def items(self, start: str, **more: str) -> Iterator[ListingItem]:
         """What the listing has of all keys that begin so, page by page.
 
         Markers of folders, which other programs make, are left out.
@@ -141,13 +143,13 @@ class Objects:
                 return
             query["marker"] = page[-1].get("subdir") or page[-1]["name"]
 
-    def _page(self, page: list[dict[str, Any]], begin: str) -> list[Item]:
+    def _page(self, page: list[dict[str, Any]], begin: str) -> list[ListingItem]:
         items = []
         for line in page:
             if "subdir" in line:
-                items.append(Item(self._key(line["subdir"], begin)[:-1], True, 0.0))
+                items.append(ListingItem(self._key(line["subdir"], begin)[:-1], True, 0.0))
             elif line["name"] != begin and line.get("content_type") != _FOLDER:
-                items.append(Item(self._key(line["name"], begin), False, _time(line)))
+                items.append(ListingItem(self._key(line["name"], begin), False, _time(line)))
         return items
 
     def _key(self, name: str, begin: str) -> str:

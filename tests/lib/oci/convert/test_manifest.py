@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from v1registry.lib.oci.convert import OCI, SCHEMA2, Layer, digest_of, manifest
+from v1registry.lib.oci.convert import OCI, SCHEMA2, ManifestLayer, digest_of, manifest
 
 CONFIG = b'{"os":"linux"}'
 LAYERS = [
-    Layer("sha256:" + "1" * 64, 10, gzipped=True),
-    Layer("sha256:" + "2" * 64, 2048, gzipped=False),
+    ManifestLayer("sha256:" + "1" * 64, 10, gzipped=True),
+    ManifestLayer("sha256:" + "2" * 64, 2048, gzipped=False),
 ]
 
 

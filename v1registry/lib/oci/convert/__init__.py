@@ -6,12 +6,12 @@ arguments.
 """
 
 from v1registry.lib.oci.convert.config import Unconvertible, chain_ids, complete, image_config
-from v1registry.lib.oci.convert.manifest import OCI, SCHEMA2, Layer, digest_of, manifest
+from v1registry.lib.oci.convert.manifest import OCI, SCHEMA2, ManifestLayer, digest_of, manifest
 
 __all__ = [
     "OCI",
     "SCHEMA2",
-    "Layer",
+    "ManifestLayer",
     "Unconvertible",
     "chain_ids",
     "complete",

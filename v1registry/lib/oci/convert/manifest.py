@@ -28,7 +28,7 @@ _LAYER = {
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class ManifestLayer:
     """A layer as it is served: `digest` and `size` in bytes of a tar archive, perhaps gzipped."""
 
     digest: str
@@ -36,7 +36,7 @@ class Layer:
     gzipped: bool
 
 
-def manifest(media_type: str, config: bytes, layers: Sequence[Layer]) -> bytes:
+def manifest(media_type: str, config: bytes, layers: Sequence[ManifestLayer]) -> bytes:
     """The manifest of the image with this configuration and these layers, the base first."""
     document = {
         "schemaVersion": 2,

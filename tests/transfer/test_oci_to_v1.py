@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from v1registry.transfer.down import v1_chain
 from v1registry.transfer.errors import TransferError
+from v1registry.transfer.oci_to_v1 import v1_chain
 
 
 class Layer:

@@ -27,7 +27,7 @@ _PRIVATE = sa.and_(repositories.c.is_private == sa.true(), _SHOWN)
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class VisibleRepositories:
     """`namespaces` are those of which one sees all, `single` names of others' repositories."""
 
     everything: bool = False
@@ -74,22 +74,22 @@ def joined(parts: Sequence[sa.Subquery]) -> sa.Subquery:
     return sa.union_all(*map(sa.select, parts)).subquery()
 
 
-def sight(connection: sa.Connection, user: str | None) -> Sight:
+def sight(connection: sa.Connection, user: str | None) -> VisibleRepositories:
     """What `user` (None: anybody) may see: what is public, or has a role for the account."""
     if user is None:
-        return Sight()
+        return VisibleRepositories()
     account = connection.execute(
         sa.select(accounts.c.id, accounts.c.is_admin).where(
             accounts.c.name == user, accounts.c.is_disabled == sa.false()
         )
     ).first()
     if account is None:
-        return Sight()
+        return VisibleRepositories()
     if account.is_admin:
-        return Sight(everything=True)
+        return VisibleRepositories(everything=True)
     own = sa.select(namespaces.c.id).where(namespaces.c.account_id == account.id)
     held = sa.select(grants.c.namespace_id, grants.c.repository, namespaces.c.name).join(namespaces)
     roles = connection.execute(held.where(grants.c.account_id == account.id)).all()
     whole = {*connection.scalars(own), *(r.namespace_id for r in roles if not r.repository)}
     single = {f"{r.name}/{r.repository}" for r in roles if r.repository}
-    return Sight(False, tuple(sorted(whole)), tuple(sorted(single)))
+    return VisibleRepositories(False, tuple(sorted(whole)), tuple(sorted(single)))

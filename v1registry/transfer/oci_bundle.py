@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from v1registry.transfer import platforms
-from v1registry.transfer.down import V1Layer, v1_chain
 from v1registry.transfer.errors import TransferError
 from v1registry.transfer.layout import FULL_NAME, NAME, Files, LayoutReader
+from v1registry.transfer.oci_to_v1 import V1Layer, v1_chain
 from v1registry.transfer.platforms import Platform
 
 _DEEPEST = 3  # indexes within indexes
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedImage:
     """An image in a bundle: `key` is the bundle's own, `name` is `repository:tag` or None."""
 
     key: str
@@ -56,8 +56,8 @@ class Layout:
                 found[name] = [entry]
                 self._images.append((name, found[name]))
 
-    def images(self) -> list[Named]:
-        return [Named(str(number), name) for number, (name, _) in enumerate(self._images)]
+    def images(self) -> list[NamedImage]:
+        return [NamedImage(str(number), name) for number, (name, _) in enumerate(self._images)]
 
     def chain(self, key: str) -> list[V1Layer]:
         entries = self._images[int(key)][1]

@@ -20,7 +20,7 @@ _LATER = ("rootfs", "history", "os.version", "os.features")
 _MOST_LAYERS = 1000
 
 
-class Layer(Protocol):
+class LayerToConvert(Protocol):
     """A layer somewhere: its bytes, plain or compressed, as often as they are needed."""
 
     @property
@@ -36,11 +36,11 @@ class V1Layer:
 
     id: str
     json: bytes
-    layer: Layer | None  # None: no file at all changes
+    layer: LayerToConvert | None  # None: no file at all changes
     diff_id: str | None
 
 
-def v1_chain(config: bytes, layers: list[Layer]) -> list[V1Layer]:
+def v1_chain(config: bytes, layers: list[LayerToConvert]) -> list[V1Layer]:
     """The v1 images of an image with this configuration and these layers, the base first.
 
     Raise TransferError for a configuration that is none, or of other layers.

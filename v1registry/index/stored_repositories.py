@@ -37,7 +37,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class StoredRepository:
     """A repository as it was in the store a moment ago; `tags` is None if nothing was there."""
 
     tags: Tags | None
@@ -50,7 +50,9 @@ class StoredRows:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    def write(self, connection: sa.Connection, repository: RepositoryName, seen: Seen) -> None:
+    def write(
+        self, connection: sa.Connection, repository: RepositoryName, seen: StoredRepository
+    ) -> None:
         """Make the row what was seen; note since when there is nothing in the store."""
         if seen.tags is None:
             mark_missing(connection, [str(repository)])
