@@ -105,6 +105,26 @@ def test_a_command_of_root_leaves_nothing_of_root(folder: Path, command: str) ->
 
 
 @needs("root")
+@pytest.mark.parametrize("path", ["images.tar", "layout"])
+def test_an_export_of_root_says_who_may_not_write(folder: Path, tmp_path: Path, path: str) -> None:
+    of_root = tmp_path / "of root"
+    of_root.mkdir(mode=0o755)
+    done = subprocess.run(
+        [sys.executable, "-m", "v1registry", "export", of_root / path],
+        env={**os.environ, "SETTINGS_FLAVOR": "local", "STORAGE_PATH": str(folder / "store")},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"v1registry: {of_root / path}: Permission denied for user {OWNER}:"
+        " name a path in a folder that this user may write"
+    )
+
+
+@needs("root")
 def test_whose_store_it_is(folder: Path) -> None:
     """A mount point may be root's; and so may be what an older version left, which is refused."""
     os.chown(folder / "store", 0, 0)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from v1registry.commands.common import configured, failure, ready, warn
+from v1registry.commands.owner import explained
 from v1registry.storage.errors import StorageError
 from v1registry.transfer.errors import TransferError
 
@@ -69,7 +70,9 @@ def ended_well() -> Iterator[None]:
     """What may go wrong becomes one line and an exit status."""
     try:
         yield
-    except (TransferError, StorageError) as error:
+    except TransferError as error:
+        raise failure(TransferError(explained(str(error)))) from None
+    except StorageError as error:
         raise failure(error) from None
     except BrokenPipeError:
         raise click.exceptions.Exit(1) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import pwd
 import struct
@@ -19,6 +20,8 @@ from v1registry.wiring import store
 _PR_SET_KEEPCAPS = 8
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_DAC_READ_SEARCH = 1 << 2
+
+_USER = "v1registry.user"  # in click's context: the user that the command took
 
 
 def owner(config: Config) -> tuple[int, int, str] | None:
@@ -58,7 +61,16 @@ def take_owner(config: Config) -> None:
         raise PermissionError(
             f"user {uid} owns {path} and could not use files that root writes there. Run: {line}"
         ) from None
+    click.get_current_context().meta[_USER] = uid
     click.echo(f"v1registry: working as user {uid}, the owner of {path}", err=True)
+
+
+def explained(text: str) -> str:
+    """Return the text of an error; if the user that the command took may be the reason, say so."""
+    uid = click.get_current_context().meta.get(_USER)
+    if uid is None or os.strerror(errno.EACCES) not in text:
+        return text
+    return f"{text} for user {uid}: name a path in a folder that this user may write"
 
 
 def _become(uid: int, gid: int) -> None:
