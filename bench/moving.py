@@ -1,7 +1,7 @@
-"""`python -m bench.moving`: what `facts` and `migrate` cost, beside `skopeo sync` from our v2 view.
+"""`python -m bench.moving`: what `backfill` and `migrate` cost, beside `skopeo sync` from our v2 view.
 
 A store of 2 GB (`--gigabytes`) is made: bases that images share, and a layer of each image's own.
-`v1registry facts` reads it once, and another one of many small layers. Then it is moved to a new Go registry in turns, by `v1registry
+`v1registry backfill` reads it once, and another one of many small layers. Then it is moved to a new Go registry in turns, by `v1registry
 migrate` and by `skopeo sync`, which reads the v2 view of a running server of ours.
 """
 
@@ -54,7 +54,7 @@ def main() -> int:
         store = folder / "ours" / "store"
         tags, size = _make(store, int(options.gigabytes * 1e9))
         print(f"{len(tags)} images, {size / 1e9:.2f} GB, {os.cpu_count()} cores", flush=True)
-        _facts(folder, store)
+        _backfill(folder, store)
         view = servers.ours(Files(store))
         stack.callback(view.stop)
         names = ["migrate"]
@@ -117,14 +117,14 @@ def _layer(dice: random.Random, mib: int) -> bytes:
     return packer.compress(out.getvalue()) + packer.flush()
 
 
-def _facts(folder: Path, store: Path) -> None:
+def _backfill(folder: Path, store: Path) -> None:
     small = folder / "small"
     dice = random.Random(2)
     for _ in range(_SMALL):
         _image(small, dice, None, 0)
     for what, place in (("small layers", small), ("large layers", store)):
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        done = subprocess.run([sys.executable, "-m", "v1registry", "facts", "--only", "blobs", "--json"],
+        done = subprocess.run([sys.executable, "-m", "v1registry", "backfill", "--only", "blobs", "--json"],
                               cwd=servers.ROOT, env=_environ(place), check=True,
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
         seconds = time.monotonic() - began
@@ -132,7 +132,7 @@ def _facts(folder: Path, store: Path) -> None:
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         blobs = json.loads(done.stdout)["blobs"]
         each = 1000 * cpu / blobs["layers"]
-        print(f"facts, {what}: {blobs['layers'] / seconds:.1f} layers/s,"
+        print(f"backfill, {what}: {blobs['layers'] / seconds:.1f} layers/s,"
               f" {blobs['bytes'] / seconds / 1e6:.1f} MB/s of stored bytes,"
               f" {each:.1f} ms of CPU a layer", flush=True)  # fmt: skip
 

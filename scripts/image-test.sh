@@ -101,7 +101,7 @@ health || { engine logs "$name" >&2; fail "not healthy after 30 s"; }
 [ "$(stat -c %u "$work"/store/images)" = 1000 ] || fail "files of another user"
 
 say "the command is on the PATH, and finds the store"
-engine exec "$name" v1registry facts >/dev/null || fail "v1registry facts"
+engine exec "$name" v1registry backfill >/dev/null || fail "v1registry backfill"
 
 say "stop"
 engine stop --time 20 "$name" >/dev/null

@@ -182,7 +182,7 @@ def test_cron_jobs_run_commands_that_exist(tmp_path: Path) -> None:
         job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
         for job in jobs
     ]
-    assert commands == [["clean"], ["facts"]]
+    assert commands == [["clean"], ["backfill"]]
     environment = {"SETTINGS_FLAVOR": "local", "STORAGE_PATH": str(tmp_path)}
     (tmp_path / "repositories/team/app").mkdir(parents=True)
     for command in commands:

@@ -67,7 +67,7 @@ def test_there_and_back(store: Path) -> None:
         half = engine.image("half")
         engine.expect(raw.put(server, half.path("json"), half.json))
 
-    done = command("facts", "--json", SETTINGS_FLAVOR="local", STORAGE_PATH=str(store))
+    done = command("backfill", "--json", SETTINGS_FLAVOR="local", STORAGE_PATH=str(store))
     assert done.returncode == 3, done.stderr
     report = json.loads(done.stdout)
     problems = report["problems"]
@@ -78,7 +78,7 @@ def test_there_and_back(store: Path) -> None:
     assert counts["repositories"] == len(list((store / "repositories").glob("*/*")))
     assert counts["written"] >= len(json.loads((store / "images" / top / "ancestry").read_text()))
     assert (store / "images" / top / "_repositories").is_dir()
-    refused = command("facts", "--only", "x", SETTINGS_FLAVOR="local", STORAGE_PATH=str(store))
+    refused = command("backfill", "--only", "x", SETTINGS_FLAVOR="local", STORAGE_PATH=str(store))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "no kind 'x' (there are: reach" in refused.stderr
 
@@ -110,7 +110,7 @@ def test_there_and_back(store: Path) -> None:
 def test_every_command_in_the_text_exists() -> None:
     """The text names commands and variables that there are."""
     text = (ROOT / "docs" / "upgrade.md").read_text()
-    for name in re.findall(r"v1registry\s+(clean|config|facts|serve)", text):
+    for name in re.findall(r"v1registry\s+(clean|config|backfill|serve)", text):
         assert command(name, "--help").returncode == 0
     assert "FLUSHDB" in text
     assert "cache_path:" in text

@@ -20,7 +20,7 @@ from v1registry.config.load import PROJECT
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden"
 OWNER = 1000
 COMMANDS = {
-    "facts": (),
+    "backfill": (),
     "clean": ("--older-than", "0"),
     "export": ("{out}/layout",),
     "import": ("{out}/images.tar", "--map", "libtest/=others/"),
@@ -134,14 +134,14 @@ def test_whose_store_it_is(folder: Path) -> None:
     for path in (folder / "store/_v1registry", *(folder / "store/_v1registry").iterdir()):
         os.chown(path, 0, 0)
         path.chmod(0o755 if path.is_dir() else 0o600)
-    done = run("facts", folder / "store", folder)
+    done = run("backfill", folder / "store", folder)
     assert f"working as user {OWNER}, the owner of {folder}/store\n" in done.stderr
     assert done.returncode == 1
     assert f"run: chown -R {OWNER}:{OWNER} {folder}/store" in done.stderr
 
 
 @needs("root")
-@pytest.mark.parametrize("command", ["facts", "index user add"])
+@pytest.mark.parametrize("command", ["backfill", "index user add"])
 def test_root_that_may_not_change_user_is_told_the_line(folder: Path, command: str) -> None:
     before = sorted(folder.rglob("*"))
     done = run(command, folder / "store", folder, tool("setpriv"), "--bounding-set=-setuid,-setgid")
@@ -207,7 +207,7 @@ def served(tmp_path: Path) -> Path:
 
 def test_every_way_to_start_has_the_same_store(served: Path) -> None:
     assert (served / "data/_v1registry/store").exists()
-    for command in ("facts", "clean"):
+    for command in ("backfill", "clean"):
         done = run(command, None, served)
         assert f"v1registry: store: {served}/data (flavor local)\n" in done.stderr
         assert done.returncode == 0, done.stderr

@@ -111,7 +111,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Indexed]:
                 (store / "repositories" / repository / "_private").touch()
             images[repository] = one.id
     environ = {"SETTINGS_FLAVOR": "local", "STORAGE_PATH": str(store), "INDEX_DATABASE": url}
-    for words in (["facts"], ["index", "rebuild"]):
+    for words in (["backfill"], ["index", "rebuild"]):
         done = command(*words, **environ)
         assert done.returncode == 0, done.stderr
     secret = accounts(url)

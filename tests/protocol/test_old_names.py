@@ -144,7 +144,7 @@ def test_with_accounts_and_rules(tmp_path: Path) -> None:
                 assert raw.get(server, path(name, "/tags"), headers).status == status
         # the image is reached by a repository that everybody may pull, once that is noted
         assert raw.get(server, BASE.path("json")).status == 401
-        call(["facts"], environ(tmp_path / "store"), 3)
+        call(["backfill"], environ(tmp_path / "store"), 3)
         assert raw.get(server, BASE.path("json")).body == BASE.json
         engine.expect(raw.delete(server, path("Foo/Bar", "/"), basic("ann")))
         assert raw.get(server, path("Foo/Bar", "/tags"), basic("ann")).status == 400
@@ -207,13 +207,13 @@ NO_NAME = "no client can ask for a repository of this name: rename or delete its
 
 def test_facts_names_them(tmp_path: Path) -> None:
     fill(tmp_path)
-    out, _ = call(["facts", "--json"], environ(tmp_path), 3)
+    out, _ = call(["backfill", "--json"], environ(tmp_path), 3)
     rows = {(row["repository"], row["tag"]): row["problem"] for row in json.loads(out)["problems"]}
     assert rows == {
         **{(name, ""): "no v2 client can ask for this name: it is served over v1 alone" for name in FOLDERS},
         **{(name, ""): NO_NAME for name in REPORTED},
     }  # fmt: skip
-    out, _ = call(["facts"], environ(tmp_path), 3)
+    out, _ = call(["backfill"], environ(tmp_path), 3)
     assert f"team/b%0A: {NO_NAME}\n" in out
     assert "Foo/Bar: no v2 client" in out
 

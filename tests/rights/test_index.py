@@ -319,11 +319,13 @@ def test_a_store_of_0x(shared_index: FakeIndex, tmp_path: Path) -> None:
         stranger = bearer(server, shared_index.token("old/other", "read"))
         engine.expect(stranger.ask("GET", base.path("json")), 404)
         assert not (tmp_path / "repositories" / "old" / "other").exists()
-        assert "before `v1registry facts` has run" in server.log
-    done = command("facts", "--only", "reach", SETTINGS_FLAVOR="local", STORAGE_PATH=str(tmp_path))
+        assert "before `v1registry backfill` has run" in server.log
+    done = command(
+        "backfill", "--only", "reach", SETTINGS_FLAVOR="local", STORAGE_PATH=str(tmp_path)
+    )
     assert done.returncode == 0, done.stderr
     with Server(tmp_path, env=env(shared_index)) as server:
-        assert "v1registry facts" not in server.log
+        assert "v1registry backfill" not in server.log
 
 
 # -- how it asks -----------------------------------------------------------------------

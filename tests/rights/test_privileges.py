@@ -174,7 +174,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             if visibility == "private":
                 (store / "repositories" / repository / "_private").touch()
             images[repository] = one.id
-    done = command("facts", SETTINGS_FLAVOR="local", STORAGE_PATH=str(store))
+    done = command("backfill", SETTINGS_FLAVOR="local", STORAGE_PATH=str(store))
     assert done.returncode == 0, done.stderr
     env = environment(password_file(folder, ROLES[1:]), RULES, SEARCH_BACKEND="true")
     with Server(store, env=env) as server:

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from v1registry import __version__
+from v1registry.commands.backfill import backfill, facts
 from v1registry.commands.bundle import export, import_
 from v1registry.commands.common import (
     complain,
@@ -23,7 +24,6 @@ from v1registry.commands.common import (
     told_store,
     warn,
 )
-from v1registry.commands.facts import facts
 from v1registry.commands.index import index
 from v1registry.commands.migrate import migrate
 from v1registry.commands.owner import owner
@@ -43,7 +43,7 @@ def main() -> None:
     """A Docker Registry v1 protocol server. Its configuration: docs/configuration.md."""
 
 
-for command in (facts, migrate, export, import_, index):
+for command in (backfill, facts, migrate, export, import_, index):
     main.add_command(command)
 
 
@@ -192,7 +192,7 @@ def _check_store(config: Config) -> None:
         store.prepare()
         _warn_of_case(config)
         if config.tells_users_apart and lacks_reach(store):
-            warn(["images that 0.x wrote are shown to nobody before `v1registry facts` has run"])
+            warn(["images that 0.x wrote are shown to nobody before `v1registry backfill` has run"])
     except StorageError as error:
         raise failure(error) from None
 

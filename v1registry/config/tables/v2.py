@@ -41,7 +41,7 @@ OPTIONS: tuple[Option, ...] = (
         "v2.read_pushed",
         "duration",
         "Read each pushed layer, at low priority, when no push has ended for so long, for what v2"
-        " clients must know of it. 0: not before the first of them asks, or `v1registry facts` runs.",
+        " clients must know of it. 0: not before the first of them asks, or `v1registry backfill` runs.",
         default="5s",
         variable="V2_READ_PUSHED",
     ),

@@ -1,4 +1,4 @@
-"""The kind `blobs` of `v1registry facts`: what v2 clients must know of every layer.
+"""The kind `blobs` of `v1registry backfill`: what v2 clients must know of every layer.
 
 Layers that nobody read yet are read, several at once; then every tag is converted,
 so that its digests are found from now on. Broken off, it goes on where it was:

@@ -1,6 +1,6 @@
 """Facts about images that we keep beside them, and that a store written by 0.x lacks.
 
-`v1registry facts` builds each kind in turn. A kind is one class, in a module of its own if it is
+`v1registry backfill` builds each kind in turn. A kind is one class, in a module of its own if it is
 large, and is listed in `create_app`'s parts.
 """
 

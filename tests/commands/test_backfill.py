@@ -1,4 +1,4 @@
-"""`v1registry facts` as users call it."""
+"""The command `v1registry backfill`, run as users run it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> Path:
 def start(store: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
     base = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "SETTINGS_FLAVOR": "local"}
     return subprocess.Popen(
-        [sys.executable, "-m", "v1registry", "facts", *arguments],
+        [sys.executable, "-m", "v1registry", "backfill", *arguments],
         env=base | {"STORAGE_PATH": str(store)} | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -59,6 +59,25 @@ def test_a_report_with_every_tag(store: Path) -> None:
     }
     status, out, err = run(store, "--only", "blobs")
     assert (status, out, err) == (0, "blobs: 12 layers, 4 tags\n", "")
+
+
+def test_facts_is_a_hidden_alias(store: Path) -> None:
+    """Scripts and cron jobs call `backfill` by the name that it had before release 1.0."""
+    results = [
+        subprocess.run(
+            [sys.executable, "-m", "v1registry", *arguments],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
+            | {"SETTINGS_FLAVOR": "local", "STORAGE_PATH": str(store)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for arguments in (["facts", "--only", "blobs"], ["backfill", "--only", "blobs"], ["--help"])
+    ]
+    assert results[0].startswith("blobs: 12 layers, 12 read")
+    assert results[1] == "blobs: 12 layers, 4 tags\n"
+    assert "  backfill  " in results[2]
+    assert "facts" not in results[2]
 
 
 def test_problems_are_named_and_have_a_status(store: Path) -> None:
