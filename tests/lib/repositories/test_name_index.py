@@ -79,6 +79,22 @@ def test_one_process_walks_for_all(store: CountingStorage) -> None:
     assert store.walks == 1
 
 
+def test_the_names_of_a_walk_that_has_just_ended_are_used(
+    store: CountingStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends between the look for names and the lease."""
+    take = lease.take
+
+    def late(*given: Any) -> bool:
+        monkeypatch.setattr(lease, "take", take)
+        of(store).names()
+        return take(*given)
+
+    monkeypatch.setattr(lease, "take", late)
+    assert of(store).names().all == ("library/busybox", "team/app", "team/web")
+    assert store.walks == 1
+
+
 def test_new_names_are_found_in_time(store: CountingStorage, monkeypatch: Any) -> None:
     one, other = of(store), of(store)
     assert len(one.names().all) == len(other.names().all) == 3

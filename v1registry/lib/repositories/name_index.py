@@ -151,6 +151,11 @@ class RepositoryNameIndex:
         try:
             took = stored.took if stored is not None else 0.0
             if lease.take(self._storage, "names", max(_WALK, 3 * took)):
+                # Another process may have walked between our look and the lease.
+                newer: _Read | None = self._offload(self._stored)
+                if newer is not None and newer.is_fresh():
+                    lease.release(self._storage, "names")
+                    return newer
                 found = self._walked()
                 self._offload(self._leave, found)
                 return found
