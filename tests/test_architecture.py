@@ -33,7 +33,10 @@ ALLOWED: dict[str, set[str]] = {
     "server": {*LIB, "storage", "config"},
     "transfer": {*LIB, "storage"},
     "api": {*LIB, "storage", "config", "server"},
-    "wiring": {*LIB, "storage", "config", "cache", "index", "auth", "server", "api"},
+    "wiring": {
+        *LIB,
+        *("storage", "storage/glance", "config", "cache", "index", "auth", "server", "api"),
+    },
     "app": {*LIB, "storage", "config", "cache", "index", "auth", "server", "api", "wiring"},
     "commands": {*LIB, "storage", "config", "server", "api", "transfer", "wiring", "app", ""},
     "__main__": {"commands"},

@@ -53,7 +53,7 @@ from v1registry.server.preload import StoreIds
 from v1registry.server.thread_pool import run_in_thread
 from v1registry.storage import Storage
 from v1registry.wiring.attached import AttachedIndex
-from v1registry.wiring.store import opened, place
+from v1registry.wiring.store import opened, place, use_request_tokens
 
 # What a worker computes at once: more would keep others' fsync waiting for a thread.
 _HEAVY_AT_ONCE = 2  # decompressions
@@ -78,8 +78,8 @@ def create_app(config: Config) -> Flask:
         app.before_request(answers.refuse_changes)
     elif isinstance(parts, RegistryServices):
         _refuse_without_marker(app, parts.storage)
-    if isinstance(parts, RegistryServices) and parts.storage.heeds:
-        _hand_on_headers(app, parts.storage)
+    if isinstance(parts, RegistryServices):
+        use_request_tokens(app, config)
     app.extensions["v1registry"] = parts
     if forgotten := unguarded(app):
         raise RuntimeError(f"endpoints without a rule of who may use them: {forgotten}")
@@ -100,20 +100,6 @@ def _refuse_without_marker(app: Flask, store: Storage) -> None:
             store.require_marker(store.marker_seconds)
 
     app.before_request(refuse)
-
-
-def _hand_on_headers(app: Flask, store: Storage) -> None:
-    """Tell the driver, as long as a request lasts, what it says in the headers that it heeds."""
-
-    def begin() -> None:
-        said = {name: request.headers.get(name) for name in store.heeds}
-        store.hear({name: value for name, value in said.items() if value})
-
-    def end(_error: BaseException | None) -> None:
-        store.hear({})
-
-    app.before_request(begin)
-    app.teardown_request(end)
 
 
 def _blueprints(parts: Services) -> Iterator[Blueprint]:

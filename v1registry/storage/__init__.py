@@ -114,15 +114,6 @@ class Storage(ABC):
     #: seconds for which a marker that was read is believed, see `marker`; 0 where reading is cheap
     marker_seconds = 1.0
 
-    #: headers of requests that the driver heeds, by name; a driver that wraps another hands them on
-    heeds: tuple[str, ...] = ()
-
-    def hear(self, headers: Mapping[str, str]) -> None:  # noqa: B027 - few drivers do
-        """What this greenlet does next is for a request with these headers, of those heeded.
-
-        With none it is our own business. An object stays what it was opened as.
-        """
-
     @abstractmethod
     def get(self, key: str) -> bytes:
         """Return the whole value; for small objects."""

@@ -79,7 +79,6 @@ class MarkedStorage(Storage):
         self._is_prepared = read_only
         self.creates_atomically = storage.creates_atomically
         self.reads_stages = storage.reads_stages
-        self.heeds = storage.heeds
         self.marker_seconds = storage.marker_seconds
 
     # -- the marker ------------------------------------------------------------
@@ -244,9 +243,6 @@ class MarkedStorage(Storage):
         next(self._storage.list(keys.IMAGES), None)
 
     # -- what does not --------------------------------------------------------------
-
-    def hear(self, headers: Mapping[str, str]) -> None:
-        self._storage.hear(headers)
 
     def get(self, key: str) -> bytes:
         return self._storage.get(key)

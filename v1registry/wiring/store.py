@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from v1registry.config import Config
 from v1registry.storage import loading, marker
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 _LOCAL = ("local", "file")
 
@@ -26,6 +29,26 @@ def opened(
         pinned=config.store_id,
         memory=memory,
     )
+
+
+def use_request_tokens(app: Flask, config: Config) -> None:
+    """For the Glance driver: act with the token that a request brings, until the request ends."""
+    if config.storage["storage"] != "glance" or not config.storage["glance_request_headers"]:
+        return
+    from flask import request  # here: commands do not load Flask
+
+    from v1registry.storage.glance.request_token import HEADERS, RequestTokens
+
+    tokens = RequestTokens(config.storage)
+
+    def begin() -> None:
+        tokens.begin({name: request.headers.get(name, "") for name in HEADERS})
+
+    def end(_error: BaseException | None) -> None:
+        tokens.end()
+
+    app.before_request(begin)
+    app.teardown_request(end)
 
 
 def described(options: Mapping[str, Any]) -> str:

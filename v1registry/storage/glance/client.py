@@ -82,18 +82,41 @@ class GlanceErrors(errors.MappedErrors):
 
 
 @dataclass(frozen=True, slots=True)
-class GlanceCredentials:
-    """Who asks us, where requests may say so: a token, where it counts, an image to be filled."""
+class CallerCredentials:
+    """What a request brings: a token, the URL of its Glance, and an image that waits for data."""
 
     token: str = field(repr=False)
     url: str | None = None
     image: str | None = None
 
 
-class GlanceClient:
-    """One thread's way to Glance: `/v2/...` with a token, where one is wanted."""
+_CALLER: ContextVar[CallerCredentials | None] = ContextVar("glance_caller", default=None)
 
-    _theirs: plugin.BaseAuthPlugin | None = None  # the token of who asks
+
+def caller() -> CallerCredentials | None:
+    """Return the credentials of the caller whose request runs here; None: the registry's account."""
+    return _CALLER.get()
+
+
+def set_caller(credentials: CallerCredentials | None) -> None:
+    """Use these credentials from now on, in this green thread."""
+    _CALLER.set(credentials)
+
+
+@contextlib.contextmanager
+def acting_for(credentials: CallerCredentials | None) -> Iterator[None]:
+    """Use these credentials within a `with` block."""
+    before = _CALLER.set(credentials)
+    try:
+        yield
+    finally:
+        _CALLER.reset(before)
+
+
+class GlanceClient:
+    """The connections of one thread to Glance. Requests carry a token if Keystone is configured."""
+
+    _callers_token: plugin.BaseAuthPlugin | None = None
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
@@ -102,11 +125,11 @@ class GlanceClient:
         self._session = self._new_session()
         self._url: str | None = None
 
-    def on_behalf(self, asker: GlanceCredentials) -> GlanceClient:
-        """The same connections, with another's token."""
+    def on_behalf(self, credentials: CallerCredentials) -> GlanceClient:
+        """Return a client that uses the same connections with the caller's token."""
         other = copy.copy(self)
-        other._url = asker.url or self.endpoint()
-        other._theirs = token_endpoint.Token(other._url, asker.token)
+        other._url = credentials.url or self.endpoint()
+        other._callers_token = token_endpoint.Token(other._url, credentials.token)
         return other
 
     def request(
@@ -172,7 +195,7 @@ class GlanceClient:
         answer: requests.Response = session.request(
             self.endpoint() + path,
             method,
-            auth=self._theirs,
+            auth=self._callers_token,
             raise_exc=False,
             redirect=False,
             log=False,
@@ -225,34 +248,15 @@ class GlanceClients:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
         self._clients: dict[int, GlanceClient] = {}
-        self._asker: ContextVar[GlanceCredentials | None] = ContextVar("asker", default=None)
-
-    @property
-    def asker(self) -> GlanceCredentials | None:
-        """Whose token counts here and now; None: our own account."""
-        return self._asker.get()
-
-    def asked_by(self, asker: GlanceCredentials | None) -> None:
-        """Let this one's token count from now on, in this greenlet."""
-        self._asker.set(asker)
-
-    @contextlib.contextmanager
-    def asking(self, asker: GlanceCredentials | None) -> Iterator[None]:
-        """Let this one's token count within."""
-        before = self._asker.set(asker)
-        try:
-            yield
-        finally:
-            self._asker.reset(before)
 
     def get(self) -> GlanceClient:
-        """The client for the thread, and the token, that count here and now."""
-        asker = self._asker.get()
+        """Return this thread's client, with the caller's token if the request has one."""
+        credentials = caller()
         own = self.own()
-        return own if asker is None else own.on_behalf(asker)
+        return own if credentials is None else own.on_behalf(credentials)
 
     def own(self) -> GlanceClient:
-        """The client for the thread, and our own account."""
+        """Return this thread's client, with the registry's own account."""
         thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
         client = self._clients.get(thread)
         if client is None:

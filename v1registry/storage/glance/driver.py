@@ -35,7 +35,6 @@ from v1registry.storage.glance.layers import HANDLE, Layers
 from v1registry.storage.glance.legacy import OldImages
 from v1registry.storage.glance.names import ImageNames, name_of, tags_below
 from v1registry.storage.glance.properties import DESCRIBED, LAYER, META, described, image_of, split
-from v1registry.storage.glance.request_token import ENDPOINT, IMAGE, TOKEN, RequestCredentials
 from v1registry.storage.loading import load
 from v1registry.storage.memory import MemoryBlob
 
@@ -48,19 +47,12 @@ class GlanceStorage(Storage):
     def __init__(self, options: Mapping[str, Any], rest: Storage) -> None:
         clients = GlanceClients(options)
         self._rest = rest
-        self._clients = clients
-        self._askers = RequestCredentials(options, clients)
         self._images = GlanceImages(clients)
         self._old = OldImages(self._images, clients)
         visibility = options["glance_visibility"]
-        self._layers = Layers(clients, self._images, self._old, rest, visibility)
+        self._layers = Layers(self._images, self._old, rest, visibility)
         self._names = ImageNames(self._images)
         self.creates_atomically = rest.creates_atomically
-        if options["glance_request_headers"]:
-            self.heeds = (TOKEN, ENDPOINT, IMAGE)
-
-    def hear(self, headers: Mapping[str, str]) -> None:
-        self._clients.asked_by(self._askers.of(headers))
 
     # -- reading ---------------------------------------------------------------
 

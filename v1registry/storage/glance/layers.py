@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 
 from v1registry.storage import Buffer, Stage, Stat, Storage, exists, keys
 from v1registry.storage.errors import NotFound, Refused, StorageError
-from v1registry.storage.glance.client import FAILURES, UUID, GlanceClients, storage_error
+from v1registry.storage.glance.client import FAILURES, UUID, acting_for, caller, storage_error
 from v1registry.storage.glance.images import OWN_ID, GlanceImage, GlanceImages
 from v1registry.storage.glance.legacy import OldImages
 from v1registry.storage.remote import RemoteBlob, StoreResponse
@@ -42,13 +42,11 @@ class Layers:
 
     def __init__(
         self,
-        clients: GlanceClients,
         images: GlanceImages,
         old: OldImages,
         rest: Storage,
         visibility: str,
     ) -> None:
-        self._clients = clients
         self._images = images
         self._old = old
         self._rest = rest
@@ -87,20 +85,20 @@ class Layers:
         return where
 
     def _record(self, where: str, key: str) -> GlanceImage | None:
-        """What Glance knows; None if it is gone. Raise Refused if who asks may not see it."""
+        """Return the image; None if it is gone. Raise Refused if the caller may not see it."""
         record = self._images.find(where, key)
-        if record is None and self._clients.asker is not None:
-            with self._clients.asking(None):
+        if record is None and caller() is not None:
+            with acting_for(None):
                 hidden = self._images.find(where, key) is not None
             if hidden:
-                raise Refused(f"{key}: who asks does not see {where}")
+                raise Refused(f"{key}: the request's token may not see the image {where} in Glance")
         return record
 
     def _blob(self, key: str, where: str) -> RemoteBlob:
-        asker = self._clients.asker  # the layer may be read in another thread
+        credentials = caller()  # the layer may be read in another thread
 
         def fetch(start: int, _version: str | None) -> StoreResponse:
-            with self._clients.asking(asker):
+            with acting_for(credentials):
                 return self._images.open(where, key, start)  # the data of an image never changes
 
         return RemoteBlob(key, fetch, FAILURES, storage_error)
@@ -127,11 +125,11 @@ class Layers:
         return handle
 
     def _waiting(self, key: str) -> str | None:
-        """The image that who asks wants to become of this layer, if it still waits for data."""
-        asker = self._clients.asker
-        if asker is None or asker.image is None:
+        """Return the image that the caller made for this layer, if it still waits for data."""
+        credentials = caller()
+        if credentials is None or credentials.image is None:
             return None
-        record = self._images.find(asker.image, key)
+        record = self._images.find(credentials.image, key)
         return record.id if record is not None and record.waits else None
 
     def _alive(self, note: str, said: str, pieces: Iterable[Buffer]) -> Iterator[Buffer]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 
-from v1registry.storage.glance.client import GlanceClients
+from v1registry.storage.glance.client import GlanceClients, acting_for
 from v1registry.storage.glance.images import OWN_ID, GlanceImage, GlanceImages
 
 
@@ -38,7 +38,7 @@ class OldImages:
         if self._found is None:
             with self._lock:
                 if self._found is None:
-                    with self._clients.asking(None):  # what one may see is not for all
+                    with acting_for(None):  # all callers share the result
                         self._found = self._read()
         return self._found
 

@@ -122,9 +122,7 @@ class SwiftAccount:
             return None
         both = (account.headers, self.request("HEAD", None).headers)
         names = [
-            f"X-{of}-Meta-Temp-URL-Key{no}"
-            for of in ("Account", "Container")
-            for no in ("", "-2")
+            f"X-{of}-Meta-Temp-URL-Key{no}" for of in ("Account", "Container") for no in ("", "-2")
         ]
         return {one[name] for one in both for name in names if name in one}
 
