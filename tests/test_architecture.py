@@ -37,8 +37,8 @@ ALLOWED: dict[str, set[str]] = {
         *LIB,
         *("storage", "storage/glance", "config", "cache", "index", "auth", "server", "api"),
     },
-    "app": {*LIB, "storage", "config", "cache", "index", "auth", "server", "api", "wiring"},
-    "commands": {*LIB, "storage", "config", "server", "api", "transfer", "wiring", "app", ""},
+    "app": {"storage", "config", "api", "wiring"},
+    "commands": {*LIB, "storage", "config", "server", "api", "transfer", "wiring", ""},
     "__main__": {"commands"},
     "": set(),
 }

@@ -164,9 +164,10 @@ def test_without_the_extra_the_start_says_which_one(tmp_path, written, key):
 
 def test_redis_is_imported_only_when_configured(tmp_path):
     code = (
-        "import sys, v1registry.app\n"
+        "import sys\n"
         "from v1registry.config import load_config\n"
-        "v1registry.app.build(load_config(environ={'SETTINGS_FLAVOR': 'test',"
+        "from v1registry.wiring.registry import build_registry\n"
+        "build_registry(load_config(environ={'SETTINGS_FLAVOR': 'test',"
         " 'STORAGE_PATH': sys.argv[1]}))\n"
         "assert 'redis' not in sys.modules\n"
     )

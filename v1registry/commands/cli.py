@@ -134,7 +134,7 @@ def clean(older_than: int | None, as_json: bool) -> None:
 
     Safe at any time, beside running servers; they do it by themselves every clean_interval.
     """
-    from v1registry.app import build
+    from v1registry.wiring.registry import build_registry
 
     config = configured()
     if config.read_only:
@@ -142,7 +142,7 @@ def clean(older_than: int | None, as_json: bool) -> None:
     ready(config)
     age = config.uploads_life if older_than is None else older_than
     try:
-        report = build(config).cleaner.clean(time.time() - age)
+        report = build_registry(config).cleaner.clean(time.time() - age)
     except StorageError as error:
         raise failure(error) from None
     click.echo(json.dumps(asdict(report)) if as_json else str(report))

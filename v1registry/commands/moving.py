@@ -87,12 +87,12 @@ def selection_of(
 
 
 def parts_of(file: Path | None, flavor: str | None, *, begins: bool = False) -> RegistryServices:
-    from v1registry.app import build
+    from v1registry.wiring.registry import build_registry
 
     config: Config = configured(file, flavor)
     warn(config.warnings)
     ready(config, begins=begins)
-    return build(dataclasses.replace(config, clean_interval=0))
+    return build_registry(dataclasses.replace(config, clean_interval=0))
 
 
 def tagged(parts: RegistryServices, selection: Selection, report: TransferReport) -> list[Any]:
