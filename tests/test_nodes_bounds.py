@@ -1,4 +1,4 @@
-"""docs/deploy.md, "How old an answer may be": each line of that table, over nodes that share a store.
+"""docs/nodes.md, "How old an answer may be": each line of that table, over nodes that share a store.
 
 A node that has just seen the old state is asked all the time while another one changes it. Tags
 are in test_nodes_s3.py as well, where nodes move them in turn.
@@ -40,8 +40,8 @@ Told = Mapping[str, Callable[[], bool]]
 @pytest.fixture(scope="module")
 def table() -> dict[str, str]:
     """The documented table: what, and how old it may be."""
-    page = (ROOT / "docs" / "deploy.md").read_text()
-    rows = page.partition("**How old an answer may be**")[2].partition("\n\n###")[0]
+    page = (ROOT / "docs" / "nodes.md").read_text()
+    rows = page.partition("## How old an answer may be")[2].partition("\n\n##")[0]
     return dict(re.findall(r"^\| (.*?) \| (.*?) \|$", rows, re.MULTILINE)[1:])
 
 
@@ -236,7 +236,7 @@ def test_what_nginx_keeps(tmp_path: Path, table: dict[str, str]) -> None:
     """An image that is gone is answered by nginx as long as it says, whoever asks it; no longer."""
     kept = "proxy_cache_valid 200 10m;"
     assert kept in EXAMPLE.read_text()
-    assert bound(table, "the same of JSON and ancestry that nginx keeps") == 600
+    assert bound(table, "the same for image JSON and ancestry that nginx caches") == 600
     env = {"CACHE_MEMORY": "0"}
     store = tmp_path / "store"
     with Server(store, env=env) as one, Server(store, env=env) as other:

@@ -1,4 +1,4 @@
-"""Three nodes behind the documented nginx, one object store, one Redis, as docs/deploy.md says.
+"""Three nodes behind the documented nginx, one object store, one Redis, as docs/nodes.md says.
 
 tests/cache/test_nodes.py has the same on local files, and Redis' own faults.
 """
@@ -38,7 +38,7 @@ MIB = 1024 * 1024
 NODES = 3
 PASSED_OVER = 2.0  # seconds: `fail_timeout` of the example
 LARGE = 24 * MIB  # more than the sockets between store and client can hold
-SEARCH = 10.0  # seconds until all nodes find a new repository, as docs/deploy.md says
+SEARCH = 10.0  # seconds until all nodes find a new repository, as docs/nodes.md says
 
 
 @dataclass
@@ -142,7 +142,7 @@ def test_search_finds_a_new_repository_in_time(site: Site) -> None:
     looked = time.monotonic()
     Engine(site.nodes[0], repository).push(chain("searched", 1000), "latest")
     while not all(finding()):
-        assert time.monotonic() < looked + SEARCH + 3, "later than docs/deploy.md says"
+        assert time.monotonic() < looked + SEARCH + 3, "later than docs/nodes.md says"
         time.sleep(0.1)
 
 

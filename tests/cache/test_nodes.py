@@ -1,4 +1,4 @@
-"""Three nodes behind nginx, one store, one Redis, as docs/deploy.md says."""
+"""Three nodes behind nginx, one store, one Redis, as docs/nodes.md says."""
 
 from __future__ import annotations
 

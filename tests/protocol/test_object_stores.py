@@ -351,7 +351,7 @@ def test_a_store_that_fails_gives_503_and_recovers(proxied: Server, proxy: Proxy
         begin = time.monotonic()
         answer = engine.ask(method, path, body)
         assert answer.status == 503, str(answer)
-        # what docs/deploy.md promises, not a speed: the time-out, here of a second, and the tries
+        # what docs/s3.md promises, not a speed: the time-out, here of a second, and the tries
         assert time.monotonic() - begin < 10
         if "_status" not in path:
             assert answer.header("Retry-After") == "5"

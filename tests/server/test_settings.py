@@ -1,6 +1,7 @@
 """gunicorn's settings from an environment."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -195,3 +196,46 @@ def test_a_bad_variable_stops_the_start_with_one_line():
     )
     assert done.returncode == 1
     assert done.stderr == "v1registry: GUNICORN_WORKERS: 'abc' is not a whole number\n"
+
+
+# -- the page -------------------------------------------------------------------------------------
+
+
+class Recording(dict):
+    """An environment that notes which variables are read."""
+
+    def __init__(self, values=None):
+        super().__init__(values or {})
+        self.read = set()
+
+    def get(self, name, default=None):
+        self.read.add(name)
+        return super().get(name, default)
+
+
+def documented():
+    """Return the table of server variables in docs/configuration.md: variable -> default."""
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    table = page.partition("<!-- server -->")[2].partition("<!-- end -->")[0]
+    return dict(re.findall(r"^\| `(\w+)` \| .* \| ?(.*?) ?\|$", table, re.MULTILINE))
+
+
+def test_the_page_lists_exactly_the_variables_that_are_read(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # GUNICORN_USER is read for root alone
+    environ = Recording()
+    settings(environ, config())
+    assert environ.read == set(documented())
+
+
+def test_the_documented_defaults_are_those_of_the_code():
+    defaults = {
+        name: text.strip("`") for name, text in documented().items() if text.startswith("`")
+    }
+    assert "GUNICORN_WORKER_CONNECTIONS" in defaults
+    assert float(defaults["GUNICORN_STALL_TIMEOUT"]) == stall_timeout({})
+    plain = settings({}, config())
+    del defaults["GUNICORN_STALL_TIMEOUT"]  # the worker reads it, gunicorn does not
+    for name, default in defaults.items():
+        assert settings({name: default}, config()) == plain, name
+        other = "unix:/else" if default.count(".") else "/else" if default == "-" else "7"
+        assert settings({name: other}, config()) != plain, name

@@ -1,4 +1,4 @@
-"""docs/examples: nginx.conf in front of a real server, as docs/deploy.md promises; systemd's unit."""
+"""docs/examples: nginx.conf in front of a real server, as docs/nginx.md promises; systemd's unit."""
 
 from __future__ import annotations
 
