@@ -1,1 +1,1 @@
-"""HTTP: a blueprint per noun. Parses, checks who asks, calls `lib`, answers. Never touches storage."""
+"""The HTTP endpoints: one blueprint a noun. Each parses a request, checks access and calls `lib`."""

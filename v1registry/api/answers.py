@@ -1,4 +1,4 @@
-"""How answers look: bodies and headers that old engines expect (protocol-v1.md section 1)."""
+"""Responses of the v1 protocol: the bodies and headers that old engines expect (protocol-v1.md section 1)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, str]]
 
-YEAR = 365 * 24 * 3600  # seconds for which a finished image may be cached
+YEAR = 365 * 24 * 3600  # seconds for which clients may cache a complete image
 
-# Engines up to 0.10 refuse a registry without a version. This one says how we behave.
+# Engines up to 0.10 refuse a registry that sends no version. v1registry behaves like 0.9.1.
 VERSION: tuple[str, str] = ("X-Docker-Registry-Version", "0.9.1")
 
-_ORDINARY: Headers = [
+_UNCACHED: Headers = [
     ("Content-Type", "application/json"),
     ("Cache-Control", "no-cache"),
     ("Pragma", "no-cache"),
@@ -37,24 +37,24 @@ _ORDINARY: Headers = [
 _RETRY_AFTER = "5"  # seconds
 
 
-def ordinary(
+def uncached_json(
     value: Any = True, status: int = 200, headers: Iterable[tuple[str, str]] = ()
 ) -> Response:
-    """A JSON answer that nobody may cache."""
-    own = [*_ORDINARY, *headers]
+    """Return a JSON response that no cache may keep."""
+    own = [*_UNCACHED, *headers]
     if status == 204:
         return Response(b"", status, own)
     is_large = documents.is_large(value)
     body = run_in_thread(documents.dump, value) if is_large else documents.dump(value)
     if status == 302:
-        return Response(body, status, own)  # which makes an IRI in Location a URI
+        return Response(body, status, own)  # werkzeug turns an IRI in Location into a URI
     own.append(("Content-Length", str(len(body))))
-    return Whole(body, status, own)
+    return FinalResponse(body, status, own)
 
 
-def streamed(pieces: Iterable[bytes]) -> Response:
-    """A JSON answer that nobody may cache, of a length that is not known."""
-    return Response(pieces, 200, _ORDINARY)
+def streamed_json(pieces: Iterable[bytes]) -> Response:
+    """Return a JSON response of unknown length that no cache may keep."""
+    return Response(pieces, 200, _UNCACHED)
 
 
 def immutable(
@@ -65,21 +65,21 @@ def immutable(
     *,
     private: bool = False,
 ) -> Response:
-    """Something of a finished image: cacheable for a year, by the asker alone if `private`."""
+    """Return content of a complete image, cacheable for a year. `private`: not by shared caches."""
     fixed = [
         ("Content-Type", content_type),
         *_for_a_year(private),
         ("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
         VERSION,
     ]
-    return final(body, status, headers, fixed)
+    return success(body, status, headers, fixed)
 
 
-class Whole(Response):
-    """An answer whose headers are all there: none is looked up or completed before they are sent."""
+class FinalResponse(Response):
+    """A response with complete headers: werkzeug checks or adds none before it sends them."""
 
     def __init__(self, body: Any, status: int, headers: Headers | WerkzeugHeaders) -> None:
-        """`body`: bytes, or what a WSGI server takes as an answer's body."""
+        """`body`: bytes, or an iterable that the WSGI server sends."""
         pieces = [body] if isinstance(body, bytes) else body
         super().__init__(pieces, status, headers, direct_passthrough=True)
 
@@ -87,36 +87,36 @@ class Whole(Response):
         return self.headers
 
 
-class Checked(WerkzeugHeaders):
-    """Headers that were looked through for line breaks once, when they were made."""
+class TrustedHeaders(WerkzeugHeaders):
+    """Headers that were checked for line breaks when this object was made."""
 
     def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
         super().__init__()
         self._list = list(headers)
 
 
-def final(
+def success(
     content: Any, status: int, headers: Iterable[tuple[str, str]], fixed: Headers | None = None
 ) -> Response:
-    """A success. Bytes get their Content-Length here, all else brings it in `headers`.
+    """Return a successful response. Content other than bytes needs a Content-Length in `headers`.
 
-    `fixed`: headers of our own making, in which no line break has to be looked for.
+    `fixed`: headers with constant values, which need no check for line breaks.
     """
-    own = Checked(fixed or ())
+    own = TrustedHeaders(fixed or ())
     for header in headers:
         own.add(*header)
     if status == 304:
         return Response(content, status, own)
     if isinstance(content, bytes):
         own.add("Content-Length", str(len(content)))
-    return Whole(content, status, own)
+    return FinalResponse(content, status, own)
 
 
-def fetched(path: str, url: str, content_type: str, *, private: bool) -> Response:
-    """Let nginx fetch something of a finished image from `url`, by its internal location `path`.
+def accel_redirect(path: str, url: str, content_type: str, *, private: bool) -> Response:
+    """Tell nginx to fetch content of a complete image from `url`, by its internal location `path`.
 
-    How the answer may be cached goes in headers that nginx adds to a success alone; of our own
-    Cache-Control it would make part of every answer, also of one that says the store is down.
+    The caching headers have names of their own: nginx adds them to a successful response only. It
+    would copy our Cache-Control into every response, also into one that says the store is down.
     """
     own = [
         ("Content-Type", content_type),
@@ -137,34 +137,35 @@ def _for_a_year(private: bool) -> Headers:
     ]
 
 
-def plain(text: str, status: int) -> Response:
-    """Plain text, for clients that must not take us for what they look for."""
+def plain_text(text: str, status: int) -> Response:
+    """Return plain text, so that a client recognizes that this is no registry of its protocol."""
     return Response(f"{text}\n", status, [("Content-Type", "text/plain; charset=utf-8")])
 
 
 def handle_errors(app: Flask) -> None:
-    """The one place where errors become answers."""
+    """Register the handlers that turn errors into responses. No other code does this."""
     app.register_error_handler(Failure, _failure)
     app.register_error_handler(StorageError, _storage_error)
     app.register_error_handler(Exception, _unexpected)
 
 
 def writes_to_store() -> bool:
-    """Whether the request would change images or repositories."""
+    """Return whether the request would change images or repositories."""
     return request.method not in ("GET", "HEAD", "OPTIONS") and request.path.startswith(
         ("/v1/images/", "/v1/repositories/")
     )
 
 
 def refuse_changes() -> None:
-    """Before each request of a read-only registry. Raise Failure 503 for what would write."""
+    """Raise Failure 503 for a request that writes. A read-only registry runs this before each request."""
     if writes_to_store():
         raise Failure(*errors.READ_ONLY)
 
 
 def refuse_nul() -> None:
-    """Before each request. Raise Failure 400 for a NUL in its path or query: no name has one, and
-    PostgreSQL takes none.
+    """Raise Failure 400 if the path or the query of the request has a NUL. Runs before each request.
+
+    No legal name contains a NUL, and PostgreSQL raises an error for it.
     """
     if "%00" in request.environ.get("QUERY_STRING", "") or "\0" in request.environ["PATH_INFO"]:
         raise Failure(*errors.TEXT_INVALID)
@@ -173,7 +174,7 @@ def refuse_nul() -> None:
 def _failure(failure: Failure) -> Response:
     if "is_v2" in g:
         return ocierrors.answer(failure)
-    return ordinary({"error": failure.text}, failure.status, failure.headers.items())
+    return uncached_json({"error": failure.text}, failure.status, failure.headers.items())
 
 
 def _storage_error(error: StorageError) -> Response:
@@ -184,14 +185,13 @@ def _storage_error(error: StorageError) -> Response:
         return _failure(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
     if isinstance(error, Refused):
         return _failure(Failure(*errors.STORE_REFUSED))
-    assert isinstance(
-        error, NotFound
-    )  # something vanished under us: deleted by another, or by hand
+    # An object was deleted during this request, by another request or by hand.
+    assert isinstance(error, NotFound)
     return _failure(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
 
 
 def _unexpected(error: Exception) -> Response | HTTPException:
     if isinstance(error, HTTPException):
-        return error  # unknown paths and wrong methods are HTML, not JSON: engines rely on it
+        return error  # engines rely on HTML, not JSON, for unknown paths and wrong methods
     current_app.logger.exception("%s %s", request.method, request.path)
     return _failure(Failure(500, "Internal server error"))

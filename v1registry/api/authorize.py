@@ -1,7 +1,8 @@
-"""The door: the one place where a request is checked against who asks and what they may do.
+"""Authorization: the only module that checks what the caller of a request may do.
 
-Every endpoint goes through it, or says `everybody` why not; `unguarded` finds those that do
-neither. What is behind it (an index, accounts, nobody) is `lib.rights`.
+Every endpoint is checked here, or says with `without_check` why it needs no check. `unguarded`
+finds endpoints that do neither. The rights themselves come from an implementation of
+`lib.auth.rights`: an index, accounts, or none.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from v1registry.lib.repositories.image_access import ImageRights
 
 P = ParamSpec("P")
 
-_MARK = "__door__"
+_MARK = "__access_rule__"
 
 
 class Authorizer:
-    """Checks requests. Raises Failure in the form of v1; who has another form asks `allows`."""
+    """Checks requests, and raises v1 failures. The v2 view, which has other errors, uses `allows`."""
 
     def __init__(
         self,
@@ -43,23 +44,23 @@ class Authorizer:
         self._user_header = user_header
         self._groups_header = groups_header
 
-    # -- who asks -----------------------------------------------------------------
+    # -- the caller ---------------------------------------------------------------
 
-    def asker(self) -> Caller:
-        """Who sent this request, found out once. Raise what `Rights.identify` raises."""
+    def caller(self) -> Caller:
+        """Return the caller of this request, identified once. Raise what `Rights.identify` raises."""
         if self.rights.open:
             return NOBODY
-        if "asker" not in g:
-            g.asker = self.rights.identify(self.credentials(), self.address())
-        asker: Caller = g.asker
-        return asker
+        if "caller" not in g:
+            g.caller = self.rights.identify(self.credentials(), self.address())
+        caller: Caller = g.caller
+        return caller
 
     def address(self) -> str:
-        """From where the request comes, as far as trusted proxies say so."""
+        """Return the client's address, as trusted proxies report it."""
         return request.environ.get("v1registry.client") or request.remote_addr or ""
 
     def credentials(self) -> Credentials:
-        """What the request shows, and what a trusted proxy says of it."""
+        """Return the request's credentials, with the user and groups that a trusted proxy names."""
         shown = credentials.parse(request.headers.get("Authorization"))
         if self._user_header is None or not request.environ.get("v1registry.trusted"):
             return shown
@@ -72,85 +73,87 @@ class Authorizer:
     # -- repositories ---------------------------------------------------------------
 
     def allows(self, repository: RepositoryName | None, access: Access) -> bool:
-        """Whether the asker may do that; None: with any repository at all."""
-        return self.rights.may(self.asker(), repository, access)
+        """Return whether the caller has this access; `repository` None: to any repository."""
+        return self.rights.may(self.caller(), repository, access)
 
-    def repository(self, repository: RepositoryName, access: Access, hidden: errors.Text) -> None:
-        """Let pass or raise Failure; `hidden` is what who may not even pull is told instead of 403,
-        as if there were nothing.
+    def require(self, repository: RepositoryName, access: Access, hidden: errors.Text) -> None:
+        """Raise Failure unless the caller has this access.
+
+        A user who may not even pull gets `hidden` instead of 403, as if nothing existed.
         """
         if self.allows(repository, access):
             return
-        asker = self.asker()
-        if access is Access.PULL and asker.user is not None and asker.grant is None:
+        caller = self.caller()
+        if access is Access.PULL and caller.user is not None and caller.grant is None:
             raise Failure(*hidden)
-        raise self.rights.refusal(asker)
+        raise self.rights.refusal(caller)
 
-    def bears_token(self, repository: RepositoryName) -> Access | None:
-        """What the asker's token for this repository is for; None without one."""
-        grant = self.asker().grant
+    def token_access(self, repository: RepositoryName) -> Access | None:
+        """Return the access that the caller's token grants to this repository; None without one."""
+        grant = self.caller().grant
         return grant.access if grant is not None and grant.repository == repository else None
 
     # -- images -----------------------------------------------------------------------
 
-    def reads(self, view: Callable[[ImageId], Response]) -> Callable[[str], Response]:
-        """A view of an image, for who may pull a repository that reaches it.
+    def requires_read(self, view: Callable[[ImageId], Response]) -> Callable[[str], Response]:
+        """Decorate a view of an image: the caller must be able to pull a repository with the image.
 
-        To all others the image is an unknown one.
+        For all other callers, the image does not exist.
         """
 
         @wraps(view)
         def checked(image_id: str) -> Response:
-            asker = self.asker()
-            if not self.rights.may(asker, _granted(asker), Access.PULL):
-                raise self.rights.refusal(asker)
+            caller = self.caller()
+            if not self.rights.may(caller, _granted(caller), Access.PULL):
+                raise self.rights.refusal(caller)
             parsed = ImageId.parse(image_id)
-            if not self._images.may_read(asker, parsed):
-                if asker.is_nobody and self.rights.knows_users:
-                    raise self.rights.refusal(asker)
+            if not self._images.may_read(caller, parsed):
+                if caller.is_nobody and self.rights.knows_users:
+                    raise self.rights.refusal(caller)
                 raise Failure(*errors.IMAGE_NOT_FOUND)
             return view(parsed)
 
         return mark(checked, "image pull")
 
-    def pushes(self, view: Callable[[ImageId], Response]) -> Callable[[str], Response]:
-        """A view that takes a part of an image, for who may push to some repository, and with a
-        token, to its one.
+    def requires_push(self, view: Callable[[ImageId], Response]) -> Callable[[str], Response]:
+        """Decorate a view that receives part of an image: the caller must be able to push.
+
+        A token must allow a push to its own repository. Other callers may push to any repository.
         """
 
         @wraps(view)
         def checked(image_id: str) -> Response:
-            asker = self.asker()
-            if not self.rights.may(asker, _granted(asker), Access.PUSH):
-                raise self.rights.refusal(asker)
+            caller = self.caller()
+            if not self.rights.may(caller, _granted(caller), Access.PUSH):
+                raise self.rights.refusal(caller)
             return view(ImageId.parse(image_id))
 
         return mark(checked, "image push")
 
     def may_read(self, image_id: ImageId) -> bool:
-        """Whether the asker may read an image, of whatever repository."""
-        return self._images.may_read(self.asker(), image_id)
+        """Return whether the caller may read an image of any repository."""
+        return self._images.may_read(self.caller(), image_id)
 
     def sender(self) -> Sender | None:
-        """The asker as one who pushes images; None where nobody is told apart."""
-        return self._images.sender(self.asker())
+        """Return the caller as the sender of an image; None if the registry knows no users."""
+        return self._images.sender(self.caller())
 
     @property
     def _images(self) -> ImageRights:
         if self._image_rights is None:
-            raise RuntimeError("an index alone has no images")
+            raise RuntimeError("an index without a registry has no images")
         return self._image_rights
 
     # -- answers ----------------------------------------------------------------------
 
     def is_private_answer(self) -> bool:
-        """Whether a shared cache must not keep the answer to this request.
+        """Return whether shared caches must not keep the response to this request.
 
-        What nobody in particular got, everybody may get. Where nothing is checked, somebody who
-        shows a password means to be alone, and a token names a repository, which may be private.
+        Anonymous responses may be cached publicly. In a registry without access rules, a response
+        to a request with a password is private, as is one to a token for a private repository.
         """
         if not self.rights.open:
-            return not self.asker().is_nobody
+            return not self.caller().is_nobody
         if "HTTP_AUTHORIZATION" not in request.environ:
             return False
         shown = self.credentials()
@@ -162,27 +165,27 @@ class Authorizer:
             return False
 
 
-def everybody(why: str) -> Callable[[Callable[P, Response]], Callable[P, Response]]:
-    """A view without a check, and the reason."""
-    return lambda view: mark(view, f"everybody: {why}")
+def without_check(reason: str) -> Callable[[Callable[P, Response]], Callable[P, Response]]:
+    """Decorate a view that no access rule protects, or that checks access itself."""
+    return lambda view: mark(view, f"no check: {reason}")
 
 
 def mark(view: Callable[P, Response], rule: str) -> Callable[P, Response]:
-    """Write down a view's rule; only for who has checked it."""
+    """Record the access rule of a view. The caller of this function must enforce the rule."""
     setattr(view, _MARK, rule)
     return view
 
 
 def rule(view: object) -> str | None:
-    """The rule of a view, in words; None if it has none."""
+    """Return the access rule of a view, in words; None if it has none."""
     found: str | None = getattr(view, _MARK, None)
     return found
 
 
 def unguarded(app: Flask) -> list[str]:
-    """Endpoints that go past the door."""
+    """Return the endpoints without an access rule."""
     return sorted(name for name, view in app.view_functions.items() if rule(view) is None)
 
 
-def _granted(asker: Caller) -> RepositoryName | None:
-    return asker.grant.repository if asker.grant is not None else None
+def _granted(caller: Caller) -> RepositoryName | None:
+    return caller.grant.repository if caller.grant is not None else None

@@ -1,4 +1,4 @@
-"""Request bodies: small ones whole, layers in pieces."""
+"""Request bodies: small bodies as one value, layers in pieces."""
 
 from __future__ import annotations
 
@@ -19,39 +19,48 @@ _TOO_SLOW = (408, "The upload took longer than this registry allows")
 
 
 def small(limits: Limits) -> bytes:
-    """The whole body, whatever its Content-Type says.
+    """Return the whole body, whatever its Content-Type.
 
-    Raise Failure 413 over `limits.json` bytes, 408 after `limits.body_seconds`.
+    Raise Failure 413 above `limits.json` bytes, 408 after `limits.body_seconds`.
     """
     return whole(request.environ, limits.json, limits.body_seconds)
 
 
 def require_json() -> None:
-    """Raise Failure 415 unless the client declares its body as JSON.
+    """Raise Failure 415 unless the request declares its body as JSON.
 
-    A page of another web site can make a browser send any other body, with the password that the
-    browser remembers; for JSON the browser asks first, and the registry does not agree.
+    This stops cross-site request forgery. A page of another site can make a browser send other
+    bodies with the password that the browser remembers. Before it sends JSON, the browser asks the
+    server by a preflight request, which the registry does not allow.
     """
     if request.mimetype != "application/json":
         raise Failure(*errors.JSON_REQUIRED)
 
 
 def require_json_of_browsers() -> None:
-    """The same for requests of the v1 protocol: engines and scripts send no `Origin`."""
+    """Raise Failure 415 for a browser's request without JSON. Engines and scripts send no `Origin`."""
     if "HTTP_ORIGIN" in request.environ:
         require_json()
 
 
-def parsed(parts: Services, failure: errors.Text) -> Any:
-    """The JSON that a small body holds; raises `failure` besides what `small` raises."""
-    data = small(parts.config.limits)
-    return for_size(parts.compute, len(data))(documents.parse_text, data, failure)
+def parsed(services: Services, failure: errors.Text) -> Any:
+    """Return the JSON of a small body. Raise `failure` for other bodies, and what `small` raises."""
+    data = small(services.config.limits)
+    return for_size(services.compute, len(data))(documents.parse_text, data, failure)
+
+
+def json_object(services: Services, failure: errors.Text) -> dict[str, Any]:
+    """Return the JSON object of a small body. Raise `failure` if it is no JSON, 400 if no object."""
+    value = parsed(services, failure)
+    if not isinstance(value, dict):
+        raise Failure(*errors.DATA_INVALID)
+    return value
 
 
 def layer(limit: int, seconds: float) -> Iterator[bytes | memoryview]:
-    """The body in pieces, each valid until the next step.
+    """Iterate over the body in pieces, each valid until the next step.
 
-    Raise Failure 413 over `limit` bytes, 408 after `seconds`; 0 is no limit for both.
+    Raise Failure 413 above `limit` bytes, 408 after `seconds`. For both, 0 means no limit.
     """
     end = time.monotonic() + seconds
     for piece in pieces(request.environ, limit or None):

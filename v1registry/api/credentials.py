@@ -9,20 +9,21 @@ from dataclasses import replace
 
 from v1registry.lib.auth.rights import Credentials
 
-LARGEST = 4096  # characters of a header that is looked at; a token has some hundred
+LARGEST = 4096  # characters; longer headers are ignored (a token has a few hundred)
 
 _WORD = re.compile(r"token\s+", re.IGNORECASE)
-# A value in quotes may hold anything but quotes; a bare one ends at the comma.
+# The pairs of any index's token. A quoted value may hold anything but quotes, an unquoted one ends
+# at the comma. `lib.auth.tokens` reads the tokens that our own index signs, and is stricter.
 _PAIR = re.compile(r'\s*([A-Za-z]\w*)\s*=\s*(?:"([^"]*)"|([^",]*))\s*(?:,|$)', re.ASCII)
 
 NOTHING = Credentials()
 
 
 def parse(header: str | None) -> Credentials:
-    """Basic or Token; anything else, and what is malformed, shows nothing.
+    """Return the credentials of a Basic or Token header; none for any other or malformed header.
 
-    Engines put the word `Token` before a token that may begin with it already,
-    and send `Basic Og==` (empty user, empty password) without a login.
+    Engines put the word `Token` before a token that may already begin with it. Without a login,
+    they send `Basic Og==`: an empty user and an empty password.
     """
     if not header or len(header) > LARGEST:
         return NOTHING
@@ -35,7 +36,7 @@ def parse(header: str | None) -> Credentials:
 
 
 def vouched(shown: Credentials, user: str | None, groups: str | None) -> Credentials:
-    """With the name and the groups (with commas) that a proxy's headers say; none is no user."""
+    """Add the user and the groups (separated by commas) of a trusted proxy's headers, if any."""
     name = _header_text(user)
     if name is None:
         return shown
@@ -44,7 +45,7 @@ def vouched(shown: Credentials, user: str | None, groups: str | None) -> Credent
 
 
 def _header_text(text: str | None) -> str | None:
-    """Headers come as Latin-1, and are UTF-8; None for what is empty, or neither."""
+    """Decode a header: WSGI passes UTF-8 as Latin-1. Return None for empty or unprintable text."""
     try:
         found = (text or "").strip().encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -63,8 +64,9 @@ def _basic(text: str, header: str) -> Credentials:
 
 
 def _token(text: str, header: str) -> Credentials:
-    """All of its pairs, or none: what cannot be read as a whole is not read in parts, and a name
-    that stands there twice would say one thing to us and another to the next reader.
+    """Return a token with all of its pairs, or with none if one pair is malformed or repeated.
+
+    Two readers of a token with a repeated name could each use another of its values.
     """
     if not text:
         return NOTHING

@@ -1,5 +1,6 @@
-"""A stored layer on its way out, by the shortest way there is: nginx, the store itself, the kernel,
-pieces. v1 and v2 send the same bytes and differ in how their answers look.
+"""Responses with a stored layer. v1 and v2 send the same bytes in responses of a different form.
+
+A layer is sent by the first possible way: nginx, a redirect to the store, sendfile, pieces.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ Range = tuple[int, int] | None
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the answers of one protocol look.
+    """The form of one protocol's responses.
 
-    `sent(content, status, headers)` is a success; `past_the_end(size)` answers a range that begins
-    there; `fetched(path, url)` lets nginx fetch the layer, `redirect(url)` the client. `suffix`:
-    whether ranges of the last bytes count.
+    `sent(content, status, headers)` makes a success, `past_the_end(size)` the response to a range
+    that begins after the last byte. With `fetched(path, url)`, nginx fetches the layer; with
+    `redirect(url)`, the client does. `suffix`: whether ranges of the last bytes are supported.
     """
 
     sent: Callable[[object, int, Headers], Response]
@@ -37,45 +38,45 @@ class Style:
     suffix: bool = False
 
     def wanted(self, asked: str | None, size: int) -> Range:
-        """What the header `asked` wants of `size` bytes. Raises `ranges.Unsatisfiable`."""
+        """Return the range of `size` bytes that the header `asked` names. Raise Unsatisfiable."""
         return ranges.parse(asked, size, suffix=self.suffix)
 
 
 def layer(
-    parts: RegistryServices, image: Image, size: int, style: Style, asked: str | None
+    services: RegistryServices, image: Image, size: int, style: Style, asked: str | None
 ) -> Response:
-    """The layer, `size` bytes, or the range of it that the header `asked` wants.
+    """Return the response with the layer of `size` bytes, or the range that the header `asked` names.
 
-    Raise Failure 404 if it is gone.
+    Raise Failure 404 if the store has no such layer any more.
     """
     try:
         wanted = style.wanted(asked, size)
-        elsewhere = _elsewhere(parts, image, size, style, wanted)
+        elsewhere = _delegate(services, image, size, style, wanted)
         if elsewhere is not None:
             return elsewhere
-        blob = parts.images.open_layer(image)
+        blob = services.images.open_layer(image)
         sent = False
         try:
-            _agree(parts, image, size, blob.size)
+            _check_size(services, image, size, blob.size)
             pieces = None
-            if parts.config.verify_layers and style.wanted(asked, blob.size) is None:
+            if services.config.verify_layers and style.wanted(asked, blob.size) is None:
                 pieces = checked(blob.pieces(), image)
-            answer = _ours(blob, style, style.wanted(asked, blob.size), pieces)
-            sent = request.method != "HEAD"  # and the answer closes it
+            answer = _send_blob(blob, style, style.wanted(asked, blob.size), pieces)
+            sent = request.method != "HEAD"  # then the response closes the blob
             return answer
         finally:
             if not sent:
                 blob.close()
     except ranges.Unsatisfiable:
-        # what others answer to this is not what engines take for the end
+        # Engines recognize the end of a layer only by our own response to such a range.
         return style.past_the_end(size)
 
 
 def part(style: Style, content: object, wanted: Range, size: int) -> Response:
-    """The answer whose content is what is `wanted` of `size` bytes."""
+    """Return the response whose content is the `wanted` range of `size` bytes."""
     start, stop = wanted or (0, size)
     if request.method == "HEAD":
-        content = ()  # of bytes, their length would be told
+        content = ()  # from bytes, Content-Length would be computed
     headers = [("Accept-Ranges", "bytes")]
     if not isinstance(content, bytes):
         headers.append(("Content-Length", str(stop - start)))
@@ -84,41 +85,43 @@ def part(style: Style, content: object, wanted: Range, size: int) -> Response:
     return style.sent(content, 206 if wanted else 200, headers)
 
 
-def _elsewhere(
-    parts: RegistryServices, image: Image, size: int, style: Style, wanted: Range
+def _delegate(
+    services: RegistryServices, image: Image, size: int, style: Style, wanted: Range
 ) -> Response | None:
-    """Let nginx send the file, or the client fetch it from the store, if so configured."""
+    """Return a response by which nginx or the store sends the layer, if so configured; else None."""
     key = keys.image(image.id, "layer")
-    own, store = parts.storage.accel_path(key), parts.config.nginx_x_accel_store
+    own, store = services.storage.accel_path(key), services.config.nginx_x_accel_store
     if own is not None:
         return style.sent(b"", 200, [("X-Accel-Redirect", own)])
-    if not store and not parts.config.storage_redirect:
+    if not store and not services.config.storage_redirect:
         return None
-    url = parts.storage.url(key)
+    url = services.storage.url(key)
     if url is None:
         return None
-    if request.method == "HEAD":  # a signed URL is good for one method, GET
+    if request.method == "HEAD":  # a signed URL is valid for GET only
         return part(style, (), wanted, size)
     if store:
         return style.fetched(f"{store.removesuffix('/')}/{key}", url)
     return style.redirect(url)
 
 
-def _agree(parts: RegistryServices, image: Image, known: int, told: int) -> None:
-    """A length that is told with the bytes, and is another than we know of, must be told twice: it
-    may have been damaged on its way, and then the layer would end early, or late.
+def _check_size(services: RegistryServices, image: Image, known: int, told: int) -> None:
+    """Raise CorruptObject if the store reports a length (`told`) that differs from `known`.
+
+    A second request must confirm the length. A length that was damaged on its way would make the
+    response end too early or too late.
     """
     if told != known:
         key = keys.image(image.id, "layer")
-        again = parts.storage.stat(key).size
+        again = services.storage.stat(key).size
         if again != told:
             raise CorruptObject(f"{key}: has {known}, {told} or {again} bytes")
 
 
-def _ours(
+def _send_blob(
     blob: Blob, style: Style, wanted: Range, pieces: Iterator[bytes] | None = None
 ) -> Response:
-    """`pieces`: all bytes, by way of a check."""
+    """Return the response that sends a range of the blob; or `pieces`, which verify all bytes."""
     start, stop = wanted or (0, blob.size)
     content: object = _Pieces(blob, pieces or blob.pieces(start, stop))
     if blob.file is not None and pieces is None:
@@ -127,7 +130,7 @@ def _ours(
 
 
 class _Pieces:
-    """Pieces of a blob as an iterable that closes the blob."""
+    """An iterable of a blob's pieces. Its `close` closes the blob."""
 
     def __init__(self, blob: Blob, pieces: Iterator[bytes]) -> None:
         self._blob = blob

@@ -1,4 +1,4 @@
-"""Whole numbers in a query, bounded."""
+"""Whole numbers in a query, limited to bounds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from flask import request
 from v1registry.lib.errors import Failure
 
 
-def of_query(name: str, least: int, most: int, usual: int | None = None) -> int:
-    """The number called `name`, brought within the bounds; without it `usual`, or the least.
+def query_number(name: str, least: int, most: int, usual: int | None = None) -> int:
+    """Return the number in the query parameter `name`, at least `least` and at most `most`.
 
-    Raise Failure 400 for what is none.
+    Without the parameter, return `usual` or `least`. Raise Failure 400 for other text.
     """
     text = request.args.get(name) or ""
     if not text:
@@ -20,6 +20,6 @@ def of_query(name: str, least: int, most: int, usual: int | None = None) -> int:
     return max(least, min(int(text[:20]), most))
 
 
-def size(usual: int, most: int) -> int:
-    """`n`: how many things a page is to have."""
-    return of_query("n", 1, most, usual)
+def page_size(usual: int, most: int) -> int:
+    """Return the number of entries on a page: the query parameter `n`."""
+    return query_number("n", 1, most, usual)

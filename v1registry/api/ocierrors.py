@@ -1,4 +1,4 @@
-"""Errors in the shape that v2 clients expect: a status, and a list with a code of OCI's and a text."""
+"""Errors in the form that v2 clients expect: a status, and a list with an OCI error code and a text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from v1registry.lib.errors import Failure, Text
 
 VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
 
-# Failures of the domain that have a code of their own; all others get that of their status.
+# Failures with an error code of their own. All others get the code of their status.
 _CODES: dict[Text, str] = {
     errors.REPOSITORY_NAME_INVALID: "NAME_INVALID",
     errors.REPOSITORY_NOT_FOUND: "NAME_UNKNOWN",
@@ -31,7 +31,7 @@ _OF_STATUS = {
 
 
 class OciFailure(Failure):
-    """A failure with the code that it has over v2."""
+    """A failure with its OCI error code."""
 
     def __init__(self, status: int, code: str, text: str) -> None:
         super().__init__(status, text)
@@ -39,7 +39,7 @@ class OciFailure(Failure):
 
 
 def answer(failure: Failure) -> Response:
-    """The answer; what is not there now may be there soon, so nobody keeps it."""
+    """Return the response to a v2 client. No cache keeps it: the object may exist soon."""
     if isinstance(failure, OciFailure):
         code = failure.code
     else:

@@ -1,4 +1,4 @@
-"""What a path below `/v1/repositories/` asks for, resolved from the right (protocol-v1.md section 1)."""
+"""Parsing of paths below `/v1/repositories/`, from the right (protocol-v1.md section 1)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from v1registry.lib.names import ImageId, RepositoryName
 
 
 class AnyPath(PathConverter):
-    """Like `path`, but a newline is a character too: names are judged here, not by the router."""
+    """Like werkzeug's `path`, but it matches newlines too: `lib.names`, not the router, checks names."""
 
     regex = r"[^/][\s\S]*?"
 
 
 class V1Target(NamedTuple):
-    """`action` is repository, images, auth, tags, tag, tag_json, json, properties or access.
+    """The action, the repository and the tag of a path.
 
-    `tag` is a tag; of `access` the id of an image.
+    `action` is repository, images, auth, tags, tag, tag_json, json, properties or access. For
+    `access`, `tag` is an image id.
     """
 
     action: str
@@ -27,12 +28,11 @@ class V1Target(NamedTuple):
 
 
 def parse(path: str) -> V1Target:
-    """Resolve the suffix; raise Failure 400 if no name is left that a store may hold.
+    """Return the target of a path. Raise Failure 400 unless a store may hold the repository name.
 
-    A name that is not `is_legal` is for the caller to judge (see `api.actions`).
-
-    A tag may be called like one of the words, a repository's last part may not:
-    so `a/b/tags/json` is the tag `json` of `a/b`.
+    The caller decides about names that are not `is_legal` (see `api.v1.repository_routes`). A tag
+    may be named like an action, the last component of a repository may not. So `a/b/tags/json` is
+    the tag `json` of `a/b`.
     """
     head, _, last = path.rstrip("/").rpartition("/")
     before, _, word = head.rpartition("/")

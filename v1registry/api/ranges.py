@@ -1,4 +1,4 @@
-"""The Range header, as resuming engines use it (protocol-v1.md sections 2 and 7.2; RFC 9110 14.2)."""
+"""The Range header, as engines send it to resume (protocol-v1.md sections 2 and 7.2; RFC 9110 14.2)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import re
 
 _RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 _LAST = re.compile(r"bytes=-([0-9]+)")
-_DIGITS = 18  # more never fit a size
+_DIGITS = 18  # numbers with more digits are larger than any size
 
 
 class Unsatisfiable(Exception):
-    """The range begins at or past the end."""
+    """The range begins after the last byte."""
 
 
 def parse(header: str | None, size: int, *, suffix: bool = False) -> tuple[int, int] | None:
-    """Return (start, stop) with `start <= i < stop <= size`, or None: send all.
+    """Return (start, stop) with `start <= i < stop <= size`, or None to send all bytes.
 
-    Malformed and multiple ranges are ignored, as 0.x does, and those of the last
-    bytes unless `suffix`. The end is cut to the size: engines ask for one byte
-    more than there is.
+    Malformed and multiple ranges are ignored, as docker-registry 0.x does. Ranges of the last
+    bytes are ignored unless `suffix`. `stop` is cut to `size`: engines request one byte too many.
     """
     if suffix and header and size and (match := _LAST.fullmatch(header.strip())):
         count = min(_number(match[1]), size)

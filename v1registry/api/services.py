@@ -1,4 +1,4 @@
-"""What `create_app` builds once and hands to every blueprint."""
+"""The services that `create_app` builds once and passes to every blueprint."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from v1registry.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class V2Services:
-    """What the v2 view is made of.
+    """The services of the v2 view.
 
-    `pushed`: the line of images to be read, if they are. `unpack` runs one step of
-    unpacking a layer for a client, few at once.
+    `pushed`: the scan queue; None if pushed layers are not scanned. `unpack` runs one step of
+    decompressing a layer for a client, and limits how many run at once.
     """
 
     blobs: LayerMetadataStore
@@ -51,9 +51,10 @@ class V2Services:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What registry and index both have. `image_lists` are those of whichever this is.
+    """The services that a registry and an index both have.
 
-    `compute` runs what takes a part of a second, such as parsing a large JSON.
+    `image_lists` belong to the index if there is one, else to the registry. `compute` runs work
+    that would block the event loop, such as parsing large JSON.
     """
 
     config: Config
@@ -63,22 +64,22 @@ class Services:
     services: tuple[Service, ...]
     compute: Run
     chores: tuple[PeriodicTask, ...]
-    index: IndexServices | None  # one of our own
-    prepare: Callable[[], None]  # makes ready what may come later, too
+    index: IndexServices | None  # our own index
+    prepare: Callable[[], None]  # prepares services that may be unavailable at the start
 
-    is_alone = False  # whether this is an index, and nothing else
+    is_alone = False  # whether this process is an index without a registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexAppServices(Services):
-    """An index without a registry."""
+    """The services of an index without a registry."""
 
     is_alone = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryServices(Services):
-    """The domain, wired to one store."""
+    """The services of a registry with one store."""
 
     storage: Storage
     images: Images

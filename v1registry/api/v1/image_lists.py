@@ -1,7 +1,7 @@
-"""What an index answers about repositories: image lists, tokens, where the images are (protocol-v1.md section 2.1).
+"""Index endpoints for repositories: image lists, tokens, registry addresses (protocol-v1.md section 2.1).
 
-In standalone mode without an index of our own everybody gets a token, which nobody checks. With
-one, tokens are real, and are given to who asks for them and has the right.
+Without an index of our own, every client gets a token, which the registry does not check. An index
+of our own signs tokens, and gives one to each client that requests it and has the access.
 """
 
 from __future__ import annotations
@@ -20,126 +20,135 @@ from v1registry.lib.names import ImageId, RepositoryName
 
 
 def wants_token() -> bool:
-    """Whether the client asks for a token, as engines do of an index."""
+    """Return whether the client requests a token, as engines do from an index."""
     return request.headers.get("X-Docker-Token", "").strip().lower() == "true"
 
 
-def admit(parts: Services, repository: RepositoryName) -> None:
-    """Let a push to the repository go on, if there is an index of our own.
+def admit(services: Services, repository: RepositoryName) -> None:
+    """Let a push to the repository continue. Without an index of our own, do nothing.
 
-    A repository that the index does not know is made, and its flag in the store is set before
-    anything of it can be seen. Raise Failure 404 if it was deleted since the push began.
+    The index creates a repository that it does not know. Its private flag is set in the store
+    before clients can see anything of it. Raise Failure 404 if the repository was deleted since
+    the push began.
     """
-    if parts.index is None:
+    if services.index is None:
         return
-    private = parts.index.catalog.admit(repository, _made(parts))
-    _flag_in_store(parts, repository, private)
+    private = services.index.catalog.admit(repository, _token_creation(services))
+    _flag_in_store(services, repository, private)
 
 
-def begin_push(parts: Services, repository: RepositoryName) -> None:
-    """Make the repository known to an index of our own, also if it was deleted before."""
-    if parts.index is not None:
-        _flag_in_store(parts, repository, parts.index.catalog.create(repository))
+def begin_push(services: Services, repository: RepositoryName) -> None:
+    """Create the repository in an index of our own, also if it was deleted before."""
+    if services.index is not None:
+        _flag_in_store(services, repository, services.index.catalog.create(repository))
 
 
-def _made(parts: Services) -> str | None:
-    """For which creation of its repository the caller's token was issued; None without a token.
+def _token_creation(services: Services) -> str | None:
+    """Return the creation of the repository that the caller's token names.
 
-    Where there is no index, tokens are not looked at.
+    None without a token, and without an index, since then tokens are not checked.
     """
-    if parts.index is None:
+    if services.index is None:
         return None
-    grant = parts.door.asker().grant
+    grant = services.door.caller().grant
     return grant.made if grant is not None else None
 
 
-def _flag_in_store(parts: Services, repository: RepositoryName, private: bool) -> None:
-    """docker-registry 0.x, and a walk after the database was lost, look there."""
+def _flag_in_store(services: Services, repository: RepositoryName, private: bool) -> None:
+    """Set the private flag in the store.
+
+    docker-registry 0.x reads it there, and so does the index when its database was lost.
+    """
     if (
         private
-        and isinstance(parts, RegistryServices)
-        and not parts.repositories.is_private(repository)
+        and isinstance(services, RegistryServices)
+        and not services.repositories.is_private(repository)
     ):
-        parts.repositories.set_private(repository, True)
+        services.repositories.set_private(repository, True)
 
 
-def begin_deletion(parts: Services, target: paths.V1Target) -> Response:
-    """A token with which the client then deletes the repository at the registry."""
-    return answers.ordinary("", 202, headers=_headers(parts, target.repository, "delete"))
+def begin_deletion(services: Services, target: paths.V1Target) -> Response:
+    """Return a token with which the client then deletes the repository at the registry."""
+    return answers.uncached_json("", 202, headers=_headers(services, target.repository, "delete"))
 
 
-def _put_repository(parts: Services, target: paths.V1Target) -> Response:
-    """Engines begin a push with it. With a password, it brings a deleted repository back."""
-    _update(parts, target.repository, anew=_made(parts) is None)
-    return answers.ordinary("", headers=_headers(parts, target.repository, "write"))
+def _put_repository(services: Services, target: paths.V1Target) -> Response:
+    """Begin a push. A client with a password, not a token, creates a deleted repository again."""
+    _update(services, target.repository, recreate=_token_creation(services) is None)
+    return answers.uncached_json("", headers=_headers(services, target.repository, "write"))
 
 
-def _put_images(parts: Services, target: paths.V1Target) -> Response:
-    """Engines end a push with it. It does not bring a deleted repository back."""
-    _update(parts, target.repository, anew=False)
-    return answers.ordinary(status=204, headers=_headers(parts, target.repository, "write"))
+def _put_images(services: Services, target: paths.V1Target) -> Response:
+    """End a push. This does not create a deleted repository again."""
+    _update(services, target.repository, recreate=False)
+    return answers.uncached_json(status=204, headers=_headers(services, target.repository, "write"))
 
 
-def _get_images(parts: Services, target: paths.V1Target) -> Response:
-    images = parts.image_lists.get(target.repository)
-    if parts.index is not None and wants_token():
-        parts.index.pulls.count(target.repository)
-    return answers.ordinary(images, headers=_headers(parts, target.repository, "read"))
+def _get_images(services: Services, target: paths.V1Target) -> Response:
+    images = services.image_lists.get(target.repository)
+    if services.index is not None and wants_token():
+        services.index.pulls.count(target.repository)
+    return answers.uncached_json(images, headers=_headers(services, target.repository, "read"))
 
 
-def _delete_images(parts: Services, target: paths.V1Target) -> Response:
-    """Engines end a repository's deletion with it. No effect where the registry is this process."""
-    if parts.is_alone and parts.index is not None:
-        parts.index.catalog.delete(target.repository)
-    return answers.ordinary(status=204, headers=_headers(parts, target.repository, "delete"))
+def _delete_images(services: Services, target: paths.V1Target) -> Response:
+    """End the deletion of a repository. It has no effect in a process that is also the registry."""
+    if services.is_alone and services.index is not None:
+        services.index.catalog.delete(target.repository)
+    return answers.uncached_json(
+        status=204, headers=_headers(services, target.repository, "delete")
+    )
 
 
-def _put_auth(_parts: Services, _target: paths.V1Target) -> Response:
-    return answers.ordinary("OK")
+def _put_auth(_services: Services, _target: paths.V1Target) -> Response:
+    return answers.uncached_json("OK")
 
 
-def _get_access(parts: Services, target: paths.V1Target) -> Response:
-    """Whether an image may be read by who pulls from, or pushes to, this repository."""
+def _get_access(services: Services, target: paths.V1Target) -> Response:
+    """Return whether callers that may pull from or push to this repository may read an image."""
     image_id = ImageId.parse(target.tag)
-    if parts.index is None:
-        return answers.ordinary({"access": parts.door.may_read(image_id)})
-    user = parts.door.asker().user
-    return answers.ordinary({"access": parts.index.may_read(image_id, target.repository, user)})
+    if services.index is None:
+        return answers.uncached_json({"access": services.door.may_read(image_id)})
+    user = services.door.caller().user
+    return answers.uncached_json(
+        {"access": services.index.may_read(image_id, target.repository, user)}
+    )
 
 
-def _update(parts: Services, repository: RepositoryName, *, anew: bool) -> None:
-    """Take an image list. With `anew`, the index makes a repository that was deleted again."""
-    data = body.small(parts.config.limits)
-    if parts.index is None:
-        parts.image_lists.update(repository, data)
+def _update(services: Services, repository: RepositoryName, *, recreate: bool) -> None:
+    """Store an image list. With `recreate`, the index creates a deleted repository again."""
+    data = body.small(services.config.limits)
+    if services.index is None:
+        services.image_lists.update(repository, data)
         return
-    (begin_push if anew else admit)(parts, repository)
-    parts.image_lists.update(repository, data, parts.door.asker().user)
+    (begin_push if recreate else admit)(services, repository)
+    services.image_lists.update(repository, data, services.door.caller().user)
 
 
-def _headers(parts: Services, repository: RepositoryName, access: str) -> answers.Headers:
-    """Where the images are, and the token with which a client goes there."""
-    endpoints = parts.config.registry_endpoints or request.environ.get("HTTP_HOST", "")
-    # a line each: engines up to 0.10 take a whole line for one host
+def _headers(services: Services, repository: RepositoryName, access: str) -> answers.Headers:
+    """Return headers that name the registries with the images, and a token for them."""
+    endpoints = services.config.registry_endpoints or request.environ.get("HTTP_HOST", "")
+    # One header line a host: engines up to 0.10 use a whole line as one host.
     headers = [("X-Docker-Endpoints", host.strip()) for host in endpoints.split(",")]
-    token = _token(parts, repository, access)
+    token = _token(services, repository, access)
     if token is None:
         return headers
-    # What stands in X-Docker-Token is sent back behind the word `Token`; 0.x, standalone, put the
-    # word there, too.
-    bare = token if parts.index is not None else f"Token {token}"
+    # Engines send X-Docker-Token back with the word `Token` before it. docker-registry 0.x in
+    # standalone mode put the word into the header, too.
+    bare = token if services.index is not None else f"Token {token}"
     return [("X-Docker-Token", bare), ("WWW-Authenticate", f"Token {token}"), *headers]
 
 
-def _token(parts: Services, repository: RepositoryName, access: str) -> str | None:
-    index = parts.index
+def _token(services: Services, repository: RepositoryName, access: str) -> str | None:
+    index = services.index
     if index is None:
         signature = base64.b32encode(secrets.token_bytes(10)).decode("ascii")
         return f'signature={signature},repository="{repository.quoted}",access={access}'
-    asker = parts.door.asker()
-    if not wants_token() or asker.grant is not None:  # one token makes no second, and lives on
+    caller = services.door.caller()
+    # A token never yields a second token: else a client could extend its access without end.
+    if not wants_token() or caller.grant is not None:
         return None
-    return index.tokens.issue(repository, access, asker.user, index.token_life)
+    return index.tokens.issue(repository, access, caller.user, index.token_life)
 
 
 _PULL, _PUSH, _DELETE = Access.PULL, Access.PUSH, Access.DELETE
@@ -151,7 +160,7 @@ ACTIONS: Actions = {
         "DELETE": Action(begin_deletion, _DELETE),
     },
     "images": {
-        # registries ask this to find out whether a token counts, whatever it is for
+        # Registries send this request to validate a token, whatever access it grants.
         "GET": Action(_get_images, _PULL, _NO_IMAGES, any_token=True),
         "PUT": Action(_put_images, _PUSH),
         "DELETE": Action(_delete_images, _DELETE),

@@ -1,4 +1,4 @@
-"""Images: reading finished ones, pushing new ones (protocol-v1.md sections 2 and 3)."""
+"""Endpoints that read complete images and receive new ones (protocol-v1.md sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -15,107 +15,108 @@ from v1registry.lib.names import ImageId
 _BINARY = "application/octet-stream"
 
 
-def blueprint(parts: RegistryServices) -> Blueprint:
+def blueprint(services: RegistryServices) -> Blueprint:
     routes = Blueprint("images", __name__, url_prefix="/v1/images/<image_id>")
-    limits = parts.config.limits
-    door = parts.door
+    limits = services.config.limits
+    door = services.door
 
     @routes.get("/json")
-    @door.reads
+    @door.requires_read
     def get_json(image_id: ImageId) -> Response:
-        image = parts.images.get(image_id)
+        image = services.images.get(image_id)
         headers = [("X-Docker-Checksum-Payload", sum) for sum in image.checksums]
         if image.size is not None:
             headers.append(("X-Docker-Size", str(image.size)))
-        return _unless_known(parts, lambda: image.json, headers)
+        return _unless_known(services, lambda: image.json, headers)
 
     @routes.put("/json")
-    @door.pushes
+    @door.requires_push
     def put_json(image_id: ImageId) -> Response:
-        parts.uploads.put_json(image_id, body.small(limits), door.sender())
-        return answers.ordinary()
+        services.uploads.put_json(image_id, body.small(limits), door.sender())
+        return answers.uncached_json()
 
     @routes.get("/ancestry")
-    @door.reads
+    @door.requires_read
     def get_ancestry(image_id: ImageId) -> Response:
-        image = parts.images.get(image_id)
-        return _unless_known(parts, lambda: image.ancestry)
+        image = services.images.get(image_id)
+        return _unless_known(services, lambda: image.ancestry)
 
     @routes.get("/files")
-    @door.reads
+    @door.requires_read
     def get_files(image_id: ImageId) -> Response:
-        image = parts.images.get(image_id)
-        return _unless_known(parts, lambda: parts.listings.files(image))
+        image = services.images.get(image_id)
+        return _unless_known(services, lambda: services.listings.files(image))
 
     @routes.get("/diff")
-    @door.reads
+    @door.requires_read
     def get_diff(image_id: ImageId) -> Response:
-        image = parts.images.get(image_id)
-        return _unless_known(parts, lambda: parts.listings.diff(image))
+        image = services.images.get(image_id)
+        return _unless_known(services, lambda: services.listings.diff(image))
 
     @routes.get("/layer")
-    @door.reads
+    @door.requires_read
     def get_layer(image_id: ImageId) -> Response:
-        image = parts.images.get(image_id)
+        image = services.images.get(image_id)
         if "If-Modified-Since" in request.headers:
-            return _not_modified(parts)
+            return _not_modified(services)
         if image.size is None:
             raise Failure(*errors.IMAGE_NOT_FOUND)
         asked = request.headers.get("Range")
-        return layer_response.layer(parts, image, image.size, _style(parts), asked)
+        return layer_response.layer(services, image, image.size, _style(services), asked)
 
     @routes.put("/layer")
-    @door.pushes
+    @door.requires_push
     def put_layer(image_id: ImageId) -> Response:
         pieces = body.layer(limits.layer, limits.upload_seconds)
-        parts.uploads.put_layer(image_id, pieces, door.sender())
-        return answers.ordinary()
+        services.uploads.put_layer(image_id, pieces, door.sender())
+        return answers.uncached_json()
 
     @routes.put("/checksum")
-    @door.pushes
+    @door.requires_push
     def put_checksum(image_id: ImageId) -> Response:
-        is_new = parts.uploads.put_checksum(
+        is_new = services.uploads.put_checksum(
             image_id,
             request.headers.get("X-Docker-Checksum-Payload"),
             request.headers.get("X-Docker-Checksum"),
             door.sender(),
         )
-        if is_new and parts.v2.pushed is not None:
-            parts.v2.pushed.add(image_id)
-        return answers.ordinary()
+        if is_new and services.v2.pushed is not None:
+            services.v2.pushed.add(image_id)
+        return answers.uncached_json()
 
     return routes
 
 
 def _unless_known(
-    parts: RegistryServices, read: Callable[[], bytes], headers: Iterable[tuple[str, str]] = ()
+    services: RegistryServices, read: Callable[[], bytes], headers: Iterable[tuple[str, str]] = ()
 ) -> Response:
-    """The answer with what `read()` returns, or 304 for who has it: it cannot have changed."""
+    """Return a response with `read()`, or 304 to a conditional request: images never change."""
     if "If-Modified-Since" in request.headers:
-        return _not_modified(parts)
-    return answers.immutable(read(), headers=headers, private=parts.door.is_private_answer())
+        return _not_modified(services)
+    return answers.immutable(read(), headers=headers, private=services.door.is_private_answer())
 
 
-def _not_modified(parts: RegistryServices) -> Response:
-    return answers.immutable(b"", status=304, private=parts.door.is_private_answer())
+def _not_modified(services: RegistryServices) -> Response:
+    return answers.immutable(b"", status=304, private=services.door.is_private_answer())
 
 
-def _style(parts: RegistryServices) -> layer_response.Style:
-    private = parts.door.is_private_answer()
+def _style(services: RegistryServices) -> layer_response.Style:
+    private = services.door.is_private_answer()
 
     def sent(content: object, status: int, headers: answers.Headers) -> Response:
         return answers.immutable(content, _BINARY, status, headers, private=private)
 
     def past_the_end(size: int) -> Response:
-        # Resuming engines end cleanly on just this: 416, empty, Content-Length 0 (section 7.2).
-        answer = answers.ordinary(True, 416, [("Content-Range", f"bytes */{size}")])
+        # Engines that resume a complete layer succeed only on this: 416 and Content-Length 0
+        # (protocol-v1.md section 7.2).
+        answer = answers.uncached_json(True, 416, [("Content-Range", f"bytes */{size}")])
         answer.set_data(b"")
         return answer
 
     def fetched(path: str, url: str) -> Response:
-        return answers.fetched(path, url, _BINARY, private=private)
+        return answers.accel_redirect(path, url, _BINARY, private=private)
 
     def redirect(url: str) -> Response:
-        return answers.ordinary(True, 302, [("Location", url)])
+        return answers.uncached_json(True, 302, [("Location", url)])
 
     return layer_response.Style(sent, past_the_end, fetched, redirect)

@@ -18,42 +18,44 @@ from v1registry.lib.names import RepositoryName, Tag
 # -- tags ---------------------------------------------------------------------
 
 
-def _get_tags(parts: RegistryServices, target: paths.V1Target) -> Response:
-    return answers.ordinary(parts.repositories.tags(target.repository))
+def _get_tags(services: RegistryServices, target: paths.V1Target) -> Response:
+    return answers.uncached_json(services.repositories.tags(target.repository))
 
 
-def _get_tag(parts: RegistryServices, target: paths.V1Target) -> Response:
-    return answers.ordinary(parts.repositories.tag(target.repository, _existing(target)))
+def _get_tag(services: RegistryServices, target: paths.V1Target) -> Response:
+    return answers.uncached_json(services.repositories.tag(target.repository, _existing(target)))
 
 
-def _put_tag(parts: RegistryServices, target: paths.V1Target) -> Response:
-    tag = parts.repositories.writable(target.repository, target.tag or "")
+def _put_tag(services: RegistryServices, target: paths.V1Target) -> Response:
+    tag = services.repositories.writable(target.repository, target.tag or "")
     agent = request.headers.get("User-Agent", "")
-    data = body.small(parts.config.limits)
-    image_lists.admit(parts, target.repository)
-    parts.repositories.set_tag(target.repository, tag, data, agent, parts.door.sender())
+    data = body.small(services.config.limits)
+    image_lists.admit(services, target.repository)
+    services.repositories.set_tag(target.repository, tag, data, agent, services.door.sender())
     try:
-        image_lists.admit(parts, target.repository)
+        image_lists.admit(services, target.repository)
     except Failure as failure:
-        if failure.status == errors.REPOSITORY_DELETED[0]:  # between the two
-            _take_back(parts, target.repository, tag)
+        if failure.status == errors.REPOSITORY_DELETED[0]:  # deleted since the first check
+            _undo_tag(services, target.repository, tag)
         raise
-    return answers.ordinary()
+    return answers.uncached_json()
 
 
-def _take_back(parts: RegistryServices, repository: RepositoryName, tag: Tag) -> None:
-    """Delete a tag that was written while its repository was deleted, if it is still there."""
+def _undo_tag(services: RegistryServices, repository: RepositoryName, tag: Tag) -> None:
+    """Delete a tag that was written while its repository was deleted, if it still exists."""
     with contextlib.suppress(Failure):
-        parts.repositories.delete_tag(repository, tag)
+        services.repositories.delete_tag(repository, tag)
 
 
-def _delete_tag(parts: RegistryServices, target: paths.V1Target) -> Response:
-    parts.repositories.delete_tag(target.repository, _existing(target))
-    return answers.ordinary()
+def _delete_tag(services: RegistryServices, target: paths.V1Target) -> Response:
+    services.repositories.delete_tag(target.repository, _existing(target))
+    return answers.uncached_json()
 
 
-def _get_tag_metadata(parts: RegistryServices, target: paths.V1Target) -> Response:
-    return answers.ordinary(parts.repositories.metadata(target.repository, _existing(target)))
+def _get_tag_metadata(services: RegistryServices, target: paths.V1Target) -> Response:
+    return answers.uncached_json(
+        services.repositories.metadata(target.repository, _existing(target))
+    )
 
 
 def _existing(target: paths.V1Target) -> Tag:
@@ -63,39 +65,39 @@ def _existing(target: paths.V1Target) -> Tag:
 # -- the repository -------------------------------------------------------------
 
 
-def _get_metadata(parts: RegistryServices, target: paths.V1Target) -> Response:
-    return answers.ordinary(parts.repositories.metadata(target.repository))
+def _get_metadata(services: RegistryServices, target: paths.V1Target) -> Response:
+    return answers.uncached_json(services.repositories.metadata(target.repository))
 
 
-def _get_properties(parts: RegistryServices, target: paths.V1Target) -> Response:
-    private = parts.repositories.is_private(target.repository)
-    return answers.ordinary({"access": "private" if private else "public"})
+def _get_properties(services: RegistryServices, target: paths.V1Target) -> Response:
+    private = services.repositories.is_private(target.repository)
+    return answers.uncached_json({"access": "private" if private else "public"})
 
 
-def _put_properties(parts: RegistryServices, target: paths.V1Target) -> Response:
-    value = body.parsed(parts, errors.DATA_INVALID)
+def _put_properties(services: RegistryServices, target: paths.V1Target) -> Response:
+    value = body.parsed(services, errors.DATA_INVALID)
     if not isinstance(value, dict) or "access" not in value:
         raise Failure(*errors.DATA_INVALID)
     if value["access"] in ("public", "private"):  # 0.x ignores other values
         private = value["access"] == "private"
-        if parts.index is not None:  # first, since it decides who may pull
-            image_lists.admit(parts, target.repository)
-            parts.index.catalog.flag(target.repository, is_private=private)
-        parts.repositories.set_private(target.repository, private)
-    return answers.ordinary()
+        if services.index is not None:  # first, because the index decides who may pull
+            image_lists.admit(services, target.repository)
+            services.index.catalog.flag(target.repository, is_private=private)
+        services.repositories.set_private(target.repository, private)
+    return answers.uncached_json()
 
 
-def _delete_repository(parts: RegistryServices, target: paths.V1Target) -> Response:
-    if parts.index is not None and target.action == "repository" and image_lists.wants_token():
-        return image_lists.begin_deletion(parts, target)  # asked as an index
-    # The row is deleted first, so that no push that goes on can bring the repository back.
-    known = parts.index is not None and parts.index.catalog.delete(target.repository)
+def _delete_repository(services: RegistryServices, target: paths.V1Target) -> Response:
+    if services.index is not None and target.action == "repository" and image_lists.wants_token():
+        return image_lists.begin_deletion(services, target)  # a request to the index
+    # The index's row is deleted first, so that a running push cannot create the repository again.
+    known = services.index is not None and services.index.catalog.delete(target.repository)
     try:
-        parts.repositories.delete(target.repository)
+        services.repositories.delete(target.repository)
     except Failure as failure:
         if not (known and failure.status == errors.REPOSITORY_NOT_FOUND[0]):
             raise
-    return answers.ordinary()
+    return answers.uncached_json()
 
 
 _PULL, _PUSH, _DELETE = Access.PULL, Access.PUSH, Access.DELETE
@@ -117,5 +119,5 @@ ACTIONS: Actions = {
     "repository": {"DELETE": Action(_delete_repository, _DELETE)},
 }
 
-#: Where an index has roles, who may see a repository is not for everybody to say who pushes to it.
+#: With the roles of an index, a user who may only push cannot change who sees a repository.
 WITH_INDEX: Actions = {"properties": {"PUT": Action(_put_properties, _DELETE)}}

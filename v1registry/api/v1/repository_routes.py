@@ -1,4 +1,4 @@
-"""Paths below `/v1/repositories/`: which action with which method, and what it takes to do it."""
+"""Routing below `/v1/repositories/`: the handler of each action and method, and its access."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from v1registry.lib.names import RepositoryName
 
 
 class Action(NamedTuple):
-    """A handler, and the access to the repository that it takes; None: none.
+    """A handler, and the access to the repository that it requires; None for no access.
 
-    `hidden` is the answer to who may not even know whether there is such a repository. `any_token`:
-    a token for the repository is enough, whatever its access.
+    `hidden` is the error for users who may not know that the repository exists. `any_token`: every
+    token for the repository is sufficient, whatever access it grants.
     """
 
     handler: Callable[[Any, paths.V1Target], Response]
@@ -30,11 +30,11 @@ class Action(NamedTuple):
     any_token: bool = False
 
 
-Actions = Mapping[str, Mapping[str, Action]]  # by the action of `paths.Target`, and the method
+Actions = Mapping[str, Mapping[str, Action]]  # by the action of `paths.V1Target`, and the method
 
 
-def blueprint(parts: Services, actions: Actions) -> Blueprint:
-    """Handlers get `parts`, so they must be those that these parts are for."""
+def blueprint(services: Services, actions: Actions) -> Blueprint:
+    """Return the routes of `actions`. Their handlers must accept these `services`."""
     routes = Blueprint("repositories", __name__)
 
     @routes.route(
@@ -53,24 +53,24 @@ def blueprint(parts: Services, actions: Actions) -> Blueprint:
         if action is None:
             raise MethodNotAllowed(valid_methods=list(by_method))
         if action.access is not None:
-            bearer = action.any_token and parts.door.bears_token(target.repository)
+            bearer = action.any_token and services.door.token_access(target.repository)
             access = bearer or action.access
-            parts.door.repository(target.repository, access, action.hidden)
-        if not legal and not _is_known(parts, target.repository):
+            services.door.require(target.repository, access, action.hidden)
+        if not legal and not _is_known(services, target.repository):
             raise Failure(*errors.REPOSITORY_NAME_INVALID)
-        return action.handler(parts, target)
+        return action.handler(services, target)
 
     mark(repository, "repository by its action")
     return routes
 
 
-def _is_known(parts: Services, repository: RepositoryName) -> bool:
-    """Whether the store, or an index alone, has a repository of a name that is not legal."""
-    if isinstance(parts, RegistryServices):
-        return parts.repositories.is_stored(repository)
-    return parts.index is not None and parts.index.catalog.knows(repository)
+def _is_known(services: Services, repository: RepositoryName) -> bool:
+    """Return whether a repository with a name that is not legal exists in the store or the index."""
+    if isinstance(services, RegistryServices):
+        return services.repositories.is_stored(repository)
+    return services.index is not None and services.index.catalog.knows(repository)
 
 
 def joined(first: Actions, second: Actions) -> Actions:
-    """Both; where both have the same, the first."""
+    """Return the actions of both. `first` wins where both have the same action and method."""
     return {name: {**second.get(name, {}), **first.get(name, {})} for name in {**second, **first}}

@@ -1,6 +1,6 @@
-"""The v2 view: what clients of today pull, read-only (docs/v2.md).
+"""The v2 view: the read-only endpoints that current clients pull from (docs/v2.md).
 
-Written after the OCI distribution specification and what Docker's own registry does beyond it.
+They follow the OCI distribution specification and Docker's own registry where it does more.
 """
 
 from v1registry.api.v2.routes import blueprint

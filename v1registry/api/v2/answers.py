@@ -1,4 +1,4 @@
-"""How answers look over v2: headers that every one of them has, and what may be kept how long."""
+"""Responses of the v2 view: the common headers, and how long caches may keep each response."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 from flask import Response, request
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 
-from v1registry.api.answers import YEAR, Checked, Headers, Whole, final
+from v1registry.api.answers import YEAR, FinalResponse, Headers, TrustedHeaders, success
 from v1registry.api.ocierrors import VERSION
 from v1registry.lib import documents
 from v1registry.lib.oci.images import Manifest
 
-# What is called by its digest is a program to nobody, whatever is in it.
+# `nosniff`: browsers must never execute a blob.
 _ALWAYS: Headers = [VERSION, ("X-Content-Type-Options", "nosniff")]
 
 
 def json_answer(
     value: Any, headers: Iterable[tuple[str, str]] = (), content_type: str = "application/json"
 ) -> Response:
-    """JSON that changes: a list, a greeting."""
+    """Return JSON that may change, such as a list."""
     own = [("Content-Type", content_type), ("Cache-Control", "no-cache"), *_ALWAYS]
     return Response(documents.dump(value), 200, [*own, *headers])
 
 
 def manifest(found: Manifest, *, by_digest: bool, private: bool) -> Response:
-    """A manifest. Asked for by its digest, it can never change; by a tag, it may any time."""
+    """Return a manifest. Under its digest it never changes; under a tag it may change at any time."""
     size = len(found.data)
     headers = _of_manifest(found.digest, found.media_type, size, by_digest, private)
     if is_known(found.digest):
         return Response((), 304, headers)
-    return Whole(found.data, 200, Checked(headers))
+    return FinalResponse(found.data, 200, TrustedHeaders(headers))
 
 
 @lru_cache(maxsize=1024)
@@ -48,9 +48,9 @@ def _of_manifest(
 def blob(
     content: Any, digest: str, content_type: str, status: int, headers: Headers, *, private: bool
 ) -> Response:
-    """A blob or a part of it; bytes get their Content-Length, all else brings it in `headers`."""
+    """Return a blob or a part of it. Content other than bytes needs a Content-Length in `headers`."""
     own = _of(digest, content_type, private=private)
-    return final(content, status, [*own, *headers])
+    return success(content, status, [*own, *headers])
 
 
 def _of(digest: str, content_type: str, *, private: bool, forever: bool = True) -> Headers:
@@ -66,7 +66,7 @@ def _of(digest: str, content_type: str, *, private: bool, forever: bool = True) 
 
 
 def is_known(digest: str) -> bool:
-    """Whether the client says that it has this already (If-None-Match)."""
-    if "HTTP_IF_NONE_MATCH" not in request.environ:  # as nearly always
+    """Return whether the client already has this object, as If-None-Match says."""
+    if "HTTP_IF_NONE_MATCH" not in request.environ:  # the common case
         return False
     return request.if_none_match.contains_weak(digest)

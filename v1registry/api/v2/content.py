@@ -26,27 +26,27 @@ from v1registry.storage import Blob
 
 _BINARY = "application/octet-stream"
 _PIECE = 1 << 20
-_MOST_SKIPPED = 16 << 20  # bytes that are unpacked only to be passed over
-_LONGEST = 2000  # characters of an Accept header that are looked at
+_MOST_SKIPPED = 16 << 20  # bytes that may be decompressed and dropped before a range begins
+_LONGEST = 2000  # characters of an Accept header that are parsed
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
 
 
 def manifest(
-    parts: RegistryServices, repository: RepositoryName, reference: Digest | Tag
+    services: RegistryServices, repository: RepositoryName, reference: Digest | Tag
 ) -> Response:
-    """By digest as it is, by tag in the form that the client prefers."""
+    """Return the manifest of a digest, or that of a tag in the form that the client prefers."""
     by_digest = isinstance(reference, Digest)
     if isinstance(reference, Digest):
-        found = parts.v2.lookup.manifest(repository, reference)
+        found = services.v2.lookup.manifest(repository, reference)
     else:
-        found = _tagged(parts, repository, reference)
-    return answers.manifest(found, by_digest=by_digest, private=parts.door.is_private_answer())
+        found = _tagged(services, repository, reference)
+    return answers.manifest(found, by_digest=by_digest, private=services.door.is_private_answer())
 
 
-def _tagged(parts: RegistryServices, repository: RepositoryName, tag: Tag) -> Manifest:
+def _tagged(services: RegistryServices, repository: RepositoryName, tag: Tag) -> Manifest:
     wanted = _preferred(request.environ.get("HTTP_ACCEPT", "")[:_LONGEST])
     try:
-        return parts.v2.lookup.tagged(repository, tag).manifests[wanted]
+        return services.v2.lookup.tagged(repository, tag).manifests[wanted]
     except NotShown as reason:
         text = f"The image of this tag cannot be shown over v2: {reason}"
         raise OciFailure(404, "MANIFEST_UNKNOWN", text) from None
@@ -54,7 +54,7 @@ def _tagged(parts: RegistryServices, repository: RepositoryName, tag: Tag) -> Ma
 
 @lru_cache(maxsize=128)
 def _preferred(header: str) -> str:
-    """Schema 2 unless the client likes OCI's form better: it is what engines make of a v1 image."""
+    """Return the preferred media type: schema 2, as engines convert v1 images, unless OCI is."""
     accept = parse_accept_header(header, MIMEAccept)
     schema2, oci = accept.quality(SCHEMA2), accept.quality(OCI)
     if schema2 == oci == 0 and accept and all(type.startswith(_SCHEMA1) for type, _ in accept):
@@ -63,17 +63,17 @@ def _preferred(header: str) -> str:
     return OCI if oci > schema2 else SCHEMA2
 
 
-def blob(parts: RegistryServices, repository: RepositoryName, digest: Digest) -> Response:
-    """A layer or a configuration, or a range of it."""
-    found = parts.v2.lookup.blob(repository, digest)
-    style = _style(parts, digest)
+def blob(services: RegistryServices, repository: RepositoryName, digest: Digest) -> Response:
+    """Return a layer or a config, or a range of it."""
+    found = services.v2.lookup.blob(repository, digest)
+    style = _style(services, digest)
     if answers.is_known(digest):
         return style.sent((), 304, [])
     asked = request.headers.get("Range")
     if request.headers.get("If-Range", f'"{digest}"') != f'"{digest}"':
-        asked = None  # the part that the client has is of something else
+        asked = None  # the client holds part of another object, so it needs all bytes
     if isinstance(found, StoredLayerBlob) and found.facts.as_stored:
-        return layer_response.layer(parts, found.image, found.facts.size, style, asked)
+        return layer_response.layer(services, found.image, found.facts.size, style, asked)
     size = found.facts.size if isinstance(found, StoredLayerBlob) else len(found)
     try:
         wanted = style.wanted(asked, size)
@@ -86,13 +86,13 @@ def blob(parts: RegistryServices, repository: RepositoryName, digest: Digest) ->
         wanted = None  # a server may ignore any range (RFC 9110, 14.2)
     if request.method == "HEAD":
         return layer_response.part(style, (), wanted, size)
-    layer = parts.images.open_layer(found.image)
-    unpacked = _Unpacked(layer, wanted or (0, size), parts.v2.unpack, request.environ)
+    layer = services.images.open_layer(found.image)
+    unpacked = _Unpacked(layer, wanted or (0, size), services.v2.unpack, request.environ)
     return layer_response.part(style, unpacked, wanted, size)
 
 
-def _style(parts: RegistryServices, digest: Digest) -> layer_response.Style:
-    private = parts.door.is_private_answer()
+def _style(services: RegistryServices, digest: Digest) -> layer_response.Style:
+    private = services.door.is_private_answer()
 
     def sent(content: object, status: int, headers: v1.Headers) -> Response:
         return answers.blob(content, digest, _BINARY, status, headers, private=private)
@@ -103,20 +103,20 @@ def _style(parts: RegistryServices, digest: Digest) -> layer_response.Style:
         raise failure
 
     def fetched(path: str, url: str) -> Response:
-        return v1.fetched(path, url, _BINARY, private=private)
+        return v1.accel_redirect(path, url, _BINARY, private=private)
 
     def redirect(url: str) -> Response:
         answer = answers.blob(b"", digest, _BINARY, 307, [("Location", url)], private=True)
-        answer.headers["Cache-Control"] = "no-store"  # the URL ends soon
+        answer.headers["Cache-Control"] = "no-store"  # the URL expires soon
         return answer
 
     return layer_response.Style(sent, past_the_end, fetched, redirect, suffix=True)
 
 
 class _Unpacked:
-    """A range of a layer that is stored in a way that clients do not read, as a plain archive.
+    """A range of a layer as plain tar, if v2 clients cannot read the stored compression.
 
-    `run` calls the function that it is given where unpacking does not stop other clients.
+    `run` calls a function in the thread pool, so that decompression does not block the event loop.
     """
 
     def __init__(
@@ -132,16 +132,16 @@ class _Unpacked:
         self._environ = environ
 
     def __iter__(self) -> Iterator[bytes]:
-        source = DecompressedLayer(self._layer, None)  # it was read once, to the end
+        source = DecompressedLayer(self._layer, None)  # no limit: the layer scan read all of it
         at = 0
         while at < self._stop:
-            # a client that is gone is noticed by sending, but not before the first byte is sent
+            # Sending notices that a client is gone, but only once there are bytes to send.
             if at <= self._start and is_client_gone(self._environ):
                 raise BrokenPipeError(errno.EPIPE, "the client is gone")
             end = self._start if at < self._start else self._stop
             piece: bytes = self._run(source.some, min(_PIECE, end - at))
             if not piece:
-                return  # the answer is seen to be too short
+                return  # the client sees fewer bytes than Content-Length says
             at += len(piece)
             if at > self._start:
                 yield piece

@@ -1,4 +1,4 @@
-"""The lists of repositories and of tags, page by page; and that of referrers, which is empty."""
+"""The paged lists of repositories and tags, and the list of referrers, which is always empty."""
 
 from __future__ import annotations
 
@@ -16,39 +16,40 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories.catalog import is_sayable
 
-LOOKED_AT = 1000  # repositories for one answer, which may then be short of names
+LOOKED_AT = 1000  # repositories read for one page, which may then have fewer names than requested
 _INDEX = "application/vnd.oci.image.index.v1+json"
-_MOST = 1000  # names in an answer, whatever was asked for: clients follow the link to the rest
+_MOST = 1000  # names on a page, whatever `n` says: clients follow the link to the next page
 _NUMBER = re.compile(r"[0-9]+")
-_DIGITS = 18  # more are more than anything
+_DIGITS = 18  # numbers with more digits are above any limit
 
 
-def catalog(parts: RegistryServices) -> Response:
-    """The repositories that the asker may pull, and that are not flagged private if all may.
+def catalog(services: RegistryServices) -> Response:
+    """Return a page of repositories that the caller may pull; only public ones if no user is known.
 
-    So many are looked at and no more: a page may be short, or empty, and not the last.
+    One request reads at most LOOKED_AT names. So a page may be short or empty although it has a
+    link to another page.
     """
     count = _count()
     if not count:
         page, more = list[str](), None
-    elif parts.index is not None and parts.door.asker().grant is None:
-        found = parts.search.listed(parts.door.asker(), _last(), count)
+    elif services.index is not None and services.door.caller().grant is None:
+        found = services.search.listed(services.door.caller(), _last(), count)
         names = (str(repository["name"]) for repository in found.repositories)
         page, more = [name for name in names if is_sayable(name)], found.more
     else:
-        page, more = _looked_through(parts, count)
+        page, more = _visible_page(services, count)
     headers = _link("_catalog", more, count) if more is not None else []
     return json_answer({"repositories": page}, headers=headers)
 
 
-def _looked_through(parts: RegistryServices, count: int) -> tuple[list[str], str | None]:
-    """A page out of the store, and what the next one is behind."""
+def _visible_page(services: RegistryServices, count: int) -> tuple[list[str], str | None]:
+    """Return a page of the store's repositories, and the name that the next page begins after."""
     page: list[str] = []
     behind = _last()
-    for number, name in enumerate(parts.v2.catalog.names(behind)):
+    for number, name in enumerate(services.v2.catalog.names(behind)):
         if number == LOOKED_AT:
             return page, behind
-        if _is_shown(parts, name):
+        if _is_shown(services, name):
             if len(page) == count:
                 return page, page[-1]
             page.append(str(name))
@@ -56,10 +57,10 @@ def _looked_through(parts: RegistryServices, count: int) -> tuple[list[str], str
     return page, None
 
 
-def tags(parts: RegistryServices, repository: RepositoryName) -> Response:
-    """The repository's tags, in order; those that v2 clients can ask for."""
+def tags(services: RegistryServices, repository: RepositoryName) -> Response:
+    """Return a page of the repository's tags, in order, without names that v2 does not allow."""
     count = _count()
-    names = parts.v2.tags.names(repository, _last(), Tag.is_valid, count + 1)
+    names = services.v2.tags.names(repository, _last(), Tag.is_valid, count + 1)
     if names is None:
         raise Failure(*errors.REPOSITORY_NOT_FOUND)
     page = names[:count]
@@ -68,9 +69,9 @@ def tags(parts: RegistryServices, repository: RepositoryName) -> Response:
     return json_answer({"name": _shown_name(repository), "tags": page}, headers=headers)
 
 
-def referrers(parts: RegistryServices, repository: RepositoryName) -> Response:
-    """No signatures or attestations: over v2 nothing is pushed. Raise Failure 404."""
-    parts.repositories.require(repository)
+def referrers(services: RegistryServices, repository: RepositoryName) -> Response:
+    """Return no referrers: v2 clients cannot push signatures. Raise Failure 404 without repository."""
+    services.repositories.require(repository)
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": []}
     filtered = "artifactType" in request.args
     headers = [("OCI-Filters-Applied", "artifactType")] if filtered else []
@@ -78,15 +79,15 @@ def referrers(parts: RegistryServices, repository: RepositoryName) -> Response:
 
 
 def _shown_name(repository: RepositoryName) -> str:
-    """The name as it was asked for: `library/` comes and goes."""
+    """Return the repository name as the client wrote it, with or without `library/`."""
     asked = request.path.removeprefix("/v2/").removesuffix("/tags/list")
     return asked if asked in (str(repository), repository.name) else str(repository)
 
 
-def _is_shown(parts: RegistryServices, repository: RepositoryName) -> bool:
-    if parts.door.rights.open:
-        return not parts.repositories.is_private(repository)
-    return parts.door.allows(repository, Access.PULL)
+def _is_shown(services: RegistryServices, repository: RepositoryName) -> bool:
+    if services.door.rights.open:
+        return not services.repositories.is_private(repository)
+    return services.door.allows(repository, Access.PULL)
 
 
 def _last() -> str:

@@ -1,8 +1,8 @@
-"""Who asks over v2: Basic or Bearer, as the registry's own rights say.
+"""Authentication of v2 clients by Basic or Bearer, and the token service.
 
-Where users are told apart, the base says so with 401 and names our own token service, since clients
-decide there, once, whether they show anything later on. Without a password it gives tokens as well:
-for what anybody may pull.
+Clients decide once, by the response to `/v2/`, whether they send credentials later. So a registry
+with users always responds 401 there, and names its token service. The token service also gives
+tokens to anonymous clients, for repositories that anonymous clients may pull.
 """
 
 from __future__ import annotations
@@ -24,80 +24,80 @@ from v1registry.lib.auth.rights import NOBODY, Access, Caller
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
-TOKEN_PATH = "_token"  # no repository is called so
+TOKEN_PATH = "_token"  # no legal repository name for v2
 
 _SCOPE = re.compile(r"repository(?:\([a-z]+\))?:([^:\s]+):([a-z,*]+)")
 
 
-def admit(parts: RegistryServices, repository: RepositoryName | None) -> None:
-    """Let pass who may pull from the repository; None: whoever showed what counts. Raise Failure."""
-    rights = parts.door.rights
+def admit(services: RegistryServices, repository: RepositoryName | None) -> None:
+    """Raise Failure unless the caller may pull from the repository; None: unless authenticated."""
+    rights = services.door.rights
     if rights.open:
         return
-    asker = _asker(parts, repository)
+    caller = _caller(services, repository)
     if repository is None:
-        if not rights.knows_users or "bearer" in g or not asker.is_nobody:
+        if not rights.knows_users or "bearer" in g or not caller.is_nobody:
             return
-        raise _challenge(parts, None)
-    if rights.may(asker, repository, Access.PULL):
+        raise _challenge(services, None)
+    if rights.may(caller, repository, Access.PULL):
         return
-    if asker.user is None and rights.knows_users:
-        raise _challenge(parts, repository)
+    if caller.user is None and rights.knows_users:
+        raise _challenge(services, repository)
     raise OciFailure(403, "DENIED", errors.FORBIDDEN[1])
 
 
-def token(parts: RegistryServices) -> Response:
-    """The token service: who shows a right password, or none, gets a token."""
-    rights = parts.door.rights
-    if rights.open or not parts.v2.bearer.is_possible():
+def token(services: RegistryServices) -> Response:
+    """Issue a bearer token to a client with a correct password, or to an anonymous client."""
+    rights = services.door.rights
+    if rights.open or not services.v2.bearer.is_possible():
         raise OciFailure(404, "UNSUPPORTED", "There is nothing to log in to")
-    asker = NOBODY
-    shown = parts.door.credentials()
+    caller = NOBODY
+    shown = services.door.credentials()
     try:
-        asker = rights.for_bearer(shown, parts.door.address(), _scope())
+        caller = rights.for_bearer(shown, services.door.address(), _scope())
     except Failure as failure:
         failure.headers.pop("WWW-Authenticate", None)
         if failure.status == 401:
             failure.headers["WWW-Authenticate"] = _basic()
         raise
     now = time.time()
-    text = parts.v2.bearer.issue(asker, now, rights.state(asker))
+    text = services.v2.bearer.issue(caller, now, rights.state(caller))
     issued = datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    value = {"token": text, "access_token": text, "expires_in": life(asker), "issued_at": issued}
+    value = {"token": text, "access_token": text, "expires_in": life(caller), "issued_at": issued}
     answer = json_answer(value)
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
 
-def _asker(parts: RegistryServices, repository: RepositoryName | None) -> Caller:
-    """Who asks, found out once; the door takes it from there."""
-    shown = parts.door.credentials()
+def _caller(services: RegistryServices, repository: RepositoryName | None) -> Caller:
+    """Identify the caller once, and note it in `g` for `Authorizer.caller`."""
+    shown = services.door.credentials()
     scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and shown.vouched is None:
-        asker = _bearer(parts, text.strip())
-        if asker is None:
-            raise _challenge(parts, repository, "invalid_token")
+        caller = _bearer(services, text.strip())
+        if caller is None:
+            raise _challenge(services, repository, "invalid_token")
         g.bearer = True
     else:
         try:
-            asker = parts.door.rights.of_v2(shown, parts.door.address(), repository)
+            caller = services.door.rights.of_v2(shown, services.door.address(), repository)
         except Failure as failure:
             if failure.status == 401:
-                raise _challenge(parts, repository) from None
+                raise _challenge(services, repository) from None
             raise
-    g.asker = asker
-    return asker
+    g.caller = caller
+    return caller
 
 
-def _bearer(parts: RegistryServices, text: str) -> Caller | None:
-    """The bearer of a token; None if the token, or the v1 token in it, does not count any more."""
-    asker = parts.v2.bearer.read(text, time.time(), parts.door.rights.state)
-    if asker is None or asker.credentials.token is None:
-        return asker
-    shown = credentials.parse(f"Token {asker.credentials.token}")
+def _bearer(services: RegistryServices, text: str) -> Caller | None:
+    """Return the bearer of a token; None if the token, or the v1 token in it, is no longer valid."""
+    caller = services.v2.bearer.read(text, time.time(), services.door.rights.state)
+    if caller is None or caller.credentials.token is None:
+        return caller
+    shown = credentials.parse(f"Token {caller.credentials.token}")
     try:
-        found = parts.door.rights.identify(shown, parts.door.address())
-        return replace(found, user=found.user or asker.user)  # not every token names its user
+        found = services.door.rights.identify(shown, services.door.address())
+        return replace(found, user=found.user or caller.user)  # some v1 tokens name no user
     except Failure as failure:
         if failure.status == 401:
             return None
@@ -105,10 +105,10 @@ def _bearer(parts: RegistryServices, text: str) -> Caller | None:
 
 
 def _challenge(
-    parts: RegistryServices, repository: RepositoryName | None, error: str | None = None
+    services: RegistryServices, repository: RepositoryName | None, error: str | None = None
 ) -> OciFailure:
     failure = OciFailure(401, "UNAUTHORIZED", errors.UNAUTHORIZED[1])
-    if not parts.v2.bearer.is_possible():
+    if not services.v2.bearer.is_possible():
         failure.headers["WWW-Authenticate"] = _basic()
         return failure
     pairs = {
@@ -125,7 +125,7 @@ def _challenge(
 
 
 def _scope() -> RepositoryName | None:
-    """The repository that the first scope names, if it is one."""
+    """Return the repository of the first repository scope; None if its name is not legal."""
     for text in " ".join(request.args.getlist("scope")).split():
         match = _SCOPE.fullmatch(text)
         if match is not None:

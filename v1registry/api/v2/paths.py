@@ -1,4 +1,4 @@
-"""What a path below `/v2/` asks for, resolved from the right: names may have any number of parts."""
+"""Parsing of paths below `/v2/`, from the right: repository names have any number of components."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from v1registry.lib.names import Digest, RepositoryName, Tag
 
 
 class V2Target(NamedTuple):
-    """`action` is base, catalog, tags, manifest, blob or referrers; the last three have a
-    `reference`.
+    """The action, the repository and the reference of a path.
+
+    `action` is base, catalog, tags, manifest, blob or referrers. The last three have a `reference`.
     """
 
     action: str
@@ -19,9 +20,9 @@ class V2Target(NamedTuple):
     reference: Tag | Digest | None = None
 
 
-@lru_cache(maxsize=1024)  # clients ask for the same again and again; what raises is not kept
+@lru_cache(maxsize=1024)  # clients repeat the same paths; calls that raise are not cached
 def parse(path: str) -> V2Target:
-    """Raise Failure 400 for a name that is none, 404 for a path that is nothing."""
+    """Return the target of a path. Raise Failure 400 for an illegal name, 404 for another path."""
     if path == "":
         return V2Target("base")
     if path == "_catalog":

@@ -1,4 +1,4 @@
-"""Below `/v2/`: whom it is shown to, who may pull, and what is asked for."""
+"""Routing below `/v2/`: whether v2 is visible to the client, access, and the endpoint."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _READ_ONLY = (
 )
 
 
-def blueprint(parts: RegistryServices) -> Blueprint:
+def blueprint(services: RegistryServices) -> Blueprint:
     routes = Blueprint("v2", __name__)
-    visibility = Visibility(parts.config.v2)
+    visibility = Visibility(services.config.v2)
 
     def v2(path: str = "") -> Response:
-        """To whom v2 is not shown, as if nothing had ever been there (protocol-v1.md section 7.4)."""
+        """Answer a v2 request; with 404 if the client must not see v2 (protocol-v1.md section 7.4)."""
         environ = request.environ
         if not visibility.shows(environ):
-            return answers.plain("404 page not found", 404)
-        g.is_v2 = True  # so errors have its shape, too
+            return answers.plain_text("404 page not found", 404)
+        g.is_v2 = True  # errors get the form of v2, too
         answers.refuse_nul()
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise _read_only()
-        return _answer(parts, path)
+        return _answer(services, path)
 
     for rule in ("/v2", "/v2/", "/v2/<any_path:path>"):
         view = mark(v2, "v2: pull, checked once the repository is known")
@@ -43,21 +43,21 @@ def blueprint(parts: RegistryServices) -> Blueprint:
     return routes
 
 
-def _answer(parts: RegistryServices, path: str) -> Response:
+def _answer(services: RegistryServices, path: str) -> Response:
     if path == login.TOKEN_PATH:
-        return login.token(parts)
+        return login.token(services)
     target = paths.parse(path)
     repository = target.repository
-    login.admit(parts, repository)
+    login.admit(services, repository)
     if repository is None:
-        return lists.catalog(parts) if target.action == "catalog" else json_answer({})
+        return lists.catalog(services) if target.action == "catalog" else json_answer({})
     if target.action == "manifest" and target.reference is not None:
-        return content.manifest(parts, repository, target.reference)
+        return content.manifest(services, repository, target.reference)
     if target.action == "referrers":
-        return lists.referrers(parts, repository)
+        return lists.referrers(services, repository)
     if isinstance(target.reference, Digest):
-        return content.blob(parts, repository, target.reference)
-    return lists.tags(parts, repository)
+        return content.blob(services, repository, target.reference)
+    return lists.tags(services, repository)
 
 
 def _read_only() -> OciFailure:

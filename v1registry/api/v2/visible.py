@@ -1,7 +1,7 @@
-"""Who sees that there is a v2 view (protocol-v1.md section 7.4).
+"""Which clients see the v2 view (protocol-v1.md section 7.4).
 
-Engines 1.5 to 1.13 ask for `/v2/` first, and would leave v1 for it. For them, and wherever v2 has a
-host or a port of its own, it does not exist.
+Docker 1.5 to 1.13 request `/v2/` first, and would no longer use v1 if it existed. For them v2 does
+not exist. If v2 has a host or a port of its own, it exists only there.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 from v1registry.config import V2
 
-_NONE = "none"  # in the list of those who do not see it: who sends no User-Agent
+_NONE = "none"  # in `hidden_from`: clients that send no User-Agent
 
 
 class Visibility:
-    """Tells of a request, by its WSGI environment, whether its sender is shown v2."""
+    """Decides by the WSGI environment of a request whether its client sees v2."""
 
     def __init__(self, v2: V2) -> None:
         self._enabled = v2.enabled
