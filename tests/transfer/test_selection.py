@@ -6,8 +6,8 @@ import pytest
 
 from v1registry.lib.names import RepositoryName
 from v1registry.transfer import naming, selection
-from v1registry.transfer.bundles import Named
 from v1registry.transfer.errors import TransferError
+from v1registry.transfer.oci_bundle import NamedImage
 from v1registry.transfer.selection import Selection
 
 
@@ -89,9 +89,9 @@ class Bundle:
     """Names alone."""
 
     def __init__(self, *names: tuple[str, str | None]) -> None:
-        self._names = [Named(*pair) for pair in names]
+        self._names = [NamedImage(*pair) for pair in names]
 
-    def images(self) -> list[Named]:
+    def images(self) -> list[NamedImage]:
         return self._names
 
     def chain(self, key: str) -> list[object]:

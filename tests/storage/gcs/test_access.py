@@ -164,7 +164,7 @@ def machine(fake: FakeGcs, folder: Path) -> subprocess.CompletedProcess[str]:
     code = (
         "import sys\n"
         "from tests.backends.fakegcs import OPTIONS\n"
-        "from v1registry.storage import gcsclient\n"
+        "from v1registry.storage.gcs import client as gcsclient\n"
         "from v1registry.storage.errors import Refused\n"
         "from v1registry.storage.gcs.json_api import GcsStorage\n"
         "gcsclient._SIGN = sys.argv[1] + '/v1/projects/-/serviceAccounts/{1}:signBlob'\n"

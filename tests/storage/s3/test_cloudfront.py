@@ -156,7 +156,8 @@ def test_a_wrong_key_stops_the_start(ceph: Ceph, tmp_path: Path):
 def test_without_cryptography_the_extra_is_named():
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
-        "from v1registry.storage import cloudfront, errors\n"
+        "from v1registry.storage import errors\n"
+        "from v1registry.storage.s3 import cloudfront\n"
         "try: cloudfront.CloudFront('https://x', 'k', 'k')\n"
         "except errors.Refused as error: print(error)\n"
     )
