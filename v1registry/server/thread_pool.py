@@ -7,6 +7,7 @@ connection of the worker; `run_in_thread` runs them in the hub's thread pool.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import sys
 import threading
@@ -35,7 +36,8 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
     if hub is None or sys.modules["gevent"].getcurrent() is hub:
         return function(*args, **kwargs)
     # The pool would print every exception with its traceback, so it gets to see none.
-    value, error = hub.threadpool.apply(_caught, (function, args, kwargs))
+    context = contextvars.copy_context()  # for example with the caller's token for the store
+    value, error = hub.threadpool.apply(context.run, (_caught, function, args, kwargs))
     if error is not None:
         raise error
     result: T = value
