@@ -322,7 +322,7 @@ def test_a_record_whose_data_is_gone_is_given_up() -> None:
     store.put(keys.image(ID, "_inprogress"), b"true")
     record = CommitRecord("0" * 64, "gone", 3, [payload(ONE, b"1st")], [ID, PARENT])
     store.create(keys.image(ID, "_commit"), json.dumps(asdict(record)).encode())
-    assert not Commits(store).settle(ID)
+    assert not Commits(store).complete(ID)
     assert store.look(keys.image(ID, "_commit")) is None
     assert push(ONE, b"1st")(store) == "pushed"
     assert is_finished(store)

@@ -100,7 +100,7 @@ def test_new_names_are_found_in_time(store: CountingStorage, monkeypatch: Any) -
     assert len(one.names().all) == len(other.names().all) == 3
     store.put("repositories/team/new/tag_latest", b"0" * 64)
     assert len(one.names().all) == 3
-    later = time.time() + 2 * name_index.FRESH
+    later = time.time() + 2 * name_index.MIN_AGE
     monkeypatch.setattr(name_index.time, "time", lambda: later)
     one._due = other._due = 0.0
     assert len(one.names().all) == 4
@@ -110,22 +110,22 @@ def test_new_names_are_found_in_time(store: CountingStorage, monkeypatch: Any) -
 def test_no_request_waits_for_a_long_walk(store: CountingStorage, monkeypatch: Any) -> None:
     names = of(store)
     assert len(names.names().all) == 3
-    assert names._read is not None
-    object.__setattr__(names._read, "took", 50.0)
-    object.__setattr__(names._read, "began", 0.0)
-    store.delete(name_index._PLACE)
+    assert names._last_walk is not None
+    object.__setattr__(names._last_walk, "took", 50.0)
+    object.__setattr__(names._last_walk, "began", 0.0)
+    store.delete(name_index._KEY)
     store.gate.clear()
     names._due = 0.0
     store.put("repositories/team/new/tag_latest", b"0" * 64)
     assert len(names.names().all) == 3  # at once, though somebody walks
-    running = names._begin()
+    running = names._start()
     store.gate.set()
     assert running.wait(10)
     assert len(names.names().all) == 4
 
 
 def test_the_first_time_may_take_too_long(store: CountingStorage, monkeypatch: Any) -> None:
-    monkeypatch.setattr(name_index, "FIRST", SHORT)
+    monkeypatch.setattr(name_index, "FIRST_WAIT", SHORT)
     assert lease.take(store, "names", 60)  # by a process that walks, or died
     with pytest.raises(Failure) as found:
         of(store).names()
@@ -143,10 +143,10 @@ def test_a_store_that_is_away(store: CountingStorage, caplog: pytest.LogCaptureF
     lease.release(store, "names")
     assert len(names.names().all) == 3
     store.error = Unavailable("gone")
-    store.delete(name_index._PLACE)
+    store.delete(name_index._KEY)
     names._due = 0.0
     assert len(names.names().all) == 3  # the old ones
-    assert "cannot be read anew" in caplog.text
+    assert "cannot be refreshed" in caplog.text
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -159,7 +159,7 @@ def test_where_nothing_can_be_left(store: CountingStorage, read_only: bool) -> N
 
 def test_what_was_left_is_nonsense(store: CountingStorage) -> None:
     for value in (b"", b"[]", b"{}", b'{"names": 5}', b"\xff"):
-        store.put(name_index._PLACE, value)
+        store.put(name_index._KEY, value)
         assert len(of(store).names().all) == 3
 
 

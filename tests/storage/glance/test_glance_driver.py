@@ -833,7 +833,7 @@ def test_two_records_at_once_leave_one_image(
             store: Storage, record: CommitRecord, image_id=image_id, failures=failures
         ) -> None:
             try:
-                Commits(store).decide(image_id, record, document(image_id))
+                Commits(store).commit(image_id, record, document(image_id))
             except BaseException as failure:
                 failures.append(failure)
 

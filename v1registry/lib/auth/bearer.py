@@ -1,25 +1,26 @@
-"""Bearer tokens of v2: who asks, found out once and believed for some minutes.
+"""Bearer tokens of v2 clients, which identify a user for some minutes.
 
-Today's clients ask `/v2/` what is wanted of them, fetch a token with or without a password, and show
-it from then on; one that was let in without is not told that it could show more. A token says who its
-bearer is; what the bearer may do, and whether the account is as it was, is looked up for every request.
+A v2 client requests `/v2/` to learn how to authenticate, and fetches a token with or without a
+password. It sends the token with every later request. A client that got a token without a password is
+not asked for one again. A token only says who its bearer is. For every request, the registry looks up
+what the bearer may do, and whether the account has changed.
 
-Who was let in by an index that is asked has a v1 token of it in the bearer token: the index is asked
-again and again whether that counts. An index that gives no tokens is asked once, so the bearer token
-lives for a short time.
+A separate index that authorizes a client issues a v1 token. The bearer token contains it, and the
+registry asks the index again and again whether it is still valid. An index that issues no tokens is
+asked once, so its bearer tokens have a short lifetime.
 
-It is signed with a secret that lies in the store, so every node takes it.
+Tokens are signed with a secret in the store, so every node accepts them.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import json
 import logging
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -27,24 +28,25 @@ from v1registry.lib import documents
 from v1registry.lib.auth.rights import Access, Caller, Credentials, Grant
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
+from v1registry.lib.support import stored_secret
 from v1registry.storage import Storage, keys
-from v1registry.storage.errors import NotFound, Refused
+from v1registry.storage.errors import Refused
 
-LIFE = 300  # seconds; clients take 60 where none are named
-SHORT_LIFE = 60  # of a token whose rights are not looked up again
+LIFE = 300  # seconds; clients assume 60 if a token names none
+SHORT_LIFE = 60  # seconds, for a token whose rights are not looked up again
 
 _SECRET = f"{keys.OURS}/v2-secret"
-_FORM = b"v1registry bearer 1\n"  # another form of the token gets another number
-_LARGEST = 4096  # characters
+_FORM = b"v1registry bearer 1\n"  # change the number with the format
+_MAX_LENGTH = 4096  # characters
 _SIGNATURE = hashlib.sha256().digest_size
 
 _log = logging.getLogger(__name__)
 
 
 class Bearer:
-    """Issues and reads tokens. The secret is looked for when it is needed first.
+    """Issues and reads tokens. The secret is read when it is first needed.
 
-    `skew` are the seconds by which the clocks of nodes may differ.
+    `skew` is the largest difference between the clocks of nodes in seconds.
     """
 
     def __init__(self, storage: Storage, *, read_only: bool, skew: float = 0.0) -> None:
@@ -54,20 +56,20 @@ class Bearer:
         self._secret: bytes | None = None
 
     def is_possible(self) -> bool:
-        """Whether there is a secret: not in a store that has none and may not be written."""
-        return self._found() is not None
+        """Return whether there is a secret. A read-only store may have none."""
+        return self._find_secret() is not None
 
-    def issue(self, asker: Caller, now: float, state: str = "") -> str:
-        """A token for who was identified. Only if `is_possible`. `state` is `Rights.state`."""
-        secret = self._found()
+    def issue(self, caller: Caller, now: float, state: str = "") -> str:
+        """Return a token for the caller. Call it only if `is_possible`. `state` is `Rights.state`."""
+        secret = self._find_secret()
         assert secret is not None
-        value: dict[str, Any] = {"exp": int(now) + life(asker), "groups": sorted(asker.groups)}
-        value["user"] = asker.user
+        value: dict[str, Any] = {"exp": int(now) + life(caller), "groups": sorted(caller.groups)}
+        value["user"] = caller.user
         value["state"] = state
-        if asker.credentials.token is not None:
-            value["token"] = asker.credentials.token
-        elif asker.grant is not None:
-            grant = asker.grant
+        if caller.credentials.token is not None:
+            value["token"] = caller.credentials.token
+        elif caller.grant is not None:
+            grant = caller.grant
             value["grant"] = [str(grant.repository), grant.access.value, grant.made]
         data = documents.dump(value)
         return base64.urlsafe_b64encode(_signature(data, secret) + data).decode("ascii")
@@ -75,16 +77,16 @@ class Bearer:
     def read(
         self, text: str, now: float, state: Callable[[Caller], str] = lambda _: ""
     ) -> Caller | None:
-        """Who shows this token; None if it is none of ours, or too old. The log says why.
+        """Return the token's bearer; None for a foreign or expired token. The log says why.
 
-        `state` is `Rights.state`: a token from before a change of the account does not count. If
-        the credentials hold a v1 token, only what that token says counts.
+        `state` is `Rights.state`: a token older than a change of the account is refused. If the
+        credentials contain a v1 token, only the v1 token grants access.
         """
         value = self._signed(text)
         if value is None:
-            _log.info("A v2 token is refused: no registry of this store has signed it")
+            _log.info("A v2 token is refused: no registry of this store signed it")
             return None
-        # Nothing but its short life ends a token with a grant.
+        # Only its short lifetime ends a token with a grant.
         skew = 0.0 if "grant" in value else self._skew
         if value["exp"] + skew <= now:
             _log.info(
@@ -94,16 +96,16 @@ class Bearer:
                 skew,
             )
             return None
-        asker = _asker(value)
-        if asker is not None and value.get("state", "") != state(asker):
+        caller = _caller(value)
+        if caller is not None and value.get("state", "") != state(caller):
             _log.info("A v2 token is refused: the account has changed since it was issued")
             return None
-        return asker
+        return caller
 
     def _signed(self, text: str) -> Any:
-        """What a token says; None if it is none of ours."""
-        secret = self._found()
-        if secret is None or len(text) > _LARGEST:
+        """Return the contents of a token; None if its signature is wrong."""
+        secret = self._find_secret()
+        if secret is None or len(text) > _MAX_LENGTH:
             return None
         try:
             whole = base64.b64decode(text, altchars=b"-_", validate=True)
@@ -114,42 +116,29 @@ class Bearer:
             return None
         return json.loads(data)
 
-    def _found(self) -> bytes | None:
+    def _find_secret(self) -> bytes | None:
         if self._secret is None:
-            self._secret = self._stored() or self._made()
+            self._secret = stored_secret.find(self._storage, _SECRET)
+        if self._secret is None and not self._read_only:
+            with contextlib.suppress(Refused):
+                self._secret = stored_secret.create(self._storage, _SECRET)
         return self._secret
 
-    def _stored(self) -> bytes | None:
-        try:
-            return self._storage.get(_SECRET) or None
-        except NotFound:
-            return None
 
-    def _made(self) -> bytes | None:
-        if self._read_only:
-            return None
-        try:
-            # where a store lets two create it, one of them takes the other's at its next start
-            self._storage.create(_SECRET, secrets.token_hex(32).encode("ascii"))
-        except Refused:
-            return None
-        return self._stored()
-
-
-def life(asker: Caller) -> int:
-    """Seconds for which a token of the asker counts."""
-    is_looked_up = asker.grant is None or asker.credentials.token is not None
+def life(caller: Caller) -> int:
+    """Return the lifetime of the caller's token in seconds."""
+    is_looked_up = caller.grant is None or caller.credentials.token is not None
     return LIFE if is_looked_up else SHORT_LIFE
 
 
-def _asker(value: Any) -> Caller | None:
+def _caller(value: Any) -> Caller | None:
     grant = None
     if "grant" in value:
         name, access, *made = value["grant"]
         try:
             grant = Grant(RepositoryName.parse_stored(name), Access(access), *made)
         except Failure:
-            return None  # another version's name
+            return None  # a name that another version allowed
     shown = Credentials(token=value.get("token"))
     return Caller(value["user"], frozenset(value["groups"]), grant, shown)
 

@@ -1,10 +1,9 @@
-"""Removing what broken pushes left behind, by age.
+"""The cleaner: deletes what abandoned pushes left behind, by age.
 
 Every step can be repeated (docs/architecture.md#rule-4-writes-are-atomic).
 
-Nothing of a push that was touched within the last `life` seconds is removed,
-nor anything that a record names and that is not carried out yet: that is
-carried out instead.
+The cleaner keeps every push that was active within the last `life` seconds. It completes a commit
+that has a commit record, instead of deleting what the record names.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from v1registry.storage.errors import NotFound
 
 @dataclass(slots=True)
 class CleaningReport:
-    """What a run did: counts of things removed, and of images finished for others."""
+    """Counts of what one run deleted, and of the commits it completed (`finished`)."""
 
     finished: int = 0
     pushes: int = 0
@@ -44,7 +43,7 @@ class Cleaner:
         self._commits = commits
 
     def clean(self, before: float) -> CleaningReport:
-        """Remove leftovers last touched before `before` (seconds since the epoch)."""
+        """Delete leftovers last modified before `before` (seconds since the epoch)."""
         report = CleaningReport()
         stages: dict[str, list[Stage]] = {}
         for stage in self._storage.stages():
@@ -55,7 +54,7 @@ class Cleaner:
                 layer = keys.image(image_id, "layer")
                 self._clean_pushes(image_id, stages.pop(layer, []), before, report)
         for orphans in stages.values():
-            # the worker died between the first byte and the note about the copy
+            # The worker died after it staged bytes and before it wrote their note.
             self._abandon([stage for stage in orphans if stage.modified < before], report)
         report.files = self._storage.clean(before)
         return report
@@ -65,17 +64,17 @@ class Cleaner:
     ) -> None:
         folder = keys.pushes(image_id)
         if exists(self._storage, keys.image(image_id, "_inprogress")):
-            report.finished += self._commits.settle(image_id)
+            report.finished += self._commits.complete(image_id)
         times = {name: self._modified(f"{folder}/{name}") for name in self._names(folder)}
         if max([*times.values(), *(stage.modified for stage in stages)], default=0.0) >= before:
             return
         if not self._storage.creates_atomically:
-            # two records, and a node that ended while it carried out the earlier one
-            self._commits.settle(image_id)
+            # There may have been two records, and the node that completed the earlier one died.
+            self._commits.complete(image_id)
         self._abandon(stages, report)
         self._unmark(image_id)
         for name, modified in times.items():
-            if self._modified(f"{folder}/{name}") == modified:  # else it was sent again just now
+            if self._modified(f"{folder}/{name}") == modified:  # else a client sent it again
                 self._storage.delete(f"{folder}/{name}")
         report.pushes += 1
 
@@ -85,7 +84,7 @@ class Cleaner:
             report.stages += 1
 
     def _unmark(self, image_id: ImageId) -> None:
-        """Take the mark off an image of which nothing else came; 0.x's own open ones stay."""
+        """Delete the mark of an image without JSON. Pushes that 0.x left open keep theirs."""
         if not exists(self._storage, keys.image(image_id, "json")):
             self._storage.delete(keys.image(image_id, "_inprogress"))
 

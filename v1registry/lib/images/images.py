@@ -1,10 +1,8 @@
-"""Finished images: what is served of them, and what state an image is in.
+"""Complete images: what is served of them, and the state of an image.
 
-An image is finished when its JSON lies under its final name and no
-`_inprogress` mark does. A finished image never changes
-(docs/architecture.md#rule-5-complete-images-are-immutable), so all
-that is small about it is read once and cached: in the process, and where nodes
-share a cache, there too.
+An image is complete if its image JSON is in place and the `_inprogress` mark is absent. A complete
+image never changes (docs/architecture.md#rule-5-complete-images-are-immutable). So its small files
+are read once and cached: in the process, and in the shared cache if there is one.
 """
 
 from __future__ import annotations
@@ -21,14 +19,14 @@ from v1registry.lib.support.cache import Cache, Shared
 from v1registry.storage import Blob, Storage, exists, keys
 from v1registry.storage.errors import NotFound, Refused
 
-_OVERHEAD = 1024  # bytes that a cached image takes beside its texts, about
-_SETTLING = 30.0  # seconds for which nobody who decided is asleep in the middle
-_DEEPEST = 100_000  # ancestors; more is a loop or an attack
+_OVERHEAD = 1024  # bytes of a cached image besides its texts, approximately
+_SETTLING = 30.0  # longest time in seconds that a committing node may stall
+_MAX_ANCESTORS = 100_000  # more is a loop or an attack
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A finished image. `size` is the stored layer's in bytes, None if there is no layer."""
+    """A complete image. `size` is that of the stored layer in bytes, None if there is no layer."""
 
     id: ImageId
     json: bytes
@@ -38,12 +36,15 @@ class Image:
 
     @property
     def ancestors(self) -> list[str]:
-        """Ids from the image itself to the root."""
+        """The ids from the image itself to its base image."""
         return list(json.loads(self.ancestry))
 
 
 class Images:
-    """Reads finished images. `cache_limit` in bytes, `cache_life` in seconds, of this process."""
+    """Reads complete images.
+
+    `cache_limit` in bytes and `cache_life` in seconds limit the cache of this process.
+    """
 
     def __init__(
         self,
@@ -60,21 +61,21 @@ class Images:
         self._shared = shared
 
     def get(self, image_id: ImageId) -> Image:
-        """The finished image; raise Failure 404 if unknown, 400 if it is being uploaded."""
+        """Return the complete image; raise Failure 404 if unknown, 400 if it is being uploaded."""
         image = self._cache.get(image_id)
         if image is None:
             image = self._shared.get(image_id) if self._shared else None
             if image is None or image.size is None:
                 image = self._read(image_id)
                 if image.size is None or not self._is_settled(image_id):
-                    return image  # a layer that is missing may come back
+                    return image  # not cached: a missing layer may be restored
                 if self._shared:
                     self._shared.put(image_id, image)
             self._cache.put(image_id, image)
         return image
 
     def find(self, image_id: str) -> Image | None:
-        """The finished image, or None."""
+        """Return the complete image, or None."""
         if not ImageId.is_valid(image_id):
             return None
         try:
@@ -85,15 +86,15 @@ class Images:
             raise
 
     def open_layer(self, image: Image) -> Blob:
-        """The stored layer; raise Failure 404 if there is none."""
+        """Open the stored layer; raise Failure 404 if there is none."""
         try:
             return self._storage.open(keys.image(image.id, "layer"))
         except NotFound:
             raise Failure(*errors.IMAGE_NOT_FOUND) from None
 
     def _read(self, image_id: ImageId) -> Image:
-        # In this order: a JSON is put in place only under a mark, so one that is
-        # there before the mark is seen to be away belongs to a finished image.
+        # In this order: a JSON is put in place only while the mark exists. So a JSON that was read
+        # before the mark was seen to be absent belongs to a complete image.
         data = self._stored(image_id, "json")
         in_progress = exists(self._storage, keys.image(image_id, "_inprogress"))
         if (in_progress or data is None) and self._settle(image_id):
@@ -109,25 +110,25 @@ class Images:
         return Image(image_id, data, self._ancestry(image_id, data), self._sums(image_id), size)
 
     def _is_settled(self, image_id: ImageId) -> bool:
-        """Whether what was read is sure to stay, and may be kept.
+        """Return whether the image can no longer change, so that it may be cached.
 
-        Where creating is not atomic, two pushes in the same instant may carry out a record each,
-        one over the other, until both see which one stays.
+        Where creates are not atomic, two pushes at the same instant may each put their record in
+        place, one over the other, until both see which record stays.
         """
         if self._storage.creates_atomically:
             return True
         try:
             decided = self._storage.stat(keys.image(image_id, "_commit")).modified
         except NotFound:
-            return True  # 0.x's
+            return True  # written by 0.x
         return time.time() - decided > _SETTLING
 
     def _settle(self, image_id: ImageId) -> bool:
-        """Carry out a push that was decided and not carried out to the end; tell whether it is."""
+        """Complete a commit that was interrupted; return whether the image is complete."""
         try:
-            return self._commits.settle(image_id)
+            return self._commits.complete(image_id)
         except Refused:
-            return False  # a read-only store: a node that may write will do it
+            return False  # a read-only store: a node that may write will complete it
 
     def _stored(self, image_id: str, part: str) -> bytes | None:
         try:
@@ -136,7 +137,11 @@ class Images:
             return None
 
     def _sums(self, image_id: ImageId) -> tuple[str, ...]:
-        """A JSON array; up to 0.6.9 a bare string, perhaps with a newline; perhaps nothing."""
+        """Return the stored checksums.
+
+        The file holds a JSON array. docker-registry up to 0.6.9 wrote a bare string, perhaps with a
+        newline, or no file.
+        """
         text = (self._stored(image_id, "_checksum") or b"").decode("utf-8", "replace").strip()
         try:
             value = json.loads(text)
@@ -146,7 +151,7 @@ class Images:
         return tuple(sum for sum in sums if isinstance(sum, str) and sum.isprintable() and sum)
 
     def _ancestry(self, image_id: ImageId, data: bytes) -> bytes:
-        """As stored; made from the parents' JSON where a store before 0.6 lacks it."""
+        """Return the stored ancestry, or compute it from the JSONs: stores before 0.6 have none."""
         stored = self._stored(image_id, "ancestry")
         if stored is not None:
             try:
@@ -159,7 +164,7 @@ class Images:
 
     def _walk(self, image_id: str, data: bytes) -> list[str]:
         ids, parent = [image_id], parent_of(data)
-        while parent is not None and parent not in ids and len(ids) < _DEEPEST:
+        while parent is not None and parent not in ids and len(ids) < _MAX_ANCESTORS:
             ids.append(parent)
             found = self._stored(parent, "json")
             parent = parent_of(found) if found is not None else None
@@ -167,7 +172,7 @@ class Images:
 
 
 def parent_of(data: bytes) -> str | None:
-    """The parent's id in an image JSON, or None for a base image."""
+    """Return the parent's id from an image JSON, or None for a base image."""
     try:
         parent = documents.load(data).get("parent")
     except (ValueError, AttributeError):

@@ -1,8 +1,8 @@
-"""What a layer holds (`files`) and what it changes (`diff`), computed once and kept.
+"""File listings (`files`) and changes (`diff`) of layers, computed once and stored.
 
-Both are kept beside the image where 0.x kept them, in its format (`_files` and
-`_diff`, protocol-v1.md section 4). That a layer cannot be listed is kept as well
-(`_files_refused`, `_diff_refused`), so that a hostile layer costs its time once.
+Both are stored beside the image, in the format and under the names of 0.x (`_files` and `_diff`,
+protocol-v1.md section 4). If a layer cannot be listed, that is stored as well (`_files_refused`,
+`_diff_refused`), so a hostile layer is read only once.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
-_NAMES_PER_ENTRY = 2  # places in the tree of a comparison, for each entry that a layer may have
+_NAMES_PER_ENTRY = 2  # nodes in the tree of a comparison for each entry that a layer may have
 _REASONS = {"too large": errors.LAYER_TOO_LARGE, "format": errors.LAYER_FORMAT}
 
 
 class Listings:
-    """`max_bytes` (decompressed) and `max_entries` limit what is read of one layer.
+    """Computes and stores listings.
 
-    `offload` runs what computes for long.
+    `max_bytes` (decompressed) and `max_entries` limit what is read of one layer. `offload` runs a
+    long computation in the thread pool.
     """
 
     def __init__(
@@ -49,24 +50,24 @@ class Listings:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
         self._running: SingleFlightCache[bytes] = SingleFlightCache(0)
-        self._comparing = threading.BoundedSemaphore(1)  # each holds a tree of names in memory
+        self._comparing = threading.BoundedSemaphore(1)  # each keeps a tree of names in memory
 
     def files(self, image: Image) -> bytes:
-        """The `_files` JSON. Raise Failure 404 without a layer, 400 for one we cannot list."""
+        """Return the `_files` JSON. Raise Failure 404 without a layer, 400 if it cannot be listed."""
         kept = self._kept(image, "_files")
         if kept and self._offload(_is_sound, kept):
             return kept
         return self._once(image, "_files", lambda: self._offload(self._list, image))
 
     def diff(self, image: Image) -> bytes:
-        """The `_diff` JSON: what the layer deletes, changes and creates in its ancestors' files."""
+        """Return the `_diff` JSON: what the layer deletes, changes and creates in its ancestors' files."""
         kept = self._kept(image, "_diff")
         if kept.startswith(b"{") and kept.endswith(b"}}"):
             return kept
         return self._once(image, "_diff", lambda: self._compare(image))
 
     def _once(self, image: Image, part: str, compute: Callable[[], bytes]) -> bytes:
-        """What `compute` returns, kept. Requests that come meanwhile wait for the same answer."""
+        """Compute and store a listing. Concurrent requests for it share one computation."""
 
         def answer() -> bytes:
             self._raise_refusal(image, part)
@@ -76,7 +77,7 @@ class Listings:
                 raise self._refuse(image, part, "too large") from None
             except LayerUnreadable:
                 raise self._refuse(image, part, "format") from None
-            except Failure as failure:  # a comparison meets an ancestor that was refused
+            except Failure as failure:  # a comparison reached an ancestor that was refused
                 for reason, text in _REASONS.items():
                     if (failure.status, failure.text) == text:
                         raise self._refuse(image, part, reason) from None
@@ -91,7 +92,7 @@ class Listings:
             return documents.dump(list_files(blob, self._max_bytes, self._max_entries))
 
     def _compare(self, image: Image) -> bytes:
-        """Hold the ancestors' files against the layer's, one ancestor at a time."""
+        """Compare the layer's files with its ancestors' files, one ancestor at a time."""
         comparison = Comparison(_NAMES_PER_ENTRY * self._max_entries)
         with self._comparing:
             self._offload(_feed, comparison.add_own, self.files(image))
@@ -109,7 +110,7 @@ class Listings:
             raise Failure(*errors.PARENT_NOT_FOUND)
         return image
 
-    # -- what is kept --------------------------------------------------------------
+    # -- stored listings ------------------------------------------------------------
 
     def _kept(self, image: Image, part: str) -> bytes:
         try:
@@ -118,18 +119,18 @@ class Listings:
             return b""
 
     def _keep(self, image: Image, part: str, value: bytes) -> None:
-        """Keep what was computed; a store that is full or read-only gets it computed again."""
+        """Store a listing. A full or read-only store refuses it; then it is computed for each request."""
         with contextlib.suppress(Refused):
             self._storage.put(keys.image(image.id, part), value)
 
     def _refuse(self, image: Image, part: str, reason: str) -> Failure:
-        """Keep why the layer is not listed; return the failure."""
+        """Store why the layer cannot be listed; return the failure."""
         value = {"reason": reason, **self._circumstances(image)}
         self._keep(image, f"{part}_refused", documents.dump(value))
         return Failure(*_REASONS[reason])
 
     def _raise_refusal(self, image: Image, part: str) -> None:
-        """Raise Failure if the layer was refused before, under the limits of today."""
+        """Raise Failure if the layer was refused before under the current limits."""
         try:
             value = json.loads(self._kept(image, f"{part}_refused"))
             reason = _REASONS[value.pop("reason")]
@@ -139,7 +140,7 @@ class Listings:
             raise Failure(*reason)
 
     def _circumstances(self, image: Image) -> dict[str, Any]:
-        """What a refusal depends on: it does not count after any of it has changed."""
+        """Return what a refusal depends on. It is void once any of these values has changed."""
         return {
             "checksums": list(image.checksums),
             "stored": image.size,
@@ -149,9 +150,9 @@ class Listings:
 
 
 def _is_sound(files: bytes) -> bool:
-    """Whether a kept `_files` JSON is whole, and names the whiteouts.
+    """Return whether a stored `_files` JSON is valid and treats whiteouts correctly.
 
-    0.x knew whiteouts at the root only, and listed the others as files.
+    0.x knew whiteouts only at the root, and listed the others as files.
     """
     try:
         return b"/.wh." not in files and all(
@@ -162,13 +163,13 @@ def _is_sound(files: bytes) -> bool:
 
 
 def _feed(take: Callable[[Any], None], files: bytes) -> None:
-    """Hand the rows of a `_files` JSON to `take` one by one: a list of them takes much memory."""
+    """Pass the rows of a `_files` JSON to `take` one by one: a list of them takes much memory."""
     with collector_off():
         take(documents.elements(files))
 
 
 def _finish(comparison: Comparison) -> bytes:
-    """The `_diff` JSON. The comparison is emptied here, since freeing it takes long, too."""
+    """Return the `_diff` JSON and empty the comparison here, because freeing it also takes long."""
     with collector_off():
         value = documents.dump(comparison.result())
         comparison.clear()

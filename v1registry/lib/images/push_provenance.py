@@ -1,9 +1,10 @@
-"""Who sent what in the pushes of an image, where users are told apart.
+"""Push provenance: which user sent the contents of an image, where users are told apart.
 
-A v1 image id is no secret, and no proof of anything: whoever knows the id of somebody's image must
-not get at it by pushing "it". So what a push sends counts for its own sender, until that one has
-sent the image's very JSON and a layer of the same content, and has proven thereby that there is
-nothing to hide from him. All of it lies in the folder of the image's pushes, and goes with it.
+An image id is not a secret and proves nothing. A user who knows the id of a private image must not
+get access to it by pushing an image with that id. So a push counts only for its own sender. The
+sender gets access to an existing image after sending the same image JSON and a layer with the same
+content: from such a sender there is nothing left to hide. The notes are in the folder of the image's
+pushes and are deleted with it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from v1registry.storage.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who pushes: `key` is the asker's. `may_use` says of an image that is there whether the
-    sender may pull it, or has proven it; `expects`, whether it belongs to what is pushed.
+    """The user who pushes. `key` is `Caller.key`.
+
+    `may_use` returns whether the sender may pull an existing image or has proven possession of it.
+    `expects` returns whether an image belongs to the current push.
     """
 
     key: str
@@ -31,31 +34,26 @@ class Sender:
     parent_refused: errors.Text
 
     @property
-    def mark(self) -> str:
-        """The sender in the name of a file."""
-        return mark(self.key)
-
-
-def mark(key: str) -> str:
-    """An asker's key in the name of a file."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    def file_name(self) -> str:
+        """The sender as a part of a file name."""
+        return _file_name(self.key)
 
 
 class PushProvenance:
-    """Notes and finds them; `life` in seconds is how long a proof counts."""
+    """Writes and reads the notes. A proof of possession is valid for `life` seconds."""
 
     def __init__(self, storage: Storage, life: float) -> None:
         self._storage = storage
         self._life = life
 
     def note_json(self, image_id: ImageId, sender: Sender, digest: str) -> None:
-        """Note that the sender has sent the JSON with this hex digest."""
-        key = f"{keys.pushes(image_id)}/sent-{sender.mark}-{digest}"
+        """Note that the sender has sent the image JSON with this hex digest."""
+        key = f"{keys.pushes(image_id)}/sent-{sender.file_name}-{digest}"
         self._storage.put(key, b"true", durable=False)
 
     def jsons(self, image_id: ImageId, sender: Sender) -> list[str]:
-        """Digests of the JSONs that the sender has sent, the newest first."""
-        prefix = f"sent-{sender.mark}-"
+        """Return the digests of the image JSONs that the sender has sent, the newest first."""
+        prefix = f"sent-{sender.file_name}-"
         found = []
         for entry in self._storage.list(keys.pushes(image_id)):
             if entry.name.startswith(prefix):
@@ -65,13 +63,13 @@ class PushProvenance:
         return [digest for _, digest in sorted(found, reverse=True)]
 
     def prove(self, image_id: ImageId, key: str) -> None:
-        """Note that an asker has sent the image as it is."""
-        proof = f"{keys.pushes(image_id)}/proof-{mark(key)}"
-        self._storage.put(proof, b"true", durable=False)  # no push outlives a power cut
+        """Note that the caller with this key has sent the contents of the complete image."""
+        proof = f"{keys.pushes(image_id)}/proof-{_file_name(key)}"
+        self._storage.put(proof, b"true", durable=False)  # no push outlives a power loss
 
     def has_proven(self, image_id: ImageId, key: str) -> bool:
-        """Whether he has, not long ago."""
-        modified = self._modified(image_id, f"proof-{mark(key)}")
+        """Return whether the caller with this key has a valid proof for the image."""
+        modified = self._modified(image_id, f"proof-{_file_name(key)}")
         return modified is not None and modified > time.time() - self._life
 
     def _modified(self, image_id: ImageId, name: str) -> float | None:
@@ -79,3 +77,8 @@ class PushProvenance:
             return self._storage.stat(f"{keys.pushes(image_id)}/{name}").modified
         except NotFound:
             return None
+
+
+def _file_name(key: str) -> str:
+    """Return a caller's key as a part of a file name."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Whether two image JSONs describe the same image, although their bytes differ.
+"""Compares two image JSONs by meaning.
 
 An engine writes an image's JSON anew for each push, with the fields that its version knows.
 """
@@ -10,20 +10,20 @@ from typing import Any
 
 from v1registry.lib import documents
 
-# The names in these objects are data; in all others a name is a field of a Go structure.
+# In these objects the names are data. In all others a name is a field of a Go structure.
 _MAPS = frozenset({"ExposedPorts", "Labels", "Volumes"})
 _ZERO = ("0",)
 _BYTES = re.compile(r"[0-9]{1,19}")  # a 64-bit number
 _TIME = re.compile(r"(.{19})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})")
-_NO_TIME = "0001-01-01T00:00:00Z"  # engines write it where an image states no time
+_NO_TIME = "0001-01-01T00:00:00Z"  # engines write it if an image has no time
 
 
 def is_same_json(one: bytes, other: bytes) -> bool:
-    """Whether two image JSONs describe the same image.
+    """Return whether two image JSONs describe the same image.
 
-    Members that are empty or zero do not count, nor does the order of members. Nor
-    does `Size`, which each engine measures anew. A JSON with a name twice in one object
-    equals only itself, since one of the values would be hidden.
+    Empty and zero members are ignored, and so is the order of members. `Size` is ignored because
+    each engine measures it anew. A JSON with a duplicate name in one object equals only itself,
+    because one of the values would not be compared.
     """
     if one == other:
         return True
@@ -38,7 +38,7 @@ def _image_fields(data: bytes) -> dict[str, Any]:
         data.decode("utf-8"), parse_int=_number, parse_float=_number, object_pairs_hook=_members
     )
     if not isinstance(document, dict):
-        raise ValueError("an image JSON that is no object")
+        raise ValueError("the image JSON is not an object")
     if _is_size(document.get("Size")):
         del document["Size"]
     if isinstance(created := document.get("created"), str):
@@ -48,24 +48,24 @@ def _image_fields(data: bytes) -> dict[str, Any]:
 
 
 def _number(text: str) -> tuple[str]:
-    """Keep a number as it is written: engines refuse a Go integer that is written as 1e1."""
+    """Keep a number as it is written: engines refuse a Go integer written as 1e1."""
     return (text,)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name twice in one object")
+        raise ValueError("a duplicate name in one object")
     return found
 
 
 def _is_size(value: object) -> bool:
-    # a text or a long number could hold something that the sender has to know
+    # A string or a long number could hold data that only the image's owner knows.
     return isinstance(value, tuple) and _BYTES.fullmatch(value[0]) is not None
 
 
 def _time(value: str) -> str | None:
-    """The time as Go writes it: no zeros at the end of the fraction, and Z for UTC."""
+    """Return the time as Go writes it: no trailing zeros in the fraction, and Z for UTC."""
     match = _TIME.fullmatch(value)
     if match is None:
         return value

@@ -1,9 +1,8 @@
-"""Finished images in a cache that nodes share.
+"""Complete images in the shared cache.
 
-Redis is not ours alone: it may hold what another version, another store or
-somebody with bad intent wrote under our key. So each value is signed with a
-secret that lies in the store, and says of which image it is; a value that does
-not fit is taken for absent, and written anew.
+Other programs may write to Redis as well: another version of the registry, a registry with another
+store, or an attacker. So each value is signed with a secret of the store and names its image. A value
+that does not match counts as absent and is written anew.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ import hashlib
 import hmac
 import json
 import logging
-import secrets
 from typing import Any
 
 from v1registry.lib import documents
 from v1registry.lib.images.images import Image
 from v1registry.lib.names import ImageId
+from v1registry.lib.support import stored_secret
 from v1registry.lib.support.cache import SharedCache
 from v1registry.storage import Storage, keys
-from v1registry.storage.errors import NotFound, StorageError
+from v1registry.storage.errors import StorageError
 
-_FORM = b"v1registry image 1\n"  # another form of the value gets another number
+_FORM = b"v1registry image 1\n"  # change the number with the format
 _SIGNATURE = hashlib.sha256().digest_size
 _SECRET_KEY = f"{keys.OURS}/cache-secret"
 
@@ -30,31 +29,33 @@ _log = logging.getLogger(__name__)
 
 
 class SharedImages:
-    """Implements `lib.cache.Shared` for images; `secret` is what `secret_of` returns."""
+    """Implements `lib.support.cache.Shared` for images; `secret` is the result of `secret_of`."""
 
-    def __init__(self, level: SharedCache, secret: bytes) -> None:
-        self._level = level
+    def __init__(self, cache: SharedCache, secret: bytes) -> None:
+        self._cache = cache
         self._secret = secret
-        self._told = False
+        self._has_warned = False
 
     def get(self, key: str) -> Image | None:
-        data = self._level.get(_key(key))
+        data = self._cache.get(_key(key))
         if data is None:
             return None
         image = load(data, self._secret)
         if image is not None and image.id == key:
             return image
-        if not self._told:
-            self._told = True
-            _log.warning("The shared cache holds what is not ours under %s: ignored", _key(key))
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "The shared cache has an unsigned value under %s: it is ignored", _key(key)
+            )
         return None
 
     def put(self, key: str, value: Image) -> None:
-        self._level.put(_key(key), dump(value, self._secret))
+        self._cache.put(_key(key), dump(value, self._secret))
 
 
 def dump(image: Image, secret: bytes) -> bytes:
-    """The form, the signature of all that follows, facts as one line of JSON, ancestry, JSON."""
+    """Return format, signature of the rest, one line of JSON with the lengths, ancestry, JSON."""
     facts = {
         "id": image.id,
         "checksums": image.checksums,
@@ -67,7 +68,7 @@ def dump(image: Image, secret: bytes) -> bytes:
 
 
 def load(data: bytes, secret: bytes) -> Image | None:
-    """The image that `dump` made this of; None for anything else."""
+    """Return the image that `dump` encoded; None for any other value."""
     signed = data[len(_FORM) + _SIGNATURE :]
     given = data[len(_FORM) : len(_FORM) + _SIGNATURE]
     if not data.startswith(_FORM) or not hmac.compare_digest(given, _signature(signed, secret)):
@@ -85,32 +86,24 @@ def load(data: bytes, secret: bytes) -> Image | None:
 
 
 def secret_of(storage: Storage, place: str, *, read_only: bool) -> bytes:
-    """A secret of this store in this place, the same for all nodes that serve it from there.
+    """Return the secret of this store at this place, the same for all nodes that serve it.
 
-    `place` names driver and root: a copy of the store elsewhere holds the same
-    secret, and yet other images. A store that we may not write and that has no
-    secret yet is told apart by its place alone. Raises StorageError.
+    `place` names driver and root: a copy of the store elsewhere has the same secret but other images.
+    For a read-only store without a secret, the result depends on the place alone. Raise StorageError.
     """
     try:
-        found = storage.get(_SECRET_KEY)
-    except NotFound:
-        found = b"" if read_only else _new_secret(storage)
+        found = stored_secret.find(storage, _SECRET_KEY)
     except StorageError:
         if not read_only:
             raise
-        found = b""
-    return hashlib.sha256(documents.dump([place, found.decode("latin-1")])).digest()
-
-
-def _new_secret(storage: Storage) -> bytes:
-    # Where two create it at once and the store lets both, one of them shares nothing until it is
-    # restarted: that is all.
-    storage.create(_SECRET_KEY, secrets.token_hex(32).encode())
-    return storage.get(_SECRET_KEY)
+        found = None
+    if found is None and not read_only:
+        found = stored_secret.create(storage, _SECRET_KEY)
+    return hashlib.sha256(documents.dump([place, (found or b"").decode("latin-1")])).digest()
 
 
 def name_of(secret: bytes) -> str:
-    """A short name that tells stores apart and discloses nothing of the secret."""
+    """Return a short name that differs between stores and does not disclose the secret."""
     return hmac.new(secret, b"name", hashlib.sha256).hexdigest()[:16]
 
 

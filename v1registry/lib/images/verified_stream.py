@@ -1,4 +1,4 @@
-"""A layer on its way out, held against its image's checksum."""
+"""A layer that is verified against its image's checksum while it is sent."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from v1registry.lib.images.images import Image
 from v1registry.storage.errors import CorruptObject
 
-_SIMPLE = "sha256:"  # begins the checksum of JSON and layer; a TarSum says nothing of the bytes
+_SIMPLE = "sha256:"  # of JSON and layer; a TarSum does not cover the layer's bytes
 
 
 def checked(pieces: Iterator[bytes], image: Image) -> Iterator[bytes]:
-    """Pass all pieces of the image's layer on, but the last only if their checksum is the image's.
+    """Yield the pieces of the image's layer, the last one only if the checksum is right.
 
-    Else raise Damaged, so that whoever receives it has less than was announced, and never takes it
-    for whole. An image that engines before 0.10 pushed may have no such checksum; its layer is
-    passed on as it is.
+    Otherwise raise CorruptObject. Then the client receives fewer bytes than announced and never takes
+    the layer for complete. An image that Docker before 0.10 pushed may have no such checksum: its
+    layer is sent without verification.
     """
     known = {sum for sum in image.checksums if sum.startswith(_SIMPLE)}
     if not known:
@@ -29,5 +29,5 @@ def checked(pieces: Iterator[bytes], image: Image) -> Iterator[bytes]:
             yield held
         held = piece
     if f"{_SIMPLE}{sum.hexdigest()}" not in known:
-        raise CorruptObject(f"{image.id}: the layer's bytes are not those of its checksum")
+        raise CorruptObject(f"{image.id}: the layer's bytes do not match the image's checksum")
     yield held
