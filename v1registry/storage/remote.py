@@ -14,7 +14,7 @@ import secrets
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
 from v1registry.storage import Storage, keys
@@ -249,6 +249,28 @@ class RemoteStorage(Storage):
                     self.delete(key)
                     removed += 1
         return removed
+
+
+class PerThread(Generic[T]):
+    """One value for each thread of the operating system, made when the thread first asks for it.
+
+    Under gevent, a connection belongs to the event loop of the thread that opened it, and the
+    domain reads some layers in the threads of a pool.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._values: dict[int, T] = {}
+        self._lock = threading.RLock()
+
+    def get(self) -> T:
+        """Return this thread's value. Raise what `make` raises."""
+        thread = threading.get_native_id()  # get_ident is the green thread's under gevent
+        if thread not in self._values:
+            with self._lock:
+                if thread not in self._values:
+                    self._values[thread] = self._make()
+        return self._values[thread]
 
 
 def prefix(storage_path: str | None) -> str:

@@ -23,8 +23,8 @@ from tests.backends.ceph import ACCESS, SECRET
 from tests.backends.fakegcs import OPTIONS, FakeGcs
 from tests.backends.fakegcsxml import FakeGcsXml
 from tests.live_server import ROOT
+from v1registry.storage import retry
 from v1registry.storage.errors import NotFound, Refused, Unavailable
-from v1registry.storage.gcs import client as gcsclient
 from v1registry.storage.gcs.driver import make
 from v1registry.storage.gcs.hmac import GcsHmacStorage, SigningScheme, as_s3, authorization
 from v1registry.storage.gcs.json_api import GcsStorage
@@ -36,7 +36,7 @@ ROLE = "robot@project.iam.gserviceaccount.com"
 
 @pytest.fixture
 def fake(fake_gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
-    monkeypatch.setattr(gcsclient, "_PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(retry, "PAUSES", (0.01, 0.01, 0.01))
     yield fake_gcs
     fake_gcs.faults.clear()
     fake_gcs.token_life = 3600.0

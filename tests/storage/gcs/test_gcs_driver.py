@@ -18,9 +18,9 @@ import pytest
 
 from tests.backends.fakegcs import FakeGcs
 from tests.backends.proxy import Proxy
-from v1registry.storage import ListEntry, Storage
+from v1registry.storage import ListEntry, Storage, retry
 from v1registry.storage.errors import NotFound, Refused, StoreFull, Unavailable
-from v1registry.storage.gcs import client, json_api
+from v1registry.storage.gcs import json_api
 from v1registry.storage.gcs.json_api import GcsStorage
 
 LAYER = "images/" + "a" * 64 + "/layer"
@@ -62,7 +62,7 @@ def proxied(fake: FakeGcs, root: str) -> Iterator[tuple[GcsStorage, Proxy]]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tries of a request follow each other at once; see the tests of the time that it takes."""
-    monkeypatch.setattr(client, "_PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(retry, "PAUSES", (0.01, 0.01, 0.01))
 
 
 def pieces(data: bytes, size: int = 100_000) -> Iterator[memoryview]:

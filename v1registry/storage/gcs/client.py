@@ -10,8 +10,6 @@ import base64
 import contextlib
 import functools
 import logging
-import random
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -37,15 +35,15 @@ from requests.adapters import HTTPAdapter
 from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 from v1registry.storage.origins import Insecure, origin, secured
 from v1registry.storage.reasons import described
-from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
+from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, PerThread, proxies
+from v1registry.storage.retry import pauses
 
 T = TypeVar("T")
 
 ANONYMOUS = "anonymous"  # as `gcs_credentials`: ask without any
 
-# Objects may be changed about once a second each; so the waits sum up to more than that.
-_PAUSES = (0.2, 0.6, 1.2)  # seconds between the tries of one request, and half as much by chance
-_PATIENCE = 10  # seconds after which nothing is tried again, Retry-After included
+_ATTEMPTS = 4
+_RETRY_SECONDS = 10  # no retry begins later than this after the first attempt, Retry-After included
 _TRANSIENT = {408, 429, 500, 502, 503, 504}  # cloud.google.com/storage/docs/retry-strategy
 _TOO_FAST = {"rateLimitExceeded", "userRateLimitExceeded"}  # told with 403, too
 _FULL = {"quotaExceeded", "dailyLimitExceeded"}
@@ -77,7 +75,7 @@ def storage_error(error: BaseException, key: str) -> StorageError:
     text = f"{key}: {described(error)}"
     if isinstance(error, GoogleAPICallError):
         return _answered(error, text)
-    unusable = isinstance(error, RefreshError) and not _passing(error)
+    unusable = isinstance(error, RefreshError) and not _is_transient(error)
     if unusable or isinstance(error, DefaultCredentialsError):
         return Refused(text)
     return Unavailable(text)
@@ -105,7 +103,7 @@ def _reasons(error: GoogleAPICallError) -> set[str]:
     return {str(one.get("reason")) for one in errors or () if isinstance(one, Mapping)}
 
 
-def _passing(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Whether the same request may well succeed in a moment.
 
     Not one whose answer was waited for in vain: our client waits, too.
@@ -118,30 +116,30 @@ def _passing(error: BaseException) -> bool:
         causes = [error.__cause__, *error.args]
         known = [cause for cause in causes if isinstance(cause, BaseException)]
         if known:
-            return all(_passing(cause) for cause in known)
+            return all(_is_transient(cause) for cause in known)
         return error.retryable or isinstance(error, TransportError)
     return not isinstance(error, GoogleAuthError)
 
 
-def _pause(error: BaseException, shortest: float) -> float:
-    """Seconds to wait: at random, so that many do not come back at once; or what the store says."""
-    answer = getattr(error, "response", None)
-    said = str(getattr(answer, "headers", {}).get("Retry-After", ""))
-    return max(shortest * (1 + random.random() / 2), float(said) if said.isdecimal() else 0)
+def _retry_after(error: BaseException) -> float:
+    """Return the seconds that the store asks to wait; 0 if it asks for none."""
+    response = getattr(error, "response", None)
+    text = str(getattr(response, "headers", {}).get("Retry-After", ""))
+    return float(text) if text.isdecimal() else 0
 
 
 def attempt(key: str, call: Callable[[], T]) -> T:
-    """Call until it succeeds, a few times. Raise what became of it, as one of our errors."""
+    """Return what `call` returns; repeat it a few times while it fails. Raise a storage error."""
     begin = time.monotonic()
-    for shortest in (*_PAUSES, None):
+    for shortest in pauses(_ATTEMPTS):
         try:
             return call()
         except FAILURES as error:
-            pause = 0.0 if shortest is None else _pause(error, shortest)
-            late = time.monotonic() + pause - begin > _PATIENCE
-            # the library has tried a few times to have a token
-            final = isinstance(error, RefreshError) or not _passing(error)
-            if shortest is None or late or final:
+            pause = max(shortest or 0, _retry_after(error))
+            is_late = time.monotonic() + pause - begin > _RETRY_SECONDS
+            # the library has already retried requests for an access token
+            is_final = isinstance(error, RefreshError) or not _is_transient(error)
+            if shortest is None or is_late or is_final:
                 raise storage_error(error, key) from error
         time.sleep(pause)
     raise AssertionError("unreachable")
@@ -195,26 +193,16 @@ class GcsClient(NamedTuple):
 
 
 class GcsClients:
-    """Clients of one bucket, made as they are wanted, one for each thread of the operating system.
-
-    Under gevent a connection belongs to the event loop of the thread that opened it, and the
-    domain reads some layers in the threads of a pool.
-    """
+    """The clients of all threads for one bucket."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
         self._credentials: Any = None
-        self._clients: dict[int, GcsClient] = {}
-        self._lock = threading.RLock()
+        self._clients = PerThread(self._make)
 
     def get(self) -> GcsClient:
-        """The client for the thread that asks. Raise Refused if there are no credentials."""
-        thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
-        if thread not in self._clients:
-            with self._lock:
-                if thread not in self._clients:
-                    self._clients[thread] = self._make()
-        return self._clients[thread]
+        """Return this thread's client. Raise Refused if there are no credentials."""
+        return self._clients.get()
 
     @functools.cached_property
     def signer(self) -> Signing | None:

@@ -9,7 +9,6 @@ import contextlib
 import copy
 import html
 import re
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -34,9 +33,9 @@ from v1registry.storage.errors import (
 )
 from v1registry.storage.origins import mount
 from v1registry.storage.reasons import described
-from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
+from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, PerThread
+from v1registry.storage.retry import pauses
 
-PAUSES = (0.1, 0.5)  # seconds between tries of one request
 #: the form of an id in Glance
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -139,7 +138,7 @@ class GlanceClient:
 
         `fine`: statuses that are answers, beside those below 300.
         """
-        for pause in (*PAUSES, None):
+        for pause in pauses():
             try:
                 with GlanceErrors(key):
                     answer = self._send(self._session, method, path, **more)
@@ -238,16 +237,10 @@ class GlanceClient:
 
 
 class GlanceClients:
-    """Clients, made as they are wanted.
-
-    Each thread of the operating system has one of its own: under gevent a
-    connection belongs to the event loop of the thread that opened it, and the
-    domain reads some layers in the threads of a pool.
-    """
+    """The clients of all threads."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = options
-        self._clients: dict[int, GlanceClient] = {}
+        self._clients = PerThread(lambda: GlanceClient(options))
 
     def get(self) -> GlanceClient:
         """Return this thread's client, with the caller's token if the request has one."""
@@ -257,11 +250,7 @@ class GlanceClients:
 
     def own(self) -> GlanceClient:
         """Return this thread's client, with the registry's own account."""
-        thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
-        client = self._clients.get(thread)
-        if client is None:
-            client = self._clients[thread] = GlanceClient(self._options)
-        return client
+        return self._clients.get()
 
 
 class _Broken(Exception):

@@ -6,7 +6,6 @@ boto3 is an extra: it is imported here alone, and this module by whoever chose `
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -30,7 +29,7 @@ from urllib3.exceptions import HTTPError
 from v1registry.storage import errors
 from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 from v1registry.storage.reasons import described
-from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, proxies
+from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, PerThread, proxies
 from v1registry.storage.s3.answers import complaint, foreign, is_foreign
 from v1registry.storage.s3.wire import Wire
 from v1registry.storage.sums import md5
@@ -109,34 +108,27 @@ class S3Errors(errors.MappedErrors):
 
 
 class S3Clients:
-    """Clients of one bucket's server, made as they are wanted.
-
-    Each thread of the operating system has one of its own: under gevent a
-    connection belongs to the event loop of the thread that opened it, and the
-    domain reads some layers in the threads of a pool.
-    """
+    """The clients of all threads for one bucket's server; `made` is called with each new one."""
 
     def __init__(self, options: Mapping[str, Any], made: Callable[[Any], None]) -> None:
         self._options = options
         self._made = made
         self._core = botocore.session.Session()
         self._session = boto3.Session(botocore_session=self._core)
-        self._clients: dict[int, Any] = {}
-        self._lock = threading.Lock()
+        self._clients = PerThread(self._make)
 
     def get(self) -> Any:
-        """The client for the thread that asks. Raise Refused if the options are not usable."""
-        thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
-        client = self._clients.get(thread)
-        if client is None:
-            with self._lock, S3Errors("storage"):
-                try:
-                    client = self._clients[thread] = self._make()
-                except ValueError as error:
-                    raise Refused(f"storage: {error}") from error
-        return client
+        """Return this thread's client. Raise Refused if the options are not usable."""
+        return self._clients.get()
 
     def _make(self) -> Any:
+        with S3Errors("storage"):
+            try:
+                return self._made_client()
+            except ValueError as error:
+                raise Refused(f"storage: {error}") from error
+
+    def _made_client(self) -> Any:
         options = self._options
         address = endpoint(options)
         client = self._session.client(

@@ -29,13 +29,14 @@ from v1registry.storage.remote import (
     prefix,
     tags_first,
 )
+from v1registry.storage.retry import pauses
 from v1registry.storage.s3.client import FAILURES, S3Clients, S3Errors, status, storage_error
 from v1registry.storage.s3.cloudfront import CloudFront
 from v1registry.storage.sums import of_s3
 
 _MOST_PARTS = 10_000  # of one upload, S3's own limit
 _BATCH = 1000  # keys that one request deletes, likewise
-_PATIENCE = (0.1, 0.3, 1.0)  # seconds between tries while another node completes the same upload
+_ATTEMPTS = 4  # while another node writes the same key or completes the same upload
 
 
 class S3Storage(RemoteStorage):
@@ -135,7 +136,7 @@ class S3Storage(RemoteStorage):
             return self._create(key, data)
 
     def _create(self, key: str, data: bytes) -> bool:
-        for pause in (*_PATIENCE, None):
+        for pause in pauses(_ATTEMPTS):
             try:
                 self._call("put_object", key, Body=data, IfNoneMatch="*", **self._settings)
             except Exception as error:
@@ -202,7 +203,7 @@ class S3Storage(RemoteStorage):
 
     def commit(self, handle: str) -> None:
         upload, key = split(handle)
-        for pause in (*_PATIENCE, None):
+        for pause in pauses(_ATTEMPTS):
             # Raises NotFound where the upload is gone; then the caller looks at what is in place.
             parts = [
                 {"PartNumber": part["PartNumber"], "ETag": part["ETag"]}

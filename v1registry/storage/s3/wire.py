@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import socket
 import time
 import xml.etree.ElementTree as ET
@@ -34,6 +33,7 @@ from botocore.utils import get_environ_proxies
 
 from v1registry.storage.errors import CorruptObject, Refused
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
+from v1registry.storage.retry import pauses
 from v1registry.storage.s3.answers import complaint, foreign, is_foreign
 
 _AGAIN = {429, 500, 502, 503, 504}  # what the store may answer otherwise a moment later
@@ -172,14 +172,13 @@ class Wire:
         if self._credentials is None:
             return self._boto(operation, named)
         url = self._url(named.get("Key", ""))
-        for attempt in range(1, self._attempts + 1):
-            last = attempt == self._attempts
+        for pause in pauses(self._attempts):
             try:
                 answer = self._http.send(self._signed(method, url, query, headers, body, stream))
             except (ReadTimeoutError, SSLError):
                 raise  # our client has waited as long; or it will be no better
             except (HTTPClientError, ConnectionError):
-                if last:
+                if pause is None:
                     raise
             else:
                 if answer.status_code < 300:
@@ -188,9 +187,9 @@ class Wire:
                     if wrong is None:
                         return answer
                     answer.raw.close()
-                    if last and is_foreign(wrong):
+                    if pause is None and is_foreign(wrong):
                         raise Refused(foreign(operation, wrong))
-                    if last:
+                    if pause is None:
                         raise CorruptObject(
                             f"{named.get('Key', self._bucket)}: {operation}: {wrong}"
                         )
@@ -199,9 +198,9 @@ class Wire:
                 code = error.response["Error"]["Code"]
                 if answer.status_code in _ELSEWHERE or code in _ODD:
                     return self._boto(operation, named)
-                if last or not (answer.status_code in _AGAIN or code in _BROKEN):
+                if pause is None or not (answer.status_code in _AGAIN or code in _BROKEN):
                     raise error
-            time.sleep(random.random() * 2 ** (attempt - 1))
+            time.sleep(pause)
         raise AssertionError("unreachable")
 
     def _signed(

@@ -6,8 +6,6 @@ chose `swift`.
 
 from __future__ import annotations
 
-import random
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -33,10 +31,9 @@ from v1registry.storage.errors import (
 )
 from v1registry.storage.origins import mount
 from v1registry.storage.reasons import described
-from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
+from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, PerThread
+from v1registry.storage.retry import pauses
 
-ATTEMPTS = 3  # of one request, the first among them
-_PAUSE = 0.5  # seconds before the second at most; twice that before the third
 _SHOWN = 300  # characters of an error's body
 
 # 401: keystoneauth has logged in again by then; a Swift whose memcached does not answer in time takes
@@ -56,18 +53,13 @@ FAILURES = (exceptions.ClientException, HTTPError, OSError)  # requests' own are
 
 
 class SwiftAccount:
-    """One account of a Swift, seen as one container.
-
-    Each thread of the operating system has a session of its own: under gevent a
-    connection belongs to the event loop of the thread that opened it, and the
-    domain reads some layers in the threads of a pool.
-    """
+    """One container of one account of a Swift."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.container = str(options["swift_container"])
         self._options = options
         self._region = options["swift_region_name"] or None
-        self._sessions: dict[int, Session] = {}
+        self._sessions = PerThread(self._new_session)
         _plugin(options)  # wrong options are told at once
 
     def request(
@@ -85,23 +77,22 @@ class SwiftAccount:
         `more` is what requests takes, and `session`, if it must not be the thread's own.
         """
         key = self.container if name is None else name
-        for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS
+        for pause in pauses():
             try:
                 answer = self._send(method, name, data=data, **more)
             except FAILURES as error:
-                if last or not _may_pass(error):
+                if pause is None or not _is_transient(error):
                     raise storage_error(error, key) from error
             else:
                 status = answer.status_code
                 if status in _DONE[method] or status in ok:
                     return answer
-                if last and status < 400:
+                if pause is None and status < 400:
                     raise CorruptObject(f"{key}: answered with a status of {status}")
-                if last or not (status < 400 or _is_busy(status)):
+                if pause is None or not (status < 400 or _is_busy(status)):
                     raise self._refusal(method, name, answer)
                 answer.close()
-            time.sleep(random.uniform(0.1, 1) * _PAUSE * 2 ** (attempt - 1))
+            time.sleep(pause)
         raise AssertionError("unreachable")
 
     def temporary_url(self, name: str, key: str, digest: str, seconds: int) -> str:
@@ -166,11 +157,8 @@ class SwiftAccount:
         return str(found)
 
     def session(self) -> Session:
-        thread = threading.get_native_id()  # not get_ident, which gevent makes the greenlet's
-        session = self._sessions.get(thread)
-        if session is None:
-            session = self._sessions[thread] = self._new_session()
-        return session
+        """Return this thread's session."""
+        return self._sessions.get()
 
     def _new_session(self) -> Session:
         transport = requests.Session()
@@ -244,7 +232,7 @@ def _is_busy(status: int) -> bool:
     return status in _BUSY or (status >= 500 and status not in (501, 507))
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Whether trying again makes sense: not after waiting in vain, since our client waits, too."""
     if not isinstance(error, exceptions.ConnectionError) or isinstance(error, exceptions.SSLError):
         return False

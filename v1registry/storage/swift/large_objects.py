@@ -33,6 +33,7 @@ from v1registry.storage import Buffer, Stage, Stat, keys
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.parts import PartBuffer, send_parts
 from v1registry.storage.remote import RemoteBlob
+from v1registry.storage.retry import pauses
 from v1registry.storage.sums import hex_md5
 from v1registry.storage.swift.objects import Objects
 
@@ -40,7 +41,7 @@ _SEGMENTS = f"{keys.OURS}/segments"
 _UPLOADS = f"{keys.OURS}/uploads"
 _MOST_SEGMENTS = 1000  # of one manifest, unless a server's administrator says otherwise
 _SETTLED = 3600.0  # seconds
-_PATIENCE = (0.3, 1.0)  # seconds between tries while servers learn of segments just written
+_ATTEMPTS = 4  # to write a manifest: not all servers know segments that were written just now
 
 _Manifest = list[dict[str, Any]]
 
@@ -100,7 +101,7 @@ class LargeObjects:
         if not segments:  # an empty manifest is refused
             return self._objects.put(key, b"", upload=upload)
         data, query = json.dumps(segments).encode(), {"multipart-manifest": "put"}
-        for pause in (*_PATIENCE, None):
+        for pause in pauses(_ATTEMPTS):
             answer = self._objects.put(key, data, upload=upload, params=query, ok=(400,))
             if answer.ok:
                 break
