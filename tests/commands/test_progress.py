@@ -1,4 +1,4 @@
-"""What people see of a long command."""
+"""The progress lines of commands that count things."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from v1registry.lib.units import duration, human
 
 
 class Clock:
-    """A fake of the clock, moved by hand."""
+    """A fake clock that the test advances."""
 
     now = 100.0
 
@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_line_now_and_then(clock: Clock) -> None:
+def test_plain_lines_every_ten_seconds(clock: Clock) -> None:
     out = io.StringIO()
     progress = CommandProgress(out)
     for second in range(31):
@@ -47,7 +47,7 @@ def test_a_line_now_and_then(clock: Clock) -> None:
     ]
 
 
-def test_a_line_that_moves(clock: Clock) -> None:
+def test_a_line_on_a_terminal_is_overwritten(clock: Clock) -> None:
     out = Terminal()
     progress = CommandProgress(out)
     progress("tags", 1, None)
@@ -64,7 +64,7 @@ def test_a_line_that_moves(clock: Clock) -> None:
     assert out.getvalue() == "\r\033[K3 tags\r\033[K"
 
 
-def test_what_was_done_before_is_no_speed(clock: Clock) -> None:
+def test_the_speed_ignores_work_done_before_the_start(clock: Clock) -> None:
     out = io.StringIO()
     progress = CommandProgress(out)
     progress("layers", 1000, 2000)

@@ -342,7 +342,7 @@ def test_a_start_without_the_database(postgres: Postgres, tmp_path: Path) -> Non
     finally:
         postgres.start()
     with server:
-        assert "the index's database does not answer, and is asked again" in server.log
+        assert "the index's database does not answer; servers try again" in server.log
         assert Engine([server], "alice", PASSWORD).login() == 201
 
 

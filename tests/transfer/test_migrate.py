@@ -340,7 +340,7 @@ def test_ctrl_c_is_told(made: MadeStore, target: V2Registry, tmp_path: Path) -> 
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130, error
-    assert "stopped; the same command goes on where it was" in error
+    assert "stopped; run the same command again to resume" in error
 
 
 def test_a_bad_network_is_made_good(made: MadeStore, target: V2Registry, tmp_path: Path) -> None:
@@ -411,4 +411,4 @@ def test_an_empty_store(target: V2Registry, tmp_path: Path) -> None:
     assert "there is no store in" in error
     (tmp_path / "store/repositories/team/app").mkdir(parents=True)
     _, error = Command(tmp_path / "store", tmp_path).run(target.url, status=1)
-    assert "no tag in the store fits" in error
+    assert "no tag in the store matches" in error

@@ -141,7 +141,7 @@ def test_stopped_while_nothing_moves(
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130, error
     assert time.monotonic() - begun < 5
-    assert "the same command goes on where it was" in error
+    assert "run the same command again to resume" in error
     assert "Traceback" not in error
 
 

@@ -13,7 +13,7 @@ from tests.backends.quirky import Answer, Quirky
 from tests.backends.v2registry import V2Registry
 from tests.transfer.made import MadeStore
 from tests.transfer.run import call
-from v1registry.commands import bars
+from v1registry.commands import progress as module
 
 
 class Recorder:
@@ -42,7 +42,7 @@ class Recorder:
 @pytest.fixture
 def progress(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(bars, "start", lambda images, quiet: recorder)
+    monkeypatch.setattr(module, "transfer_progress", lambda images, quiet: recorder)
     return recorder
 
 

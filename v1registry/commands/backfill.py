@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from v1registry.commands.common import configured, failure, ready
+from v1registry.commands.common import failure, load_configuration, prepare_store
 from v1registry.commands.progress import CommandProgress
 from v1registry.lib.repositories.backfill import Run
 from v1registry.storage.errors import StorageError
@@ -41,10 +41,10 @@ def backfill(only: str | None, jobs: int | None, again: bool, as_json: bool) -> 
     """
     from v1registry.wiring.registry import build_registry
 
-    config = configured()
+    config = load_configuration()
     if config.read_only:
         raise failure(click.ClickException("read_only is set: nothing is written"))
-    ready(config)
+    prepare_store(config)
     progress = CommandProgress(sys.stderr)
     run = Run(jobs or len(os.sched_getaffinity(0)), again, progress, tags=[] if as_json else None)
     counts: dict[str, dict[str, int]] = {}

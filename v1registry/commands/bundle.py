@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from v1registry.commands.moving import (
-    ended_well,
-    parts_of,
-    selecting,
-    selection_of,
-    tagged,
-    tell,
-    telling,
+from v1registry.commands.transfer_options import (
+    build_services,
+    errors_reported,
+    parse_selection,
+    print_report,
+    report_options,
+    selected_tags,
+    selection_options,
 )
 from v1registry.transfer.errors import TransferError
 
 if TYPE_CHECKING:
     from v1registry.api.services import RegistryServices
+    from v1registry.transfer.progress import TransferProgress
     from v1registry.transfer.report import TransferReport
-
 
 _ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tzst|zip|tar\.[a-z0-9]+)$", re.IGNORECASE)
 
@@ -38,11 +38,11 @@ _ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tzst|zip|tar\.[a-z0-9]+)$", re.IGNORECA
     "--format",
     "form",
     type=click.Choice(["oci", "docker"]),
-    help="oci: a layout in the folder PATH. docker: an archive for `docker load` of any age. "
-    "Default: docker if PATH ends with .tar or is - (standard output), else oci.",
+    help="oci: an OCI layout in the folder PATH. docker: an archive for `docker load` of any version."
+    " Default: docker if PATH ends with .tar or is - (standard output), else oci.",
 )
-@selecting
-@telling
+@selection_options
+@report_options
 def export(
     path: Path,
     form: str | None,
@@ -55,41 +55,39 @@ def export(
 ) -> None:
     """Write images of the store to PATH.
 
-    A layout that is there is added to. Exit status as for `migrate`.
+    The command adds images to an existing layout. Exit status as for `migrate`.
     """
-    from v1registry.commands import bars
+    from v1registry.commands.progress import transfer_progress
     from v1registry.transfer.export import export as run
     from v1registry.transfer.report import TransferReport
 
-    with ended_well():
-        form = _chosen_form(form, path)
-        selection = selection_of(repositories, tags, names)
-        parts = parts_of(None, None)
+    with errors_reported():
+        form = _format_name(form, path)
+        selection = parse_selection(repositories, tags, names)
+        services = build_services(None, None)
         report = TransferReport(str(path), done="exported")
-        chosen = tagged(parts, selection, report)
-        bar = bars.start(len(chosen), quiet=quiet)
+        chosen = selected_tags(services, selection, report)
+        progress = transfer_progress(len(chosen), quiet=quiet)
         try:
-            with _form(form, path, parts, bar, report) as written:
-                run(chosen, parts.v2.images, written, bar, report)
+            with _opened_format(form, path, services, progress, report) as output:
+                run(chosen, services.v2.images, output, progress, report)
         finally:
-            bar.close()
-        tell(report, as_json, report_file, to_error=str(path) == "-")
+            progress.close()
+        print_report(report, as_json, report_file, to_error=str(path) == "-")
 
 
 @click.command("import")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--repository", metavar="NAME", help="The repository of images that have no whole name."
-)
+@click.option("--repository", metavar="NAME", help="Repository for images without a complete name.")
 @click.option(
     "--platform",
     default="linux/amd64",
     show_default=True,
     metavar="OS/ARCH[/VARIANT]",
-    help="Which of the images for several platforms.",
+    help="Platform to choose if there are images for several.",
 )
-@selecting
-@telling
+@selection_options
+@report_options
 def import_(
     path: Path,
     repository: str | None,
@@ -101,48 +99,50 @@ def import_(
     report_file: Path | None,
     quiet: bool,
 ) -> None:
-    """Put images from PATH into the store, where old engines pull them.
+    """Copy images from PATH to the store, so that v1 clients can pull them.
 
-    PATH is an archive of `docker save` (of any age), or an OCI layout as a folder or tar archive.
-    Archives may be compressed with gzip, bzip2, xz or zstd. Images with v1
-    ids keep them; others get those that engines from 1.10 on would give them. Exit status as for
-    `migrate`.
+    PATH is an archive of `docker save` (any version), or an OCI layout as a folder or tar archive.
+    Archives may be compressed with gzip, bzip2, xz or zstd. Images with v1 ids keep them. Others
+    get the ids that Docker 1.10 and later compute for them. Exit status as for `migrate`.
     """
     from v1registry.api.v1 import image_lists
-    from v1registry.commands import bars
+    from v1registry.commands.progress import transfer_progress
     from v1registry.transfer import bundles, naming
     from v1registry.transfer.importing import Importer
     from v1registry.transfer.report import TransferReport
 
-    with ended_well():
-        selection = selection_of(repositories, tags, names)
-        parts = parts_of(None, None, begins=True)
-        if parts.config.read_only:
+    with errors_reported():
+        selection = parse_selection(repositories, tags, names)
+        services = build_services(None, None, begins=True)
+        if services.config.read_only:
             raise TransferError("read_only is set: nothing is imported")
         report = TransferReport(str(path), done="imported")
-        limit = parts.config.limits.files_bytes
+        limit = services.config.limits.files_bytes
         with bundles.opened(path, platform, limit) as bundle:
             chosen = naming.wanted(bundle, selection, repository)
-            bar = bars.start(len(chosen), quiet=quiet)
+            progress = transfer_progress(len(chosen), quiet=quiet)
             importer = Importer(
-                parts.images,
-                parts.uploads,
-                parts.image_lists,
-                parts.repositories,
-                bar,
+                services.images,
+                services.uploads,
+                services.image_lists,
+                services.repositories,
+                progress,
                 report,
                 max_bytes=limit,
-                begin=partial(image_lists.begin_push, parts),
+                begin=partial(image_lists.begin_push, services),
             )
             try:
                 importer.run(bundle, chosen)
             finally:
-                bar.close()
-        tell(report, as_json, report_file)
+                progress.close()
+        print_report(report, as_json, report_file)
 
 
-def _chosen_form(form: str | None, path: Path) -> str:
-    """The form that is meant: a name of an archive never becomes a folder unless that is said."""
+def _format_name(form: str | None, path: Path) -> str:
+    """Return the format to write.
+
+    Without --format, a path that looks like an archive never becomes a folder. Raise TransferError.
+    """
     if form == "oci" and str(path) == "-":
         raise TransferError("standard output takes an archive: --format docker")
     if form is not None:
@@ -158,25 +158,29 @@ def _chosen_form(form: str | None, path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _form(
-    form: str, path: Path, parts: RegistryServices, bar: Any, report: TransferReport
+def _opened_format(
+    form: str,
+    path: Path,
+    services: RegistryServices,
+    progress: TransferProgress,
+    report: TransferReport,
 ) -> Iterator[Any]:
-    """Where an export is written. An archive is not seen under its name before it is whole."""
+    """Yield the format to write to. An archive gets its name only when it is complete."""
     from v1registry.transfer.export import ArchiveExport, LayoutExport
     from v1registry.transfer.layout import LayoutWriter
     from v1registry.transfer.tarball import Writer
 
     if form == "oci":
-        yield LayoutExport(LayoutWriter(path), parts.images, bar, report)
+        yield LayoutExport(LayoutWriter(path), services.images, progress, report)
         return
     if str(path) == "-":
-        yield ArchiveExport(Writer(sys.stdout.buffer), parts.images, bar, report)
+        yield ArchiveExport(Writer(sys.stdout.buffer), services.images, progress, report)
         sys.stdout.buffer.flush()
         return
     temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("wb") as out:
-            yield ArchiveExport(Writer(out), parts.images, bar, report)
+            yield ArchiveExport(Writer(out), services.images, progress, report)
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(path)

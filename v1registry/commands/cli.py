@@ -16,12 +16,12 @@ from v1registry import __version__
 from v1registry.commands.backfill import backfill, facts
 from v1registry.commands.bundle import export, import_
 from v1registry.commands.common import (
-    complain,
-    configured,
     failure,
-    ready,
-    tell_store,
-    told_store,
+    load_configuration,
+    prepare_store,
+    print_error,
+    print_store,
+    store_lines,
     warn,
 )
 from v1registry.commands.index import index
@@ -40,7 +40,7 @@ _OLD_STORE = "/tmp/registry"  # where 0.x kept its files by default
 @click.group()
 @click.version_option(__version__, prog_name="v1registry")
 def main() -> None:
-    """A Docker Registry v1 protocol server. Its configuration: docs/configuration.md."""
+    """Run and maintain a Docker Registry v1 server (configuration: docs/configuration.md)."""
 
 
 for command in (backfill, facts, migrate, export, import_, index):
@@ -49,36 +49,36 @@ for command in (backfill, facts, migrate, export, import_, index):
 
 @main.command("config")
 @click.option("--check", "file", type=click.Path(path_type=Path), help="Check this file instead.")
-@click.option("--flavor", help="The flavor, instead of SETTINGS_FLAVOR or dev.")
+@click.option("--flavor", help="Flavor to use, instead of SETTINGS_FLAVOR or dev.")
 @click.option("--all", "every", is_flag=True, help="Check every flavor of the file.")
 def show_config(file: Path | None, flavor: str | None, every: bool) -> None:
-    """Show the values in effect, secrets masked; or check a file.
+    """Show the values in effect with secrets masked, or check a file.
 
-    Exit status 1 if there is an error; errors and warnings go to standard error.
+    Errors and warnings go to standard error. Exit status: 1 if there is an error.
     """
     if every:
         _check_all(file)
     elif file is not None:
-        config = configured(file, flavor)
+        config = load_configuration(file, flavor)
         warn(config.warnings)
         click.echo(f"{config.file}: flavor {config.flavor} is fine")
     else:
         from v1registry.config.show import as_yaml
 
-        config = configured(None, flavor)
+        config = load_configuration(None, flavor)
         warn(config.warnings)
         head, _, values = as_yaml(config).partition("\n")
         click.echo(
-            "\n".join([head, *(f"# {line}" for line in told_store(config)), values]), nl=False
+            "\n".join([head, *(f"# {line}" for line in store_lines(config)), values]), nl=False
         )
 
 
 @main.command("drivers")
 @click.argument("name", required=False)
 def drivers(name: str | None) -> None:
-    """List the storage drivers, those of other packages included; or the options of one.
+    """List the storage drivers, also those of other packages; or show the options of one.
 
-    The options come as a table in Markdown, in the form of docs/configuration.md.
+    The options are a Markdown table, in the format of docs/configuration.md.
     """
     from v1registry.config.document import table
     from v1registry.config.drivers.plugins import Available
@@ -102,14 +102,14 @@ def drivers(name: str | None) -> None:
 )
 @click.argument("gunicorn_options", nargs=-1, type=click.UNPROCESSED)
 def serve(gunicorn_options: tuple[str, ...]) -> None:
-    """Serve the registry; further options are handed to gunicorn.
+    """Serve the registry. Further options go to gunicorn.
 
-    This process becomes gunicorn's master. The configuration is checked before.
+    The command checks the configuration; then this process becomes gunicorn's master.
     """
-    config = configured()
+    config = load_configuration()
     options = [*_gunicorn_options(config), *gunicorn_options]
     warn(config.warnings)
-    tell_store(config)
+    print_store(config)
     if not config.index.alone:
         _check_store(config)
     if config.database is not None:
@@ -126,20 +126,21 @@ def serve(gunicorn_options: tuple[str, ...]) -> None:
     "--older-than",
     type=click.IntRange(min=0),
     metavar="SECONDS",
-    help="Instead of the configured uploads_life.",
+    help="Age to use instead of the option uploads_life.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def clean(older_than: int | None, as_json: bool) -> None:
-    """Remove what broken pushes left behind and nobody touched for a while.
+    """Delete the remains of pushes that clients abandoned.
 
-    Safe at any time, beside running servers; they do it by themselves every clean_interval.
+    It is safe to run this at any time, beside running servers. Servers do the same every
+    clean_interval.
     """
     from v1registry.wiring.registry import build_registry
 
-    config = configured()
+    config = load_configuration()
     if config.read_only:
         raise failure(click.ClickException("read_only is set: nothing is removed"))
-    ready(config)
+    prepare_store(config)
     age = config.uploads_life if older_than is None else older_than
     try:
         report = build_registry(config).cleaner.clean(time.time() - age)
@@ -149,11 +150,11 @@ def clean(older_than: int | None, as_json: bool) -> None:
 
 
 def serving_environ(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The environment in which gunicorn finds our `wsgi`, whatever lies in `folder`.
+    """Return the environment in which gunicorn imports the registry's `wsgi` module.
 
-    The working directory stays the caller's, because relative paths in the configuration mean it.
-    Python and gunicorn both put it in front of the module path, where somebody else's wsgi.py
-    would hide ours; unless it is on the path already, so it is put there last.
+    The working directory stays `folder`, because relative paths in the configuration refer to it.
+    Python and gunicorn would put it first on the module path, where another wsgi.py would hide ours.
+    They do not if it is on the path already, so it is appended here.
     """
     paths = [str(PROJECT), environ.get("PYTHONPATH", ""), str(folder)]
     return {
@@ -164,35 +165,47 @@ def serving_environ(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 
 def _gunicorn_options(config: Config) -> list[str]:
-    """GUNICORN_OPTS; and every variable is looked at, so that a bad one is told before gunicorn."""
+    """Return GUNICORN_OPTS as a list, and check all server variables before gunicorn starts."""
     from v1registry.server.settings import PRELOAD, SettingsError, extra_options, settings
 
     try:
         settings(os.environ, config)
         if PRELOAD in os.environ.get("GUNICORN_OPTS", ""):
-            warn([f"GUNICORN_OPTS: {PRELOAD} is left out: it is not needed, and does harm here"])
+            warn(
+                [
+                    f"GUNICORN_OPTS: {PRELOAD} is ignored: v1registry preloads its modules itself, and --preload breaks that"
+                ]
+            )
         return extra_options(os.environ)
     except SettingsError as error:
         raise failure(error) from None
 
 
 def _check_store(config: Config) -> None:
-    """Say it before gunicorn starts if the store is not ours; unless another user will serve."""
+    """End the command if the store cannot be used, unless the server will run as another user."""
     from v1registry.lib.repositories.backfill import lacks_reach
     from v1registry.storage import marker
     from v1registry.wiring.store import opened
 
     if config.read_only or (os.geteuid() == 0 and os.environ.get("GUNICORN_USER")):
-        return  # nothing to write; or each worker looks for itself
+        return  # read-only, or each worker checks the store as the other user
     _warn_of_root(config)
     try:
         store = opened(config, lambda function, *arguments: function(*arguments))
         if os.path.isdir(f"{_OLD_STORE}/repositories") and not marker.is_there(store):
-            warn([f"a new store is begun; that of 0.x's default is in {_OLD_STORE} (STORAGE_PATH)"])
+            warn(
+                [
+                    f"a new store is begun; there is an old store of docker-registry 0.x in {_OLD_STORE} (STORAGE_PATH)"
+                ]
+            )
         store.prepare()
         _warn_of_case(config)
         if config.tells_users_apart and lacks_reach(store):
-            warn(["images that 0.x wrote are shown to nobody before `v1registry backfill` has run"])
+            warn(
+                [
+                    "clients cannot read images of docker-registry 0.x before `v1registry backfill` has run"
+                ]
+            )
     except StorageError as error:
         raise failure(error) from None
 
@@ -222,11 +235,14 @@ def _warn_of_case(config: Config) -> None:
 
 
 def _check_database(config: Config) -> None:
-    """Likewise for the database. One on another machine may come later than we do."""
+    """End the command if the database file cannot be used. Only warn about a database server.
+
+    A database server may start after the registry, and workers connect to it again.
+    """
     from v1registry.wiring import index as ownindex
 
     if os.geteuid() == 0 and os.environ.get("GUNICORN_USER"):
-        return  # its file would be root's
+        return  # root would own a new database file
     try:
         reason = ownindex.lacks(config)
     except ConfigError as error:
@@ -235,7 +251,7 @@ def _check_database(config: Config) -> None:
         return
     if is_file(config.database or ""):
         raise failure(click.ClickException(f"the index's database cannot be used: {reason}"))
-    warn([f"the index's database does not answer, and is asked again: {reason}"])
+    warn([f"the index's database does not answer; servers try again: {reason}"])
 
 
 def _check_all(file: Path | None) -> None:
@@ -249,7 +265,7 @@ def _check_all(file: Path | None) -> None:
             config = document.config(flavor, os.environ)
         except ConfigError as error:
             failed = True
-            complain(error)
+            print_error(error)
             continue
         warn(config.warnings)
         chosen = " (chosen)" if flavor == chosen_flavor(os.environ) else ""

@@ -1,6 +1,4 @@
-"""What the modules of the command `v1registry` share: the configuration, the store that they work
-on and the user that they work as, and how errors are told.
-"""
+"""Helpers of all subcommands: configuration, store, user and error messages."""
 
 from __future__ import annotations
 
@@ -14,29 +12,30 @@ from v1registry.config import Config, ConfigError, load_config
 from v1registry.storage.errors import StorageError
 
 
-def configured(file: Path | None = None, flavor: str | None = None) -> Config:
-    """The checked configuration; what is wrong with it ends the command."""
+def load_configuration(file: Path | None = None, flavor: str | None = None) -> Config:
+    """Return the checked configuration. If it has errors, print them and end the command."""
     try:
         return load_config(file, os.environ, flavor)
     except ConfigError as error:
         raise failure(error) from None
 
 
-def ready(config: Config, *, begins: bool = False) -> None:
-    """Before a command works on the store: say which it is, take its owner's user, look for it.
+def prepare_store(config: Config, *, begins: bool = False) -> None:
+    """Print which store the command uses, become the store's owner, and check that the store exists.
 
-    A missing store ends the command, which would report on nothing; unless it `begins` a new one.
+    If there is no store, end the command, unless it `begins` a new one: a report about a missing
+    store would look like a report about an empty one.
     """
     from v1registry.storage import marker
     from v1registry.storage.loading import load
     from v1registry.wiring import store
 
-    tell_store(config)
+    print_store(config)
     work_as_owner(config)
     if config.index.alone:
         return
     try:
-        is_there = marker.is_there(load(config.storage, lambda run, *given: run(*given)))
+        is_there = marker.is_there(load(config.storage, lambda run, *arguments: run(*arguments)))
     except StorageError as error:
         raise failure(error) from None
     if is_there:
@@ -51,7 +50,7 @@ def ready(config: Config, *, begins: bool = False) -> None:
 
 
 def work_as_owner(config: Config) -> None:
-    """As root, take the user of the store's or the database's owner; or end the command."""
+    """As root, become the owner of the store or the database. End the command if that fails."""
     from v1registry.commands.owner import take_owner
 
     try:
@@ -60,14 +59,14 @@ def work_as_owner(config: Config) -> None:
         raise failure(error) from None
 
 
-def tell_store(config: Config) -> None:
-    """Say on standard error which store the configuration names."""
-    for line in told_store(config):
+def print_store(config: Config) -> None:
+    """Print which store the configuration names to standard error."""
+    for line in store_lines(config):
         click.echo(f"v1registry: {line}", err=True)
 
 
-def told_store(config: Config) -> list[str]:
-    """Return a line about the store; none for an index alone."""
+def store_lines(config: Config) -> list[str]:
+    """Return a line that describes the store, or no line for an index without a store."""
     from v1registry.wiring import store
 
     if config.index.alone:
@@ -76,12 +75,12 @@ def told_store(config: Config) -> list[str]:
 
 
 def failure(error: Exception) -> click.exceptions.Exit:
-    """Tell the error; raise what this returns to end the command with status 1."""
-    complain(error)
+    """Print the error, and return the exception that ends the command with status 1."""
+    print_error(error)
     return click.exceptions.Exit(1)
 
 
-def complain(error: Exception) -> None:
+def print_error(error: Exception) -> None:
     for line in str(error).splitlines():
         click.echo(f"v1registry: {line}", err=True)
 

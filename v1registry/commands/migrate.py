@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import click
 
 from v1registry import __version__
-from v1registry.commands.moving import (
-    ended_well,
-    parts_of,
-    selecting,
-    selection_of,
-    tagged,
-    tell,
-    telling,
+from v1registry.commands.transfer_options import (
+    build_services,
+    errors_reported,
+    parse_selection,
+    print_report,
+    report_options,
+    selected_tags,
+    selection_options,
 )
 from v1registry.transfer.errors import TransferError
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from v1registry.transfer.remote import Remote
 
 _JOBS = 4
-_INTERRUPTED = 130  # as a shell tells of Ctrl-C
-# What OpenSSL says, by its version, when it is answered in plain text.
+_INTERRUPTED = 130  # the exit status of a shell for Ctrl-C
+# Messages of different versions of OpenSSL when the peer answers in plain text.
 _NO_TLS = re.compile(r"wrong version number|record layer failure|http request|packet length")
 
 
@@ -40,45 +40,45 @@ _NO_TLS = re.compile(r"wrong version number|record layer failure|http request|pa
     "target",
     required=True,
     metavar="URL",
-    help="The registry: https://host[:port], or http:// for one without TLS.",
+    help="URL of the registry: https://host[:port], or http:// without TLS.",
 )
-@selecting
+@selection_options
 @click.option(
     "--from",
     "source",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration of the store, instead of the one in effect.",
+    help="Configuration file of the store, instead of the one in effect.",
 )
-@click.option("--flavor", help="Its flavor, instead of SETTINGS_FLAVOR or dev.")
+@click.option("--flavor", help="Flavor of that file, instead of SETTINGS_FLAVOR or dev.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
     default=_JOBS,
     show_default=True,
-    help="Layers that are sent at once.",
+    help="Number of layers to send at once.",
 )
-@click.option("--dry-run", is_flag=True, help="Send nothing; tell what would be sent.")
+@click.option("--dry-run", is_flag=True, help="Send nothing; report what would be sent.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["docker", "oci"]),
     default="docker",
     show_default=True,
-    help="The form of manifests: Docker's schema 2, or OCI's.",
+    help="Format of the manifests: Docker schema 2, or OCI.",
 )
 @click.option(
     "--journal",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("v1registry-migrate.journal"),
     show_default=True,
-    help="Where it is kept what is done, so that a stopped run goes on.",
+    help="File that notes finished work, so that a stopped run can resume.",
 )
-@click.option("--no-journal", is_flag=True, help="Keep none.")
+@click.option("--no-journal", is_flag=True, help="Keep no journal.")
 @click.option(
     "--creds",
     metavar="USER:PASSWORD",
     envvar="V1REGISTRY_MIGRATE_CREDS",
-    help="Default: what `docker login` keeps for the host; or V1REGISTRY_MIGRATE_CREDS.",
+    help="Default: V1REGISTRY_MIGRATE_CREDS, or the entry that `docker login` made for the host.",
 )
 @click.option(
     "--timeout",
@@ -86,11 +86,15 @@ _NO_TLS = re.compile(r"wrong version number|record layer failure|http request|pa
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long the registry may neither answer nor take anything.",
+    help="Longest time in which the registry neither answers nor accepts data.",
 )
-@click.option("--ca", type=click.Path(exists=True, path_type=Path), help="A PEM file to trust.")
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, path_type=Path),
+    help="PEM file of a certificate authority to trust.",
+)
 @click.option("--insecure", is_flag=True, help="Do not verify the registry's certificate.")
-@telling
+@report_options
 def migrate(
     target: str,
     repositories: tuple[str, ...],
@@ -111,36 +115,36 @@ def migrate(
     report_file: Path | None,
     quiet: bool,
 ) -> None:
-    """Move images from the store to a v2 registry.
+    """Copy images from the store to a v2 registry.
 
-    Blobs and manifests that are there already are left out, and what was moved is read back.
-    Safe beside running servers, and to be called again at any time.
+    The command skips blobs and manifests that the registry has, and reads each manifest back.
+    It is safe to run it beside running servers, and to run it again at any time.
 
-    Exit status: 0 all moved, 1 nothing could be done, 2 wrong options, 3 some images could not be
-    moved (the report says which and why), 130 stopped by Ctrl-C.
+    Exit status: 0 all images copied, 1 nothing could be done, 2 wrong options, 3 some images could
+    not be copied (the report says which and why), 130 stopped by Ctrl-C.
     """
-    from v1registry.commands import bars
+    from v1registry.commands.progress import transfer_progress
     from v1registry.lib.oci.convert import OCI, SCHEMA2
     from v1registry.transfer.journal import Journal
     from v1registry.transfer.migrate import Migration
     from v1registry.transfer.report import TransferReport
 
-    with ended_well(), _stopping() as stop:
-        selection = selection_of(repositories, tags, names)
+    with errors_reported(), _stopping() as stop:
+        selection = parse_selection(repositories, tags, names)
         url = _url(target)
         remote = _remote(url, creds, ca, insecure, timeout, stop)
-        parts = parts_of(source, flavor)
+        services = build_services(source, flavor)
         _check(remote, target, url)
         report = TransferReport(url, dry_run)
-        chosen = tagged(parts, selection, report)
+        chosen = selected_tags(services, selection, report)
         kept = Journal(None if no_journal or dry_run else journal, url)
-        bar = bars.start(len(chosen), quiet=quiet)
+        progress = transfer_progress(len(chosen), quiet=quiet)
         migration = Migration(
-            parts.images,
-            parts.v2.images,
+            services.images,
+            services.v2.images,
             remote,
             kept,
-            bar,
+            progress,
             report,
             media_type={"docker": SCHEMA2, "oci": OCI}[form],
             jobs=jobs,
@@ -149,27 +153,29 @@ def migrate(
         try:
             migration.run(chosen)
         finally:
-            bar.close()
+            progress.close()
             kept.close()
-        tell(report, as_json, report_file)
+        print_report(report, as_json, report_file)
 
 
 @contextlib.contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and TERM set; a second one ends the process as ever."""
+    """Yield an event that the first Ctrl-C or TERM sets. The second one ends the process."""
     from v1registry.transfer.http import Interrupted
 
     stop = threading.Event()
 
-    def told(number: int, _frame: object) -> None:
+    def on_signal(number: int, _frame: object) -> None:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield stop
     except Interrupted:
-        click.echo("v1registry: stopped; the same command goes on where it was", err=True)
+        click.echo("v1registry: stopped; run the same command again to resume", err=True)
         raise click.exceptions.Exit(_INTERRUPTED) from None
     finally:
         for number, handler in before.items():
@@ -177,12 +183,12 @@ def _stopping() -> Iterator[threading.Event]:
 
 
 def _url(target: str) -> str:
-    """The registry's address in one form, without a password. Raise TransferError."""
+    """Return the registry's URL as scheme://host. Raise TransferError."""
     from urllib.parse import urlsplit
 
     from v1registry.storage.origins import Insecure, origin
 
-    if "@" in target:  # first, so that no message repeats the password
+    if "@" in target:  # checked first, so that no message shows the password
         raise TransferError("--to: give credentials by --creds or docker login, not in the URL")
     url = target if "://" in target else f"https://{target}"
     try:
@@ -198,7 +204,7 @@ def _url(target: str) -> str:
 
 
 def _check(remote: Remote, target: str, url: str) -> None:
-    """Raise TransferError unless a registry answers; say what to type if the scheme is wrong."""
+    """Raise TransferError unless a registry answers; suggest an option if the scheme is wrong."""
     try:
         remote.check()
     except TransferError as error:

@@ -1,4 +1,4 @@
-"""The user who owns the store, whose rights a command takes before it writes."""
+"""Become the user who owns the store, before a command of root writes to it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from v1registry.config.index import file_of
 from v1registry.storage import keys
 from v1registry.wiring import store
 
-# linux/prctl.h, linux/capability.h; checked with Linux 6.1. A kernel without them keeps no rights.
+# From linux/prctl.h and linux/capability.h, Linux 6.1.
 _PR_SET_KEEPCAPS = 8
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_DAC_READ_SEARCH = 1 << 2
 
-_USER = "v1registry.user"  # in click's context: the user that the command took
+_USER = "v1registry.user"  # in click's context: the uid that the command uses
 
 
 def owner(config: Config) -> tuple[int, int, str] | None:
-    """Return uid, gid and path of the local store, or of the database's file; None if neither is.
+    """Return uid, gid and path of the local store or the database file; None if there is neither.
 
-    A mount point may be root's, and an older version run by root may have made the registry's own
-    folder. Of a store that is yet to be made, the folder around it counts.
+    If the folder of the store does not exist, its nearest existing parent counts. If root owns the
+    folder (a mount point, for example), the owner of the registry's own folder in it counts.
     """
     root = None if config.index.alone else store.root(config.storage)
     path = root or file_of(config.database or "")
@@ -44,11 +44,11 @@ def owner(config: Config) -> tuple[int, int, str] | None:
 
 
 def take_owner(config: Config) -> None:
-    """As root, become the user who owns the store. Raise PermissionError, with the line to run.
+    """As root, become the user who owns the store. Raise PermissionError with a command to run.
 
-    Files that root writes there cannot be replaced by the registry, and stop its next start. Root
-    must not follow links either that the registry's user can make. The command goes on reading what
-    root can read: archives, and the modules of a Python below /root.
+    The registry cannot replace files that root writes there, and they stop its next start. Also,
+    root must not follow links that the registry's user may have made. The command keeps the right
+    to read what root can read: archives, and a Python installation below /root.
     """
     found = owner(config) if os.geteuid() == 0 else None
     if found is None or found[0] == 0:
@@ -66,7 +66,7 @@ def take_owner(config: Config) -> None:
 
 
 def explained(text: str) -> str:
-    """Return the text of an error; if the user that the command took may be the reason, say so."""
+    """Return the text of an error; name the user if its rights may be the reason."""
     uid = click.get_current_context().meta.get(_USER)
     if uid is None or os.strerror(errno.EACCES) not in text:
         return text
@@ -83,8 +83,8 @@ def _become(uid: int, gid: int) -> None:
     os.setgroups(groups)
     os.setgid(gid)
     os.setuid(uid)
-    for kept in (_CAP_DAC_READ_SEARCH, 0):  # a container may not have it: then keep none
+    for kept in (_CAP_DAC_READ_SEARCH, 0):  # a container may not have this right: then keep none
         header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
         if libc.capset(header, struct.pack("6I", kept, kept, 0, 0, 0, 0)) == 0:
             return
-    raise OSError("the rights of root cannot be given up")
+    raise OSError("the rights of root cannot be dropped")

@@ -1,4 +1,4 @@
-"""How far a transfer is: what is told while it runs."""
+"""The interface through which a transfer reports its progress."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from typing import Protocol
 
 
 class TransferProgress(Protocol):
-    """Told by many threads at once."""
+    """Receives the progress of a transfer. Many threads call it at once."""
 
     def expect(self, count: int) -> None:
-        """So many bytes more are to be moved than was known; negative: fewer."""
+        """Add `count` to the number of bytes to transfer; negative: fewer."""
 
     def bytes(self, count: int) -> None:
-        """So many bytes went; negative: they go again."""
+        """Note that `count` bytes were transferred; negative: they must be sent again."""
 
     def layer(self) -> None:
-        """A layer is done."""
+        """Note that a layer is finished."""
 
     def image(self, text: str) -> None:
-        """A tag is done; `text` says what became of it."""
+        """Note that a tag is finished; `text` says with which result."""
 
     def note(self, text: str) -> None:
-        """Something is waited for, or tried again; `text` says what and why."""
+        """Show that a request is delayed or retried; `text` says which one and why."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Finish the display."""
 
 
 class NoProgress:
-    """Says nothing."""
+    """A display that shows nothing."""
 
     def expect(self, count: int) -> None: ...
 

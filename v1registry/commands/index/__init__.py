@@ -1,4 +1,4 @@
-"""`v1registry index`: what operators do with accounts, rights, keys and the index as a whole."""
+"""The command `v1registry index`: accounts, roles, keys and maintenance of the index."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from v1registry.commands.index.common import ErrorReportingGroup
 
 @click.group("index", cls=ErrorReportingGroup)
 def index() -> None:
-    """Accounts, rights and upkeep of an index of our own (docs/index.md).
+    """Manage accounts, roles and keys of this registry's own index (docs/index.md).
 
     The configuration names its database: `index.database`, or INDEX_DATABASE. Every command takes
-    --json; errors go to standard error, with exit status 1.
+    --json. Errors go to standard error, with exit status 1.
     """
 
 

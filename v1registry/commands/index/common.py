@@ -1,4 +1,4 @@
-"""What the commands share: the index that is configured, and how results and errors are told."""
+"""Helpers of the index commands: open the configured index, print results and errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from v1registry.commands.common import configured, failure, ready, work_as_owner
+from v1registry.commands.common import failure, load_configuration, prepare_store, work_as_owner
 from v1registry.config import ConfigError
 from v1registry.config.options import Option, duration
 from v1registry.lib.errors import Failure, with_cause
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-as_json = click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 class ErrorReportingGroup(click.Group):
-    """A group whose commands tell what the domain raises in one line."""
+    """A group whose commands print errors of the domain as one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -40,7 +40,7 @@ class ErrorReportingGroup(click.Group):
 
 
 class Duration(click.ParamType[int]):
-    """A time as in the configuration: 3600, 30m, 7d."""
+    """A duration in the format of the configuration: 3600, 30m, 7d. Its value is in seconds."""
 
     name = "time"
 
@@ -53,24 +53,26 @@ class Duration(click.ParamType[int]):
             self.fail(f"{error}, not {value!r}", param, ctx)
 
 
-def own() -> OwnIndex:
-    """The parts of the configured index."""
-    return own_and_store(needs_store=False)[0]
+def open_index() -> OwnIndex:
+    """Open the configured index."""
+    return open_index_and_store(needs_store=False)[0]
 
 
-def own_and_store(*, needs_store: bool = True) -> tuple[OwnIndex, Storage | None]:
-    """Likewise, and the store, unless the index is alone."""
-    config = configured()
+def open_index_and_store(*, needs_store: bool = True) -> tuple[OwnIndex, Storage | None]:
+    """Open the configured index and the store; the store is None for an index without a store."""
+    config = load_configuration()
     if config.index.database is None:
         raise failure(
             click.ClickException("no index is configured: set index.database, or INDEX_DATABASE")
         )
     if needs_store:
-        ready(config)
+        prepare_store(config)
     else:
         work_as_owner(config)
-    logging.getLogger("v1registry").addHandler(logging.NullHandler())  # errors are told once
-    from v1registry.wiring import index  # SQLAlchemy comes with it
+    logging.getLogger("v1registry").addHandler(
+        logging.NullHandler()
+    )  # the command prints errors itself
+    from v1registry.wiring import index  # imports SQLAlchemy, which is slow
 
     database = index.opened(config, in_place, index.unbounded)
     click.get_current_context().call_on_close(database.close)
@@ -83,7 +85,7 @@ def own_and_store(*, needs_store: bool = True) -> tuple[OwnIndex, Storage | None
 
 
 def warn_of_old_engines(namespace: str) -> None:
-    """Warn, on standard error, of a namespace that some engines cannot use."""
+    """Warn on standard error about a namespace that Docker up to 1.5 cannot use."""
     if not suits_old_engines(namespace):
         click.echo(
             f"warning: Docker engines up to 1.5 cannot use the namespace {namespace}: they accept"
@@ -92,13 +94,13 @@ def warn_of_old_engines(namespace: str) -> None:
         )
 
 
-def tell(as_json: bool, value: Any, text: str) -> None:
-    """A result, for a program or for a person."""
+def print_result(as_json: bool, value: Any, text: str) -> None:
+    """Print a result as JSON, or else its text."""
     click.echo(json.dumps(value) if as_json else text)
 
 
-def tell_rows(as_json: bool, rows: Iterable[Any], columns: Mapping[str, str]) -> None:
-    """Dataclasses as a JSON list, or as a table with these columns: field to heading."""
+def print_rows(as_json: bool, rows: Iterable[Any], columns: Mapping[str, str]) -> None:
+    """Print dataclasses as a JSON list, or as a table; `columns` maps fields to headings."""
     found = [asdict(row) for row in rows]
     if as_json:
         click.echo(json.dumps(found))
@@ -118,7 +120,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def cell(field: str, value: Any) -> str:
-    """Return the value of a field as people read it."""
+    """Return the value of a field as text for a table."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""`v1registry index namespace`, `grant` and `revoke`."""
+"""The commands `v1registry index namespace`, `grant` and `revoke`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import click
 from v1registry.commands.index.common import (
     ErrorReportingGroup,
     as_json,
-    own,
-    tell,
-    tell_rows,
+    open_index,
+    print_result,
+    print_rows,
     warn_of_old_engines,
 )
 
@@ -18,16 +18,16 @@ ROLES = ("pull", "push", "admin")
 
 @click.group("namespace", cls=ErrorReportingGroup)
 def namespace() -> None:
-    """Namespaces of organisations, and who is a member."""
+    """Manage namespaces of organisations, and their members."""
 
 
 @namespace.command("add")
 @click.argument("name")
 @as_json
 def add(name: str, as_json: bool) -> None:
-    """Make a namespace; `grant` gives people roles in it."""
-    own().namespaces.add(name)
-    tell(as_json, {"name": name}, f"namespace {name} added")
+    """Add a namespace. `grant` gives accounts roles in it."""
+    open_index().namespaces.add(name)
+    print_result(as_json, {"name": name}, f"namespace {name} added")
     warn_of_old_engines(name)
 
 
@@ -36,8 +36,8 @@ def add(name: str, as_json: bool) -> None:
 @as_json
 def remove(name: str, as_json: bool) -> None:
     """Remove a namespace that has no repositories, with all roles in it."""
-    own().namespaces.remove(name)
-    tell(as_json, {"name": name}, f"namespace {name} removed")
+    open_index().namespaces.remove(name)
+    print_result(as_json, {"name": name}, f"namespace {name} removed")
 
 
 @namespace.command("set")
@@ -45,7 +45,7 @@ def remove(name: str, as_json: bool) -> None:
 @click.option(
     "--new",
     type=click.Choice(["private", "public", "default"]),
-    help="What new repositories are; default: as index.private says.",
+    help="Visibility of new repositories; default: the option index.private.",
 )
 @as_json
 def set_namespace(name: str, new: str | None, as_json: bool) -> None:
@@ -53,19 +53,19 @@ def set_namespace(name: str, new: str | None, as_json: bool) -> None:
 
     Repositories that exist stay as they are.
     """
-    index = own()
+    index = open_index()
     if new is not None:
         index.namespaces.set_private(name, None if new == "default" else new == "private")
     private = index.namespaces.new_are_private(name)
     word = {True: "private", False: "public", None: "default"}[private]
-    tell(as_json, {"name": name, "new": word}, f"new repositories of {name}: {word}")
+    print_result(as_json, {"name": name, "new": word}, f"new repositories of {name}: {word}")
 
 
 @namespace.command("list")
 @as_json
 def list_namespaces(as_json: bool) -> None:
-    """All namespaces; those with an owner are of the account of that name."""
-    index = own()
+    """List all namespaces. OWNER is the account of the same name."""
+    index = open_index()
     found = page = index.namespaces.all()
     while page:
         page = index.namespaces.all(after=page[-1].name)
@@ -76,16 +76,16 @@ def list_namespaces(as_json: bool) -> None:
         "members": "MEMBERS",
         "repositories": "REPOSITORIES",
     }
-    tell_rows(as_json, found, columns)
+    print_rows(as_json, found, columns)
 
 
 @namespace.command("members")
 @click.argument("name")
 @as_json
 def members(name: str, as_json: bool) -> None:
-    """Who has a role in a namespace, or in a repository of it."""
+    """List the accounts that have a role in a namespace, or in one of its repositories."""
     columns = {"account": "ACCOUNT", "role": "ROLE", "repository": "REPOSITORY"}
-    tell_rows(as_json, own().namespaces.members(name), columns)
+    print_rows(as_json, open_index().namespaces.members(name), columns)
 
 
 @click.command("grant")
@@ -94,10 +94,10 @@ def members(name: str, as_json: bool) -> None:
 @click.argument("target", metavar="NAMESPACE[/REPOSITORY]")
 @as_json
 def grant(account: str, role: str, target: str, as_json: bool) -> None:
-    """Give ACCOUNT a role: pull, push (and pull), admin (and delete, describe)."""
-    own().namespaces.grant(account, role, target)
+    """Give ACCOUNT a role: pull, push (includes pull), admin (also delete and describe)."""
+    open_index().namespaces.grant(account, role, target)
     value = {"account": account, "role": role, "target": target}
-    tell(as_json, value, f"{account} has the role {role} in {target}")
+    print_result(as_json, value, f"{account} has the role {role} in {target}")
 
 
 @click.command("revoke")
@@ -106,5 +106,7 @@ def grant(account: str, role: str, target: str, as_json: bool) -> None:
 @as_json
 def revoke(account: str, target: str, as_json: bool) -> None:
     """Take ACCOUNT's role away. Servers notice within seconds."""
-    own().namespaces.revoke(account, target)
-    tell(as_json, {"account": account, "target": target}, f"{account} has no role in {target}")
+    open_index().namespaces.revoke(account, target)
+    print_result(
+        as_json, {"account": account, "target": target}, f"{account} has no role in {target}"
+    )

@@ -1,4 +1,4 @@
-"""`v1registry index repository`."""
+"""The command `v1registry index repository`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import click
 from v1registry.commands.index.common import (
     ErrorReportingGroup,
     as_json,
-    own,
-    own_and_store,
-    tell,
-    tell_rows,
+    open_index,
+    open_index_and_store,
+    print_result,
+    print_rows,
 )
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
@@ -32,39 +32,54 @@ _COLUMNS = {
 
 @click.group("repository", cls=ErrorReportingGroup)
 def repository() -> None:
-    """What the index knows of repositories."""
+    """Manage the data of the index about repositories."""
 
 
 @repository.command("list")
 @as_json
 def list_repositories(as_json: bool) -> None:
-    """All repositories, private ones too."""
-    tell_rows(as_json, own().repositories.all(), _COLUMNS)
+    """List all repositories, including private ones."""
+    print_rows(as_json, open_index().repositories.all(), _COLUMNS)
 
 
 @repository.command("remove")
 @click.argument("name")
 @as_json
 def remove(name: str, as_json: bool) -> None:
-    """Delete what the index knows of a repository that is not in the store any more.
+    """Delete a repository that is no longer in the store from the index.
 
-    Its description, stars and comments are deleted, too.
+    This deletes its description, stars and comments too.
     """
-    index, storage = own_and_store()
+    index, storage = open_index_and_store()
     parsed = RepositoryName.parse_stored(name)
     if storage is not None and Tags(storage).all(parsed) is not None:
         raise Failure(400, f"{parsed} is in the store: delete it at the registry, by DELETE")
     if not index.repositories.delete(parsed):
         raise Failure(*errors.REPOSITORY_NOT_FOUND)
-    tell(as_json, {"name": str(parsed)}, f"{parsed} removed from the index")
+    print_result(as_json, {"name": str(parsed)}, f"{parsed} removed from the index")
 
 
 @repository.command("set")
 @click.argument("name")
-@click.option("--private/--public", "is_private", default=None, help="Who may see and pull it.")
-@click.option("--official/--no-official", "is_official", default=None, help="A mark in searches.")
-@click.option("--automated/--no-automated", "is_automated", default=None, help="Likewise.")
-@click.option("--description", help="The short one, that searches show.")
+@click.option(
+    "--private/--public",
+    "is_private",
+    default=None,
+    help="Whether users without a role may see and pull it.",
+)
+@click.option(
+    "--official/--no-official",
+    "is_official",
+    default=None,
+    help="Whether searches mark it as official.",
+)
+@click.option(
+    "--automated/--no-automated",
+    "is_automated",
+    default=None,
+    help="Whether searches mark it as automated.",
+)
+@click.option("--description", help="Short description, which searches show.")
 @as_json
 def set_repository(
     name: str,
@@ -74,8 +89,8 @@ def set_repository(
     description: str | None,
     as_json: bool,
 ) -> None:
-    """Set flags and description of a repository."""
-    index, storage = own_and_store(needs_store=is_private is not None)
+    """Set the flags and the description of a repository."""
+    index, storage = open_index_and_store(needs_store=is_private is not None)
     parsed = RepositoryName.parse_stored(name)
     index.repositories.describe(parsed, description)
     flags = {"is_private": is_private, "is_official": is_official, "is_automated": is_automated}
@@ -84,4 +99,4 @@ def set_repository(
         index.repositories.flag(parsed, **given)
     if is_private is not None and storage is not None:
         set_private(storage, parsed, is_private)
-    tell(as_json, {"name": str(parsed), **given}, f"{parsed} is set")
+    print_result(as_json, {"name": str(parsed), **given}, f"{parsed} is set")

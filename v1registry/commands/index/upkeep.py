@@ -1,4 +1,4 @@
-"""`v1registry index rebuild`."""
+"""The command `v1registry index rebuild`."""
 
 from __future__ import annotations
 
@@ -6,43 +6,44 @@ from dataclasses import asdict
 
 import click
 
-from v1registry.commands.common import configured, failure, ready
-from v1registry.commands.index.common import as_json, tell
+from v1registry.commands.common import failure, load_configuration, prepare_store
+from v1registry.commands.index.common import as_json, print_result
 
-_PROBLEMS = 3  # exit status
+_EXIT_PROBLEMS = 3
 
 
 @click.command("rebuild")
 @click.option(
     "--image-lists",
     is_flag=True,
-    help="Copy image lists, too: before the index moves away from the store (index.alone).",
+    help="Also copy image lists. Needed before the index runs without the store (index.alone).",
 )
 @click.option(
     "--missing",
     "trust_missing",
     is_flag=True,
-    help="Hide every repository that the store lacks now, without the time of grace.",
+    help="Hide every repository that is missing from the store now, without index.missing_grace.",
 )
 @as_json
 def rebuild(image_lists: bool, trust_missing: bool, as_json: bool) -> None:
-    """Compare the index, or the search's database, with the whole store, and mend it.
+    """Compare the index, or the search database, with the whole store, and correct it.
 
-    Safe at any time, beside running servers, which do the same every index.repair_interval. Nothing
-    that only the index knows is lost: privacy, descriptions, stars, comments. A repository that the
-    store lacks is hidden after index.missing_grace, and shown again when it comes back.
+    It is safe to run this at any time, beside running servers. They do the same every
+    index.repair_interval. Data that only the index has stays: privacy, descriptions, stars,
+    comments. A repository that is missing from the store is hidden after index.missing_grace, and
+    shown again when it comes back.
 
-    Exit status: 0, 3 if something in the store cannot be read (it is named), 1 for a failure.
+    Exit status: 0, 3 if something in the store cannot be read (the output names it), 1 for a failure.
     """
-    config = configured()
+    config = load_configuration()
     if config.database is None:
         raise failure(click.ClickException("no database is configured: see index.database"))
     if config.index.alone:
         raise failure(click.ClickException("an index alone has no store to compare with"))
     from v1registry.wiring import index
 
-    ready(config)
-    found: dict[tuple[str, str], str] = {}  # (repository, tag) -> why it is left out
+    prepare_store(config)
+    found: dict[tuple[str, str], str] = {}  # (repository, tag) -> reason
 
     def left_out(repository: str, tag: str, reason: str) -> None:
         found[repository, tag] = reason
@@ -56,6 +57,6 @@ def rebuild(image_lists: bool, trust_missing: bool, as_json: bool) -> None:
         del value["missing"], value["doubtful"]
     lines = [f"{report}" + (f", {lists} image lists copied" if image_lists else "")]
     lines += [f"{r}:{t}: {why}" if t else f"{r}: {why}" for (r, t), why in sorted(found.items())]
-    tell(as_json, value, "\n".join(lines))
+    print_result(as_json, value, "\n".join(lines))
     if rows:
-        raise click.exceptions.Exit(_PROBLEMS)
+        raise click.exceptions.Exit(_EXIT_PROBLEMS)

@@ -1,4 +1,4 @@
-"""`v1registry index user` and `invite`."""
+"""The commands `v1registry index user` and `invite`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from v1registry.commands.index.common import (
     ErrorReportingGroup,
     as_json,
     cell,
-    own,
-    tell,
-    tell_rows,
+    open_index,
+    print_result,
+    print_rows,
     warn_of_old_engines,
 )
 from v1registry.lib.errors import Failure
 
 _PASSWORD = click.option(
-    "--password-stdin", is_flag=True, help="Read the password from standard input, do not ask."
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from standard input instead of asking.",
 )
 _COLUMNS = {
     "name": "NAME",
@@ -35,15 +37,17 @@ _COLUMNS = {
 
 @click.group("user", cls=ErrorReportingGroup)
 def user() -> None:
-    """Accounts of people and robots."""
+    """Manage accounts of people and robots."""
 
 
 @user.command("add")
 @click.argument("name")
-@click.option("--email", help="The e-mail address.")
-@click.option("--admin", is_flag=True, help="May do everything everywhere.")
-@click.option("--robot", is_flag=True, help="For CI: no password, no namespace; see `token issue`.")
-@click.option("--adopt", is_flag=True, help="Give it the namespace NAME, which exists already.")
+@click.option("--email", help="E-mail address.")
+@click.option("--admin", is_flag=True, help="Make it an administrator, with all rights everywhere.")
+@click.option(
+    "--robot", is_flag=True, help="For a program: no password, no namespace; see `token issue`."
+)
+@click.option("--adopt", is_flag=True, help="Give it the existing namespace NAME.")
 @_PASSWORD
 @as_json
 def add(
@@ -55,15 +59,15 @@ def add(
     password_stdin: bool,
     as_json: bool,
 ) -> None:
-    """Make an account, and the namespace of its name."""
-    index = own()
+    """Add an account, and the namespace of its name."""
+    index = open_index()
     if robot and password_stdin:
         raise click.UsageError("a robot has no password")
     if not robot and not adopt and index.is_taken(name):
         raise Failure(400, f"the store has repositories of {name}: --adopt gives them to it")
     password = None if robot else _password(password_stdin)
     index.accounts.add(name, password, email=email, is_admin=admin, adopt=adopt)
-    tell(as_json, {"name": name}, f"{'robot' if robot else 'user'} {name} added")
+    print_result(as_json, {"name": name}, f"{'robot' if robot else 'user'} {name} added")
     if not robot:  # a robot has no namespace
         warn_of_old_engines(name)
 
@@ -74,42 +78,42 @@ def add(
 @as_json
 def passwd(name: str, password_stdin: bool, as_json: bool) -> None:
     """Set a new password."""
-    index = own()
+    index = open_index()
     index.accounts.get(name)
     index.accounts.set_password(name, _password(password_stdin))
-    tell(as_json, {"name": name}, f"{name} has a new password")
+    print_result(as_json, {"name": name}, f"{name} has a new password")
 
 
 @user.command("disable")
 @click.argument("name")
 @as_json
 def disable(name: str, as_json: bool) -> None:
-    """Let the account do nothing any more; all that it has stays.
+    """Disable an account. Its roles, secrets and repositories stay.
 
-    Servers notice within seconds; registries that check tokens alone, when these run out.
+    Servers notice within seconds. Registries that only check tokens notice when these expire.
     """
-    own().accounts.set_disabled(name, True)
-    tell(as_json, {"name": name, "is_disabled": True}, f"{name} is disabled")
+    open_index().accounts.set_disabled(name, True)
+    print_result(as_json, {"name": name, "is_disabled": True}, f"{name} is disabled")
 
 
 @user.command("enable")
 @click.argument("name")
 @as_json
 def enable(name: str, as_json: bool) -> None:
-    """Undo `disable`."""
-    own().accounts.set_disabled(name, False)
-    tell(as_json, {"name": name, "is_disabled": False}, f"{name} is enabled")
+    """Enable an account that `disable` has disabled."""
+    open_index().accounts.set_disabled(name, False)
+    print_result(as_json, {"name": name, "is_disabled": False}, f"{name} is enabled")
 
 
 @user.command("admin")
 @click.argument("name")
-@click.option("--revoke", is_flag=True, help="Not any more.")
+@click.option("--revoke", is_flag=True, help="Take the right away again.")
 @as_json
 def admin(name: str, revoke: bool, as_json: bool) -> None:
-    """Let the account do everything everywhere."""
-    own().accounts.set_admin(name, not revoke)
+    """Make the account an administrator, with all rights everywhere."""
+    open_index().accounts.set_admin(name, not revoke)
     text = f"{name} is {'no longer' if revoke else 'now'} an administrator"
-    tell(as_json, {"name": name, "is_admin": not revoke}, text)
+    print_result(as_json, {"name": name, "is_admin": not revoke}, text)
 
 
 @user.command("remove")
@@ -120,13 +124,14 @@ def remove(name: str, as_json: bool) -> None:
 
     Its namespace stays, with its repositories and with the roles of others; `namespace remove`
     removes an empty one. The name can be used again after index.token_life. Servers notice within
-    seconds; registries that check tokens alone, when these run out. `user disable` can be undone.
+    seconds. Registries that only check tokens notice when these expire. To undo it later, use
+    `user disable` instead.
     """
-    index = own()
+    index = open_index()
     kept = index.accounts.remove(name, index.longest_token)
     text = f"{name} is removed"
     text += f"; the namespace {name} stays, without an owner" if kept else ""
-    tell(as_json, {"name": name, "namespace": name if kept else None}, text)
+    print_result(as_json, {"name": name, "namespace": name if kept else None}, text)
 
 
 @user.command("show")
@@ -134,7 +139,7 @@ def remove(name: str, as_json: bool) -> None:
 @as_json
 def show(name: str, as_json: bool) -> None:
     """Show an account, its roles and its secrets, without the secrets themselves."""
-    index = own()
+    index = open_index()
     account = asdict(index.accounts.get(name))
     roles = [asdict(role) for role in index.namespaces.roles(name)]
     secrets = [asdict(secret) for secret in index.accounts.secrets(name)]
@@ -144,7 +149,7 @@ def show(name: str, as_json: bool) -> None:
         f"SECRET: {one['id']} {cell('label', one['label'])}, expires {cell('expires', one['expires'])}"
         for one in secrets
     ]
-    tell(as_json, account | {"roles": roles, "secrets": secrets}, "\n".join(lines))
+    print_result(as_json, account | {"roles": roles, "secrets": secrets}, "\n".join(lines))
 
 
 @user.command("rights")
@@ -153,11 +158,11 @@ def show(name: str, as_json: bool) -> None:
 def rights(name: str, as_json: bool) -> None:
     """Show the roles of one account.
 
-    The namespace * stands for all namespaces: the account is an administrator. Everybody may pull
+    The namespace * stands for all namespaces: the account is an administrator. Everyone may pull
     from public repositories, also without a role. A disabled account has roles, but no rights.
     """
     columns = {"namespace": "NAMESPACE", "repository": "REPOSITORY", "role": "ROLE"}
-    tell_rows(as_json, own().namespaces.roles(name), columns)
+    print_rows(as_json, open_index().namespaces.roles(name), columns)
 
 
 def _target(one: dict[str, Any]) -> str:
@@ -169,27 +174,27 @@ def _target(one: dict[str, Any]) -> str:
 @user.command("list")
 @as_json
 def list_users(as_json: bool) -> None:
-    """All accounts."""
-    index = own()
+    """List all accounts."""
+    index = open_index()
     found = page = index.accounts.all()
     while page:
         page = index.accounts.all(after=page[-1].name)
         found = [*found, *page]
-    tell_rows(as_json, found, _COLUMNS)
+    print_rows(as_json, found, _COLUMNS)
 
 
 @click.command("invite")
-@click.option("--email", help="Whom for: becomes the account's address.")
-@click.option("--life", type=Duration(), default="7d", help="How long it is good; 7d by default.")
+@click.option("--email", help="E-mail address of the invited person; the account gets it.")
+@click.option("--life", type=Duration(), default="7d", help="Lifetime; default: 7d.")
 @as_json
 def invite(email: str | None, life: int, as_json: bool) -> None:
-    """Make an invitation to sign up, where index.sign_up is `invitation`.
+    """Create an invitation to sign up, for the setting `invitation` of index.sign_up.
 
-    It is shown once, and good once. With an engine up to 1.10: docker login -u NAME -e INVITATION.
-    Later engines do not sign up: make the account with `user add`.
+    It is shown once and valid once. With Docker up to 1.10: docker login -u NAME -e INVITATION.
+    Later versions cannot sign up: add the account with `user add`.
     """
-    code = own().sign_up.invite(email, life)
-    tell(as_json, {"invitation": code, "email": email, "life": life}, code)
+    code = open_index().sign_up.invite(email, life)
+    print_result(as_json, {"invitation": code, "email": email, "life": life}, code)
 
 
 def _password(from_stdin: bool) -> str:

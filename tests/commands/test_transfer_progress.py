@@ -1,4 +1,4 @@
-"""How far a transfer is: a bar on a real terminal, plain lines elsewhere."""
+"""The progress of transfers: a bar on a real terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.live_server import ROOT
 from tests.needs import require
 from tests.transfer.made import MadeStore
 from tests.transfer.slow import Slow
-from v1registry.commands import bars
+from v1registry.commands import progress
 
 
 def on_a_terminal(command: list[str], env: dict[str, str], columns: int) -> tuple[int, str]:
-    """Exit status, and what the command writes to a terminal as standard error."""
+    """Return the exit status, and the output of the command on a terminal as standard error."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
     process = subprocess.Popen(
@@ -39,15 +39,17 @@ def on_a_terminal(command: list[str], env: dict[str, str], columns: int) -> tupl
             try:
                 seen += os.read(ours, 65536)
             except OSError:
-                break  # its last writer has ended
+                break  # the last writer has closed it
     os.close(ours)
     process.communicate(timeout=30)
     return process.returncode, seen.decode()
 
 
-@pytest.mark.parametrize("columns", [120, 0])  # 0: a serial line, or `docker run -t`, says none
+@pytest.mark.parametrize(
+    "columns", [120, 0]
+)  # 0: a serial line or `docker run -t` reports no width
 def test_a_bar_on_a_terminal(tmp_path: Path, columns: int) -> None:
-    """Bytes, speed, layers, images and the time left; what is done scrolls by above it."""
+    """The bar shows bytes, speed, layers, images and time left; finished images scroll above it."""
     require("v2-registry")
     made = MadeStore(tmp_path / "store")
     for number in range(3):
@@ -65,11 +67,11 @@ def test_a_bar_on_a_terminal(tmp_path: Path, columns: int) -> None:
     assert "layers 3, images 3/3" in looks[-1]
     for number in range(3):
         assert f"moved team/app:v{number}" in text
-    assert "[1/3]" not in text  # that is what plain lines say
+    assert "[1/3]" not in text  # only plain lines show this
 
 
 class Clock:
-    """A fake of the clock, moved by hand."""
+    """A fake clock that the test advances."""
 
     now = 100.0
 
@@ -77,10 +79,10 @@ class Clock:
         return self.now
 
 
-def test_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_lines_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, out = Clock(), io.StringIO()
-    monkeypatch.setattr(bars, "time", clock)
-    lines = bars.start(2, out=out)
+    monkeypatch.setattr(progress, "time", clock)
+    lines = progress.transfer_progress(2, out=out)
     lines.expect(10_000_000)
     for _ in range(25):
         clock.now += 1.0
@@ -98,7 +100,7 @@ def test_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    silent = bars.start(1, quiet=True)
+    silent = progress.transfer_progress(1, quiet=True)
     silent.expect(1)
     silent.bytes(1)
     silent.layer()

@@ -1,4 +1,4 @@
-"""What `migrate`, `export` and `import` share: options, the choice of images, the report."""
+"""Options, selection of images and the report of `migrate`, `export` and `import`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from v1registry.commands.common import configured, failure, ready, warn
+from v1registry.commands.common import failure, load_configuration, prepare_store, warn
 from v1registry.commands.owner import explained
 from v1registry.storage.errors import StorageError
 from v1registry.transfer.errors import TransferError
@@ -25,49 +25,52 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def selecting(command: F) -> F:
-    """The options by which images are chosen and named."""
+def selection_options(command: F) -> F:
+    """Add the options that select and rename images to a command."""
     for option in (
         click.option(
             "--map",
             "names",
             multiple=True,
             metavar="OLD=NEW",
-            help="Call a repository otherwise there; OLD/=NEW/ all that begin with it.",
+            help="Rename a repository; OLD/=NEW/ renames all whose names begin with OLD/.",
         ),
         click.option(
-            "--tags", multiple=True, metavar="GLOB", help="Only tags that fit; several times: any."
+            "--tags",
+            multiple=True,
+            metavar="GLOB",
+            help="Only tags that match one of these patterns.",
         ),
         click.option(
             "--repositories",
             multiple=True,
             metavar="GLOB",
-            help="Only repositories that fit, as namespace/name (* also stands for /).",
+            help="Only repositories that match, as namespace/name (* also matches /).",
         ),
     ):
         command = option(command)
     return command
 
 
-def telling(command: F) -> F:
-    """The options about what is told."""
+def report_options(command: F) -> F:
+    """Add the options for progress and report to a command."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress on standard error."),
         click.option(
             "--report",
             "report_file",
             type=click.Path(dir_okay=False, path_type=Path),
-            help="Write the report as JSON into this file, too.",
+            help="Also write the report as JSON to this file.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="The report as JSON."),
+        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
     ):
         command = option(command)
     return command
 
 
 @contextlib.contextmanager
-def ended_well() -> Iterator[None]:
-    """What may go wrong becomes one line and an exit status."""
+def errors_reported() -> Iterator[None]:
+    """Turn expected errors into a line on standard error and an exit status."""
     try:
         yield
     except TransferError as error:
@@ -78,7 +81,7 @@ def ended_well() -> Iterator[None]:
         raise click.exceptions.Exit(1) from None
 
 
-def selection_of(
+def parse_selection(
     repositories: tuple[str, ...], tags: tuple[str, ...], names: tuple[str, ...]
 ) -> Selection:
     from v1registry.transfer.selection import Selection, rule
@@ -86,34 +89,38 @@ def selection_of(
     return Selection(repositories, tags, [rule(text) for text in names])
 
 
-def parts_of(file: Path | None, flavor: str | None, *, begins: bool = False) -> RegistryServices:
+def build_services(
+    file: Path | None, flavor: str | None, *, begins: bool = False
+) -> RegistryServices:
     from v1registry.wiring.registry import build_registry
 
-    config: Config = configured(file, flavor)
+    config: Config = load_configuration(file, flavor)
     warn(config.warnings)
-    ready(config, begins=begins)
+    prepare_store(config, begins=begins)
     return build_registry(dataclasses.replace(config, clean_interval=0))
 
 
-def tagged(parts: RegistryServices, selection: Selection, report: TransferReport) -> list[Any]:
-    """The tags that are meant; what cannot be read is in the report. Raise TransferError."""
+def selected_tags(
+    services: RegistryServices, selection: Selection, report: TransferReport
+) -> list[Any]:
+    """Return the selected tags, and report unreadable ones. Raise TransferError if there are none."""
     from v1registry.lib.repositories import walk
 
     def left_out(repository: str, tag: str, reason: str) -> None:
         if selection.wants(repository):
             report.left_out(repository, tag, reason)
 
-    names = list(walk.repositories(parts.storage, left_out))
-    chosen = list(selection.select(names, parts.repositories, report.left_out))
+    names = list(walk.repositories(services.storage, left_out))
+    chosen = list(selection.select(names, services.repositories, report.left_out))
     if not chosen and not report.lines:
-        raise TransferError("no tag in the store fits")
+        raise TransferError("no tag in the store matches --repositories and --tags")
     return chosen
 
 
-def tell(
+def print_report(
     report: TransferReport, as_json: bool, report_file: Path | None, *, to_error: bool = False
 ) -> None:
-    """The report; ends the command with its exit status."""
+    """Print the report. Unless all went well, end the command with the report's exit status."""
     text = json.dumps(report.as_json(), indent=1, sort_keys=True)
     if report_file is not None:
         try:
