@@ -232,9 +232,7 @@ def test_cloudfront_of_0x():
 @pytest.mark.parametrize("missing", sorted(CLOUDFRONT))
 def test_half_of_cloudfront_stops_the_start(missing):
     environ = {"SETTINGS_FLAVOR": "cloudfronts3", "AWS_BUCKET": "b", **CLOUDFRONT, missing: ""}
-    with pytest.raises(
-        ConfigError, match=r"cloudfront\..*: must be set, for CloudFront needs base"
-    ):
+    with pytest.raises(ConfigError, match=r"cloudfront\..*: must be set: CloudFront needs base"):
         load_config(environ=environ)
 
 

@@ -164,7 +164,7 @@ def test_where_it_is_not_installed(tmp_path: Path, config):
         ("OPTIONS = ['key']; make = print", "declares its option 1 wrongly: "),
         (
             "OPTIONS = [{'key': 'nos_x', 'kind': 'txt', 'help': ''}]; make = print",
-            "declares its option nos_x wrongly: its kind 'txt' is none of boolean, ",
+            "declares its option nos_x wrongly: its kind 'txt' is not one of boolean, ",
         ),
         (
             "OPTIONS = [{'key': 'nos_x', 'kind': 'text', 'help': '', 'secrets': 1}]; make = print",
@@ -172,11 +172,11 @@ def test_where_it_is_not_installed(tmp_path: Path, config):
         ),
         (
             "OPTIONS = [{'key': 'loglevel', 'kind': 'text', 'help': ''}]; make = print",
-            "declares its option loglevel wrongly: its key belongs to an option that every store",
+            "declares its option loglevel wrongly: its key is that of an option of every store",
         ),
         (
             "OPTIONS = [{'key': 'a.b', 'kind': 'text', 'help': ''}]; make = print",
-            "declares its option a.b wrongly: its key must be a word of small letters",
+            "declares its option a.b wrongly: its key must consist of lowercase letters",
         ),
         (
             "OPTIONS = [{'key': 'n', 'kind': 'number', 'help': '', 'default': 'x'}]; make = print",

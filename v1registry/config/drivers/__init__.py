@@ -1,6 +1,6 @@
-"""The storage drivers that this version has: a module each, with the driver's options.
+"""The options of the storage drivers, one module a driver.
 
-A driver's options are data (see `Option`). Those of other packages' drivers: `plugins`.
+The options are plain data (see `Option`). Module `plugins` reads those of other packages' drivers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from v1registry.config.drivers import file, gcs, glance, s3, swift
 from v1registry.config.options import Option
 
-#: Names in `storage`, and the driver's options. `local` and `file` are one driver.
+#: The options of each driver, by its name in `storage`. `local` and `file` are one driver.
 DRIVERS: Mapping[str, tuple[Option, ...]] = {
     "local": file.OPTIONS,
     "file": file.OPTIONS,
@@ -24,14 +24,13 @@ DRIVERS: Mapping[str, tuple[Option, ...]] = {
 STORAGE = Option(
     "storage",
     "text",
-    "The driver that keeps the bytes: `local` (or `file`) for a local folder; `s3` for a bucket;"
-    " `swift` for a container of OpenStack's;"
-    " `gcs` for one of Google Cloud Storage; `glance` for layers in OpenStack Glance;"
-    " `memory` forgets everything at its end and is for tests. Or the name of another package's"
-    " driver.",
+    "The driver of the store: `local` (or `file`) for a local folder; `s3` for an S3 bucket;"
+    " `swift` for a container of OpenStack Swift; `gcs` for a bucket of Google Cloud Storage;"
+    " `glance` for layers in OpenStack Glance; `memory` for tests, which loses everything when"
+    " the process ends. Or the name of another package's driver.",
     default="local",
     required=True,
 )
 
-#: Names, in the same flavor, the driver that keeps what the first one does not.
+#: The option that names a second driver, for the objects that the first one does not keep.
 ALTERNATE = "storage_alternate"

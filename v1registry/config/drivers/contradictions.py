@@ -1,4 +1,4 @@
-"""Options of storage drivers that do not fit together."""
+"""Checks for contradictory options of storage drivers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _S3_KEYS = ("s3_access_key", "s3_secret_key")
 
 
 def contradictions(storage: Mapping[str, Any], wrong: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Key and reason of each contradiction.
+    """Iterate over the key and the reason of each contradiction.
 
-    `storage`: the chosen driver and its checked options. `wrong`: keys that have a problem already.
+    `storage`: the driver and its checked options. `wrong`: keys that already have a problem.
     """
     yield from _s3_keys(storage, wrong)
     yield from _cloudfront(storage, wrong)
@@ -22,7 +22,7 @@ def contradictions(storage: Mapping[str, Any], wrong: Collection[str]) -> Iterat
 
 
 def _s3_keys(storage: Mapping[str, Any], wrong: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Half a key pair, with which the library would silently sign in with the machine's own role."""
+    """Report half a key pair. With it, boto3 would silently use the role of the machine."""
     given = [key for key in _S3_KEYS if storage.get(key)]
     if len(given) == 1 and not set(_S3_KEYS) & set(wrong):
         [missing] = set(_S3_KEYS) - set(given)
@@ -30,17 +30,17 @@ def _s3_keys(storage: Mapping[str, Any], wrong: Collection[str]) -> Iterator[tup
 
 
 def _cloudfront(storage: Mapping[str, Any], wrong: Collection[str]) -> Iterator[tuple[str, str]]:
-    """All options of CloudFront are needed, or none: some of them sign nothing that it accepts."""
+    """Report missing options of CloudFront: signing a URL needs all of them."""
     keys = [key for key in storage if key.startswith("cloudfront.")]
     if any(storage[key] for key in keys):
         for key in keys:
             if not storage[key] and key not in wrong:
-                yield key, "must be set, for CloudFront needs base, keyid and keysecret"
+                yield key, "must be set: CloudFront needs base, keyid and keysecret"
 
 
 def _glance(storage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not storage["glance_url"] and not storage["glance_authurl"]:
-        yield "glance_url", "must be set, or glance_authurl, whose catalog names it"
+        yield "glance_url", "must be set, or glance_authurl, whose catalog names Glance"
     for key in ("user", "password", "tenant_name"):
         if storage["glance_authurl"] and not storage[f"glance_{key}"]:
-            yield f"glance_{key}", "must be set, for glance_authurl asks for it"
+            yield f"glance_{key}", "must be set, because glance_authurl is"

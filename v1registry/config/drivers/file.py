@@ -8,8 +8,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "storage_path",
         "path",
-        "The folder of the store; relative to the working directory. Put it on a volume that"
-        " lasts.",
+        "The folder of the store. A relative path starts at the working directory. Use a"
+        " persistent volume.",
         default="./data",
         variable="STORAGE_PATH",
         required=True,
@@ -17,7 +17,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "nginx_x_accel_redirect",
         "URL path",
-        "nginx sends the layers: the path of its `internal` location whose `alias` is the store.",
+        "The path of an `internal` location of nginx whose `alias` is the folder of the store."
+        " nginx then sends the layers.",
         variable="NGINX_X_ACCEL_REDIRECT",
     ),
 )

@@ -17,43 +17,45 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "storage_path",
         "path",
-        "What names begin with: `/registry` stands for `registry/`, `/` for nothing.",
+        "The prefix of object names: `/registry` means `registry/`, `/` means none.",
         default="/registry",
         variable="STORAGE_PATH",
     ),
     Option(
         "gcs_credentials",
         "path",
-        "The key file (JSON) of a service account. Without: `GOOGLE_APPLICATION_CREDENTIALS`, the"
-        " role of the machine or of the Kubernetes account. `anonymous`: none at all.",
+        "The key file (JSON) of a service account. Default: `GOOGLE_APPLICATION_CREDENTIALS`, or"
+        " the role of the machine or of the Kubernetes account. `anonymous`: no credentials.",
         variable="GCS_CREDENTIALS",
     ),
     Option(
         "gs_access_key",
         "text",
-        "The access key of an HMAC pair, which 0.x had: the store is then spoken to as S3 is.",
+        "The access key of an HMAC pair, as docker-registry 0.x used it. With it, the driver uses"
+        " the S3 protocol.",
         variable="GCS_KEY",
     ),
-    Option("gs_secret_key", "text", "Its secret.", variable="GCS_SECRET", secret=True),
+    Option(
+        "gs_secret_key", "text", "The secret of the HMAC pair.", variable="GCS_SECRET", secret=True
+    ),
     Option(
         "gs_secure",
         "boolean",
-        "Speak TLS with the store; with HMAC keys alone it can be switched off.",
+        "Use TLS for the store. It can be switched off only with HMAC keys.",
         default=True,
         variable="GCS_SECURE",
     ),
     Option(
         "oauth2",
         "boolean",
-        "`true`: leave the HMAC keys aside and use what `gcs_credentials` says.",
+        "`true`: ignore the HMAC keys and use `gcs_credentials`.",
         default=False,
         variable="GCS_OAUTH2",
     ),
     Option(
         "gcs_endpoint",
         "text",
-        "The address of the store, where it is another, such as"
-        " `https://storage-europe-west1.p.googleapis.com`.",
+        "Another address of the store, such as `https://storage-europe-west1.p.googleapis.com`.",
         variable="GCS_ENDPOINT",
     ),
     Option(
@@ -65,7 +67,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "gcs_chunk_size",
         "size",
-        "Layers are sent in chunks of this size, with HMAC keys at most 10000 of them.",
+        "The size of the chunks in which layers are uploaded. With HMAC keys, a layer has at most"
+        " 10000 chunks.",
         default="8MiB",
         variable="GCS_CHUNK_SIZE",
         at_least=5 * 1024 * 1024,
@@ -73,8 +76,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "gcs_upload_memory",
         "size",
-        "What a process keeps in memory of all layers that come in. Chunks for which there is no room"
-        " lie in temporary files (`TMPDIR`), one an upload.",
+        "The memory of each process for chunks of all running uploads. Chunks beyond this size"
+        " are kept in temporary files (`TMPDIR`), one for each upload.",
         default="64MiB",
         variable="GCS_UPLOAD_MEMORY",
         at_least=10 * 1024 * 1024,
@@ -82,17 +85,17 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "gcs_conditional_writes",
         "boolean",
-        "Whether the store refuses to create an object twice, as Google does; checked at start."
-        " `false`, for an emulator: two first pushes of one image in the same instant are settled"
-        " by reading back.",
+        "Whether the store refuses to create an object twice, as Google does; the server checks"
+        " this at start. Set `false` for an emulator: of two first pushes of one image at the same"
+        " time, the registry then finds the winner by reading the object back.",
         default=True,
         variable="GCS_CONDITIONAL_WRITES",
     ),
     Option(
         "gcs_read_timeout",
         "duration",
-        "How long the store may keep silent. Requests that it refuses for the moment, or that do"
-        " not reach it, are tried a few times within ten seconds.",
+        "The longest time to wait for data from the store. The driver retries refused and failed"
+        " requests for up to ten seconds.",
         default="30s",
         variable="GCS_READ_TIMEOUT",
         at_least=1,

@@ -1,4 +1,4 @@
-"""The options of drivers that other packages bring, held to the form of ours."""
+"""The options of other packages' drivers, checked for the form of ours."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _TAKEN = {option.key.partition(".")[0] for option in OPTIONS} | {"storage"}
 
 
 class Available(Mapping[str, tuple[Option, ...]]):
-    """Names of all drivers, ours and those of installed packages, and their options.
+    """The names of all drivers, ours and those of installed packages, and their options.
 
-    To know a name imports nothing. To ask for the options of another package's driver imports it,
-    and raises `Refused` if that does not go well.
+    Listing the names imports nothing. Reading the options of another package's driver imports the
+    driver, and raises `Refused` if that fails.
     """
 
     def __init__(self) -> None:
         found = plugins.found()
         self.plugins = {name: found[name] for name in found if name not in DRIVERS}
-        #: drivers of other packages that are not used, since ours have their names
+        #: drivers of other packages that are not used, because ours have the same names
         self.hidden = tuple(found[name] for name in found if name in DRIVERS)
 
     def __getitem__(self, name: str) -> tuple[Option, ...]:
@@ -43,7 +43,7 @@ class Available(Mapping[str, tuple[Option, ...]]):
 
 
 def declared(plugin: plugins.Plugin) -> tuple[Option, ...]:
-    """What the driver's `OPTIONS` say: a mapping for each option, with the fields of `Option`."""
+    """Return the options in the driver's `OPTIONS`: mappings with the fields of `Option`."""
     try:
         items = list(plugin.load().OPTIONS)
     except TypeError as error:
@@ -54,21 +54,21 @@ def declared(plugin: plugins.Plugin) -> tuple[Option, ...]:
 def _option(plugin: plugins.Plugin, number: int, item: Any) -> Option:
     try:
         option = item if isinstance(item, Option) else Option(**item)
-        _look_at(option)
+        _check(option)
     except (TypeError, ValueError) as error:
         name = item.get("key", number) if isinstance(item, Mapping) else number
         raise plugin.refused(f"declares its option {name} wrongly: {error}") from error
     return option
 
 
-def _look_at(option: Option) -> None:
-    """Raise ValueError if the option could not be told from others, or checked."""
+def _check(option: Option) -> None:
+    """Raise ValueError if the option has a reserved key, or a kind or default that is not valid."""
     if not _KEY.fullmatch(option.key):
-        raise ValueError("its key must be a word of small letters, digits and _")
+        raise ValueError("its key must consist of lowercase letters, digits and _")
     if option.key in _TAKEN:
-        raise ValueError("its key belongs to an option that every store has")
+        raise ValueError("its key is that of an option of every store")
     if option.kind not in KINDS:
-        raise ValueError(f"its kind {option.kind!r} is none of {', '.join(KINDS)}")
+        raise ValueError(f"its kind {option.kind!r} is not one of {', '.join(KINDS)}")
     if option.default is not None:
         try:
             option.check(option.default)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from v1registry.config.options import Option
 
-#: How to get to a store that is somewhere else; 0.x's names, which other drivers have, too.
+#: Options for a proxy, with the names of docker-registry 0.x. The driver `gcs` has them too.
 PROXY: tuple[Option, ...] = (
-    Option("boto_proxy", "text", "The host of an HTTP proxy on the way to the store."),
-    Option("boto_proxy_port", "number", "Its port.", at_least=1),
-    Option("boto_proxy_user", "text", "The account there."),
-    Option("boto_proxy_pass", "text", "Its password.", secret=True),
+    Option("boto_proxy", "text", "The host of an HTTP proxy between the registry and the store."),
+    Option("boto_proxy_port", "number", "The port of the proxy.", at_least=1),
+    Option("boto_proxy_user", "text", "The user name for the proxy."),
+    Option("boto_proxy_pass", "text", "The password for the proxy.", secret=True),
 )
 
 OPTIONS: tuple[Option, ...] = (
     Option(
         "boto_bucket",
         "text",
-        "The bucket. It must exist. Read as `s3_bucket`, its name up to 0.6, where it is missing.",
+        "The bucket. It must exist. If this option is missing, `s3_bucket` is used, its name in"
+        " docker-registry up to 0.6.",
         default="registry",
         variable="AWS_BUCKET",
         required=True,
@@ -25,33 +26,35 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "storage_path",
         "path",
-        "What keys begin with: `/registry` stands for `registry/`, `/` for nothing. The flavor"
-        " `prod` says `/prod`.",
+        "The prefix of keys: `/registry` means `registry/`, `/` means none. The flavor `prod`"
+        " sets `/prod`.",
         default="/registry",
         variable="STORAGE_PATH",
     ),
     Option(
         "s3_access_key",
         "text",
-        "The access key. Without: the role of the machine, or what else boto3 finds.",
+        "The access key. Default: the role of the machine, or another source of credentials that"
+        " boto3 knows.",
         variable="AWS_KEY",
     ),
-    Option("s3_secret_key", "text", "Its secret.", variable="AWS_SECRET", secret=True),
-    Option("s3_region", "text", "The bucket's region.", variable="AWS_REGION"),
     Option(
-        "s3_secure", "boolean", "Speak TLS with the store.", default=True, variable="AWS_SECURE"
+        "s3_secret_key", "text", "The secret of the access key.", variable="AWS_SECRET", secret=True
     ),
+    Option("s3_region", "text", "The bucket's region.", variable="AWS_REGION"),
+    Option("s3_secure", "boolean", "Use TLS for the store.", default=True, variable="AWS_SECURE"),
     Option(
         "s3_encrypt",
         "boolean",
-        "Let the store encrypt what it keeps, with keys of its own (SSE-S3).",
+        "Let the store encrypt objects with keys of its own (SSE-S3).",
         default=True,
         variable="AWS_ENCRYPT",
     ),
     Option(
         "s3_use_sigv4",
         "boolean",
-        "`false`: sign in the older way, for a gateway (`boto_host`) that knows no other.",
+        "`false`: sign requests by version 2, for a gateway (`boto_host`) that does not support"
+        " version 4.",
         default=True,
         variable="AWS_USE_SIGV4",
     ),
@@ -64,7 +67,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "s3_part_size",
         "size",
-        "Layers are sent in parts of this size, at most 10000 of them.",
+        "The size of the parts in which layers are uploaded. A layer has at most 10000 parts.",
         default="8MiB",
         variable="AWS_PART_SIZE",
         at_least=5 * 1024 * 1024,
@@ -72,8 +75,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "s3_upload_memory",
         "size",
-        "What a process keeps in memory of all layers that come in. Parts for which there is no room lie"
-        " in temporary files (`TMPDIR`), one an upload.",
+        "The memory of each process for parts of all running uploads. Parts beyond this size are"
+        " kept in temporary files (`TMPDIR`), one for each upload.",
         default="64MiB",
         variable="AWS_UPLOAD_MEMORY",
         at_least=10 * 1024 * 1024,
@@ -81,25 +84,25 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "s3_conditional_writes",
         "boolean",
-        "Whether the store keeps to `If-None-Match: *`, as AWS and Ceph do; checked at start."
-        " `false`: two first pushes of one image in the same instant are settled by reading back, and"
-        " layers are copied by the store.",
+        "Whether the store supports `If-None-Match: *`, as AWS and Ceph do; the server checks"
+        " this at start. `false`: of two first pushes of one image at the same time, the registry"
+        " finds the winner by reading the object back, and the store copies the layers.",
         default=True,
         variable="AWS_CONDITIONAL_WRITES",
     ),
     Option(
         "s3_etag_is_md5",
         "boolean",
-        "Whether the ETag of an object that was put as a whole is its MD5, as with AWS, Ceph and most"
-        " others; small objects are held against it.",
+        "Whether the ETag of an object that was uploaded in one request is its MD5, as with AWS,"
+        " Ceph and most others. The driver then verifies small objects by it.",
         default=True,
         variable="AWS_ETAG_IS_MD5",
     ),
     Option(
         "s3_read_timeout",
         "duration",
-        "How long the store may keep silent. Requests that it refuses for the moment, or that do"
-        " not reach it, are tried three times.",
+        "The longest time to wait for data from the store. The driver sends refused and failed"
+        " requests up to three times.",
         default="30s",
         variable="AWS_READ_TIMEOUT",
         at_least=1,
@@ -107,25 +110,31 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "boto_host",
         "text",
-        "The host of the store, where it is not AWS.",
+        "The host of a store other than AWS.",
         variable="AWS_HOST",
     ),
     Option(
-        "boto_port", "number", "Its port, if it is no usual one.", variable="AWS_PORT", at_least=1
+        "boto_port",
+        "number",
+        "The port of that host. Default: the usual port.",
+        variable="AWS_PORT",
+        at_least=1,
     ),
     Option(
         "boto_calling_format",
         "addressing",
-        "`path`, or `virtual`: the bucket as part of the host's name. 0.x's names of classes are"
-        " understood. Default: `virtual` for AWS, `path` with `boto_host`.",
+        "`path`, or `virtual`: the bucket is part of the host name. The class names of"
+        " docker-registry 0.x are accepted too. Default: `virtual` for AWS, `path` with"
+        " `boto_host`.",
         variable="AWS_CALLING_FORMAT",
     ),
     *PROXY,
     Option(
         "cloudfront.base",
         "URL",
-        "`storage_redirect` sends clients to this CloudFront distribution, whose origin is the bucket,"
-        " by URLs that count for 60 seconds. The other two must be set, too.",
+        "The URL of a CloudFront distribution whose origin is the bucket. `storage_redirect`"
+        " redirects clients there, by URLs that are valid for 60 seconds. Requires the other two"
+        " options.",
         variable="CF_BASE_URL",
     ),
     Option(
@@ -137,7 +146,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "cloudfront.keysecret",
         "PEM",
-        "Its private key: an RSA key, not encrypted.",
+        "The private key: an RSA key that is not encrypted.",
         variable="CF_KEYSECRET",
         secret=True,
     ),

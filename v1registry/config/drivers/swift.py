@@ -8,8 +8,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "swift_authurl",
         "text",
-        "Where tokens are had: Keystone's `https://keystone.example:5000/v3`, or Swift's own"
-        " `https://swift.example/auth/v1.0`.",
+        "The address that issues tokens: Keystone's `https://keystone.example:5000/v3`, or"
+        " Swift's own `https://swift.example/auth/v1.0`.",
         default="https://keystone.example:5000/v3",
         variable="OS_AUTH_URL",
         required=True,
@@ -17,7 +17,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "swift_auth_version",
         "auth version",
-        "1 (Swift's own), 2 or 3 (Keystone's). Default: as the URL ends, else 3.",
+        "The version of authentication: 1 (Swift's own), 2 or 3 (Keystone's). Default: the"
+        " version at the end of the URL, else 3.",
         variable="OS_IDENTITY_API_VERSION",
     ),
     Option(
@@ -31,15 +32,15 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "storage_path",
         "path",
-        "What names begin with: `/registry` stands for `registry/`. With `/` names begin with a"
-        " slash, as in 0.x.",
+        "The prefix of object names: `/registry` means `registry/`. With `/`, names begin with a"
+        " slash, as in docker-registry 0.x.",
         default="/registry",
         variable="STORAGE_PATH",
     ),
     Option(
         "swift_user",
         "text",
-        "The user; with version 1 the account, a colon and the user.",
+        "The user; with version 1: the account, a colon and the user.",
         default="registry",
         variable="OS_USERNAME",
         required=True,
@@ -47,7 +48,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "swift_password",
         "text",
-        "Its password.",
+        "The password of the user.",
         default="secret",
         variable="OS_PASSWORD",
         secret=True,
@@ -56,40 +57,40 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "swift_tenant_name",
         "text",
-        "The project (the tenant, as version 2 says) whose account it is.",
+        "The project (in version 2: tenant) that owns the container.",
         variable="OS_TENANT_NAME",
     ),
     Option(
         "swift_project_name",
         "text",
-        "The same by the name of today, for which `openrc` files have a variable.",
+        "The project, under the current name, which the variables of `openrc` files have.",
         variable="OS_PROJECT_NAME",
     ),
     Option(
         "swift_user_domain",
         "text",
-        "The domain of the user, by name; version 3 alone.",
+        "The name of the user's domain; only for version 3.",
         default="Default",
         variable="OS_USER_DOMAIN_NAME",
     ),
     Option(
         "swift_project_domain",
         "text",
-        "The domain of the project, likewise.",
+        "The name of the project's domain; only for version 3.",
         default="Default",
         variable="OS_PROJECT_DOMAIN_NAME",
     ),
     Option(
         "swift_region_name",
         "text",
-        "The region, where the catalog has several.",
+        "The region, if the catalog has several.",
         variable="OS_REGION_NAME",
     ),
     Option(
         "swift_endpoint_type",
         "choice",
-        "Which of the catalog's addresses the server itself uses; clients are redirected to the"
-        " public one.",
+        "The interface in the catalog whose address the server itself uses. Clients are always"
+        " redirected to the public address.",
         default="public",
         variable="OS_INTERFACE",
         choices=("public", "internal", "admin"),
@@ -97,21 +98,23 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "swift_cacert",
         "text",
-        "A PEM file with the authority of the servers' certificates. Default: the system's.",
+        "A PEM file with the certificate authority (CA) of the servers' certificates. Default:"
+        " the CAs of the system.",
         variable="OS_CACERT",
     ),
     Option(
         "swift_temp_url_key",
         "text",
-        "For `storage_redirect`: the key that the account or the container has for temporary URLs."
-        " Without: clients are redirected only if the container is public, as in 0.x.",
+        "For `storage_redirect`: the key of the account or the container for temporary URLs."
+        " Default: clients are redirected only if the container is public, as in docker-registry"
+        " 0.x.",
         variable="SWIFT_TEMP_URL_KEY",
         secret=True,
     ),
     Option(
         "swift_temp_url_digest",
         "choice",
-        "How those are signed; old servers, and Ceph, know `sha1` alone.",
+        "The hash that signs temporary URLs. Old servers and Ceph support only `sha1`.",
         default="sha256",
         variable="SWIFT_TEMP_URL_DIGEST",
         choices=("sha1", "sha256", "sha512"),
@@ -119,7 +122,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "swift_segment_size",
         "size",
-        "Layers are sent in segments of this size.",
+        "The size of the segments in which layers are uploaded.",
         default="8MiB",
         variable="SWIFT_SEGMENT_SIZE",
         at_least=1024 * 1024,
@@ -127,8 +130,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "swift_upload_memory",
         "size",
-        "What a process keeps in memory of all layers that come in. Segments for which there is no room"
-        " lie in temporary files (`TMPDIR`), one an upload.",
+        "The memory of each process for segments of all running uploads. Segments beyond this"
+        " size are kept in temporary files (`TMPDIR`), one for each upload.",
         default="64MiB",
         variable="SWIFT_UPLOAD_MEMORY",
         at_least=2 * 1024 * 1024,
@@ -136,17 +139,17 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "swift_conditional_writes",
         "boolean",
-        "`true`: the store lets exactly one of several `If-None-Match: *` in the same instant win."
-        " No Swift does, nor Ceph; without, two first pushes of one image in the same instant are"
-        " settled by reading back.",
+        "`true`: the store lets exactly one of several concurrent requests with `If-None-Match:"
+        " *` succeed. Neither Swift nor Ceph does. `false`: of two first pushes of one image at"
+        " the same time, the registry finds the winner by reading the object back.",
         default=False,
         variable="SWIFT_CONDITIONAL_WRITES",
     ),
     Option(
         "swift_read_timeout",
         "duration",
-        "How long the store may keep silent. Requests that it refuses for the moment, or that do"
-        " not reach it, are tried three times.",
+        "The longest time to wait for data from the store. The driver sends refused and failed"
+        " requests up to three times.",
         default="30s",
         variable="SWIFT_READ_TIMEOUT",
         at_least=1,

@@ -1,4 +1,4 @@
-"""The table of options, a module for each subject; their order is that of the documentation."""
+"""The table of options, one module a subject, in the order of docs/configuration.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what: alone, with accounts, or by an index that gives tokens."""
+"""Options for access: standalone, with accounts, or by an index that issues tokens."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "standalone",
         "literal",
-        "`true`: the registry needs no index, and whoever reaches it may do everything unless there"
-        " are `accounts` or `access`. `false`: an index says who may do what, see `index_endpoint`."
-        " It must be said: what was meant to be checked is never served openly.",
+        "`true`: the registry needs no index. Every client may do everything, unless `accounts`"
+        " or `access` are set. `false`: an index decides who may do what, see `index_endpoint`."
+        " There is no default, so that a registry is never open by accident.",
         default=True,
         variable="STANDALONE",
         required=True,
@@ -18,29 +18,29 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "disable_token_auth",
         "literal",
-        "Do not check tokens though `standalone` is `false`: whoever reaches the port may do"
-        " everything. Only a literal `true` counts.",
+        "Do not check tokens although `standalone` is `false`: every client may do everything."
+        " Only a literal `true` has this effect.",
         default=False,
         variable="DISABLE_TOKEN_AUTH",
     ),
     Option(
         "index_endpoint",
         "URL",
-        "The index whose tokens count: it is asked for each token, at"
-        " `URL/v1/repositories/NAME/images`.",
+        "The URL of the index whose tokens are valid. The registry validates each token by a"
+        " request to `URL/v1/repositories/NAME/images`.",
         variable="INDEX_ENDPOINT",
     ),
     Option(
         "index_ca",
         "path",
-        "A PEM file with the authority that the index's certificate must come from. Default: the"
-        " system's.",
+        "A PEM file with the certificate authority (CA) of the index's certificate. Default: the"
+        " CAs of the system.",
         variable="INDEX_CA",
     ),
     Option(
         "index_timeout",
         "duration",
-        "How long an answer of the index may take, before the client is told 503.",
+        "The longest time to wait for a response of the index. After it, the client gets 503.",
         default="5s",
         variable="INDEX_TIMEOUT",
         at_least=1,
@@ -48,118 +48,120 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "index_remember",
         "duration",
-        "How long a token that the index has confirmed is believed without asking again.",
+        "How long a token that the index has confirmed is valid without another request to the"
+        " index.",
         default="30s",
         variable="INDEX_REMEMBER",
     ),
     Option(
         "clock_skew",
         "duration",
-        "How far the clocks of the machines may differ: tokens of an index and of v2 count this much"
-        " longer. Keep the clocks together by NTP. See [access](access.md#clocks).",
+        "How far the clocks of the nodes may differ. Tokens of an index and of v2 stay valid this"
+        " much longer. Synchronize the clocks by NTP. See [access](access.md#clocks).",
         default="10m",
         variable="CLOCK_SKEW",
     ),
     Option(
         "index_keys",
         "public keys",
-        "Public keys of an index of ours: a list, or a text with commas. Tokens that it signed are"
-        " checked without asking it; with `index_endpoint`, too, it is asked every"
-        " `index_remember` whether they still count, and may be away. Needs the package"
-        " cryptography.",
+        "Public keys of an index that runs v1registry: a list, or a text with commas. The"
+        " registry verifies tokens that this index signed without a request. If `index_endpoint`"
+        " is set too, the registry asks the index once per `index_remember` whether a token was"
+        " revoked; the index may be unreachable. Needs the package cryptography.",
         default=[],
         variable="INDEX_KEYS",
     ),
     Option(
         "accounts.htpasswd",
         "path",
-        "A file of names and bcrypt hashes, as `htpasswd -B` writes it. Read anew when it changes.",
+        "A file of names and bcrypt hashes, as `htpasswd -B` writes it. The registry reads the"
+        " file again when it changes.",
         variable="ACCOUNTS_HTPASSWD",
     ),
     Option(
         "accounts.user_header",
         "header",
-        "A header in which a proxy of `trusted_proxies` says who asks, such as `X-Remote-User`. The"
-        " proxy must remove it from what clients send.",
+        "A header in which a proxy of `trusted_proxies` names the user, such as `X-Remote-User`."
+        " The proxy must remove this header from the requests of clients.",
         variable="ACCOUNTS_USER_HEADER",
     ),
     Option(
         "accounts.groups_header",
         "header",
-        "Likewise, the groups of that user, with commas.",
+        "A header in which that proxy names the groups of the user, separated by commas.",
         variable="ACCOUNTS_GROUPS_HEADER",
     ),
     Option(
         "accounts.remember",
         "duration",
-        "How long a password that was right is believed without computing or asking again.",
+        "How long a correct password is accepted without verifying it again.",
         default="1m",
         variable="ACCOUNTS_REMEMBER",
     ),
     Option(
         "accounts.attempts",
         "number",
-        "Wrong passwords a minute for one account, and three times as many from one address, after"
-        " which the answer is 429; 0: no limit. All processes of a node count together, and all nodes"
-        " that share a Redis or a database.",
+        "The number of wrong passwords a minute for one account, and three times this number from"
+        " one address, before further attempts get 429; 0: no limit. All processes of a node share"
+        " the count, and so do all nodes that share a Redis or a database.",
         default=10,
         variable="ACCOUNTS_ATTEMPTS",
     ),
     Option(
         "access",
         "rules",
-        "Who may do what: a list of rules, each with `who` (names, `@group`, `users`: who has an"
-        " account, `anybody`), `repositories` (patterns with `*`, `?` and `{user}`) and `allow`"
-        " (`pull`, `push`, `delete`), one or a list of each. What no rule allows is refused. Default,"
-        " where there are accounts: who has one may do everything.",
+        "A list of access rules, each with `who` (names, `@group`, `users` for all accounts,"
+        " `anybody` for anonymous clients too), `repositories` (patterns with `*`, `?` and"
+        " `{user}`) and `allow` (`pull`, `push`, `delete`), one or a list of each. What no rule"
+        " allows is refused. Default, if there are accounts: every account may do everything.",
         variable="ACCESS_RULES",
     ),
     Option(
         "ldap.url",
         "LDAP URL",
-        "A directory that knows the accounts: `ldaps://host` or `ldap://host`. Needs the package"
-        " ldap3.",
+        "The directory (LDAP server) with the accounts: `ldaps://host` or `ldap://host`. Needs"
+        " the package ldap3.",
         variable="LDAP_URL",
     ),
     Option(
         "ldap.start_tls",
         "boolean",
-        "Go over to TLS on an `ldap://` connection.",
+        "Switch an `ldap://` connection to TLS before anything else is sent.",
         default=False,
         variable="LDAP_START_TLS",
     ),
     Option(
         "ldap.ca",
         "path",
-        "A PEM file with the authority that the directory's certificate must come from. Default: the"
-        " system's.",
+        "A PEM file with the certificate authority (CA) of the directory's certificate. Default:"
+        " the CAs of the system.",
         variable="LDAP_CA",
     ),
     Option(
         "ldap.user_dn",
         "template",
-        "The entry of an account, such as `uid={user},ou=people,dc=example,dc=org`; or use"
-        " `ldap.base`.",
+        "The distinguished name of an account, such as `uid={user},ou=people,dc=example,dc=org`."
+        " Alternative: `ldap.base`.",
         variable="LDAP_USER_DN",
     ),
     Option(
         "ldap.base",
         "text",
-        "Below which entry accounts are looked for.",
+        "The entry below which the registry searches for accounts.",
         variable="LDAP_BASE",
     ),
     Option(
         "ldap.filter",
         "template",
-        "What is looked for there.",
+        "The LDAP filter that finds an account there.",
         default="(uid={user})",
         variable="LDAP_FILTER",
     ),
     Option(
         "ldap.bind_dn",
         "text",
-        "As whom we look. Default: nobody in particular, or the user himself where `ldap.user_dn`"
-        " says who that is.",
+        "The distinguished name that the registry uses to search. Default: an anonymous bind, or"
+        " the user's own entry if `ldap.user_dn` is set.",
         variable="LDAP_BIND_DN",
     ),
     Option(
@@ -172,27 +174,28 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "ldap.groups_base",
         "text",
-        "Below which entry groups are looked for. Default: users are in no groups.",
+        "The entry below which the registry searches for groups. Default: users are in no groups.",
         variable="LDAP_GROUPS_BASE",
     ),
     Option(
         "ldap.groups_filter",
         "text",
-        "The groups of a user: `{user}` is the name, `{dn}` the user's entry.",
+        "The LDAP filter that finds the groups of a user: `{user}` is the name, `{dn}` the"
+        " distinguished name of the user.",
         default="(|(member={dn})(uniqueMember={dn})(memberUid={user}))",
         variable="LDAP_GROUPS_FILTER",
     ),
     Option(
         "ldap.groups_attribute",
         "text",
-        "The attribute that holds a group's name.",
+        "The attribute that holds the name of a group.",
         default="cn",
         variable="LDAP_GROUPS_ATTRIBUTE",
     ),
     Option(
         "ldap.timeout",
         "duration",
-        "How long the directory may take, before the client is told 503.",
+        "The longest time to wait for the directory. After it, the client gets 503.",
         default="5s",
         variable="LDAP_TIMEOUT",
         at_least=1,

@@ -1,4 +1,4 @@
-"""The caches: in each process, and in a Redis that nodes share."""
+"""Options for the caches: one in each process, and a Redis that nodes share."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from v1registry.config.options import Option
 
 
 def _section(key: str, variable: str, of: str) -> tuple[Option, ...]:
-    """A section of 0.x that names a Redis."""
+    """Return the options of a section that names a Redis, as docker-registry 0.x had it."""
     return (
         Option(
             f"{key}.host",
             "text",
-            f"{of} Nothing: no Redis is used.",
+            of,
             variable=f"{variable}_HOST",
         ),
-        Option(f"{key}.port", "number", "Its port.", redis.PORT, f"{variable}_PORT", at_least=1),
-        Option(f"{key}.db", "number", "Its database.", 0, f"{variable}_DB"),
+        Option(
+            f"{key}.port",
+            "number",
+            "The port of that Redis.",
+            redis.PORT,
+            f"{variable}_PORT",
+            at_least=1,
+        ),
+        Option(f"{key}.db", "number", "The number of its database.", 0, f"{variable}_DB"),
         Option(f"{key}.password", "text", "Its password.", None, f"{variable}_PASSWORD", True),
     )
 
@@ -25,44 +32,51 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "cache_memory",
         "size",
-        "What each process keeps in memory of finished images (JSON, ancestry, checksums), and three"
-        " quarters of it once more of what v2 shows of them; 0: nothing.",
+        "The size of each process's cache for complete images (JSON, ancestry, checksums). A"
+        " second cache, for the v2 view, takes up to three quarters of this size more. 0: no"
+        " caches.",
         default="4MiB",
         variable="CACHE_MEMORY",
     ),
     Option(
         "cache_life",
         "duration",
-        "How long it keeps them.",
+        "How long a process keeps a value in these caches.",
         default="1h",
         variable="CACHE_LIFE",
     ),
-    *_section("cache", "CACHE_REDIS", "A Redis that all nodes share, as a second cache."),
+    *_section(
+        "cache",
+        "CACHE_REDIS",
+        "The host of a Redis that all nodes use as a shared cache. Default: no Redis.",
+    ),
     *_section(
         "cache_lru",
         "CACHE_LRU_REDIS",
-        "The same, in the other section of 0.x; used where `cache` names none.",
+        "The host of that Redis in the other section of docker-registry 0.x. Used if `cache.host` is"
+        " not set.",
     ),
     Option(
         "cache_url",
         "Redis URL",
-        "The same as a URL, which goes before both: `redis://`, `rediss://` (TLS) or `unix://`."
-        " `cache.password` counts if it holds no password.",
+        "The URL of the shared Redis: `redis://`, `rediss://` (TLS) or `unix://`. It takes"
+        " precedence over `cache` and `cache_lru`. `cache.password` is used if the URL has no"
+        " password.",
         variable="CACHE_URL",
         secret=True,
     ),
     Option(
         "cache_ca",
         "path",
-        "A PEM file with the authority that Redis's certificate must come from, for `rediss://`."
-        " Default: the system's.",
+        "A PEM file with the certificate authority (CA) of Redis's certificate, for `rediss://`."
+        " Default: the CAs of the system.",
         variable="CACHE_CA",
     ),
     Option(
         "cache_prefix",
         "prefix",
-        "What all our keys in Redis begin with. Default: `v1registry:` and a name that tells this"
-        " store from others.",
+        "The prefix of all our keys in Redis. Default: `v1registry:` and a name that"
+        " distinguishes this store from others.",
         variable="CACHE_PREFIX",
     ),
     Option(

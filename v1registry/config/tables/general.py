@@ -1,4 +1,4 @@
-"""What every registry has: logging, the way it runs, search."""
+"""Options of every registry: logging, sending layers, search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "loglevel",
         "choice",
-        "The least severe messages that are logged. The flavor `dev` says `debug`.",
+        "The lowest level of messages in the log. The flavor `dev` sets `debug`.",
         default="info",
         variable="LOGLEVEL",
         choices=LEVELS,
@@ -18,7 +18,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "log_format",
         "choice",
-        "Access log and messages as text, or as one JSON object a line.",
+        "The format of the access log and the messages: text, or one JSON object a line.",
         default="plain",
         variable="LOG_FORMAT",
         choices=("plain", "json"),
@@ -26,81 +26,81 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "debug",
         "boolean",
-        "Accepted as in 0.x, but `_ping` tells versions, host or arguments to nobody, with it"
-        " neither.",
+        "Accepted for compatibility with docker-registry 0.x. `_ping` never discloses versions,"
+        " hosts or arguments.",
         default=False,
         variable="DEBUG",
     ),
     Option(
         "issue",
         "text",
-        "What `GET /` answers, as a JSON string.",
+        "The response to `GET /`, a JSON string.",
         default='"docker-registry server"',
     ),
     Option(
         "storage_redirect",
         "boolean",
-        "Send clients to the store itself for layers, where the driver can make URLs. Local files"
-        " cannot.",
+        "Redirect clients to the store for layers, if the driver can make URLs. The driver for"
+        " local files cannot.",
         default=False,
         variable="STORAGE_REDIRECT",
     ),
     Option(
         "nginx_x_accel_store",
         "URL path",
-        "nginx fetches layers from the object store and sends them, so that clients need not reach it:"
-        " the path of its `internal` location for this. For drivers that can make URLs; goes before"
-        " `storage_redirect`.",
+        "The path of an `internal` location of nginx. nginx then fetches layers from the object"
+        " store and sends them to clients, which need not reach the store. Only for drivers that"
+        " can make URLs. It takes precedence over `storage_redirect`.",
         variable="NGINX_X_ACCEL_STORE",
     ),
     Option(
         "verify_layers",
         "boolean",
-        "Hold each layer that is sent through the registry against its checksum while it is sent. Where"
-        " it differs, the connection ends before the last piece, and the log says so. Costs a SHA-256"
-        " of all that is sent (0.6 s of a processor for a GB), and files are not sent by the kernel then."
-        " Not of ranges, nor of what clients or nginx fetch themselves.",
+        "Verify the checksum of each layer while the registry sends it. If it is wrong, the"
+        " registry closes the connection before the last piece and logs an error. This costs a"
+        " SHA-256 of all bytes (0.6 s of a processor for a GB), and sendfile is not used. Ranges"
+        " are not verified, nor are layers that clients or nginx fetch from the store.",
         default=False,
         variable="VERIFY_LAYERS",
     ),
     Option(
         "read_only",
         "boolean",
-        "Serve, and refuse every change with 503: for a copy, a read-only mount, or a second"
-        " registry on a store that another one writes.",
+        "Refuse every change with 503. Use it for a copy, for a read-only mount, or for a second"
+        " registry on a store that another registry writes.",
         default=False,
         variable="READ_ONLY",
     ),
     Option(
         "store_id",
         "text",
-        "The id in the store's marker `_v1registry/store`. Set it where the store is a mounted disk:"
-        " a start with another store, or without the disk, is refused.",
+        "The id in the store marker `_v1registry/store`. Set it if the store is a mounted disk:"
+        " the server then does not start with another store or without the disk.",
         variable="STORE_ID",
     ),
     Option(
         "registry_endpoints",
         "endpoints",
-        "Hosts that `X-Docker-Endpoints` tells clients to use: a text with commas, or a list."
-        " Default: the host that the client asked. Several hosts are no failover: engines do not try"
-        " the next one if the first refuses connections.",
+        "The hosts in `X-Docker-Endpoints`, which tell clients where the images are: a text with"
+        " commas, or a list. Default: the host of the request. Several hosts give no failover:"
+        " engines do not try the next host if the first refuses connections.",
         variable="REGISTRY_ENDPOINTS",
     ),
     Option(
         "search_backend",
         "search",
-        "`sqlalchemy` or `true` switches `/v1/search` on: over the names in the store, or in the"
-        " database. While it is off, searches find nothing. The flavors `local` and `dev` switch"
-        " it on. An index of our own has it always.",
+        "`sqlalchemy` or `true` switches `/v1/search` on. It searches the names in the store, or"
+        " the database. While it is off, searches find nothing. The flavors `local` and `dev`"
+        " switch it on. With an index of our own, it is always on.",
         default=False,
         variable="SEARCH_BACKEND",
     ),
     Option(
         "sqlalchemy_index_database",
         "text",
-        "The database of the search, shared by processes and nodes, where there is no"
-        " `index.database`. Default: none, and each process reads the names from the store; so it"
-        " does with the default of 0.x, a file in `/tmp`.",
+        "The database of the search, shared by processes and nodes, if `index.database` is not"
+        " set. Default: none; each process reads the names from the store. The same holds for the"
+        " default of docker-registry 0.x, a file in `/tmp`.",
         variable="SQLALCHEMY_INDEX_DATABASE",
         secret=True,
     ),

@@ -1,4 +1,4 @@
-"""What a client may make us receive or compute."""
+"""Options that limit what a client can make the registry receive or compute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "limits.json",
         "size",
-        "The largest body that is not a layer: image JSON, image list, tag.",
+        "The largest request body other than a layer: image JSON, image list, tag.",
         default="4MiB",
         variable="LIMITS_JSON",
         at_least=1024,
@@ -16,7 +16,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "limits.body_seconds",
         "duration",
-        "The whole time that sending a body that is not a layer may take, before the answer is 408.",
+        "The longest time to receive a request body other than a layer. After it, the client gets"
+        " 408.",
         default="1m",
         variable="LIMITS_BODY_SECONDS",
         at_least=1,
@@ -31,17 +32,18 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "limits.upload_seconds",
         "duration",
-        "The whole time that sending one layer may take; 0: no limit. Looked at when a piece"
-        " is complete, or every 10 seconds.",
+        "The longest time to receive one layer; 0: no limit. The server checks it after each"
+        " piece, or every 10 seconds.",
         default="1d",
         variable="LIMITS_UPLOAD_SECONDS",
     ),
     Option(
         "limits.files_bytes",
         "size",
-        "How much of a layer is decompressed at most for `files` and `diff`, for the TarSum of"
-        " engines before 0.10, and to compare a base image that is hidden from its pusher; for v2"
-        " as well, where a layer may hold more if that is no more than 20 times its size.",
+        "The most bytes of a layer that the registry decompresses: for `files` and `diff`, for"
+        " the TarSum of engines before 0.10, and to compare a base image that the user who pushes"
+        " it may not read. It also applies to v2, where a larger layer is decompressed if its"
+        " plain tar is at most 20 times its size.",
         default="8GiB",
         variable="LIMITS_FILES_BYTES",
         at_least=1,
@@ -49,7 +51,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "limits.files_entries",
         "number",
-        "How many entries of a layer are listed at most in `files` and `diff`.",
+        "The most entries of a layer that `files` and `diff` list.",
         default=200000,
         variable="LIMITS_FILES_ENTRIES",
         at_least=1,

@@ -1,4 +1,4 @@
-"""How long leftovers stay, and how often they are looked for."""
+"""Options of the cleaner, which deletes abandoned uploads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "uploads_life",
         "duration",
-        "Abandoned uploads are removed when untouched for so long; checksums of received copies"
-        " are kept so long.",
+        "How long an abandoned upload stays after its last change. Checksums of received layers"
+        " are kept for the same time.",
         default="1d",
         variable="UPLOADS_LIFE",
         at_least=1,
@@ -17,7 +17,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "clean_interval",
         "duration",
-        "How often abandoned uploads are looked for; 0: only by the command `clean`.",
+        "How often the cleaner searches for abandoned uploads; 0: only by the command `clean`.",
         default="1h",
         variable="CLEAN_INTERVAL",
     ),

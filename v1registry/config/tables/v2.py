@@ -1,4 +1,4 @@
-"""The read-only v2 view."""
+"""Options of the read-only v2 view."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "v2.enabled",
         "boolean",
-        "Show every image to clients of today, below `/v2/`, to be pulled ([v2.md](v2.md)).",
+        "Serve every image below `/v2/` too, so that current clients can pull it ([v2.md](v2.md)).",
         default=True,
         variable="V2_ENABLED",
     ),
     Option(
         "v2.hidden_from",
         "words",
-        "Beginnings of the `User-Agent` of clients for which there is no v2 here, since they shall"
-        " speak v1; `none` means those that send no such header. Add `docker/17.` where engines"
-        " 17.03 to 17.11 push.",
+        "Clients that do not see `/v2/` and so use v1: the beginnings of their `User-Agent`."
+        " `none` stands for clients without this header. Add `docker/17.` if engines 17.03 to"
+        " 17.11 push.",
         default=["none", "docker/0.", "docker/1.", "Go-http-client/", "Go 1.1 package http"],
         variable="V2_HIDDEN_FROM",
     ),
     Option(
         "v2.hosts",
         "words",
-        "Host names (of the `Host` header, perhaps with a port) under which v2 is shown, to"
-        " everybody; under all others to nobody.",
+        "Host names (of the `Host` header, with or without a port) that serve v2 to all clients."
+        " Other host names then serve no v2.",
         default=[],
         variable="V2_HOSTS",
     ),
     Option(
         "v2.port",
         "number",
-        "A port of its own for v2, shown there to everybody; 0: none. With it, or with `v2.hosts`,"
-        " the port of v1 shows no v2.",
+        "A separate port that serves v2 to all clients; 0: none. If `v2.port` or `v2.hosts` is"
+        " set, the port of v1 serves no v2.",
         default=0,
         variable="V2_PORT",
     ),
     Option(
         "v2.read_pushed",
         "duration",
-        "Read each pushed layer, at low priority, when no push has ended for so long, for what v2"
-        " clients must know of it. 0: not before the first of them asks, or `v1registry backfill` runs.",
+        "Scan pushed layers at low priority once no push has ended for this time, so that v2"
+        " clients need not wait. 0: layers are scanned only when a v2 client requests them, or by"
+        " `v1registry backfill`.",
         default="5s",
         variable="V2_READ_PUSHED",
     ),
