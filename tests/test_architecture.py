@@ -1,4 +1,4 @@
-"""Imports go down only (docs/architecture.md#rule-1-imports-go-down), without cycles; and none at the wrong price."""
+"""The order of imports (docs/architecture.md#rule-1-imports-go-down), cycles, and what an import loads."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "v1registry"
 
-#: The packages of `lib`, the lowest first: a module imports only from packages before its own.
+#: The packages of `lib`, the lowest first. A module imports only from packages before its own.
 LIB = ("lib", "lib/support", "lib/layers", "lib/auth", "lib/images", "lib/repositories", "lib/oci")
-#: The drivers of `storage`. The driver for GCS uses that for S3 where it signs with HMAC keys.
+#: The drivers of `storage`. The GCS driver uses the S3 driver to sign with HMAC keys.
 DRIVERS = {
     "storage/local": {"storage"},
     "storage/s3": {"storage"},
@@ -21,7 +21,7 @@ DRIVERS = {
     "storage/swift": {"storage"},
     "storage/glance": {"storage"},
 }
-#: package or module -> the packages that it may import from, itself aside
+#: package or module -> the other packages that it may import from
 ALLOWED: dict[str, set[str]] = {
     "storage": set(),
     **DRIVERS,
@@ -69,7 +69,7 @@ def imports(path: Path) -> set[str]:
 
 
 def package(module: str) -> str:
-    """The package of a module's dotted name: `lib/images`, `api`; a module at the top is its own."""
+    """Return the package of a dotted module name: `lib/images`, `api`. A top-level module is its own package."""
     parts = module.split(".")[1:]
     if not parts:
         return ""
@@ -96,7 +96,7 @@ def test_imports_go_down(path: Path) -> None:
 
 
 def test_packages_have_no_cycle() -> None:
-    """The table of allowed imports is an order: each round removes what imports nothing above it."""
+    """Each round removes the packages that import no remaining package; a cycle would remain."""
     left = {name: set(below) for name, below in ALLOWED.items()}
     while left:
         lowest = [name for name, below in left.items() if not below & set(left) - {name}]
@@ -108,7 +108,7 @@ def test_packages_have_no_cycle() -> None:
 def test_no_mmap_is_searched() -> None:
     """On Python 3.11.2, `find` and `rfind` of an mmap read past its end: the process crashes.
 
-    So an mmap stays private to its module, which calls neither; other modules get a memoryview.
+    So an mmap is private to its module, which calls neither. Other modules get a memoryview.
     """
     for path in ROOT.rglob("*.py"):
         if not any(module.split(".")[0] == "mmap" for module in imports(path)):
@@ -127,10 +127,25 @@ def test_modules_are_read_in_one_sitting(path: Path) -> None:
 
 
 def test_importing_does_nothing() -> None:
-    """No state at import: no thread, no file, no connection, and no gevent for the command line."""
-    code = (
+    """An import starts no thread and makes no connection, and commands do not load gevent."""
+    run(
         "import sys, threading, v1registry.app, v1registry.commands.cli\n"
         "assert threading.active_count() == 1\n"
-        "assert 'gevent' not in sys.modules, 'the command line pays for gevent'\n"
+        "assert 'gevent' not in sys.modules, 'commands load gevent'\n"
     )
+
+
+def test_the_application_needs_no_gunicorn() -> None:
+    """Neither its import nor a request body loads gunicorn, so any WSGI server can run it."""
+    run(
+        "import io, sys, v1registry.app\n"
+        "from v1registry.server.receive import pieces\n"
+        "environ = {'wsgi.input': io.BytesIO(b'body'), 'CONTENT_LENGTH': '4'}\n"
+        "assert b''.join(pieces(environ, None)) == b'body'\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not loaded & {'gunicorn', 'gevent'}, loaded\n"
+    )
+
+
+def run(code: str) -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT.parent)

@@ -1,4 +1,4 @@
-"""Request bodies: equal to what was sent, strict on framing, with clear errors."""
+"""Request bodies: the bytes that were sent, strict framing, clear errors."""
 
 import hashlib
 import io
@@ -20,10 +20,10 @@ from v1registry.server.receive import pieces
 TE = [("Transfer-Encoding", "chunked")]
 
 
-@pytest.fixture(scope="module", params=[None, "0"], ids=["own room", "shared room"])
+@pytest.fixture(scope="module", params=[None, "0"], ids=["own buffer", "shared buffer"])
 def edge(request, tmp_path_factory):
-    """A server in which a body has a large room of its own, and one where all share one."""
-    environ = {"EDGE_OWN_ROOMS": request.param} if request.param else {}
+    """A server in which one body has a large buffer of its own, and one in which all share one."""
+    environ = {"SERVING_LARGE_BUFFERS": request.param} if request.param else {}
     with Serving(tmp_path_factory.mktemp("receiving"), environ=environ) as serving:
         yield serving
 
@@ -70,7 +70,7 @@ def test_any_chunks_in_any_packets(edge, data):
     framed += data.draw(st.sampled_from([b"0", b"00", b"0;last=1"])) + b"\r\n"
     framed += data.draw(st.sampled_from([b"", b"X-Sum: 1\r\n"])) + b"\r\n"
     raw = head("PUT", "/receive", TE) + framed
-    # A second request behind it: nothing of it may be lost or taken for the body.
+    # A second request follows. Nothing of it may be lost, or become a part of the body.
     raw += head("PUT", "/receive", [("Content-Length", 6)]) + b"second"
     cuts = data.draw(st.sets(st.integers(0, len(raw)), max_size=12))
     answers = exchange(edge, raw, cuts)
@@ -84,7 +84,7 @@ def test_any_chunks_in_any_packets(edge, data):
 
 @pytest.mark.parametrize("pause", [0, 0.001])
 def test_bodies_at_once(edge, pause):
-    """Whoever waits with a piece in his hands finds it as it was."""
+    """A piece does not change while its consumer waits and other bodies are received."""
     results = []
 
     def send(number):
@@ -102,7 +102,7 @@ def test_bodies_at_once(edge, pause):
 
 
 def test_slow_and_fast_bodies(edge):
-    """Small packets are gathered, a burst comes in large pieces, and the order stays."""
+    """Small packets are collected, a burst comes in large pieces, and the order is kept."""
     parts = [os.urandom(size) for size in (5, 70_000, 300, 4_000_000, 1, 200_000, 20)]
     raw = head("PUT", "/receive", TE) + chunked(*parts)
     with edge.connect() as sock:
@@ -124,13 +124,13 @@ def test_byte_by_byte(edge):
 
 
 @pytest.mark.parametrize("size", [0, 1, 8192, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7])
-def test_length_and_chunks_are_twins(edge, size):
+def test_a_length_and_chunks_give_the_same_body(edge, size):
     data = os.urandom(size)
     plain = told(edge.get("/receive", "PUT", [("Content-Length", size)], data))
     split = told(edge.get("/receive", "PUT", TE, chunked(data)))
     assert plain["sha256"] == split["sha256"] == sha(data)
-    assert plain["fast"]
-    assert split["fast"]
+    assert plain["direct"]
+    assert split["direct"]
 
 
 def test_engine_sized_chunks_come_as_large_pieces(edge):
@@ -140,14 +140,14 @@ def test_engine_sized_chunks_come_as_large_pieces(edge):
     assert 100_000 < found["largest"] <= PIECE
 
 
-def test_a_body_that_has_ended_has_no_memory(tmp_path):
-    """Also while its last piece is still held, as by a store that waits for the disk."""
+def test_memory_is_released_at_the_end_of_a_body(tmp_path):
+    """Even while the last piece is still referenced, as by a driver that waits for the disk."""
     data = b"x" * 3_000_000
     with Serving(tmp_path) as edge:
         by_length = told(edge.get("/receive", "PUT", [("Content-Length", len(data))], data))
         in_chunks = told(edge.get("/receive", "PUT", TE, chunked(data)))
     for found in (by_length, in_chunks):
-        assert found["fast"]
+        assert found["direct"]
         assert found["sha256"] == sha(data)
         assert not found["memory"]
 
@@ -207,14 +207,16 @@ MALFORMED = {
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_framing(edge, stock_edge, name):
     raw = MALFORMED[name]
-    # What gunicorn's own worker refuses is the least; it knows no 431 of ours.
+    # We must refuse at least what gunicorn's own worker refuses; only that one answers 431.
     stock_status = stock_edge.get("/stock", "PUT", TE, raw)[0]
-    assert stock_status in (400, 431), "a table entry that stock gunicorn takes is not malformed"
+    assert stock_status in (400, 431), (
+        "stock gunicorn accepts this table entry, so it is not malformed"
+    )
     with edge.connect() as sock:
         sock.sendall(head("PUT", "/receive", TE) + raw + head("GET", "/facts"))
         status, headers, _ = read_answer(sock)
         assert status == 400
-        # Nothing behind it may be taken for a request.
+        # The bytes that follow must not be read as a request.
         assert headers["Connection"] == "close"
         assert sock.recv(1) == b""
 
@@ -247,7 +249,7 @@ def test_huge_sizes(edge):
             assert read_answer(sock)[0] in (400, 413)
 
 
-def test_client_gone(edge):
+def test_a_client_that_goes_away(edge):
     before = len(edge.access_lines)
     sock = edge.connect()
     sock.sendall(head("PUT", "/receive", TE) + b"ffff\r\nsome")
@@ -259,7 +261,7 @@ def test_client_gone(edge):
 
 @pytest.mark.parametrize("size", [1000, 10_000_000])
 def test_over_the_limit_in_chunks(edge, size):
-    # The whole body is sent before the answer is looked at, as engines do.
+    # As Docker engines do, send the whole body before reading the answer.
     with edge.connect() as sock:
         sock.sendall(
             head("PUT", "/receive?limit=999", TE) + chunked(*[b"x" * 1000] * (size // 1000))
@@ -276,11 +278,11 @@ def test_over_the_limit_by_length(edge):
         assert read_answer(sock)[0] == 413
 
 
-def test_at_the_limit(edge):
+def test_a_body_of_exactly_the_limit(edge):
     assert told(edge.get("/receive?limit=1000", "PUT", TE, chunked(b"x" * 1000)))["length"] == 1000
 
 
-def test_failure_half_way(edge):
+def test_a_failure_in_the_middle_of_a_body(edge):
     with edge.connect() as sock:
         sock.sendall(head("PUT", "/receive?stop=1", TE) + chunked(*[b"x" * 32768] * 200))
         status, headers, _ = read_answer(sock)
@@ -297,7 +299,7 @@ def test_unread_body(edge, size):
             assert headers["Connection"] == "close"
             assert sock.recv(1) == b""
         else:
-            # Cheaper to read it than to make a new connection.
+            # Reading a small rest is cheaper than a new connection.
             sock.sendall(head("GET", "/facts"))
             assert read_answer(sock)[0] == 200
 
@@ -309,7 +311,7 @@ def test_unread_body(edge, size):
         head("PUT", "/hold", TE) + chunked(b"x" * 1000),
     ],
 )
-def test_body_left_half_read(edge, request_):
+def test_a_body_that_is_read_in_part(edge, request_):
     with edge.connect() as sock:
         sock.sendall(request_ + head("GET", "/facts"))
         status, headers, _ = read_answer(sock)
@@ -321,7 +323,7 @@ def environ_of(body, **more):
     return {"wsgi.input": io.BytesIO(body), **more}
 
 
-def test_another_server():
+def test_bodies_under_another_server():
     data = os.urandom(2 * PIECE + 5)
     environ = environ_of(data + b"next", CONTENT_LENGTH=str(len(data)))
     assert b"".join(pieces(environ, None)) == data
@@ -341,7 +343,7 @@ def test_another_server():
         (environ_of(b"longer", **{"wsgi.input_terminated": True}), 5, 413),
     ],
 )
-def test_another_servers_errors(environ, limit, status):
+def test_errors_under_another_server(environ, limit, status):
     with pytest.raises(Failure) as caught:
         list(pieces(environ, limit))
     assert caught.value.status == status
@@ -350,7 +352,7 @@ def test_another_servers_errors(environ, limit, status):
 @pytest.mark.parametrize(
     ("error", "status"), [(TimeoutError(), 408), (ConnectionResetError(), 400)]
 )
-def test_another_servers_client_gone(error, status):
+def test_a_client_that_goes_away_under_another_server(error, status):
     class Broken:
         def read(self, size):
             raise error

@@ -27,10 +27,10 @@ def receive(mine, theirs, file):
     while taken < STEP:
         count = mine.receive_now(room)
         if count is None:
-            mine.await_bytes()
+            mine.wait_for_bytes()
         taken += count or 0
-    if mine.is_greedy():
-        mine.rest()
+    if mine.must_yield():
+        mine.yield_loop()
 
 
 def swallow(theirs):

@@ -40,7 +40,7 @@ def test_upload(secure):
     whole = b"".join(parts)
     found = told(secure.get("/receive", "PUT", TE, chunked(*parts)))
     assert found["sha256"] == sha(whole)
-    assert not found["fast"]
+    assert not found["direct"]
     headers = [("Content-Length", len(whole))]
     assert told(secure.get("/receive", "PUT", headers, whole))["sha256"] == sha(whole)
 

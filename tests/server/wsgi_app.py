@@ -15,8 +15,9 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from v1registry.lib.errors import Failure
+from v1registry.server import receive_direct
 from v1registry.server.buffer_pool import SMALL_PIECE, BufferPool
-from v1registry.server.receive import _fast, pieces
+from v1registry.server.receive import pieces
 from v1registry.server.send import FileRange
 from v1registry.server.thread_pool import run_in_thread
 
@@ -57,9 +58,9 @@ def answer(start_response, text, status="200 OK"):
 
 def receive(environ, query, start_response):
     limit = int(query["limit"]) if "limit" in query else None
-    if OWN_ROOMS is not None:
-        environ["v1registry.rooms"] = rooms
-    fast = _fast(environ, SMALL_PIECE, BufferPool()) is not None
+    if LARGE_BUFFERS is not None:
+        environ["v1registry.buffers"] = buffers
+    direct = receive_direct.pieces(environ, SMALL_PIECE, BufferPool()) is not None
     digest = hashlib.sha256()
     sizes = []
     piece = b""
@@ -74,8 +75,8 @@ def receive(environ, query, start_response):
         "sha256": digest.hexdigest(),
         "length": sum(sizes),
         "largest": max(sizes, default=0),
-        "fast": fast,
-        "memory": any(piece),  # of what is still held now, as by one who waits for the disk
+        "direct": direct,
+        "memory": any(piece),  # whether the last piece, which is still referenced, has its memory
     }
     return answer(start_response, json.dumps(found))
 
@@ -89,8 +90,8 @@ def hold(environ, query, start_response):
 
 held = []
 
-OWN_ROOMS = os.environ.get("EDGE_OWN_ROOMS")
-rooms = BufferPool(int(OWN_ROOMS or 0))
+LARGE_BUFFERS = os.environ.get("SERVING_LARGE_BUFFERS")
+buffers = BufferPool(int(LARGE_BUFFERS or 0))
 
 
 def stock(environ, query, start_response):

@@ -62,7 +62,7 @@ class Connection:
         self.linger = False
         """Whether the client may still be writing when we close."""
         self.address: str | None = None
-        """The client address that it is counted for; see edge.shares."""
+        """The client address that for which it is counted; see ConnectionLimits."""
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -1,9 +1,10 @@
-"""The sockets that the worker serves: fair to the others, and never waiting for ever.
+"""The sockets of the worker's connections. Every wait has a timeout, and none blocks other greenlets.
 
-gevent's own `sendfile` copies through 8 KiB reads (several times the CPU of `os.sendfile`),
-its `sendall` holds one time-out over the whole call (a slow but living client would be cut), and a
-peer that is faster than we are never lets it switch to another greenlet. These classes change
-just that.
+They change three things in gevent's sockets:
+
+- gevent's `sendfile` reads and writes 8 KiB at a time, which costs several times the CPU of `os.sendfile`;
+- gevent's `sendall` has one timeout for the whole call, which would cut a client that is slow but alive;
+- gevent does not switch to another greenlet while a client sends or receives without a pause.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
 
 SEND_STEP = 2 * 1024 * 1024
-"""Bytes asked from the kernel in one `os.sendfile`; also what a cold disk may hold us up for."""
+"""Bytes of one `os.sendfile` call, which blocks the event loop while a disk reads them."""
 
 BURST = 2 * 1024 * 1024
-"""Bytes that one connection may move before the others get their turn."""
+"""Bytes that one connection may send or receive before other greenlets run."""
 
 
-class _Patient:
-    """Tells a slow client from a stalled one while waiting to send.
+class _PatientSocket:
+    """Extends the timeout of a send while the client still acknowledges bytes.
 
-    The kernel calls a socket writable when a third of its buffer is free, which may be more than
-    a MiB: a client on a thin line needs longer for that than any sensible time-out.
+    The kernel reports a socket as writable when a third of its buffer is free. That can be more than
+    a MiB, for which a client on a slow line needs longer than any sensible timeout.
     """
 
     __slots__ = ()
@@ -45,33 +46,33 @@ class _Patient:
         if watcher is not self._write_event:
             super()._wait(watcher, timeout_exc)  # type: ignore[misc]
             return
-        queued = _unsent(self)
+        queued = _unacknowledged(self)
         while True:
             try:
                 super()._wait(watcher, timeout_exc)  # type: ignore[misc]
                 return
             except TimeoutError:
-                before, queued = queued, _unsent(self)
+                before, queued = queued, _unacknowledged(self)
                 if queued >= before:
                     raise
 
 
-def _unsent(sock: Any) -> int:
-    """Bytes in the kernel's send buffer that the peer has not acknowledged."""
+def _unacknowledged(sock: Any) -> int:
+    """Return the number of bytes in the kernel's send buffer that the client has not acknowledged."""
     count = bytearray(4)
     fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
     return int.from_bytes(count, sys.byteorder)
 
 
-class EdgeSocket(_Patient, gsocket.socket):
+class EdgeSocket(_PatientSocket, gsocket.socket):
     """A plain TCP or Unix connection; `timeout` bounds every single wait, not a whole transfer.
 
-    A wait that lasts longer than `timeout` seconds raises TimeoutError.
+    A longer wait raises TimeoutError.
     """
 
     __slots__ = ("_credit", "file_bytes")
 
-    # gevent's own, which its stubs leave out.
+    # Attributes of gevent's class that its type stubs omit.
     _sock: Any
     _read_event: Any
     _write_event: Any
@@ -85,11 +86,11 @@ class EdgeSocket(_Patient, gsocket.socket):
         """Bytes sent by `sendfile` so far, for the access log."""
 
     def receive_now(self, buffer: memoryview) -> int | None:
-        """Receive what is there into `buffer`; the number of bytes, 0 at the end, None for nothing.
+        """Receive available bytes into `buffer`; return their number, 0 at the end, None if there are none.
 
-        Lets nobody else run: see `is_greedy`.
+        Does not let other greenlets run: see `must_yield`.
 
-        :raises OSError: the client is gone.
+        :raises OSError: the connection is broken.
         """
         try:
             count: int = self._sock.recv_into(buffer)
@@ -98,34 +99,35 @@ class EdgeSocket(_Patient, gsocket.socket):
         self._credit -= count
         return count
 
-    def await_bytes(self) -> None:
-        """Let others run until something has come.
+    def wait_for_bytes(self) -> None:
+        """Let other greenlets run until bytes have arrived.
 
-        :raises TimeoutError: nothing came for `timeout` seconds.
+        :raises TimeoutError: nothing arrived for `timeout` seconds.
         """
         self._wait(self._read_event)
         self._credit = BURST
 
     def has_ended(self) -> bool:
-        """Whether the client has ended the connection, and nothing from it lies unread."""
+        """Return whether the client has closed the connection, and all its bytes have been read."""
         return peek(self) == b""
 
-    def is_greedy(self) -> bool:
-        """Whether this connection has moved so much that it is the others' turn."""
+    def must_yield(self) -> bool:
+        """Return whether this connection has moved more than BURST bytes since others last ran."""
         return self._credit < 0
 
-    def rest(self) -> None:
-        """Let others run."""
+    def yield_loop(self) -> None:
+        """Let other greenlets run."""
         self._credit = BURST
         gevent.sleep(0)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send `count` bytes of `file` from `offset` (to its end when None) by os.sendfile.
+        """Send `count` bytes of `file` from `offset` (None: to its end) with os.sendfile.
 
-        Returns the bytes sent, fewer than `count` only where the file ends early.
+        Return the number of bytes sent, which is less than `count` only if the file ends early.
         The file's position is neither used nor moved.
 
-        :raises TimeoutError: the client took nothing for `timeout` seconds; OSError: it is gone.
+        :raises TimeoutError: the client received nothing for `timeout` seconds; OSError: the
+            connection is broken.
         """
         source = file.fileno()
         sent = 0
@@ -142,30 +144,30 @@ class EdgeSocket(_Patient, gsocket.socket):
             sent += done
             self.file_bytes += done
             if done < step and sent != count:
-                self._wait(self._write_event)  # full: asking again would only be told so
+                self._wait(self._write_event)  # the kernel's buffer is full
                 self._credit = BURST
             else:
                 self._spend(done)
         return sent
 
     def cork(self, on: bool) -> None:
-        """Whether the kernel waits until a packet is full (nginx: tcp_nopush).
+        """Set whether the kernel sends only full packets (TCP_CORK, nginx: tcp_nopush).
 
-        Between head and end of a file: one packet less, and a seventh less CPU.
+        Used for a head and its file: it saves one packet and a seventh of the CPU.
         """
         if self._sock.family != stdlib.AF_UNIX:
             self._sock.setsockopt(stdlib.IPPROTO_TCP, stdlib.TCP_CORK, on)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """As socket.sendall, but the time-out starts anew with every byte that gets through."""
+        """Send all of `data`; the timeout restarts with every byte sent."""
         try:
-            # Headers and small answers nearly always fit the kernel's buffer at once.
+            # Headers and small answers nearly always fit into the kernel's buffer.
             done = self._sock.send(data, flags)
         except BlockingIOError:
             done = 0
         self._spend(done)
         view = memoryview(data).cast("B")
-        while done < len(view):  # a client that reads as fast must not keep the others waiting
+        while done < len(view):  # in steps: a fast client must not block other greenlets
             sent = self.send(view[done : done + BURST], flags)
             done += sent
             self._spend(sent)
@@ -173,14 +175,14 @@ class EdgeSocket(_Patient, gsocket.socket):
     def _spend(self, count: int) -> None:
         self._credit -= count
         if self._credit < 0:
-            self.rest()
+            self.yield_loop()
 
 
-class EdgeTLSSocket(_Patient, gssl.SSLSocket):
-    """A TLS connection with the same time-out per wait."""
+class EdgeTLSSocket(_PatientSocket, gssl.SSLSocket):
+    """A TLS connection; `timeout` bounds every single wait."""
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """As ssl.SSLSocket.sendall, but the time-out starts anew with every byte sent."""
+        """Send all of `data`; the timeout restarts with every byte sent."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):
@@ -190,9 +192,9 @@ class EdgeTLSSocket(_Patient, gssl.SSLSocket):
 
 
 def tls_context(cfg: Any, log: Any) -> ssl.SSLContext:
-    """The context of gunicorn's `cfg`, with the files as this process's user reads them.
+    """Return the TLS context for gunicorn's configuration `cfg`.
 
-    A worker that cannot load them ends as one that cannot start.
+    Exit with WORKER_BOOT_ERROR if this process's user cannot load the certificate and key.
     """
     try:
         context: ssl.SSLContext = ssl_context(cfg)
@@ -205,7 +207,7 @@ def tls_context(cfg: Any, log: Any) -> ssl.SSLContext:
 
 
 def peek(sock: Any) -> bytes | None:
-    """The first byte that lies unread in `sock`: empty at its end, None when nothing lies there."""
+    """Return the next unread byte of `sock` without reading it: b"" at the end, None if there is none."""
     try:
         first: bytes = sock._sock.recv(1, stdlib.MSG_PEEK)
         return first
@@ -216,9 +218,9 @@ def peek(sock: Any) -> bytes | None:
 
 
 def abort(sock: Any) -> None:
-    """Make the coming close drop what is unsent: a stalled client shall not hold memory on."""
+    """Make the next close drop unsent bytes, so that a stalled client holds no memory of the kernel."""
     try:
-        if _unsent(sock):
+        if _unacknowledged(sock):
             sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_LINGER, struct.pack("ii", 1, 0))
     except OSError:
         pass

@@ -80,7 +80,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # Unique without a system call per request; a process of its own has its own prefix.
         prefix = os.urandom(6).hex()
         self.request_ids = map(partial(_request_id, prefix), itertools.count())
-        self.rooms = BufferPool()
+        self.buffers = BufferPool()
         self.head = partial(Head, self.stall)
         self.tls: ssl.SSLContext | None = None
         # gunicorn looks settings up by a chain of calls, dozens of times a request. Nothing sets
@@ -330,7 +330,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         address, trusted = client_address(environ, self.cfg)
         environ["v1registry.client"] = address
         environ["v1registry.trusted"] = trusted
-        environ["v1registry.rooms"] = self.rooms
+        environ["v1registry.buffers"] = self.buffers
         given = environ.get("HTTP_X_REQUEST_ID") if trusted else None
         identity = given if given and sane_request_id(given) else next(self.request_ids)
         environ["v1registry.request_id"] = answer.request_id = identity
