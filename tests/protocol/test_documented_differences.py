@@ -193,14 +193,14 @@ CHECKS: dict[str, Callable[[World], None]] = {
         asked(w.plain, "PUT", f"{REPOSITORY}/images"), (400, "Error Decoding JSON")
     ),
     "a name outside `[A-Za-z0-9_]": check_tag_name,
-    "whose push has not ended": check_tag_of_an_open_image,
+    "for an image that is not complete": check_tag_of_an_open_image,
     "properties` without `access`": lambda w: is_(
         asked(w.plain, "PUT", f"{REPOSITORY}/properties", b"{}"), (400, "Invalid data")
     ),
-    "layer` for a finished image": lambda w: is_(
+    "layer` for a complete image": lambda w: is_(
         asked(w.plain, "PUT", BASE.path("layer"), BASE.layer), (200, True)
     ),
-    "checksum` once more": lambda w: is_(
+    "checksum` again": lambda w: is_(
         asked(w.plain, "PUT", BASE.path("checksum"), b"", **{SIMPLE: BASE.checksum}), (200, True)
     ),
     "checksum` before the layer": check_checksum_before_the_layer,
@@ -214,7 +214,7 @@ CHECKS: dict[str, Callable[[World], None]] = {
     "a tag whose file is empty": lambda w: is_(
         asked(w.plain, "GET", f"{REPOSITORY}/tags"), (200, {"latest": BASE.id})
     ),
-    "without a slash at the end": check_deletion,
+    "without a final slash": check_deletion,
     "without a search backend": check_search,
     "with `n` or `page`": check_pages,
     "`read_only`": check_read_only,
