@@ -97,7 +97,7 @@ def unavailable(one: Directory, log: pytest.LogCaptureFixture, why: str = "") ->
     assert caught.value.headers == {"Retry-After": "5"}
     [record] = log.records
     assert record.levelno == logging.WARNING
-    assert "cannot be asked" in record.getMessage()
+    assert "is unavailable" in record.getMessage()
     assert why in record.getMessage()
     assert PASSWORD not in record.getMessage()
 

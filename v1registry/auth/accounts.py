@@ -1,4 +1,4 @@
-"""Alone with accounts: Basic over TLS, or a proxy that knows the users; and rules."""
+"""Rights of a standalone registry with accounts: passwords or a trusted proxy, and access rules."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from v1registry.lib.support.throttle import Throttle
 
 
 class PasswordVerifier(Protocol):
-    """Something that knows accounts and their passwords."""
+    """A source of accounts and their passwords."""
 
     def state(self, user: str) -> str:
-        """A text that changes when what it says of the account does, as far as that can be told."""
+        """Return a text that changes when the account does; empty if the source cannot tell."""
 
     def groups(self, user: str, password: str, address: str) -> frozenset[str] | None:
-        """The groups of the account if the password is its own, else None.
+        """Return the groups of the account if the password is correct, else None.
 
-        Raise Failure 503 if it cannot be found out.
+        Raise Failure 503 if the source is unavailable.
         """
 
 
 class AccountRights(Rights):
-    """Proves who asks, by the first of `provers` that says so, and looks at the rules.
+    """Identifies the caller by the first of `verifiers` that accepts the password; checks `rules`.
 
-    A password that was right is believed for `remember` seconds, under a digest that only this
-    process can make.
+    A correct password is remembered for `remember` seconds, under an HMAC with a key of this
+    process.
     """
 
     def __init__(
         self,
-        provers: Sequence[PasswordVerifier],
+        verifiers: Sequence[PasswordVerifier],
         rules: Rules,
         throttle: Throttle,
         *,
@@ -47,50 +47,50 @@ class AccountRights(Rights):
         knows_users: bool,
     ) -> None:
         self.knows_users = knows_users
-        self._provers = provers
+        self._verifiers = verifiers
         self._rules = rules
         self._throttle = throttle
         self._secret = secrets.token_bytes(32)
-        self._proven: SingleFlightCache[Caller] = SingleFlightCache(remember)
+        self._verified: SingleFlightCache[Caller] = SingleFlightCache(remember)
 
     def identify(self, credentials: Credentials, address: str) -> Caller:
         if credentials.vouched is not None:
             return Caller(user=credentials.vouched, groups=credentials.vouched_groups)
         user, password = credentials.user, credentials.password
         if user is None or password is None:
-            return NOBODY  # nothing was shown; or a token, which says nothing here
-        # Also for a password that this process remembers: every process must answer alike.
+            return NOBODY  # no credentials, or a token, which identifies no account
+        # Also for a password that this process remembers: all processes must respond alike.
         self._throttle.check(user, address)
-        return self._proven.get(
+        return self._verified.get(
             self._digest(user, password),
-            lambda: self._prove(user, password, address),
+            lambda: self._verify(user, password, address),
             keep=lambda _: True,
         )
 
-    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
-        return self._rules.allow(asker, repository, access)
+    def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
+        return self._rules.allow(caller, repository, access)
 
-    def sees(self, asker: Caller, repository: RepositoryName, *, private: bool) -> bool:
-        return self._rules.allow(asker, repository, Access.PULL, private)
+    def sees(self, caller: Caller, repository: RepositoryName, *, private: bool) -> bool:
+        return self._rules.allow(caller, repository, Access.PULL, private)
 
-    def _prove(self, user: str, password: str, address: str) -> Caller:
+    def _verify(self, user: str, password: str, address: str) -> Caller:
         with self._throttle.attempt(user, address) as attempt:
-            for prover in self._provers:
-                groups = prover.groups(user, password, address)
+            for verifier in self._verifiers:
+                groups = verifier.groups(user, password, address)
                 if groups is not None:
                     attempt.right = True
                     return Caller(user=user, groups=groups)
         raise Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
 
-    def state(self, asker: Caller) -> str:
-        """Of the provers; the hash tells nobody the hash of a password."""
-        if asker.user is None:
+    def state(self, caller: Caller) -> str:
+        """Return a hash of the verifiers' states, which discloses no password hash."""
+        if caller.user is None:
             return ""
-        states = [prover.state(asker.user) for prover in self._provers]
+        states = [verifier.state(caller.user) for verifier in self._verifiers]
         return hashlib.sha256("\0".join(states).encode("utf-8", "replace")).hexdigest()[:16]
 
     def _digest(self, user: str, password: str) -> str:
-        parts = [user, password, *(prover.state(user) for prover in self._provers)]
+        parts = [user, password, *(verifier.state(user) for verifier in self._verifiers)]
         text = "\0".join(f"{len(part)} {part}" for part in parts)
         return hmac.new(
             self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256

@@ -1,8 +1,8 @@
-"""A registry that trusts an index: whoever has a token of it may do what the token says.
+"""Rights of a registry that trusts an index: a client may do what its token says.
 
-protocol-v1.md section 2.2. A token is checked by asking the index in its bearer's name, or by its
-signature, if it is one of an index of ours whose public key is configured. Where the index may be
-asked, too, such a token is good as long as the index does not take it back (`access.revoked`).
+See protocol-v1.md section 2.2. The registry validates a token by a request to the index with this
+token. If the public key of an index that runs v1registry is configured, the registry verifies the
+token's signature instead. If the index is configured too, it may revoke tokens (see `revocation`).
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from v1registry.lib.support.single_flight import SingleFlightCache
 
 ACCESSES = {"read": Access.PULL, "write": Access.PUSH, "delete": Access.DELETE}
 
-_FRESH = 1.0  # seconds for which the index is not asked anew for an image that it does not list
+_FRESH = 1.0  # seconds before an image list without an expected image is requested again
 
 _log = logging.getLogger(__name__)
 
-#: Told which images the index lists for a repository, when somebody is about to push to it.
+#: Receives the image list of a repository when a client is about to push to it.
 Listed = Callable[[RepositoryName, list[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """What the index said of a token: the ids of the repository's images, and when."""
+    """The response of the index to a token: the image ids of the repository, and the time."""
 
     ids: frozenset[str]
     asked: float
 
 
 class ExternalIndexRights(Rights):
-    """Asks `client`, and believes tokens that `verifier` knows; one of them may be None.
+    """Validates tokens by `client`, or by `verifier` if it knows the key. One of them may be None.
 
-    An answer of the index is believed for `remember` seconds, under a digest of the token that
-    only this process can make. Without an answer nothing is allowed but by a good signature.
+    A response of the index is remembered for `remember` seconds, under an HMAC of the token with a
+    key of this process. While the index is unavailable, only signed tokens are valid.
     """
 
     challenge = "Token"
@@ -84,9 +84,9 @@ class ExternalIndexRights(Rights):
     def of_v2(
         self, credentials: Credentials, address: str, repository: RepositoryName | None
     ) -> Caller:
-        """Its v2 clients have passwords at the index, and no tokens: the index is asked with them.
+        """Identify a v2 client, which has no token, by a request to the index with its password.
 
-        Without a repository it is asked whether it knows the account.
+        Without a repository, the request checks only the account.
         """
         client = self._client
         if credentials.token is not None or client is None:
@@ -106,7 +106,7 @@ class ExternalIndexRights(Rights):
     def for_bearer(
         self, credentials: Credentials, address: str, repository: RepositoryName | None
     ) -> Caller:
-        """With a token of the index, which counts as long as the index says so."""
+        """Identify the client for a bearer token, with a token of the index that it can revoke."""
         client = self._client
         if credentials.token is not None or client is None or repository is None:
             return self.of_v2(credentials, address, repository)
@@ -118,18 +118,19 @@ class ExternalIndexRights(Rights):
         shown = Credentials(token=token) if _grants(token, grant) else Credentials()
         return Caller(credentials.user, grant=grant, credentials=shown)
 
-    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
-        grant = asker.grant
+    def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
+        grant = caller.grant
         if grant is None or grant.access is not access:
             return False
         return repository is None or repository == grant.repository
 
-    def expects(self, asker: Caller, image_id: ImageId) -> bool:
-        """Whether the index lists the image: it may have learnt of it since the token was checked.
+    def expects(self, caller: Caller, image_id: ImageId) -> bool:
+        """Return whether the image list of the index has the image.
 
-        A token that is checked alone is about the repository, whatever its images.
+        The list is requested again if it has not, because it may have changed since. A token that
+        the registry verifies by its signature allows every image of the repository.
         """
-        client, credentials, grant = self._client, asker.credentials, asker.grant
+        client, credentials, grant = self._client, caller.credentials, caller.grant
         if grant is None or client is None or self._is_ours(credentials):
             return grant is not None
         found = self._confirm(client, credentials, grant)
@@ -138,22 +139,25 @@ class ExternalIndexRights(Rights):
             found = self._confirm(client, credentials, grant)
         return image_id in found.ids
 
-    def vouches(self, asker: Caller, image_id: ImageId) -> bool:
-        """What the index says of `layer/ID/access`: its users may pull from other repositories."""
-        client, grant = self._client, asker.grant
+    def vouches(self, caller: Caller, image_id: ImageId) -> bool:
+        """Return whether the index allows the image by `layer/ID/access`.
+
+        The user may be able to pull the image from another repository.
+        """
+        client, grant = self._client, caller.grant
         if client is None or grant is None:
             return False
         path = f"/v1/repositories/{grant.repository.quoted}/layer/{image_id}/access"
-        authorization = asker.credentials.header or ""
+        authorization = caller.credentials.header or ""
 
         def ask() -> bool:
             answer = client.ask(path, authorization)
             return isinstance(answer, dict) and answer.get("access") is True
 
-        return self._vouched.get(f"{self._digest(asker.credentials)} {image_id}", ask)
+        return self._vouched.get(f"{self._digest(caller.credentials)} {image_id}", ask)
 
-    def refusal(self, asker: Caller) -> Failure:
-        """Always 401: another token may do."""
+    def refusal(self, caller: Caller) -> Failure:
+        """Return Failure 401 in every case, because another token may be sufficient."""
         return Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
 
     # -- one token ----------------------------------------------------------------
@@ -171,14 +175,14 @@ class ExternalIndexRights(Rights):
         grant = _grant(token.repository, token.access)
         if grant is None:
             raise self.refusal(NOBODY)
-        if self._revoked is not None and self._revoked.is_so(
+        if self._revoked is not None and self._revoked.is_revoked(
             self._digest(credentials), grant.repository, credentials.header or ""
         ):
             raise self.refusal(NOBODY)
         return Caller(user=token.user, grant=grant, credentials=credentials)
 
     def _confirm(self, client: IndexClient, credentials: Credentials, grant: Grant) -> Confirmed:
-        """What the index says of the token. Raise Failure 401 if it says no, 503 without it."""
+        """Return the response of the index to the token. Raise Failure 401 or 503."""
         path = f"/v1/repositories/{grant.repository.quoted}/images"
 
         def ask() -> Confirmed:
@@ -188,7 +192,7 @@ class ExternalIndexRights(Rights):
                 raise self.refusal(NOBODY)
             ids = _ids(answer)
             if ids is None:
-                raise client.nonsense(path, "its list is no list of images")
+                raise client.unavailable(path, "its response is not an image list")
             if grant.access is Access.PUSH:
                 self._listed(grant.repository, ids)
             return Confirmed(frozenset(ids), asked)
@@ -201,7 +205,7 @@ class ExternalIndexRights(Rights):
 
 
 def _grant(repository: str | None, access: str | None) -> Grant | None:
-    """What a token says that it is for; None for what is no repository, or an unknown access."""
+    """Return the grant of a token; None for an illegal repository name or an unknown access."""
     if repository is None or access not in ACCESSES:
         return None
     try:
@@ -211,7 +215,7 @@ def _grant(repository: str | None, access: str | None) -> Grant | None:
 
 
 def _grants(token: str, grant: Grant) -> bool:
-    """Whether a token says that it is for this."""
+    """Return whether the text of a token names this grant."""
     try:
         pairs = tokens.parse(token)
     except tokens.TokenError:
@@ -220,7 +224,7 @@ def _grants(token: str, grant: Grant) -> bool:
 
 
 def _ids(answer: Any) -> list[str] | None:
-    """The ids in the index's list of objects; None if it is none."""
+    """Return the image ids of the index's response; None if it is not an image list."""
     if not isinstance(answer, list) or not all(
         isinstance(item, dict) and isinstance(item.get("id"), str) for item in answer
     ):

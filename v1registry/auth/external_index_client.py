@@ -1,4 +1,4 @@
-"""Asking an index over HTTP: connections are kept, nothing is followed, everything is bounded."""
+"""HTTP client for an index: kept connections, no redirects, limits on time and size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Within = Callable[[float, Callable[[], Any]], Any]
 _CONNECTIONS = 8
 _HEADERS = {
     "Accept": "application/json",
-    "Accept-Encoding": "identity",  # what is bounded is what comes
+    "Accept-Encoding": "identity",  # so that the size limit holds for the bytes on the wire
     "User-Agent": "v1registry",
 }
 _RETRY_AFTER = {"Retry-After": "5"}
@@ -27,9 +27,11 @@ _log = logging.getLogger(__name__)
 
 
 class IndexClient:
-    """`timeout` in seconds bounds a whole answer by `within`, `limit` its bytes.
+    """A client for the index at `endpoint`.
 
-    `ca` is a PEM file with the authority of the index's certificate; None: the system's.
+    `timeout` is the longest time of a whole response in seconds, which `within` enforces. `limit`
+    is its largest size in bytes. `ca` is a PEM file with the certificate authority of the index's
+    certificate; None for those of the system.
     """
 
     def __init__(
@@ -51,37 +53,37 @@ class IndexClient:
         )
 
     def ask(self, path: str, authorization: str) -> Any:
-        """The JSON that the index answers to this Authorization; None if it says no (4xx).
+        """Return the JSON of the index's response to this Authorization; None for a refusal (4xx).
 
-        Raise Failure 503 if it does not answer, or nothing that an index says.
+        Raise Failure 503 if the index does not respond, or not as an index does.
         """
         return self._ask(path, {"Authorization": authorization})[0]
 
     def ask_for_token(self, path: str, authorization: str) -> tuple[Any, str]:
-        """Return what `ask` returns, and the token that the index gives; empty without one."""
+        """Return the result of `ask`, and the token in the index's response; empty without one."""
         return self._ask(path, {"Authorization": authorization, "X-Docker-Token": "true"})
 
     def _ask(self, path: str, headers: Mapping[str, str]) -> tuple[Any, str]:
         try:
             status, body, token = self._within(self._timeout, lambda: self._get(path, headers))
         except (HTTPError, OSError) as error:
-            raise self.nonsense(path, _reason(error)) from None
+            raise self.unavailable(path, _reason(error)) from None
         if status == 200 and len(body) <= self._limit:
             try:
                 return json.loads(body), token
             except (ValueError, RecursionError):
-                raise self.nonsense(path, "it answered something else than JSON") from None
+                raise self.unavailable(path, "its response is not JSON") from None
         if status == 200:
-            raise self.nonsense(path, f"its answer is larger than {self._limit} bytes")
+            raise self.unavailable(path, f"its response is larger than {self._limit} bytes")
         if 400 <= status < 500 and status not in (408, 425, 429):
             return None, ""
-        raise self.nonsense(path, f"it answered {status}")
+        raise self.unavailable(path, f"its response has status {status}")
 
     def _get(self, path: str, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
         try:
             return self._send(path, headers)
         except ProtocolError:
-            # a kept connection that the index has closed meanwhile
+            # The index has closed the kept connection.
             return self._send(path, headers)
 
     def _send(self, path: str, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
@@ -103,19 +105,19 @@ class IndexClient:
         finally:
             answer.close()
 
-    def nonsense(self, path: str, reason: str) -> Failure:
-        """The answer to a client for whom the index cannot be asked, or says no sense."""
-        _log.warning("The index %s cannot say who may do what: %s", self._endpoint + path, reason)
+    def unavailable(self, path: str, reason: str) -> Failure:
+        """Log why the index gave no usable response, and return the Failure for the client."""
+        _log.warning("The index gave no usable response to %s: %s", self._endpoint + path, reason)
         return Failure(*errors.INDEX_SILENT, _RETRY_AFTER)
 
 
 def _reason(error: BaseException) -> str:
-    """Why, without the address that stands in the error's own text already."""
+    """Return the reason of an error without the address, which the log message already names."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
-        return "no answer in time"
+        return "no response within index_timeout"
     return type(error).__name__

@@ -1,4 +1,4 @@
-"""Accounts in an LDAP directory, proven by binding as them."""
+"""Accounts in an LDAP directory. A password is verified by a bind as the account."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from v1registry.lib.errors import Failure
 
 Within = Callable[[float, Callable[[], Any]], Any]
 
-# Results (RFC 4511, appendix A) that say no to this user; all others are about the directory.
+# Results (RFC 4511, appendix A) that refuse this user. All others are errors of the directory.
 _SUCCESS = 0
 _REFUSED = {
     16,  # noSuchAttribute
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Tls(ldap3.Tls):  # type: ignore[misc]
-    """TLS as Python does it today; ldap3's own checks the name in a way that Python has dropped."""
+    """TLS by Python's default context. ldap3 checks host names by a function that Python removed."""
 
     def wrap_socket(self, connection: ldap3.Connection, do_handshake: bool = False) -> None:
         context = ssl.create_default_context(cafile=self.ca_certs_file)
@@ -49,14 +49,14 @@ class _Tls(ldap3.Tls):  # type: ignore[misc]
 
 
 class Directory:
-    """Proves accounts. `within` bounds the whole time of a look-up."""
+    """The accounts of a directory. `within` limits the whole time of a lookup."""
 
     def __init__(self, options: Ldap, within: Within) -> None:
         self._options = options
         self._within = within
 
     def state(self, user: str) -> str:
-        """Nothing tells a change of the password but asking."""
+        """Return an empty text: only a bind tells whether a password has changed."""
         return ""
 
     def groups(self, user: str, password: str, address: str) -> frozenset[str] | None:
@@ -65,7 +65,7 @@ class Directory:
         Raise Failure 503 if the directory does not answer, or cannot.
         """
         if not user or not password:
-            return None  # a bind without a password succeeds, and proves nothing
+            return None  # a bind without a password always succeeds, as anonymous
         if not (user + password).isprintable():
             return None
         try:
@@ -73,7 +73,7 @@ class Directory:
                 self._options.timeout, lambda: self._look_up(user, password)
             )
         except (LDAPException, OSError) as error:
-            _log.warning("The directory %s cannot be asked: %s", self._options.url, _reason(error))
+            _log.warning("The directory %s is unavailable: %s", self._options.url, _reason(error))
             raise Failure(*errors.ACCOUNTS_UNAVAILABLE, {"Retry-After": "5"}) from None
         return found
 
@@ -97,7 +97,7 @@ class Directory:
             return self._groups_of(ours, user, dn)
 
     def _find(self, user: str) -> str | None:
-        """The one entry that the filter finds; None if it finds none, or several."""
+        """Return the entry that the filter finds; None if it finds none or several."""
         options = self._options
         wanted = options.filter.replace("{user}", escape_filter_chars(user))
         with self._connection(options.bind_dn, options.bind_password) as ours:
@@ -125,9 +125,9 @@ class Directory:
 
     @contextlib.contextmanager
     def _connection(self, dn: str | None, password: str | None) -> Iterator[ldap3.Connection]:
-        """A connection that is not bound yet; its own `with` would bind it, and not say why not."""
+        """Yield a connection before its bind. ldap3's own `with` binds, and hides why that failed."""
         options = self._options
-        # A new one each time: it would remember for ten minutes that a server was away.
+        # A new object each time: ldap3 would avoid a server for ten minutes after a failure.
         server = ldap3.Server(
             options.url,
             tls=_Tls(ca_certs_file=options.ca),
@@ -145,17 +145,17 @@ class Directory:
         try:
             yield connection
         finally:
-            socket = connection.socket  # unbinding forgets it, closed or not
+            socket = connection.socket  # unbind drops the socket, even if it did not close it
             with contextlib.suppress(LDAPException, OSError):
                 connection.unbind()
             if socket is not None:
                 socket.close()
 
     def _bind(self, connection: ldap3.Connection) -> bool:
-        """Whether the directory takes the connection's name and password."""
+        """Return whether the directory accepts the connection's name and password."""
         connection.open()
         if self._options.start_tls and not connection.start_tls():
-            raise LDAPException("it does not go over to TLS")
+            raise LDAPException("it refuses StartTLS")
         if connection.bind():
             return True
         if connection.result["result"] in _REFUSED:
@@ -164,22 +164,22 @@ class Directory:
 
     def _must_bind(self, connection: ldap3.Connection) -> None:
         if not self._bind(connection):
-            raise LDAPException("it does not take bind_dn and bind_password")
+            raise LDAPException("it refuses bind_dn and bind_password")
 
     def _search(
         self, connection: ldap3.Connection, base: str, wanted: str, attributes: list[str], most: int
     ) -> list[dict[str, Any]]:
         connection.search(base, wanted, attributes=attributes, size_limit=most)
         result = connection.result["result"]
-        if result not in (_SUCCESS, 4, 32):  # 4: sizeLimitExceeded, what came counts
+        if result not in (_SUCCESS, 4, 32):  # 4: sizeLimitExceeded, the entries so far are used
             raise LDAPException(str(connection.result["description"]))
         entries = connection.response or []
         return [entry for entry in entries if entry["type"] == "searchResEntry"]
 
 
 def _reason(error: BaseException) -> str:
-    """In words that hold no name and no password: ldap3's own texts begin with the class."""
+    """Return the reason of an error in one line, without a user name or a password."""
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no response within ldap.timeout"
     text = str(error) or type(error).__name__
     return " ".join(text.split())[:200]

@@ -1,4 +1,4 @@
-"""Which rights the configuration means."""
+"""Building of the rights that the configuration describes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ def rights_of(
     is_private: IsPrivate,
     listed: Listed,
     counts: Counts | None,
-    offload: Callable[..., Any],
+    run_in_thread: Callable[..., Any],
     within: Within,
 ) -> Rights:
-    """The rights that hold. `listed` is told what an index lists; `counts` are shared by nodes;
-    `offload(function, *arguments)` computes where it stops nobody else, `within(seconds, function)`
-    bounds the whole time of a call.
+    """Return the rights that the configuration describes.
+
+    `listed` receives the image lists of an index. `counts` are shared by nodes.
+    `run_in_thread(function, *arguments)` runs a function outside the event loop.
+    `within(seconds, function)` limits the time of a call.
     """
     if not config.tells_users_apart:
         return Open()
     if config.standalone:
-        return _accounts(config, is_private, counts, offload, within)
+        return _accounts(config, is_private, counts, run_in_thread, within)
     return _index(config, listed, within)
 
 
@@ -63,24 +65,24 @@ def _accounts(
     config: Config,
     is_private: IsPrivate,
     counts: Counts | None,
-    offload: Callable[..., Any],
+    run_in_thread: Callable[..., Any],
     within: Within,
 ) -> Rights:
     from v1registry.auth.accounts import AccountRights
     from v1registry.auth.rules import Rules
 
-    provers: list[PasswordVerifier] = []
+    verifiers: list[PasswordVerifier] = []
     if config.accounts.htpasswd is not None:
         from v1registry.auth.htpasswd import PasswordFile
 
-        provers.append(PasswordFile(config.accounts.htpasswd, offload))
+        verifiers.append(PasswordFile(config.accounts.htpasswd, run_in_thread))
     if config.ldap.url is not None:
         from v1registry.auth.ldap import Directory  # an optional extra
 
-        provers.append(Directory(config.ldap, within))
+        verifiers.append(Directory(config.ldap, within))
     rules = DEFAULT_RULES if config.access is None else config.access
     return AccountRights(
-        provers,
+        verifiers,
         Rules(rules, is_private),
         throttle_of(config, counts),
         remember=config.accounts.remember,
@@ -89,14 +91,14 @@ def _accounts(
 
 
 def by_password(
-    config: Config, provers: Sequence[PasswordVerifier], counts: Counts | None, challenge: str
+    config: Config, verifiers: Sequence[PasswordVerifier], counts: Counts | None, challenge: str
 ) -> Rights:
-    """Finds out who shows a name and a password, for rights that are kept elsewhere."""
+    """Return rights that only identify users by their passwords. They allow no access."""
     from v1registry.auth.accounts import AccountRights
     from v1registry.auth.rules import Rules
 
     found = AccountRights(
-        provers,
+        verifiers,
         Rules((), lambda _: True),
         throttle_of(config, counts),
         remember=config.accounts.remember,
@@ -107,5 +109,5 @@ def by_password(
 
 
 def throttle_of(config: Config, counts: Counts | None) -> Throttle:
-    """Return the limit on wrong passwords, counted by all nodes in `counts`, or by this one."""
+    """Return the limit on wrong passwords, which `counts` shares between nodes."""
     return Throttle(config.accounts.attempts, counts, counters.of_node())

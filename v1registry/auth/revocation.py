@@ -1,8 +1,8 @@
-"""Whether an index of ours takes back a token that it has signed.
+"""Revocation of signed tokens by the index that issued them.
 
-The signature says what the token was given for; the index alone knows whether its bearer still has
-the role, and the account. It is asked from time to time, as long as it answers. While it does not,
-the signature is enough: an index that is down stops no push and no pull, and a token's life ends.
+The signature proves what access the index granted. Only the index knows whether the user still has
+the role and the account, so the registry asks it at an interval. While the index is unavailable,
+the signature is sufficient until the token expires, so that pushes and pulls continue.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from v1registry.lib.names import RepositoryName
 from v1registry.lib.support.circuit_breaker import Breaker
 from v1registry.lib.support.single_flight import SingleFlightCache
 
-PAUSE = 10.0  # seconds for which an index that does not answer is left alone
+PAUSE = 10.0  # seconds without requests to an index that did not respond
 
-_KEPT = 10_000  # refused tokens
-_NO_IMAGE = "0" * 64  # whether this one may be read is a short question that any token may ask
+_KEPT = 10_000  # refused tokens that are remembered
+_NO_IMAGE = "0" * 64  # an image id for a short request that every token may send
 
 
 class Revoked:
-    """An answer is believed for `remember` seconds; a refusal also as long as the index is away."""
+    """Revoked tokens. A response of the index is remembered for `remember` seconds.
+
+    A refusal is also remembered while the index is unavailable.
+    """
 
     def __init__(self, client: IndexClient, remember: float) -> None:
         self._client = client
@@ -30,8 +33,8 @@ class Revoked:
         self._answers: SingleFlightCache[bool | None] = SingleFlightCache(remember)
         self._refused: OrderedDict[str, None] = OrderedDict()
 
-    def is_so(self, digest: str, repository: RepositoryName, authorization: str) -> bool:
-        """Whether the token with this digest, sent as `authorization`, counts no more."""
+    def is_revoked(self, digest: str, repository: RepositoryName, authorization: str) -> bool:
+        """Return whether the token with this digest, sent as `authorization`, is revoked."""
         path = f"/v1/repositories/{repository.quoted}/layer/{_NO_IMAGE}/access"
         good = self._answers.get(digest, lambda: self._ask(path, authorization))
         if good is None:
@@ -44,13 +47,13 @@ class Revoked:
         return not good
 
     def _ask(self, path: str, authorization: str) -> bool | None:
-        """What the index says; None if it says nothing."""
+        """Return whether the index accepts the token; None if it is unavailable."""
         ticket = self._calls.admit()
         if ticket is None:
             return None
         try:
             answer = self._client.ask(path, authorization)
-        except Failure:  # it is in the log
+        except Failure:  # the client has logged it
             self._calls.failed(ticket)
             return None
         self._calls.succeeded(ticket)

@@ -1,4 +1,4 @@
-"""The rules of the configuration: what is allowed to whom for which repositories."""
+"""The access rules of the configuration."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _NAMESPACE = re.compile(r"[a-z0-9._-]+")
 
 
 class Rules:
-    """Rules add up: what one of them allows is allowed, and nothing else."""
+    """A set of access rules. An access is allowed if at least one rule allows it."""
 
     def __init__(self, rules: Sequence[Rule], is_private: IsPrivate) -> None:
         self._rules = [(rule, frozenset(map(Access, rule.allow))) for rule in rules]
         self._is_private = is_private
-        # A list of many repositories asks for each of them in the name of one asker.
+        # A list of many repositories checks each of them for the same caller.
         self._of = lru_cache(maxsize=256)(self._patterns_of)
 
     def allow(
         self,
-        asker: Caller,
+        caller: Caller,
         repository: RepositoryName | None,
         access: Access,
         private: bool | None = None,
     ) -> bool:
-        """Whether a rule allows that; `repository` None: for any repository at all. `private` tells
-        how it is flagged, None: that is to be found out.
+        """Return whether a rule allows the access; `repository` None: to any repository.
 
-        What is allowed to `anybody` does not hold for a repository that is flagged private.
+        Rules for `anybody` do not apply to private repositories. `private` is the repository's
+        flag; None: look it up.
         """
-        own, anybody = self._of(asker.user, asker.groups, access)
+        own, anybody = self._of(caller.user, caller.groups, access)
         if repository is None:
             return bool(own or anybody)
         name = str(repository)
@@ -49,7 +49,7 @@ class Rules:
     def _patterns_of(
         self, user: str | None, groups: frozenset[str], access: Access
     ) -> tuple[Patterns, Patterns]:
-        """Of the rules that mean an asker by name or group, and of those that mean anybody."""
+        """Return the patterns of rules that name the caller or a group, and of those for anybody."""
         own: list[re.Pattern[str]] = []
         anybody: list[re.Pattern[str]] = []
         for rule, allowed in self._rules:
@@ -63,7 +63,7 @@ class Rules:
 
 
 def _names(user: str | None, groups: frozenset[str]) -> set[str]:
-    """What an asker is called in rules as somebody who has an account."""
+    """Return the names in `who` that a user with an account matches."""
     if user is None:
         return set()
     names = {USERS, *(f"@{group}" for group in groups)}
@@ -73,9 +73,10 @@ def _names(user: str | None, groups: frozenset[str]) -> set[str]:
 
 
 def _pattern(text: str, user: str | None) -> re.Pattern[str] | None:
-    """The pattern for this user; None if it can match nothing."""
+    """Return the pattern for this user; None if it cannot match any repository."""
     if _USER in text:
         if user is None or not _NAMESPACE.fullmatch(user):
-            return None  # `a/b` is no namespace of its own, and `*` is not everybody's
+            # A user called `a/b` has no namespace, and one called `*` must not match every one.
+            return None
         text = text.replace(_USER, user)
     return re.compile("".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in text))
