@@ -1,7 +1,7 @@
-"""Errors as values: a status and a text, raised anywhere, written as an answer in one place.
+"""Errors as values: a status and a text, raised anywhere and turned into an answer in one place.
 
-The literal texts of the protocol (protocol-v1.md sections 1 to 3) stand here
-and nowhere else: engines compare some of them letter by letter.
+All literal texts of the protocol (protocol-v1.md sections 1 to 3) are in this module only: engines
+compare some of them byte for byte.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Text = tuple[int, str]
 
 
 class Failure(Exception):
-    """An answer other than success: HTTP status, text for `{"error": text}`, extra headers."""
+    """An error answer: HTTP status, text for `{"error": text}`, and additional headers."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(text)
@@ -29,7 +29,7 @@ ACCOUNTS_UNAVAILABLE: Text = (503, "The accounts cannot be looked up now, retry 
 INDEX_SILENT: Text = (503, "The index does not say who may do what now, retry later")
 ACCOUNTS_ELSEWHERE: Text = (403, "Accounts are kept by the operator of this registry")
 
-# Engines match this one, and treat the image as pushed.
+# Engines compare this text and treat the image as pushed.
 IMAGE_EXISTS: Text = (409, "Image already exists")
 
 IMAGE_ID_INVALID: Text = (404, "Invalid image ID")
@@ -69,7 +69,7 @@ REPOSITORY_NAME_INVALID: Text = (400, "Invalid repository name")
 TAG_NOT_FOUND: Text = (404, "Tag not found")
 TAG_NAME_INVALID: Text = (400, r"Invalid tag name (must match ^[\w][\w.-]{0,127}$)")
 
-# Engines up to 1.10 register with every login, and match this text to go on to log in.
+# Docker up to 1.10 registers with every login, and continues to log in if it gets this text.
 ACCOUNT_EXISTS: Text = (400, "Username or email already exists")
 ACCOUNT_NAME_INVALID: Text = (
     400,
@@ -105,7 +105,7 @@ READ_ONLY: Text = (503, "The registry is read-only at the moment")
 
 
 def with_cause(error: BaseException) -> str:
-    """Return what an error says and its cause, in one line; for operators only, not for clients."""
+    """Return an error and its cause in one line, for administrators only, not for clients."""
     cause = error.__cause__
     if cause is None:
         return str(error)

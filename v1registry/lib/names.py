@@ -1,7 +1,7 @@
-"""Every legal name has its one pattern here, and is parsed once, at the door.
+"""Names: the only pattern of each kind of name, and its parser.
 
-Patterns from protocol-v1.md sections 1 and 9; all match in full and in ASCII
-(a `$` would let a trailing newline through, `\\w` would let Unicode through).
+Names are parsed when a request arrives. Patterns from protocol-v1.md sections 1 and 9. All of them
+match the whole text and ASCII only: `$` would accept a trailing newline, and `\\w` Unicode.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _OLD_NAMESPACE = re.compile(r"[a-z0-9_]{4,30}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
-_NEVER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # in a name: no URL leads to it
+_NEVER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # no URL can contain such a name
 
-NAME_LIMIT = 255  # of a whole repository name, and of a file name on most systems
+NAME_LIMIT = 255  # characters of a repository name, and of a file name on most systems
 RESERVED = frozenset({"images", "auth", "tags", "json", "properties"})
 
 
@@ -46,7 +46,7 @@ class ImageId(str):
 
 
 class RepositoryName(NamedTuple):
-    """Namespace and name; `busybox` and `library/busybox` are the same one."""
+    """A namespace and a name; `busybox` and `library/busybox` are the same repository."""
 
     namespace: str
     name: str
@@ -58,7 +58,7 @@ class RepositoryName(NamedTuple):
 
     @classmethod
     def parse(cls, path: str) -> RepositoryName:
-        """Split at the first `/`; raise Failure 400 for what no engine would send."""
+        """Split at the first `/`; raise Failure 400 for an invalid name."""
         namespace, slash, name = path.rstrip("/").partition("/")
         if not slash:
             namespace, name = "library", namespace
@@ -77,10 +77,10 @@ class RepositoryName(NamedTuple):
 
     @classmethod
     def parse_stored(cls, path: str) -> RepositoryName:
-        """Parse a name that a store of docker-registry 0.x may hold, which had no rule for names.
+        """Parse a name in a store of docker-registry 0.x, which had no rule for names.
 
-        The result is not `is_legal` if `parse` refuses it. Raise Failure 400 for a name that no
-        path leads to.
+        The result is not `is_legal` if `parse` refuses it. Raise Failure 400 for a name that no URL
+        can contain.
         """
         try:
             return cls.parse(path)
@@ -98,7 +98,7 @@ class RepositoryName(NamedTuple):
 
     @classmethod
     def of_folders(cls, namespace: str, folder: str) -> RepositoryName | None:
-        """Return the repository that lies in two folders; None if no path leads to it."""
+        """Return the repository stored in these two folders; None if no URL can contain its name."""
         for names in keys.repository_names(namespace, folder):
             try:
                 found = cls.parse_stored("/".join(names))
@@ -118,18 +118,18 @@ class RepositoryName(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """The key of the folder where 0.9.1 keeps it, and we write."""
+        """The key of the folder that 0.9.1 uses and this version writes."""
         return keys.repository(self.namespace, self.name)
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """All folders to look in, the one we write to first."""
+        """All folders that may contain the repository, the one that this version writes first."""
         older = keys.repository_before_081(self.namespace, self.name)
         return (self.folder,) if older == self.folder else (self.folder, older)
 
 
 class StoredName(RepositoryName):
-    """A name that is not legal: read and deleted where a store holds it, never created."""
+    """A name that is not legal: such a repository is read and deleted, never created."""
 
     __slots__ = ()
 
@@ -139,7 +139,7 @@ class StoredName(RepositoryName):
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The same, but no folder that 0.8.1 and later use for another name.
+        """The folders of the name, except those that 0.8.1 and later use for another name.
 
         `team/a%2Fb` must not lead to `team/a/b`, to which other access rules may apply.
         """
@@ -158,7 +158,7 @@ class StoredName(RepositoryName):
         return True
 
     def is_reachable(self) -> bool:
-        """Whether a path under `/v1/repositories/` leads to it, and to no other place."""
+        """Return whether a path below `/v1/repositories/` leads to this repository and no other."""
         parts = [self.namespace, *self.name.split("/")]
         if _NEVER.search(str(self)) or any(part in ("", ".", "..") for part in parts):
             return False
@@ -167,7 +167,7 @@ class StoredName(RepositoryName):
 
 
 def check_namespace(name: str) -> None:
-    """Raise Failure 400 for what no repository can lie under."""
+    """Raise Failure 400 for an invalid namespace."""
     if not _NAMESPACE.fullmatch(name) or name in (".", ".."):
         raise Failure(*errors.NAMESPACE_NAME_INVALID)
 
@@ -178,13 +178,13 @@ def suits_old_engines(namespace: str) -> bool:
 
 
 class AccountName(str):
-    """Who may log in to an index; at the same time the namespace of that person."""
+    """The name of an account of an index, and of its namespace."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> AccountName:
-        """Raise Failure 400 for what is no name of an account."""
+        """Raise Failure 400 for an invalid account name."""
         if cls.is_valid(text):
             return cls(text)
         raise Failure(*errors.ACCOUNT_NAME_INVALID)
@@ -195,39 +195,39 @@ class AccountName(str):
 
 
 class Tag(str):
-    """A tag's name."""
+    """The name of a tag."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> Tag:
-        """A tag that may be written; raise Failure 400 for any other."""
+        """Return a tag that may be written; raise Failure 400 for any other."""
         if _TAG.fullmatch(text):
             return cls(text)
         raise Failure(*errors.TAG_NAME_INVALID)
 
     @classmethod
     def is_valid(cls, text: str) -> bool:
-        """Whether it may be written, and today's clients can ask for it."""
+        """Return whether the tag may be written, and current clients can ask for it."""
         return _TAG.fullmatch(text) is not None
 
     @classmethod
     def parse_existing(cls, text: str) -> Tag:
-        """A tag that an old store may hold, to be read or deleted; raise Failure 404."""
+        """Return a tag of an old store, for reading or deleting; raise Failure 404."""
         if cls.may_exist(text):
             return cls(text)
         raise Failure(*errors.TAG_NOT_FOUND)
 
     @classmethod
     def may_exist(cls, text: str) -> bool:
-        """Whether clients can ask for it, in a store that docker-registry 0.x may have written."""
+        """Return whether clients can ask for the tag in a store that 0.x may have written."""
         if _TAG.fullmatch(text):
             return True
         return bool(text) and not _NEVER.search(text) and len(keys.tag_metadata(text)) <= NAME_LIMIT
 
 
 class Digest(str):
-    """What a blob or a manifest is called over v2: the SHA-256 of its bytes."""
+    """The digest of a blob or a manifest: `sha256:` and the SHA-256 of its bytes."""
 
     __slots__ = ()
 
@@ -240,9 +240,7 @@ class Digest(str):
 
     @classmethod
     def parse_any(cls, text: str) -> Digest:
-        """The same for a digest by any algorithm (OCI image specification): none but SHA-256 is
-        ever stored here.
-        """
+        """Parse a digest of any algorithm (OCI image specification). Only SHA-256 is stored here."""
         return cls(text) if _is_foreign_digest(text) else cls.parse(text)
 
     @classmethod

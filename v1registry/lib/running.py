@@ -1,4 +1,4 @@
-"""Where computing runs that would keep other clients waiting."""
+"""Running long computations without blocking other clients."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-#: Calls a function with arguments, and returns what it returns.
+#: Calls a function with arguments and returns its result.
 Run = Callable[..., Any]
 
 T = TypeVar("T")
 
 _SORTED_AT_ONCE = 10_000
-_SMALL = 64 * 1024  # bytes that are parsed or written in a moment
+_SMALL = 64 * 1024  # bytes that are parsed or written in a few milliseconds
 
 
 def in_place(function: Callable[..., Any], *args: Any) -> Any:
-    """Call the function here and now: for commands and tests, which serve no clients."""
+    """Call the function in this thread, for commands and tests, which serve no clients."""
     return function(*args)
 
 
 def for_size(run: Run, size: int) -> Run:
-    """`run` for data of so many bytes, unless it is so small that handing it over costs more."""
+    """Return `run` for large data, `in_place` for data so small that another thread costs more."""
     return run if size > _SMALL else in_place
 
 
 @contextlib.contextmanager
 def collector_off() -> Iterator[None]:
-    """Keep Python's garbage collector off while hundreds of thousands of values are made.
+    """Switch Python's garbage collector off while hundreds of thousands of values are created.
 
-    It stops all threads to look at them again and again, and finds nothing. Overlapping uses in
-    several threads may switch it on early, which does no harm.
+    The collector would stop all threads to check these values again and again, without any result. If
+    uses overlap in several threads, it may be switched on early, which does no harm.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -44,7 +44,7 @@ def collector_off() -> Iterator[None]:
 
 
 def sorted_in_steps(values: Sequence[T], key: Callable[[T], Any] | None = None) -> list[T]:
-    """As `sorted`, for very many values, in steps between which other threads run."""
+    """Sort very many values in steps, so that other threads can run in between."""
     steps = [
         sorted(values[at : at + _SORTED_AT_ONCE], key=key)  # type: ignore[type-var,arg-type]
         for at in range(0, len(values), _SORTED_AT_ONCE)

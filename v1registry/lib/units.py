@@ -1,4 +1,4 @@
-"""Sizes and times as people read them, and as HTTP does."""
+"""Sizes and times in the forms for people and for HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def human(size: int) -> str:
-    """Bytes for people: 1.2 GB."""
+    """Return a number of bytes for people: 1.2 GB."""
     number, unit = float(size), 0
     while number >= 1000 and unit < len(_UNITS) - 1:
         number, unit = number / 1000, unit + 1
@@ -18,12 +18,12 @@ def human(size: int) -> str:
 
 @lru_cache(maxsize=4)
 def http_date(seconds: int) -> str:
-    """A time, in seconds since 1970, as headers have it (RFC 9110 section 5.6.7)."""
+    """Return seconds since 1970 as an HTTP date (RFC 9110 section 5.6.7)."""
     return formatdate(seconds, usegmt=True)
 
 
 def duration(seconds: float) -> str:
-    """A time for people: 1h05m, 3m20s, 7s."""
+    """Return a duration for people: 1h05m, 3m20s, 7s."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

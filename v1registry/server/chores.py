@@ -62,7 +62,7 @@ def _read_pushed(images: Any, view: Any, log: Any) -> None:
         try:
             image = images.find(image_id)
             if image is not None:
-                view.blobs.look_at_pushed(image, quiet)
+                view.blobs.scan_pushed(image, quiet)
         except (StorageError, Failure) as error:
             log.warning("Reading the layer of %s failed: %r", image_id, error)
         except Exception:

@@ -111,7 +111,7 @@ def test_what_is_bad_is_named_and_the_rest_is_done() -> None:
     assert {"image": D, "problem": damage} in run.problems
     other = {"repository": "team/other"}
     assert {**other, "tag": "bad", "image": D, "problem": f"{D}: {damage}"} in run.problems
-    missing = f"{image_id('f')} is missing or not whole"
+    missing = f"{image_id('f')} is missing or not complete"
     row = {**other, "tag": "dangling", "image": image_id("f"), "problem": missing}
     assert row in run.problems
     assert len(run.problems) == 3

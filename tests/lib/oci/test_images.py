@@ -81,7 +81,7 @@ def test_the_parents_count_where_ancestry_differs() -> None:
     shown = node.get(C)
     assert [id for id, _ in shown.layers] == [A, B, C]
     assert not shown.as_ancestry
-    assert any("parents count" in note for note in shown.notes)
+    assert any("parents in the JSON" in note for note in shown.notes)
     # and its layers can be fetched though the ancestry does not lead there
     for other in (node, Node(storage)):
         found = other.lookup.blob(REPOSITORY, Digest(shown.layers[1][1].digest))
@@ -117,11 +117,11 @@ def test_chain_ids_are_checked() -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda s: s.delete(keys.image(A, "json")), f"{A} is missing or not whole"),
-        (lambda s: s.put(keys.image(B, "_inprogress"), b"true"), f"{B} is missing or not whole"),
+        (lambda s: s.delete(keys.image(A, "json")), f"{A} is missing or not complete"),
+        (lambda s: s.put(keys.image(B, "_inprogress"), b"true"), f"{B} is missing or not complete"),
         (lambda s: s.delete(keys.image(B, "layer")), f"{B}: the layer is missing"),
         (lambda s: s.put(keys.image(B, "layer"), b"x" * 1000), f"{B}: the layer cannot be read"),
-        (lambda s: s.put(keys.image(A, "json"), image_json(A, C)), "round in a circle"),
+        (lambda s: s.put(keys.image(A, "json"), image_json(A, C)), "its ancestors form a loop"),
         (lambda s: s.put(keys.image(C, "json"), b'{"parent":"' + B.encode() + b'","os":5}'),
          "os is not a text"),
     ],
@@ -250,7 +250,7 @@ def test_a_blob_is_found_without_a_walk() -> None:
     storage._objects |= chain_store()._objects
     shown = Node(storage).get(C)
     node = Node(storage).domain
-    storage.put_all(node.reach.claims(REPOSITORY, "1", node.images.get(C)))
+    storage.put_all(node.reach.prepare(REPOSITORY, "1", node.images.get(C)))
     for digest in (shown.config_digest, *(facts.digest for _, facts in shown.layers)):
         node = Node(storage)
         storage.listed.clear()

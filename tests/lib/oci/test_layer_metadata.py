@@ -292,10 +292,10 @@ def test_a_pushed_layer_is_not_checked_twice() -> None:
     setup.storage.put(keys.image(ID, "_checksum"), b'["sha256:of something else"]')
     blobs = setup.blobs()
     for _ in range(2):
-        blobs.look_at_pushed(setup.image(), lambda function, *more: function(*more))
+        blobs.scan_pushed(setup.image(), lambda function, *more: function(*more))
     assert isinstance(blobs.known(setup.image()), LayerDescriptor)
     assert setup.reads == 0
     setup = Setup(layer=b"no archive")
     blobs = setup.blobs()
-    blobs.look_at_pushed(setup.image(), lambda function, *more: function(*more))
+    blobs.scan_pushed(setup.image(), lambda function, *more: function(*more))
     assert isinstance(blobs.known(setup.image()), DamagedLayer)

@@ -175,5 +175,5 @@ def test_names_that_hold_a_text() -> None:
         ("last", ["z/last"]),
         ("z/last1", []),
     ]:
-        assert list(names.holding(text)) == expected, text
-    assert list(NameSnapshot((), frozenset()).holding("x")) == []
+        assert list(names.containing(text)) == expected, text
+    assert list(NameSnapshot((), frozenset()).containing("x")) == []

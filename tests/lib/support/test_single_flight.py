@@ -98,7 +98,7 @@ def test_equal_questions_are_asked_once(failing: bool) -> None:
     for thread in others:
         thread.start()
     assert asked.get("another", Source("x")) == "x"  # who asks something else does not wait
-    waiting = asked._running["key"].done._cond._waiters  # type: ignore[attr-defined]
+    waiting = asked._computations["key"].done._cond._waiters  # type: ignore[attr-defined]
     until(lambda: len(waiting) == 5)
     go_on.set()
     for thread in (first, *others):

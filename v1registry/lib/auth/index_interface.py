@@ -1,4 +1,4 @@
-"""What the endpoints ask an index of our own: the seam between HTTP and the room `index`."""
+"""The interface that the endpoints use to call the registry's own index (the package `index`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """`created` in seconds since the epoch."""
+    """A comment on a repository. `created` in seconds since the epoch."""
 
     id: int
     account: str
@@ -38,7 +38,7 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that signs or signed tokens; `public` as in a configuration (`lib.tokens`)."""
+    """A signing key, current or old; `public` as in a configuration (`lib.auth.tokens`)."""
 
     id: str
     public: str
@@ -47,7 +47,7 @@ class Key:
 
 
 class Users(Protocol):
-    """Accounts, as far as people see to their own."""
+    """Accounts: what users do with their own."""
 
     def sign_up(
         self,
@@ -57,115 +57,117 @@ class Users(Protocol):
         invitation: str | None = None,
         address: str = "",
     ) -> None:
-        """Make an account for who asks from `address`. Raise Failure 400, 403 or 429."""
+        """Create an account for a client at `address`. Raise Failure 400, 403 or 429."""
 
     def change(self, name: str, password: str | None, email: str | None) -> None:
-        """Set what is not None. Raise Failure 400, or 404 for an unknown account."""
+        """Set the values that are not None. Raise Failure 400, or 404 for an unknown account."""
 
     def is_password(self, name: str, password: str) -> bool:
-        """Whether this is the account's password itself, and no secret that stands in for it."""
+        """Return whether this is the account's password, and not an access token in its place."""
 
     def is_admin(self, name: str) -> bool:
-        """Whether the account may do everything."""
+        """Return whether the account may do everything."""
 
 
 class IndexCatalog(Protocol):
-    """What is known about repositories."""
+    """What the index knows about repositories."""
 
     def create(self, repository: RepositoryName) -> bool:
-        """Make it known, unless it is; return whether it is private."""
+        """Create the repository unless it exists; return whether it is private."""
 
     def knows(self, repository: RepositoryName) -> bool:
-        """Whether there is such a repository, whoever may see it."""
+        """Return whether the repository exists, for any user."""
 
     def admit(self, repository: RepositoryName, made: str | None) -> bool:
-        """Let a push go on, and return whether the repository is private; a new one is made.
+        """Allow a push to continue; create the repository if necessary; return whether it is private.
 
-        `made` tells for which creation of it the pusher's token was issued; None: no token.
-        Raise Failure 404 if it was deleted since.
+        `made` names the creation of the repository for which the caller's token was issued; None: no
+        token. Raise Failure 404 if the repository was deleted since.
         """
 
     def get(self, repository: RepositoryName, user: str | None) -> Repository:
-        """Raise Failure 404 for one that `user` (None: anybody) may not see."""
+        """Return the repository. Raise Failure 404 if `user` (None: anonymous) may not see it."""
 
     def full_description(self, repository: RepositoryName) -> str:
-        """Raise Failure 404."""
+        """Return the full description. Raise Failure 404."""
 
     def describe(
         self, repository: RepositoryName, short: str | None = None, full: str | None = None
     ) -> None:
-        """Set what is not None. Raise Failure 404, or 400 for a text that is too long."""
+        """Set the texts that are not None. Raise Failure 404, or 400 for a text that is too long."""
 
     def flag(self, repository: RepositoryName, **flags: bool) -> None:
         """Set `is_private`, `is_official` or `is_automated`. Raise Failure 404."""
 
     def delete(self, repository: RepositoryName) -> bool:
-        """Delete it, and return whether it was known."""
+        """Delete the repository; return whether it existed."""
 
 
 class StarsAndComments(Protocol):
-    """Stars and comments, of accounts on repositories that they may see; else Failure 404."""
+    """Stars and comments on repositories that the user may see; otherwise Failure 404."""
 
     def star(self, repository: RepositoryName, user: str) -> None:
-        """Once an account; again is no error."""
+        """Add the user's star unless it exists."""
 
     def unstar(self, repository: RepositoryName, user: str) -> None:
-        """Where there is no star it is no error."""
+        """Delete the user's star if it exists."""
 
     def is_starred(self, repository: RepositoryName, user: str) -> bool:
-        """Whether `user` starred it."""
+        """Return whether `user` starred the repository."""
 
     def starred(self, user: str, after: str = "", most: int = 100) -> Sequence[str]:
-        """The names of what `user` starred, behind `after`."""
+        """Return the names of the repositories that `user` starred, after `after`."""
 
     def comment(self, repository: RepositoryName, user: str, text: str) -> int:
-        """Add a comment; return its id. Raise Failure 400 for an odd text."""
+        """Add a comment; return its id. Raise Failure 400 for an invalid text."""
 
     def comments(
         self, repository: RepositoryName, user: str | None, after: int = 0, most: int = 100
     ) -> Sequence[Comment]:
-        """The oldest first, those with an id above `after`."""
+        """Return the comments with an id above `after`, the oldest first."""
 
     def remove_comment(
         self, repository: RepositoryName, comment_id: int, user: str, *, any_author: bool
     ) -> None:
-        """Remove one's own, or, with `any_author`, anybody's. Raise Failure 404."""
+        """Delete the user's comment or, with `any_author`, any comment. Raise Failure 404."""
 
 
 class Tokens(Protocol):
     """The keys that sign tokens."""
 
     def issue(self, repository: RepositoryName, access: str, user: str | None, life: int) -> str:
-        """A token's text, without the leading word; `life` in seconds."""
+        """Return a token's text, without the leading word; `life` in seconds."""
 
     def ensure(self) -> None:
-        """Make the first key, if there is none."""
+        """Create the first key if there is none."""
 
     def all(self) -> Sequence[Key]:
-        """Every key, the signing one first."""
+        """Return all keys, the current signing key first."""
 
 
 class PullCounter(Protocol):
     """Counts pulls."""
 
     def count(self, repository: RepositoryName) -> None:
-        """One more."""
+        """Count one pull of the repository."""
 
 
 class ImageListStore(Protocol):
     """Image lists (protocol-v1.md section 2.1)."""
 
     def get(self, repository: RepositoryName) -> list[dict[str, Any]]:
-        """Raise Failure 404 if there is none."""
+        """Return the image list. Raise Failure 404 if there is none."""
 
     def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
-        """Merge the list that `user` sent. Raise Failure 400 for a list of odd shape."""
+        """Merge the list that `user` sent. Raise Failure 400 for a list of another shape."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexServices:
-    """An index of our own. `may_read(image, repository, user)` says whether an image is readable
-    for who may read the repository and everything that `user` may; `token_life` in seconds.
+    """The registry's own index.
+
+    `may_read(image, repository, user)` returns whether the image is readable through the repository or
+    through any repository that `user` may read. `token_life` is in seconds.
     """
 
     users: Users

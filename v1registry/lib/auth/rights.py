@@ -1,7 +1,7 @@
-"""Who asks, and what they may do: the seam between the endpoints and whoever knows the users.
+"""Callers and their access rights: the interface between the endpoints and an implementation.
 
-The endpoints know `Rights` alone. Who stands behind it is decided in `create_app`: nobody (`Open`),
-an index whose tokens count, or accounts of our own.
+The endpoints know only `Rights`. `create_app` chooses the implementation: none (`Open`), an index whose
+tokens grant access, or accounts of the registry.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from v1registry.lib.names import ImageId, RepositoryName
 
 
 class Access(Enum):
-    """What may be done with a repository; the values are the words of configuration files."""
+    """A kind of access to a repository; the values are the words of configuration files."""
 
     PULL = "pull"
     PUSH = "push"
@@ -26,12 +26,12 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request shows, unchecked. Nothing secret of it comes into a log by `repr`.
+    """The credentials of a request, not verified. `repr` shows no secret, so a log cannot.
 
-    `user` and `password` are those of Basic. `token` is a token's text without leading words, and
-    `pairs` what stands in it (empty if it is malformed). `header` is Authorization as it came, for
-    the index that gave it. `vouched` is the name that a trusted proxy found out, `vouched_groups`
-    the groups.
+    `user` and `password` are those of Basic authentication. `token` is a token's text without leading
+    words, and `pairs` its contents (empty if malformed). `header` is the Authorization header, for the
+    index that issued the token. `vouched` and `vouched_groups` are the user and groups that a trusted
+    proxy has authenticated.
     """
 
     user: str | None = None
@@ -43,15 +43,15 @@ class Credentials:
     vouched_groups: frozenset[str] = frozenset()
 
     def pair(self, name: str) -> str | None:
-        """A value of the token, e.g. of `repository`."""
+        """Return a value of the token, for example of `repository`."""
         return dict(self.pairs).get(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token that counts allows: one access to one repository, and nothing else.
+    """The access that a valid token grants: one kind of access to one repository.
 
-    `made` names the creation of the repository that the token was issued for, see `lib.tokens`.
+    `made` names the creation of the repository for which the token was issued, see `lib.auth.tokens`.
     """
 
     repository: RepositoryName
@@ -61,9 +61,9 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as far as it is proven: an account, a token's bearer, or nobody.
+    """The authenticated sender of a request: a user, the bearer of a token, or anonymous.
 
-    `credentials` are what was shown, for an index that is asked in the bearer's name.
+    `credentials` are those of the request, for an index that is asked in the caller's name.
     """
 
     user: str | None = None
@@ -73,11 +73,12 @@ class Caller:
 
     @property
     def is_nobody(self) -> bool:
+        """Whether the caller is anonymous."""
         return self.user is None and self.grant is None
 
     @property
     def key(self) -> str:
-        """A name for "the same asker as before": bearers for one repository are one."""
+        """A key for this caller; all bearers of tokens for one repository share one."""
         if self.grant is not None:
             return f"repository {self.grant.repository}"
         return "nobody" if self.user is None else f"user {self.user}"
@@ -85,94 +86,94 @@ class Caller:
 
 NOBODY = Caller()
 
-IsPrivate = Callable[[RepositoryName], bool]  # whether a repository is flagged so (`_private`)
+IsPrivate = Callable[
+    [RepositoryName], bool
+]  # whether a repository has the private flag (`_private`)
 
 
 class Rights(ABC):
-    """Says who may do what. Called for every request: what costs time is cached behind it.
+    """Decides which caller may do what. Called for every request, so implementations cache.
 
-    An implementation respects the flag of private repositories: nobody pulls from one who may not
-    pull from it by name.
+    An implementation respects the private flag: only callers with a rule for the repository by name
+    may pull from a private repository.
     """
 
-    #: whether there is nothing to check: everybody may do everything
+    #: whether every caller may do everything
     open = False
 
-    #: whether somebody could show more than nothing
+    #: whether a client could send credentials at all
     knows_users = True
 
-    #: the WWW-Authenticate of a refusal
+    #: the WWW-Authenticate header of a refusal
     challenge = 'Basic realm="Docker registry"'
 
-    #: the answer to a push upon a parent that the asker may not use: as if there were none
+    #: the answer to a push on a parent that the caller may not use: as if it did not exist
     parent_refused: errors.Text = errors.PARENT_NOT_FOUND
 
     @abstractmethod
     def identify(self, credentials: Credentials, address: str) -> Caller:
-        """Who this is; NOBODY for who shows nothing.
+        """Return the caller with these credentials; NOBODY if there are none.
 
-        Raise Failure: 401 for what is shown and wrong, 403 for an account that is disabled, 429
-        for `address` or an account that tries too much, 503 if who should know cannot be asked.
+        Raise Failure: 401 for wrong credentials, 403 for a disabled account, 429 for too many attempts
+        from `address` or for the account, 503 if the accounts cannot be looked up.
         """
 
     def of_v2(
         self, credentials: Credentials, address: str, repository: RepositoryName | None
     ) -> Caller:
-        """Who this is to a v2 client that wants to pull from the repository, if it names one.
+        """Return the caller for a v2 client that wants to pull from `repository`, if it names one.
 
-        Where tokens of v1 count alone, whoever gives them is asked with the password. Raises what
-        `identify` raises.
+        If only v1 tokens grant access, the index is asked with the password. Raise as `identify`.
         """
         return self.identify(credentials, address)
 
     def for_bearer(
         self, credentials: Credentials, address: str, repository: RepositoryName | None
     ) -> Caller:
-        """As `of_v2`, for a bearer token that is shown from then on instead of the credentials.
+        """Return the caller for a bearer token, which replaces the credentials from then on.
 
-        If the asker's credentials hold a token, that is identified at every request.
+        If the caller's credentials contain a v1 token, it is checked at every request.
         """
         return self.of_v2(credentials, address, repository)
 
-    def state(self, asker: Caller) -> str:
-        """A text that changes when the asker's account or password does; it tells nothing of them.
+    def state(self, caller: Caller) -> str:
+        """Return a text that changes with the caller's account or password and discloses neither.
 
-        Empty where that cannot be told.
+        Empty if changes cannot be detected.
         """
         return ""
 
     @abstractmethod
-    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
-        """Whether the asker may do that with the repository; None: with any one at all."""
+    def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
+        """Return whether the caller has this access to the repository; None: to any repository."""
 
-    def sees(self, asker: Caller, repository: RepositoryName, *, private: bool) -> bool:
-        """As `may` pull, for long lists in which the flag of each is known."""
-        return self.may(asker, repository, Access.PULL)
+    def sees(self, caller: Caller, repository: RepositoryName, *, private: bool) -> bool:
+        """Return `may` pull, for long lists in which the private flag is known."""
+        return self.may(caller, repository, Access.PULL)
 
-    def expects(self, asker: Caller, image_id: ImageId) -> bool:
-        """Whether the image belongs to what the asker said that it would push."""
+    def expects(self, caller: Caller, image_id: ImageId) -> bool:
+        """Return whether the image belongs to the push that the caller has announced."""
         return True
 
-    def vouches(self, asker: Caller, image_id: ImageId) -> bool:
-        """Whether who knows the users says that the asker may pull this image from somewhere.
+    def vouches(self, caller: Caller, image_id: ImageId) -> bool:
+        """Return whether the index says that the caller may pull this image from some repository.
 
-        Asked only where it is not known here (see `lib.imagerights`). A list of images that a
-        client sent is no reason to say so.
+        Called only if this is not known here (see `ImageRights`). An image list that a client sent is
+        not sufficient.
         """
         return False
 
-    def refusal(self, asker: Caller) -> Failure:
-        """The answer to who may not: 401 to who might show more, 403 to who is known."""
-        if asker.user is None and self.knows_users:
+    def refusal(self, caller: Caller) -> Failure:
+        """Return the refusal: 401 for an anonymous caller who could authenticate, otherwise 403."""
+        if caller.user is None and self.knows_users:
             return Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
         return Failure(*errors.FORBIDDEN)
 
 
 class Open(Rights):
-    """Standalone without accounts, as in 0.x: who reaches the port may do everything.
+    """Standalone without accounts, as in 0.x: every client that reaches the port may do everything.
 
-    The flag of private repositories only keeps shared caches and the search from showing them:
-    there is nobody whom it could let in.
+    Here the private flag only keeps a repository out of shared caches and the search.
     """
 
     open = True
@@ -180,5 +181,5 @@ class Open(Rights):
     def identify(self, credentials: Credentials, address: str) -> Caller:
         return NOBODY
 
-    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
         return True

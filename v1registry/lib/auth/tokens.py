@@ -1,16 +1,18 @@
-"""Tokens that an index gives and a registry can check alone: signed, short-lived, for one thing.
+"""Tokens that an index issues and a registry verifies without the index.
 
-A token is what engines carry in `X-Docker-Token` and `Authorization` without looking into it
-(protocol-v1.md sections 2.1 and 2.2):
+A token is signed, short-lived, and grants one access to one repository. Engines send it in
+`X-Docker-Token` and `Authorization` without reading it (protocol-v1.md sections 2.1 and 2.2):
 
     signature=S,repository="ns/repo",access=read,exp=1700000000,kid=K,id=N,user="alice"
 
-`exp` is the end of its life in seconds since the epoch, `kid` names the key, `user` is absent for
-somebody without an account. `id` makes each token another one: a registry that asked about one must
-not take what it heard for an answer about the next. Its first half names the creation of the
-repository: a new repository of the same name has another one, and old tokens do not count for it. The signature (Ed25519, so that who checks cannot issue) covers every
-other pair: nothing can be changed, left out or added. Only keys that the checker was given count,
-whatever name a token bears.
+`exp` is the end of its lifetime in seconds since the epoch, `kid` names the signing key, and `user` is
+absent for an anonymous client. `id` makes each token unique: a registry that asked the index about one
+token must not use the answer for the next. The first half of `id` names the creation of the repository:
+a new repository of the same name has another one, and old tokens are not valid for it.
+
+The signature covers all other pairs, so no pair can be changed, omitted or added. It is Ed25519, so a
+registry that verifies tokens cannot issue them. Only the configured keys are accepted, whatever key a
+token names.
 """
 
 from __future__ import annotations
@@ -28,23 +30,23 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 ACCESSES = ("read", "write", "delete")
-LARGEST = 2048  # characters of a token; ours have some 250
+LARGEST = 2048  # characters of a token; the registry's own have about 250
 
-_FORM = b"v1registry token 1\n"  # another form of what is signed gets another number
+_FORM = b"v1registry token 1\n"  # change the number with the format
 _WORD = re.compile(r"token\s+", re.IGNORECASE)
 _PAIR = re.compile(r'[ \t]*([a-z]+)[ \t]*=[ \t]*(?:"([^",=\s]*)"|([^",=\s]+))[ \t]*(?:,|$)')
 _VALUE = re.compile(r"[!#-+\--<>-~]{1,255}")  # printable ASCII without blank, quote, comma, =
 _SECONDS = re.compile(r"[0-9]{1,12}")
 _KEY_SIZE = 32
-_HALF = 6  # characters of `id` that name a creation
+_HALF = 6  # characters of `id` that name the creation of the repository
 
 
 class TokenError(ValueError):
-    """A token that does not count. The text says why, and quotes nothing of the token."""
+    """An invalid token. The text says why and does not quote the token."""
 
 
 class Expired(TokenError):
-    """A token whose life is over by this machine's clock."""
+    """A token that has expired by the clock of this machine."""
 
     def __init__(self, token: Token, now: float, skew: float) -> None:
         super().__init__("the token has expired")
@@ -54,7 +56,7 @@ class Expired(TokenError):
 
 
 def refused(error: TokenError) -> str:
-    """Say for the log why a token does not count, and what to do; nothing of it can be used."""
+    """Return for the log why a token is refused and what to do; it discloses no usable part."""
     if not isinstance(error, Expired):
         return f"A token is refused: {error}"
     token = error.token
@@ -68,9 +70,9 @@ def refused(error: TokenError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a token grants: `access` to one repository, `ns/repo`, until `expires` (epoch seconds).
+    """The contents of a token: `access` to one repository, `ns/repo`, until `expires` (epoch seconds).
 
-    `made` is a `new_creation` of the repository; in tokens without one it is random.
+    `made` is the `new_creation` of the repository, or random.
     """
 
     repository: str
@@ -91,14 +93,14 @@ class Issuer:
         self.key_id = key_id(self.public)
 
     def issue(self, token: Token) -> str:
-        """The text for `X-Docker-Token`, without a leading word."""
+        """Return the text for `X-Docker-Token`, without a leading word."""
         pairs = {"repository": token.repository, "access": token.access, "exp": str(token.expires)}
         pairs["kid"] = self.key_id
         pairs["id"] = (token.made or new_creation()) + new_creation()
         if token.user is not None:
             pairs["user"] = token.user
         if token.access not in ACCESSES or not all(map(_VALUE.fullmatch, pairs.values())):
-            raise ValueError(f"not what a token can say: {pairs}")
+            raise ValueError(f"a token cannot contain these values: {pairs}")
         signature = _encode(self._key.sign(_signed(pairs)))
         quoted = {"repository", "user"}
         rest = [f'{k}="{v}"' if k in quoted else f"{k}={v}" for k, v in pairs.items()]
@@ -106,9 +108,9 @@ class Issuer:
 
 
 class Verifier:
-    """Checks tokens against public keys: key id to 32 raw bytes.
+    """Verifies tokens with public keys: key id to 32 raw bytes.
 
-    `skew` are the seconds by which this clock may be ahead of the issuer's.
+    `skew` is the number of seconds by which this clock may be ahead of the issuer's.
     """
 
     def __init__(self, keys: Mapping[str, bytes], skew: float = 0.0) -> None:
@@ -120,16 +122,16 @@ class Verifier:
         return frozenset(self._keys)
 
     def verify(self, text: str, now: float) -> Token:
-        """What the token grants; `text` as it stands in `Authorization`, leading words or not.
+        """Return the contents of a token; `text` is the value of `Authorization`.
 
-        Raise TokenError for any but a whole, unchanged and living token of a known key.
+        Raise TokenError unless the token is complete, unchanged, not expired and of a known key.
         """
         from cryptography.exceptions import InvalidSignature
 
         pairs = parse(text)
         key = self._keys.get(pairs.get("kid", ""))
         if key is None:
-            raise TokenError("signed with no key that is known here")
+            raise TokenError("its signing key is not known here")
         signature = _decode(pairs.pop("signature", ""))
         try:
             key.verify(signature, _signed(pairs))
@@ -142,14 +144,14 @@ class Verifier:
 
 
 def parse(text: str) -> dict[str, str]:
-    """The pairs of a token, quotes and leading words taken off. Raise TokenError if malformed.
+    """Return the pairs of a token without quotes and leading words. Raise TokenError if malformed.
 
-    A name that stands there twice is malformed: two readers might see two tokens.
+    A duplicate name is malformed: two readers might use different values.
     """
     if len(text) > LARGEST or not text.isascii():
         raise TokenError("malformed")
     rest = text.strip()
-    for _ in range(2):  # engines prepend the word to what may have it already
+    for _ in range(2):  # engines prepend the word even if it is there
         rest = _WORD.sub("", rest, count=1) if _WORD.match(rest) else rest
     pairs: dict[str, str] = {}
     position = 0
@@ -165,29 +167,29 @@ def parse(text: str) -> dict[str, str]:
 
 
 def new_creation() -> str:
-    """A random name for the creation of a repository."""
+    """Return a random name for the creation of a repository."""
     return secrets.token_urlsafe(_HALF)[:_HALF]
 
 
 def new_key() -> bytes:
-    """A new private key."""
+    """Return a new private key."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     return Ed25519PrivateKey.generate().private_bytes_raw()
 
 
 def key_id(public: bytes) -> str:
-    """The name of a key: made from itself, so that two keys never share one."""
+    """Return the id of a key, derived from the key, so that two keys never share one."""
     return hashlib.sha256(public).hexdigest()[:16]
 
 
 def public_text(public: bytes) -> str:
-    """A public key as it stands in a configuration and in the index's answer."""
+    """Return a public key as text, as in a configuration and in the index's answer."""
     return _encode(public)
 
 
 def parse_public(text: str) -> bytes:
-    """The key that `public_text` wrote; raise ValueError for anything else."""
+    """Return the key that `public_text` wrote; raise ValueError for any other text."""
     try:
         key = _decode(text)
     except TokenError:
@@ -205,7 +207,7 @@ def _signed(pairs: Mapping[str, str]) -> bytes:
 def _token(pairs: Mapping[str, str]) -> Token:
     repository, access, expires = (pairs.get(name, "") for name in ("repository", "access", "exp"))
     if not repository or access not in ACCESSES or not _SECONDS.fullmatch(expires):
-        raise TokenError("says nothing that this version understands")
+        raise TokenError("this version does not understand its contents")
     return Token(repository, access, int(expires), pairs.get("user"), pairs.get("id", "")[:_HALF])
 
 
@@ -214,7 +216,7 @@ def _encode(data: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    """Undo `_encode`, and take no other spelling of the same bytes."""
+    """Undo `_encode`; raise TokenError for any other spelling of the same bytes."""
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):

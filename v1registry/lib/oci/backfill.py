@@ -1,8 +1,8 @@
-"""The kind `blobs` of `v1registry backfill`: what v2 clients must know of every layer.
+"""The kind `blobs` of `v1registry backfill`: the layer metadata of all images, for v2 clients.
 
-Layers that nobody read yet are read, several at once; then every tag is converted,
-so that its digests are found from now on. Broken off, it goes on where it was:
-each layer's facts stay.
+First it scans all layers that were never read, several at once. Then it converts every tag, so that
+its digests can be found. The metadata of each layer is stored at once, so an interrupted backfill
+continues where it stopped.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _COUNTED = (
     "chains confirmed",
 )
 NAME_NOT_SHOWN = "no v2 client can ask for this name: it is served over v1 alone"
-_AHEAD = 4  # things handed out for each job at a time
+_AHEAD = 4  # items submitted for each thread at a time
 
 
 class LayerMetadataBackfill:
-    """See above."""
+    """Scans layers and converts tags."""
 
     name = "blobs"
 
@@ -89,7 +89,7 @@ class LayerMetadataBackfill:
         return counts
 
     def _read(self, again: bool) -> Callable[[ImageId], tuple[int, object]]:
-        """How many bytes of an image's layer were read, and what is known of it now."""
+        """Return a function that reads a layer if necessary: bytes read, and the metadata."""
 
         def read(image_id: ImageId) -> tuple[int, object]:
             image = self._images.find(image_id)
@@ -121,7 +121,7 @@ class LayerMetadataBackfill:
 
 
 def _row(repository: RepositoryName, tag: str, shown: V2Image) -> dict[str, object]:
-    """The digests of a tag: what became of the v1 id."""
+    """Return the v1 id of a tag and its v2 digests."""
     return {
         "repository": str(repository),
         "tag": tag,
@@ -136,7 +136,7 @@ def _row(repository: RepositoryName, tag: str, shown: V2Image) -> dict[str, obje
 def _at_once(
     pool: ThreadPoolExecutor, run: Run, work: Callable[[T], R], things: Iterable[T]
 ) -> Iterator[tuple[T, R]]:
-    """Each thing with what `work` made of it, as they come; never many of them in memory."""
+    """Yield each item with the result of `work`, in the order of completion, few in memory."""
     running: dict[Future[R], T] = {}
     try:
         for thing in things:

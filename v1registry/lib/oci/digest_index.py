@@ -1,8 +1,8 @@
-"""The way back: from a digest to the images that have it, without a walk over the store.
+"""The digest index: finds the images that have a digest, without a walk over the store.
 
-One empty file an entry, named by digest, kind and image, in folders by the
-digest's first digits: nothing is rewritten, so nodes need no lock. An entry is a
-hint, always held against the image itself.
+An entry is an empty file named by digest, kind and image, in folders by the first digits of the digest.
+No file is ever rewritten, so nodes need no lock. An entry is only a hint: its reader always checks it
+against the image.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from v1registry.lib.support.cache import Cache
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import Refused
 
-# `part`: a layer of an image that its ancestry does not lead to.
+# `part`: a layer of an image whose ancestry does not contain the layer's image.
 Kind = Literal["layer", "part", "config", "schema2", "oci"]
 
 _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
-_OVERHEAD = 200  # bytes that a cached entry takes, about
+_OVERHEAD = 200  # bytes of a cached entry, approximately
 
 
 class DigestEntry(NamedTuple):
-    """An image, and as what it has the digest."""
+    """An image that has the digest, and what of it has the digest."""
 
     kind: Kind
     image_id: ImageId
 
 
 class Digests:
-    """Reads and writes the entries; none are written where `read_only`.
+    """Reads and writes the entries; writes none if `read_only`.
 
     `cache_limit` in bytes, `cache_life` in seconds.
     """
@@ -43,11 +43,11 @@ class Digests:
         self._cache: Cache[list[DigestEntry]] = Cache(
             cache_limit, cache_life, lambda entries: (len(entries) + 1) * _OVERHEAD
         )
-        #: whether an entry could not be written: then a miss does not mean that there is none
+        #: whether a write failed: then a missing entry does not mean that there is no such image
         self.incomplete = read_only
 
     def note(self, digest: str, kind: Kind, image_id: str) -> None:
-        """Write an entry unless it is there. A store that takes none leaves us `incomplete`."""
+        """Write an entry unless it exists. If the store refuses it, set `incomplete`."""
         if self._read_only:
             return
         key = keys.digest(digest, kind, image_id)
@@ -58,7 +58,7 @@ class Digests:
             self.incomplete = True
 
     def find(self, digest: Digest, *, anew: bool = False) -> list[DigestEntry]:
-        """The entries of a digest, as they were a while ago unless `anew`."""
+        """Return the entries of a digest, perhaps cached ones unless `anew`."""
         found = None if anew else self._cache.get(digest)
         if found is None:
             found = self._read(digest)
@@ -67,7 +67,7 @@ class Digests:
         return found
 
     def forget(self, digest: str, kind: Kind, image_id: str) -> None:
-        """Remove an entry, if it is there."""
+        """Delete an entry if it exists."""
         self._cache.forget(digest)
         with contextlib.suppress(Refused):
             self._storage.delete(keys.digest(digest, kind, image_id), durable=False)

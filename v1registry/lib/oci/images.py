@@ -1,8 +1,8 @@
-"""A v1 image as v2 clients see it: configuration, manifests, layers.
+"""A v1 image as v2 clients see it: config, manifests, layers.
 
-All of it is a pure function of the stored v1 files (`lib.convert`), so every node
-shows the same digests at any time; it is kept in memory alone, and only the
-digests are noted in the store, to be found by.
+All of it is a pure function of the stored v1 files (`lib.oci.convert`). So every node computes the
+same digests at any time. The result is cached in memory, and only its digests are stored, in the
+digest index.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from v1registry.lib.running import Run, collector_off, for_size, in_place
 from v1registry.lib.support.cache import Cache
 from v1registry.lib.support.single_flight import SingleFlightCache
 
-_MOST_LAYERS = 1000  # engines make 127 at most
+_MOST_LAYERS = 1000  # engines make at most 127
 _OVERHEAD = 1024
-_SHARE = 4  # a configuration that takes more than one part of so many of the cache is not kept
+_SHARE = 4  # a config larger than this fraction of the cache (1/4) is not cached
 
 KINDS: dict[str, Kind] = {SCHEMA2: "schema2", OCI: "oci"}
 
 
 class NotShown(Exception):
-    """The image cannot be shown over v2; the text says why."""
+    """The image cannot be served over v2; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest in one of the two forms."""
+    """A manifest in one of the two media types."""
 
     media_type: str
     digest: str
@@ -43,12 +43,12 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class V2Image:
-    """`config_digest` is what Docker calls the image id; `layers` and their ids, base first.
+    """An image as v2 clients see it.
 
-    `manifests` by media type. `notes` say what is odd about the image and does
-    not keep it from being shown. `as_ancestry`: the stored ancestry says the same
-    as the parents in the JSONs. `chain_confirmed`: the layers are those that an
-    engine from 1.10 on pushed, by the ids that it made of them.
+    Docker uses `config_digest` as the image id. `layers` are (image id, metadata), the base image
+    first. `manifests` are by media type. `notes` name problems that do not prevent serving the image.
+    `as_ancestry`: the stored ancestry agrees with the parents in the JSONs. `chain_confirmed`: the
+    image ids prove that these are the layers that Docker 1.10 or later pushed.
     """
 
     id: ImageId
@@ -62,7 +62,7 @@ class V2Image:
 
 
 class V2Images:
-    """Makes them. `cache_limit` in bytes, `cache_life` in seconds; `compute` runs conversions."""
+    """Converts images. `cache_limit` in bytes, `cache_life` in seconds; `compute` runs conversions."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class V2Images:
         self._running: SingleFlightCache[V2Image] = SingleFlightCache(0)
 
     def get(self, image_id: ImageId, *, whole: bool = True) -> V2Image:
-        """The image; its layers are read first where nobody did so yet. Raises NotShown.
+        """Return the image, after scanning layers that were never read. Raise NotShown.
 
-        Not `whole`: a large configuration, which is not cached, may be missing (b"").
+        If not `whole`, a large config may be missing (b""), because it is not cached.
         """
         known = self._cache.get(image_id)
         if known is None or (isinstance(known, V2Image) and whole and not known.config):
@@ -109,17 +109,17 @@ class V2Images:
         return shown
 
     def _chain(self, image_id: ImageId) -> list[Image]:
-        """The image and its ancestors, the base first."""
+        """Return the image and its ancestors, the base image first."""
         found: dict[str, Image] = {}
         wanted: str | None = image_id
         while wanted is not None:
             if wanted in found:
-                raise NotShown("its ancestors go round in a circle")
+                raise NotShown("its ancestors form a loop")
             if len(found) == _MOST_LAYERS:
                 raise NotShown(f"it has more than {_MOST_LAYERS} layers")
             image = self._images.find(wanted)
             if image is None:
-                raise NotShown(f"{wanted} is missing or not whole")
+                raise NotShown(f"{wanted} is missing or not complete")
             found[wanted] = image
             wanted = for_size(self._compute, len(image.json))(parent_of, image.json)
         return list(reversed(found.values()))
@@ -142,7 +142,7 @@ class V2Images:
 def _convert(
     image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerDescriptor], ...]
 ) -> V2Image:
-    """The image whose chain this is, with its layers, the base first. Raises NotShown."""
+    """Convert the image at the end of this chain; the base image is first. Raise NotShown."""
     with collector_off():
         return _converted(image_id, chain, layers)
 
@@ -153,7 +153,7 @@ def _converted(
     as_ancestry = [image.id for image in reversed(chain)] == chain[-1].ancestors
     notes = []
     if not as_ancestry:
-        notes.append("ancestry and the parents in the JSON differ: the parents count")
+        notes.append("the ancestry differs from the parents in the JSON: the parents are used")
     diff_ids = [facts.diff_id for _, facts in layers]
     try:
         engines = convert.image_config([image.json for image in chain], diff_ids)
@@ -180,11 +180,11 @@ def _converted(
 
 
 def _is_confirmed(chain: list[Image], diff_ids: list[str]) -> bool:
-    """Whether all ancestors have the ids that engines from 1.10 on make of their layers.
+    """Return whether all ancestors have the ids that Docker 1.10 and later derive from the layers.
 
-    An image below the uppermost one is pushed by them with `id` and `parent`
-    alone, and its id is its chain id. What is not confirmed is no sign of damage:
-    these engines write the archive anew on its way, and not always as it was.
+    These engines push each ancestor with only `id` and `parent`, and its id is its chain id. If the
+    ids do not match, the image is not necessarily damaged: these engines write the tar anew during a
+    push, and not always with the same bytes.
     """
     ids = convert.chain_ids(diff_ids)
     ancestors = list(zip(chain[:-1], ids, strict=False))

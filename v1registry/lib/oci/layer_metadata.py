@@ -1,11 +1,9 @@
-"""The facts of layers, computed once and kept beside the image as `images/ID/_oci`.
+"""Layer metadata, computed once and stored beside the image as `images/ID/_oci`.
 
-0.x ignores the file. It carries the layer's checksums and size and counts only
-while they fit, since 0.x may have written the image anew in between
-(docs/architecture.md#rule-9-roll-back-stays-possible).
-Damage is kept, too, if reading the image's bytes showed it: a broken layer is not
-read again on every request. A layer that is missing or half there is looked for
-again, since an operator may be restoring it.
+0.x ignores the file. It contains the layer's checksums and size, and is valid only while they match:
+0.x may have written the image anew (docs/architecture.md#rule-9-roll-back-stays-possible). If reading
+the layer shows that it is damaged, that is stored as well, so that the layer is not read on every
+request. A missing or truncated layer is read again: an administrator may be restoring it.
 """
 
 from __future__ import annotations
@@ -36,19 +34,18 @@ from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
 _NAME = "_oci"
-_SIZE = 500  # bytes that cached facts take, about
+_SIZE = 500  # bytes of cached layer metadata, approximately
 _MISSING = "the layer is missing"
-_RATIO = 20  # a layer may unpack to so many times its size, where that is more than the limit
+_RATIO = 20  # a layer may unpack to this multiple of its size, even beyond the limit
 
 _log = logging.getLogger(__name__)
 
 
 class LayerMetadataStore:
-    """Reads, computes and keeps facts.
+    """Reads, computes and stores layer metadata.
 
-    `offload` runs what computes for long; `max_bytes` (unpacked) bounds it.
-    `cache_limit` in bytes, `cache_life` in seconds. Where `read_only`, facts
-    last as long as they are cached.
+    `offload` runs a layer scan in the thread pool; `max_bytes` (unpacked) limits it. `cache_limit` is
+    in bytes, `cache_life` in seconds. If `read_only`, metadata is cached but not stored.
     """
 
     def __init__(
@@ -75,17 +72,17 @@ class LayerMetadataStore:
         self._running: SingleFlightCache[LayerDescriptor | DamagedLayer] = SingleFlightCache(0)
 
     def get(self, image: Image) -> LayerDescriptor:
-        """The facts, computed if they are not known. Raises Damaged."""
+        """Return the metadata, computed if it is not known. Raise DamagedLayer."""
         known = self.known(image)
         if known is None:
-            # who else wants it now waits for the one that reads it
+            # Concurrent requests share one scan.
             known = self._running.get(image.id, lambda: self.compute(image), _no)
         if isinstance(known, DamagedLayer):
             raise DamagedLayer(str(known))
         return known
 
     def known(self, image: Image) -> LayerDescriptor | DamagedLayer | None:
-        """The facts or the damage that was found before, None if the layer was never read."""
+        """Return the known metadata or damage, None if the layer was never read."""
         known = self._cache.get(image.id)
         if known is None:
             known = self._kept(image)
@@ -94,11 +91,11 @@ class LayerMetadataStore:
         return known
 
     def compute(self, image: Image) -> LayerDescriptor | DamagedLayer:
-        """Read the layer, and keep what was found."""
+        """Scan the layer and store the result."""
         return self._compute(image, self._offload, image.checksums)
 
-    def look_at_pushed(self, image: Image, offload: Callable[..., Any]) -> None:
-        """Read the layer of an image whose checksum was held against its bytes just now."""
+    def scan_pushed(self, image: Image, offload: Callable[..., Any]) -> None:
+        """Scan a layer whose bytes were verified against its checksum just now."""
         if self.known(image) is None:
             self._running.get(image.id, lambda: self._compute(image, offload, None), _no)
 
@@ -107,7 +104,7 @@ class LayerMetadataStore:
     ) -> LayerDescriptor | DamagedLayer:
         found: LayerDescriptor | DamagedLayer
         try:
-            found = offload(self._examine, image, checksums)
+            found = offload(self._scan, image, checksums)
         except DamagedLayer as error:
             _log.error("Image %s: %s", image.id, error)
             found = error
@@ -118,20 +115,20 @@ class LayerMetadataStore:
         return found
 
     def forget(self, image: Image) -> None:
-        """Remove what is kept, as the image goes. The image's folder is the caller's."""
+        """Delete the index entry of an image. The caller deletes the image's folder."""
         known = self._kept(image)
         self._cache.forget(image.id)
         if isinstance(known, LayerDescriptor):
             self._digests.forget(known.digest, "layer", image.id)
 
     def index(self, image: Image, facts: LayerDescriptor) -> None:
-        """See that the layer is found by its digest."""
+        """Add the layer to the digest index."""
         if facts.is_empty and self._digests.find(Digest(facts.digest)):
-            return  # thousands of images have this one, and one will do
+            return  # thousands of images share the empty layer: one entry is enough
         self._digests.note(facts.digest, "layer", image.id)
 
-    def _examine(self, image: Image, checksums: Sequence[str] | None) -> LayerDescriptor:
-        """Read the layer once, and hold it against `checksums`, unless somebody did (None)."""
+    def _scan(self, image: Image, checksums: Sequence[str] | None) -> LayerDescriptor:
+        """Read the layer once and verify it against `checksums`, None if that was done already."""
         try:
             with self._images.open_layer(image) as layer:
                 try:
@@ -150,10 +147,10 @@ class LayerMetadataStore:
     def _limit(self, image: Image) -> int:
         return max(self._max_bytes, _RATIO * (image.size or 0))
 
-    # -- what is kept ----------------------------------------------------------
+    # -- stored metadata -------------------------------------------------------
 
     def _keep(self, image: Image, found: LayerDescriptor | DamagedLayer) -> None:
-        """Keep it; what a full or read-only store does not take is computed again."""
+        """Store a result. If a full or read-only store refuses it, it is computed again."""
         if self._read_only:
             return
         value: dict[str, Any] = {"checksums": list(image.checksums), "stored": image.size}
@@ -174,7 +171,7 @@ class LayerMetadataStore:
                 facts = LayerDescriptor(**value["facts"])
                 return facts if Digest.is_valid(facts.digest) else None
             if value["damage"] == _MISSING or value["limit"] < self._limit(image):
-                return None  # it may be back; and more may be read now
+                return None  # the layer may be restored, or the limit may be higher now
             return DamagedLayer(value["damage"])
         except (NotFound, ValueError, KeyError, TypeError):
             return None

@@ -1,7 +1,7 @@
-"""What v2 clients ask for, found in a repository: by tag, or by digest.
+"""Finds manifests and blobs in a repository for v2 clients: by tag or by digest.
 
-A digest is served only under a repository that reaches it: from its tags, over
-the parents.
+A digest is served only in a repository that contains its image: one of its tags must lead to the image
+through parents.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ class StoredLayerBlob:
 
 
 class Lookup:
-    """Finds what is asked for."""
+    """Finds manifests and blobs."""
 
     def __init__(
         self,
         repositories: Repositories,
-        reach: RepositoryReferences,
+        references: RepositoryReferences,
         images: Images,
         blobs: LayerMetadataStore,
         v2images: V2Images,
         digests: Digests,
     ) -> None:
         self._repositories = repositories
-        self._reach = reach
+        self._references = references
         self._images = images
         self._blobs = blobs
         self._v2images = v2images
         self._digests = digests
 
     def tagged(self, repository: RepositoryName, tag: Tag) -> V2Image:
-        """The image of a tag, perhaps without its configuration. Raise Failure 404; NotShown."""
+        """Return the image of a tag, perhaps without its config. Raise Failure 404, NotShown."""
         return self._v2images.get(ImageId(self._repositories.tag(repository, tag)), whole=False)
 
     def manifest(self, repository: RepositoryName, digest: Digest) -> Manifest:
-        """The manifest with this digest. Raise Failure 404."""
+        """Return the manifest with this digest. Raise Failure 404."""
         for entry in self._entries(repository, digest):
             for media_type, kind in KINDS.items():
                 if entry.kind == kind and (shown := self._shown(entry.image_id)):
@@ -63,7 +63,7 @@ class Lookup:
         raise Failure(*errors.MANIFEST_UNKNOWN)
 
     def blob(self, repository: RepositoryName, digest: Digest) -> StoredLayerBlob | bytes:
-        """The layer, or the bytes of the configuration, with this digest. Raise Failure 404."""
+        """Return the layer, or the bytes of the config, with this digest. Raise Failure 404."""
         for entry in self._entries(repository, digest):
             if entry.kind == "layer":
                 found = self._layer(entry.image_id)
@@ -85,30 +85,30 @@ class Lookup:
         )
 
     def _shown(self, image_id: ImageId) -> V2Image | None:
-        """The image, perhaps without its configuration."""
+        """Return the image, perhaps without its config."""
         try:
             return self._v2images.get(image_id, whole=False)
         except NotShown:
             return None
 
     def _entries(self, repository: RepositoryName, digest: Digest) -> Iterator[DigestEntry]:
-        """The entries of a digest that the repository reaches."""
+        """Yield the entries of a digest whose images the repository contains."""
         for anew in (False, True):
             for entry in self._digests.find(digest, anew=anew):
                 if self._may(repository, entry):
                     yield entry
         if self._digests.incomplete:
-            yield from self._searched(repository, digest)
+            yield from self._search(repository, digest)
 
     def _may(self, repository: RepositoryName, entry: DigestEntry) -> bool:
-        if self._reach.holds(repository, entry.image_id):
+        if self._references.holds(repository, entry.image_id):
             return True
-        # Of the archives without any entry, one stands for all: there is nothing to be seen in it.
+        # The digest index has one image for all empty layers. An empty layer discloses nothing.
         found = self._layer(entry.image_id) if entry.kind == "layer" else None
         return found is not None and found.facts.is_empty
 
-    def _searched(self, repository: RepositoryName, digest: Digest) -> Iterator[DigestEntry]:
-        """Entries for a store that takes none, read-only or full: all that the repository has."""
+    def _search(self, repository: RepositoryName, digest: Digest) -> Iterator[DigestEntry]:
+        """Yield entries without the digest index, for a store that is read-only or full."""
         for image_id in set(self._repositories.tags(repository).values()):
             shown = self._shown(ImageId(image_id))
             if shown is None:

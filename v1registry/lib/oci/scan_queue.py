@@ -1,4 +1,4 @@
-"""Images that were pushed just now, for whoever looks at them next."""
+"""The scan queue: images that were pushed and wait for a layer scan."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Callable
 
 from v1registry.lib.names import ImageId
 
-_MOST = 1000  # more pushes at once than these are looked at when somebody asks for them
+_LIMIT = 1000  # images beyond this are scanned when a client first requests them
 
 
 class ScanQueue:
-    """A line of images, in this process alone: what is lost with it is found on first use.
+    """A queue in the memory of this process. Images lost with it are scanned on first use.
 
-    `rest` is how many seconds must have passed since the last push: nobody gets in its way.
+    `rest` is the number of seconds to wait after the last push, so that scans do not slow pushes down.
     """
 
     def __init__(
         self,
         rest: float,
-        limit: int = _MOST,
+        limit: int = _LIMIT,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -32,7 +32,7 @@ class ScanQueue:
         self._sleep = sleep
 
     def add(self, image_id: ImageId) -> None:
-        """Put an image at the end; forget it if the line is too long."""
+        """Append an image; drop it if the queue is full."""
         self._last = self._clock()
         try:
             self._queue.put_nowait(image_id)
@@ -40,7 +40,7 @@ class ScanQueue:
             pass
 
     def next(self) -> ImageId:
-        """The first image; waits for one, and until pushes rest."""
+        """Return the first image; wait for one, and until `rest` seconds have passed since a push."""
         image_id = self._queue.get()
         while (left := self._last + self._rest - self._clock()) > 0:
             self._sleep(left)

@@ -1,7 +1,6 @@
-"""Facts about images that we keep beside them, and that a store written by 0.x lacks.
+"""Backfill: computing data about images that a store written by 0.x lacks.
 
-`v1registry backfill` builds each kind in turn. A kind is one class, in a module of its own if it is
-large, and is listed in `create_app`'s parts.
+`v1registry backfill` runs each kind in turn. A kind is one class. `create_app` lists the kinds.
 """
 
 from __future__ import annotations
@@ -15,75 +14,79 @@ from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories import image_list, walk
 from v1registry.lib.repositories.image_list import ImageLists
 from v1registry.lib.repositories.references import RepositoryReferences
-from v1registry.lib.repositories.tags import Tags, Told
+from v1registry.lib.repositories.tags import Tags, Unreadable
 from v1registry.storage import Storage, exists, keys
 
-_REACH = f"{keys.OURS}/facts/reach"  # lies there once reach was built for the whole store
-_LOOKED_AT = 20  # images of a store, to see who wrote it
+_DONE = f"{keys.OURS}/facts/reach"  # exists after a backfill of the whole store
+_SAMPLE = 20  # images that are checked for who wrote them
 
 
 class BackfillProgress(Protocol):
-    """Told now and then how far the work is; `total` is None where nobody knows."""
+    """Called from time to time with the progress; `total` is None if unknown."""
 
     def __call__(self, what: str, done: int, total: int | None, size: int = 0) -> None: ...
 
 
-def _untold(what: str, done: int, total: int | None, size: int = 0) -> None:
+def _no_progress(what: str, done: int, total: int | None, size: int = 0) -> None:
     pass
 
 
 @dataclass
 class Run:
-    """How facts are built, and what is found on the way.
+    """Settings and results of a backfill.
 
-    `jobs` things are done at once; `again`: what was found bad before is looked at once more.
-    `problems` are told to people and scripts; `tags` collects a row a tag, if it is a list.
+    `jobs` is the number of threads. `again` reads damaged layers once more. `problems` is the report
+    for people and scripts. If `tags` is a list, a row for each tag is added to it.
     """
 
     jobs: int = 1
     again: bool = False
-    progress: BackfillProgress = _untold
+    progress: BackfillProgress = _no_progress
     problems: list[dict[str, str]] = field(default_factory=list)
     tags: list[dict[str, Any]] | None = None
     _left_out: set[tuple[str, str, str]] = field(default_factory=set)
 
-    def unreadable(self, repository: RepositoryName) -> Told:
-        """What to call with unreadable tags of this repository: each becomes one problem."""
+    def unreadable(self, repository: RepositoryName) -> Unreadable:
+        """Return a function that adds a problem for an unreadable tag of this repository."""
 
         return lambda tag, reason: self.left_out(str(repository), tag, reason)
 
     def left_out(self, repository: str, tag: str, reason: str) -> None:
-        """Add a problem of the store, once however many kinds of facts meet it."""
+        """Add a problem of the store, only once if several kinds find it."""
         if (repository, tag, reason) not in self._left_out:
             self._left_out.add((repository, tag, reason))
             self.problems.append({"repository": repository, "tag": tag, "problem": reason})
 
 
 class Backfill(Protocol):
-    """One kind of facts."""
+    """One kind of backfill."""
 
-    #: the word for it on the command line
+    #: its name on the command line
     name: str
 
     def build(self, run: Run) -> Mapping[str, int]:
-        """Build what lacks, beside a serving registry; return counts of what was done by name.
+        """Build what is missing, beside a serving registry; return named counts.
 
-        May be broken off and called again at any time. Raises StorageError.
+        It may be interrupted and started again at any time. Raise StorageError.
         """
 
 
 class ReferenceBackfill:
-    """Which repositories reach each image (see `lib.reach`)."""
+    """Writes missing repository references and deletes stale ones (see `RepositoryReferences`)."""
 
     name = "reach"
 
     def __init__(
-        self, storage: Storage, tags: Tags, reach: RepositoryReferences, image_lists: ImageLists
+        self,
+        storage: Storage,
+        tags: Tags,
+        references: RepositoryReferences,
+        image_lists: ImageLists,
     ) -> None:
         self._storage = storage
         self._tags = tags
         self._image_lists = image_lists
-        self._reach = reach
+        self._references = references
 
     def build(self, run: Run) -> Mapping[str, int]:
         repositories = written = dropped = 0
@@ -92,21 +95,21 @@ class ReferenceBackfill:
             if self._image_lists.is_damaged(repository):
                 run.left_out(str(repository), "", image_list.DAMAGED)
             tags = self._tags.all(repository, run.unreadable(repository)) or {}
-            written += self._reach.mend(repository, tags)
+            written += self._references.mend(repository, tags)
             run.progress("repositories", repositories, None)
         for done, image_id in enumerate(walk.images(self._storage), 1):
-            dropped += self._reach.drop_stale(image_id)
+            dropped += self._references.drop_stale(image_id)
             run.progress("images", done, None)
-        self._storage.put(_REACH, b"true")
+        self._storage.put(_DONE, b"true")
         return {"repositories": repositories, "written": written, "dropped": dropped}
 
 
 def lacks_reach(storage: Storage) -> bool:
-    """Whether the store seems to be one of 0.x for which reach was never built."""
-    if exists(storage, _REACH):
+    """Return whether 0.x seems to have written the store and no backfill has run."""
+    if exists(storage, _DONE):
         return False
     return any(
         exists(storage, keys.image(image_id, "json"))
         and not exists(storage, keys.image(image_id, "_commit"))
-        for image_id in itertools.islice(walk.images(storage), _LOOKED_AT)
+        for image_id in itertools.islice(walk.images(storage), _SAMPLE)
     )

@@ -1,6 +1,6 @@
-"""The repositories of a store in order, page by page, as v2 clients list them.
+"""The catalog: the repositories of a store in order, in pages, as v2 clients list them.
 
-Only names that such clients can ask for are listed: v1 allowed more.
+It lists only names that v2 clients can ask for: v1 allows more.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 
 
 def is_sayable(name: str) -> bool:
-    """Whether v2 clients can ask for a repository of this name. Words of v1's paths end none."""
+    """Return whether v2 clients can ask for this name. It must not end in a word of v1's paths."""
     return _NAME.fullmatch(name) is not None and name.rpartition("/")[2] not in RESERVED
 
 
 class RepositoryCatalog:
-    """Lists repositories. `offload` runs the listings, which grow with the store."""
+    """Lists repositories. `offload` runs the listings in the thread pool."""
 
     def __init__(self, storage: Storage, offload: Callable[..., Any]) -> None:
         self._storage = storage
         self._offload = offload
 
     def names(self, after: str = "") -> Iterator[RepositoryName]:
-        """The names, `namespace/name`, that sort behind `after`; read as far as they are taken."""
+        """Yield the names, `namespace/name`, after `after`, and read the store lazily."""
         namespaces = self._offload(self._children, keys.REPOSITORIES, keys.decode)
         for namespace in sorted(namespaces, key=lambda name: f"{name}/"):
             prefix = f"{namespace}/"
@@ -44,6 +44,6 @@ class RepositoryCatalog:
                         yield parsed
 
     def _children(self, folder: str, decode: Callable[[str], str]) -> dict[str, str]:
-        """The folders below one, by the names that they stand for."""
+        """Return the folders below a folder, by the names that they stand for."""
         entries = self._storage.list(folder)
         return {decode(entry.name): entry.name for entry in entries if entry.is_folder}

@@ -1,4 +1,4 @@
-"""What happens to repositories in the store, told to whoever keeps a copy of it."""
+"""Events: changes of repositories in the store, for a listener that keeps a copy, such as the index."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from v1registry.lib.names import RepositoryName
 
 
 class Events(Protocol):
-    """Called when it is done. Never fails, and never waits for long: nobody's push depends on it."""
+    """Called after each change. Must not fail or wait long: pushes must not depend on it."""
 
     def tagged(self, repository: RepositoryName, tag: str) -> None:
-        """The tag was set, or deleted."""
+        """A tag was set or deleted."""
 
     def flagged(self, repository: RepositoryName, private: bool) -> None:
-        """It was made private, or public."""
+        """The repository was made private or public."""
 
     def deleted(self, repository: RepositoryName) -> None:
-        """All of it is gone."""
+        """The repository was deleted."""
 
 
-class _Nobody:
-    """Keeps no copy."""
+class _Ignore:
+    """A listener that ignores all events."""
 
     def tagged(self, repository: RepositoryName, tag: str) -> None:
         pass
@@ -33,4 +33,4 @@ class _Nobody:
         pass
 
 
-NOBODY: Events = _Nobody()
+NOBODY: Events = _Ignore()

@@ -1,8 +1,7 @@
-"""Who may read and use which image: images carry no repository, so it takes the rights on those
-that reach them.
+"""Which caller may read and use which image, from the access rights on the repositories that contain it.
 
-An image may be read by whoever may pull one repository that reaches it, and for a while by who has
-just sent it as it is. To all others it is an unknown one.
+A caller may read an image if it may pull a repository that contains the image or, for a limited time,
+if it has sent the image itself. To all other callers the image looks unknown.
 """
 
 from __future__ import annotations
@@ -15,46 +14,48 @@ from v1registry.lib.support.single_flight import SingleFlightCache
 
 
 class ImageRights:
-    """Joins who may pull what (`rights`), what reaches an image (`reach`), and who sent it."""
+    """Combines `rights` on repositories, `references` of images, and push `provenance`."""
 
-    def __init__(self, rights: Rights, reach: RepositoryReferences, proofs: PushProvenance) -> None:
+    def __init__(
+        self, rights: Rights, references: RepositoryReferences, provenance: PushProvenance
+    ) -> None:
         self._rights = rights
-        self._reach = reach
-        self._proofs = proofs
+        self._references = references
+        self._provenance = provenance
         self._answers: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
-    def may_read(self, asker: Caller, image_id: ImageId) -> bool:
-        """Whether the image is one that the asker may know of; a "yes" may be some seconds old.
+    def may_read(self, caller: Caller, image_id: ImageId) -> bool:
+        """Return whether the caller may read the image. A positive result may be 5 seconds old.
 
-        For a token's bearer its repository counts alone; what the token may do with that is not
-        looked at here.
+        For the bearer of a token, only the token's repository counts. The token's kind of access is
+        not checked here.
         """
         if self._rights.open:
             return True
-        return self._answers.get(f"{asker.key} {image_id}", lambda: self._find(asker, image_id))
+        return self._answers.get(f"{caller.key} {image_id}", lambda: self._find(caller, image_id))
 
-    def may_use(self, asker: Caller, image_id: ImageId) -> bool:
-        """Whether the asker may make the image a part of what he pushes."""
-        return self.may_read(asker, image_id) or bool(self._rights.vouches(asker, image_id))
+    def may_use(self, caller: Caller, image_id: ImageId) -> bool:
+        """Return whether the caller may make the image a part of its push."""
+        return self.may_read(caller, image_id) or bool(self._rights.vouches(caller, image_id))
 
-    def sender(self, asker: Caller) -> Sender | None:
-        """The asker as one who pushes; None where nobody is told apart."""
+    def sender(self, caller: Caller) -> Sender | None:
+        """Return the caller as a sender; None if users are not told apart."""
         if self._rights.open:
             return None
         return Sender(
-            key=asker.key,
-            may_use=lambda image_id: self.may_use(asker, image_id),
-            expects=lambda image_id: self._rights.expects(asker, image_id),
+            key=caller.key,
+            may_use=lambda image_id: self.may_use(caller, image_id),
+            expects=lambda image_id: self._rights.expects(caller, image_id),
             parent_refused=self._rights.parent_refused,
         )
 
-    def _find(self, asker: Caller, image_id: ImageId) -> bool:
-        if self._proofs.has_proven(image_id, asker.key):
+    def _find(self, caller: Caller, image_id: ImageId) -> bool:
+        if self._provenance.has_proven(image_id, caller.key):
             return True
-        if asker.grant is not None:
-            return self._reach.holds(asker.grant.repository, image_id)
+        if caller.grant is not None:
+            return self._references.holds(caller.grant.repository, image_id)
         return any(
-            self._rights.may(asker, repository, Access.PULL)
-            and self._reach.holds(repository, image_id)
-            for repository in self._reach.claiming(image_id)
+            self._rights.may(caller, repository, Access.PULL)
+            and self._references.holds(repository, image_id)
+            for repository in self._references.claiming(image_id)
         )

@@ -1,9 +1,9 @@
-"""The list of a repository's images, `_index_images` (protocol-v1.md section 2.1).
+"""The image list of a repository, `_index_images` (protocol-v1.md section 2.1).
 
-0.x reads the list, merges, and writes it back: two pushes at once lose entries.
-Here every new entry is first a small file of its own beside the list, which
-nobody overwrites; readers join both, and the list that 0.x reads is rewritten
-from the union, then looked at again, until it holds all.
+docker-registry 0.x reads the list, merges, and writes it back. So concurrent pushes lose entries.
+Here, each new entry is first written to a file of its own beside the list, which no other process
+overwrites. Readers join both. The list that 0.x reads is rewritten from the union, and read again
+until it contains all entries.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ Item = dict[str, Any]  # {"id": ..., "checksum"?: ..., "Tag"?: ...}
 
 DAMAGED = "its image list is damaged, so pulls find no images: push the repository again"
 
-_ROUNDS = 20  # of rewriting the list while others write it too; the entries are safe anyway
+_ROUNDS = 20  # attempts to rewrite the list under concurrent writes; entries are never lost
 
 
 class ImageLists:
-    """Reads and merges image lists; `compute` runs what is done with large ones."""
+    """Reads and merges image lists; `compute` runs the work on large ones."""
 
     def __init__(self, storage: Storage, compute: Run = in_place) -> None:
         self._storage = storage
         self._compute = compute
 
     def get(self, repository: RepositoryName) -> list[Item]:
-        """The list as stored, joined with entries that it lacks. Raise Failure 404 if none is."""
+        """Return the stored list and the entries it lacks. Raise Failure 404 if there is neither."""
         data = self._data(repository)
         items: list[Item] = for_size(self._compute, len(data or b""))(self._get, repository, data)
         return items
 
     def is_damaged(self, repository: RepositoryName) -> bool:
-        """Whether a list is stored that is no JSON array: pulls find no images in it."""
+        """Return whether the stored list is not a JSON array: then pulls find no images in it."""
         data = self._data(repository)
         try:
             return data is not None and not isinstance(documents.load(data), list)
@@ -53,7 +53,7 @@ class ImageLists:
         if stored is None and not lost:
             raise Failure(*errors.IMAGES_NOT_FOUND)
         if lost:
-            # whoever wrote these died before looking again: 0.x should find them, too
+            # A process wrote these entries and died before the list: add them for 0.x.
             with contextlib.suppress(Refused):
                 self._rewrite(in_place, repository, [], stored, {})
         return [*(stored or []), *lost]
@@ -61,20 +61,20 @@ class ImageLists:
     def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
         """Merge the list that a client sent. Raise Failure 400 for a list of odd shape.
 
-        Who it was makes no difference: a list gives no rights here (see `lib.reach`).
+        `user` is ignored: a list grants no access here (see `RepositoryReferences`).
 
-        The first list is kept as it came; later all are folded by id to
-        `{"id", "checksum"?}`, an entry with a checksum winning, as 0.x does.
+        The first list is stored as it was sent. Later lists are folded by id to
+        `{"id", "checksum"?}`; an entry with a checksum wins, as in 0.x.
         """
         stored = self._data(repository)
         run = for_size(self._compute, len(data) + len(stored or b""))
-        self._rewrite(run, repository, *run(_planned, repository, data, stored))
+        self._rewrite(run, repository, *run(_plan, repository, data, stored))
 
     def note_members(self, repository: RepositoryName, ids: list[str]) -> None:
-        """Keep the ids that an index lists, as 0.x does (`_images_list`); written when changed."""
+        """Store the ids that an index lists, as 0.x does (`_images_list`), if they have changed."""
         key = f"{repository.folder}/_images_list"
         data = json.dumps(ids).encode("ascii")
-        with contextlib.suppress(Refused):  # a store that we may not write
+        with contextlib.suppress(Refused):  # a read-only store
             try:
                 changed = self._storage.get(key) != data
             except NotFound:
@@ -90,45 +90,47 @@ class ImageLists:
         stored: list[Item] | None,
         entries: dict[str, bytes],
     ) -> None:
-        """Write the `entries`, then the list, and look whether it has stayed.
+        """Write the `entries` and the list; repeat while concurrent writes undo the list.
 
-        `run` computes; writing, which may take minutes, is not for it.
+        `run` is only for computing, not for writing, which may take minutes.
         """
         values = dict(entries)
         for _ in range(_ROUNDS):
-            wanted = run(self._wanted, repository, new, stored)
-            if wanted != stored:
-                values[f"{repository.folder}/_index_images"] = run(documents.dump, wanted)
+            merged = run(self._merge, repository, new, stored)
+            if merged != stored:
+                values[f"{repository.folder}/_index_images"] = run(documents.dump, merged)
             if values:
                 self._storage.put_all(values)
             values = {}
             stored = run(_items, self._data(repository)) or []
-            if run(self._has_stayed, repository, wanted, stored):
+            if run(self._is_complete, repository, merged, stored):
                 return
 
-    def _wanted(
+    def _merge(
         self, repository: RepositoryName, new: list[Item], stored: list[Item] | None
     ) -> list[Item]:
+        """Return the list to store: the new items, the stored ones, and the entries beside it."""
         beside = self._entries_beside(repository, [*(stored or []), *new])
         return [*new, *beside] if stored is None else fold([*new, *stored, *beside])
 
-    def _has_stayed(
-        self, repository: RepositoryName, wanted: list[Item], stored: list[Item]
+    def _is_complete(
+        self, repository: RepositoryName, merged: list[Item], stored: list[Item]
     ) -> bool:
+        """Return whether the stored list contains all of `merged` and all entries beside it."""
         present = {item["id"]: item for item in fold(stored)}
-        return all(_holds(present, item) for item in wanted) and not self._entries_beside(
+        return all(_contains(present, item) for item in merged) and not self._entries_beside(
             repository, stored
         )
 
     def _data(self, repository: RepositoryName) -> bytes | None:
-        """The list as stored, None if there is none."""
+        """Return the bytes of the stored list, None if there is none."""
         for folder in repository.folders:
             with contextlib.suppress(NotFound):
                 return self._storage.get(f"{folder}/_index_images")
         return None
 
     def _entries_beside(self, repository: RepositoryName, items: list[Item] | None) -> list[Item]:
-        """The entries of ids that are not among `items`; only those are read."""
+        """Read the entries of ids that are not among `items`."""
         present = {item["id"] for item in items or []}
         folder = f"{repository.folder}/_index_entries"
         found = []
@@ -138,39 +140,40 @@ class ImageLists:
             try:
                 item = documents.load(self._storage.get(f"{folder}/{entry.name}"))
             except (NotFound, ValueError):
-                continue  # the repository is being deleted; or nothing that we wrote
+                continue  # the repository is being deleted, or the file is not an entry
             if isinstance(item, dict) and "id" in item:
                 found.append(item)
         return sorted(found, key=lambda item: str(item["id"]))
 
 
-def _planned(
+def _plan(
     repository: RepositoryName, data: bytes, before: bytes | None
 ) -> tuple[list[Item], list[Item] | None, dict[str, bytes]]:
-    """What a client sent, what is stored, and the files of the entries that are new, by key."""
+    """Return the sent items, the stored items, and the files of the new entries by key."""
     new, stored = parse(data), _items(before)
     known = {item["id"]: item for item in fold(stored or [])}
     entries = {
         f"{repository.folder}/{keys.index_entry(item['id'])}": documents.dump(item)
         for item in fold(new)
-        if not _holds(known, item)
+        if not _contains(known, item)
     }
     return new, stored, entries
 
 
 def _items(data: bytes | None) -> list[Item] | None:
-    """The items of a stored list."""
+    """Return the items of a stored list; None if there is no list."""
     if data is None:
         return None
     try:
         value = documents.load(data)
     except ValueError:
-        return []  # a list broken by 0.x: the next push writes it anew
+        return []  # damaged by 0.x: the next push rewrites it
     items = value if isinstance(value, list) else []
     return [item for item in items if isinstance(item, dict) and "id" in item]
 
 
 def parse(data: bytes) -> list[Item]:
+    """Return the items that a client sent. Raise Failure 400 for a list of another shape."""
     value = documents.parse_text(data, errors.INDEX_JSON_INVALID)
     if not isinstance(value, list):
         raise Failure(*errors.DATA_INVALID)
@@ -181,6 +184,7 @@ def parse(data: bytes) -> list[Item]:
 
 
 def fold(items: list[Item]) -> list[Item]:
+    """Return one item for each id, one with a checksum if there is such an item."""
     folded: dict[str, Item] = {}
     for item in items:
         if "checksum" in folded.get(item["id"], {}):
@@ -189,7 +193,7 @@ def fold(items: list[Item]) -> list[Item]:
     return list(folded.values())
 
 
-def _holds(present: dict[str, Item], item: Item) -> bool:
-    """Whether the id is there, with a checksum if `item` has one."""
+def _contains(present: dict[str, Item], item: Item) -> bool:
+    """Return whether the id is present, with a checksum if `item` has one."""
     found = present.get(item["id"])
     return found is not None and ("checksum" in found or "checksum" not in item)

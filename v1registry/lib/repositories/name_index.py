@@ -60,7 +60,7 @@ class NameSnapshot:
         self._text = "\n".join(lower)
         self._begins = list(accumulate((len(name) + 1 for name in lower), initial=0))
 
-    def holding(self, text: str) -> Iterator[str]:
+    def containing(self, text: str) -> Iterator[str]:
         """Yield the names that contain `text`, in order, ignoring case."""
         if not text:
             yield from self.all

@@ -1,10 +1,12 @@
-"""Which repositories reach an image: through a tag that points to it or to a descendant.
+"""Repository references: which repositories contain an image, through a tag of it or of a descendant.
 
-Images carry no repository, and an engine that asks for one often names none. So beside each image
-lies a small file a repository, `images/ID/_repositories/NAME`, its *claim*. It is written when a
-tag is set, base first, before the tag itself, and it names the tag. It grants nothing by itself:
-whoever reads one looks whether the tag still leads to the image, so deleting tags or repositories
-needs no second look at images. What lacks, since 0.x wrote the store, is written by `ReachFacts`.
+Images name no repository, and an engine that requests an image often names none. So a small file for
+each repository is beside each image: `images/ID/_repositories/NAME`, a *repository reference*. It
+names a tag. It is written when a tag is set, the base image's first and before the tag itself.
+
+A reference grants nothing by itself: the reader checks whether the tag still leads to the image. So
+deleting a tag or a repository need not touch images. References that are missing because 0.x wrote
+the store are written by `ReferenceBackfill`.
 """
 
 from __future__ import annotations
@@ -25,14 +27,16 @@ from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
-_READ = 8  # claims are files: reading one takes as long as parsing its id so many times
-_TURN = 50  # tags that are looked at before others get their turn
-LIFE = 5.0  # seconds for which a "yes" is believed after a tag or a repository was deleted
+_READ_COST = (
+    8  # reading a reference takes as long as parsing so many bytes of an ancestry, per byte
+)
+_PAUSE_AFTER = 50  # tags that are checked before other requests may run
+LIFE = 5.0  # seconds for which a positive result is cached after a tag or a repository was deleted
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """`tag` led to the image when it was written; `whole`: its ancestors' claims lie there, too."""
+class Reference:
+    """`tag` led to the image when this was written. `whole`: all ancestors have references, too."""
 
     repository: str
     tag: str
@@ -40,7 +44,7 @@ class Claim:
 
 
 class RepositoryReferences:
-    """Writes claims and checks them; `compute` runs what is done with very many."""
+    """Writes references and checks them. `compute` runs the work on long ancestries."""
 
     def __init__(
         self, storage: Storage, images: Images, tags: Tags, compute: Run = in_place
@@ -49,51 +53,53 @@ class RepositoryReferences:
         self._compute = compute
         self._images = images
         self._tags = tags
-        self._held: SingleFlightCache[bool] = SingleFlightCache(LIFE)
+        self._results: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
-    def claims(self, repository: RepositoryName, tag: str, image: Image) -> dict[str, bytes]:
-        """What lacks of the claims of an image and its ancestors: theirs are written here, its own
-        is to be written with the tag and before it."""
-        run = for_size(self._compute, _READ * len(image.ancestry))
+    def prepare(self, repository: RepositoryName, tag: str, image: Image) -> dict[str, bytes]:
+        """Write the missing references of the image's ancestors; return its own, by key.
+
+        The caller writes the returned files together with the tag, before the tag.
+        """
+        run = for_size(self._compute, _READ_COST * len(image.ancestry))
         missing: list[str] = run(self._missing, repository, image)
-        older = [id for id in missing[::-1] if id != image.id]
-        # After a crash, an ancestor's may be lost and its child's not: only the last one, written
-        # when all the others are safe, says that there is nothing more to look for.
-        self._storage.put_all(run(_claims, repository, tag, older, False))
+        ancestors = [id for id in missing[::-1] if id != image.id]
+        # A crash may lose an ancestor's reference and keep its child's. So only the image's own
+        # reference, written when all others are durable, says `whole`.
+        self._storage.put_all(run(_references, repository, tag, ancestors, False))
         own = [id for id in missing if id == image.id]
-        return _claims(repository, tag, own, True)
+        return _references(repository, tag, own, True)
 
     def _missing(self, repository: RepositoryName, image: Image) -> list[str]:
-        """The ids of the image and its ancestors whose claims are to be written."""
+        """Return the ids of the image and its ancestors whose references must be written."""
         missing: list[str] = []
         for id in image.ancestors:
-            claim = self._read(keys.claim(id, str(repository)))
-            if claim is not None and claim.whole:
+            reference = self._read(keys.claim(id, str(repository)))
+            if reference is not None and reference.whole:
                 break
-            if claim is None or id == image.id:
+            if reference is None or id == image.id:
                 missing.append(id)
         return missing
 
     def holds(self, repository: RepositoryName, image_id: ImageId) -> bool:
-        """Whether the repository reaches the image; a "yes" may be some seconds old."""
+        """Return whether the repository contains the image. A positive result may be 5 seconds old."""
         key = f"{repository} {image_id}"
-        return self._held.get(key, lambda: self._holds(repository, image_id))
+        return self._results.get(key, lambda: self._check(repository, image_id))
 
     def claiming(self, image_id: ImageId) -> Iterator[RepositoryName]:
-        """The repositories that may reach the image, to be checked by `holds`."""
+        """Yield the repositories that may contain the image; check each with `holds`."""
         folder = keys.claims(image_id)
         for entry in self._storage.list(folder):
             name = keys.claiming(entry.name)
             if name is None:
-                claim = self._read(f"{folder}/{entry.name}")
-                name = claim.repository if claim else ""
-            with contextlib.suppress(Failure):  # not written by us
+                reference = self._read(f"{folder}/{entry.name}")
+                name = reference.repository if reference else ""
+            with contextlib.suppress(Failure):  # a file that the registry did not write
                 yield RepositoryName.parse_stored(name)
 
-    # -- for a whole store (see `lib.facts`) ---------------------------------------
+    # -- for a whole store (see `ReferenceBackfill`) --------------------------------
 
     def mend(self, repository: RepositoryName, tops: dict[str, str]) -> int:
-        """Write every claim that lacks for these tags, whatever others say; return how many."""
+        """Write every missing reference for these tags, ignoring `whole`; return their number."""
         written = 0
         done: set[str] = set()
         for tag, top in tops.items():
@@ -113,38 +119,46 @@ class RepositoryReferences:
         return written
 
     def drop_stale(self, image_id: ImageId) -> int:
-        """Remove the image's claims that hold no more; return how many."""
+        """Delete the image's references that are no longer valid; return their number."""
         dropped = 0
         for repository in list(self.claiming(image_id)):
-            if not self._holds(repository, image_id):
+            if not self._check(repository, image_id):
                 self._storage.delete(keys.claim(image_id, str(repository)))
                 dropped += 1
-                self._holds(repository, image_id)  # a tag was set just now: written again
+                self._check(repository, image_id)  # writes it again if a tag was set meanwhile
         return dropped
 
     def _is_whole(self, repository: RepositoryName, image_id: str) -> bool:
-        claim = self._read(keys.claim(image_id, str(repository)))
-        return claim is not None and claim.whole
+        reference = self._read(keys.claim(image_id, str(repository)))
+        return reference is not None and reference.whole
 
     def _write(self, repository: RepositoryName, tag: str, ids: list[str], *, whole: bool) -> None:
-        self._storage.put_all(_claims(repository, tag, ids, whole))
+        self._storage.put_all(_references(repository, tag, ids, whole))
 
-    def _holds(self, repository: RepositoryName, image_id: ImageId) -> bool:
-        claim = self._read(keys.claim(image_id, str(repository)))
-        if claim is not None:
-            top = self._tags.get(repository, claim.tag)
+    def _check(self, repository: RepositoryName, image_id: ImageId) -> bool:
+        """Return whether the repository contains the image; repair the reference if it is wrong."""
+        reference = self._read(keys.claim(image_id, str(repository)))
+        if reference is not None:
+            top = self._tags.get(repository, reference.tag)
             if top is not None and self._leads(top, image_id):
                 return True
-        # The tag is gone or points elsewhere, or 0.x set one: look at all tags of this repository.
+        # The tag is gone or points to another image, or 0.x set another tag.
+        tag = self._find_tag(repository, image_id)
+        if tag is None:
+            return False
+        whole = reference is not None and reference.whole
+        with contextlib.suppress(Refused):  # a read-only store
+            self._write(repository, tag, [image_id], whole=whole)
+        return True
+
+    def _find_tag(self, repository: RepositoryName, image_id: ImageId) -> str | None:
+        """Return a tag of the repository that leads to the image, or None."""
         for number, (tag, top) in enumerate(self._tags.each(repository)):
-            if number % _TURN == _TURN - 1:
-                self._compute(int)  # waits for a thread, and lets other clients run meanwhile
+            if number % _PAUSE_AFTER == _PAUSE_AFTER - 1:
+                self._compute(int)  # waits for a thread: other requests run meanwhile
             if self._leads(top, image_id):
-                whole = claim is not None and claim.whole
-                with contextlib.suppress(Refused):  # a store that we may not write
-                    self._write(repository, tag, [image_id], whole=whole)
-                return True
-        return False
+                return tag
+        return None
 
     def _leads(self, top: str, image_id: str) -> bool:
         if top == image_id:
@@ -152,14 +166,16 @@ class RepositoryReferences:
         image = self._images.find(top)
         return image is not None and image_id in image.ancestors
 
-    def _read(self, key: str) -> Claim | None:
+    def _read(self, key: str) -> Reference | None:
         try:
             value: Any = json.loads(self._storage.get(key))
-            return Claim(str(value["repository"]), str(value["tag"]), value["whole"] is True)
+            return Reference(str(value["repository"]), str(value["tag"]), value["whole"] is True)
         except (NotFound, ValueError, KeyError, TypeError):
             return None
 
 
-def _claims(repository: RepositoryName, tag: str, ids: list[str], whole: bool) -> dict[str, bytes]:
+def _references(
+    repository: RepositoryName, tag: str, ids: list[str], whole: bool
+) -> dict[str, bytes]:
     data = documents.dump({"repository": str(repository), "tag": tag, "whole": whole})
     return {keys.claim(id, str(repository)): data for id in ids}

@@ -13,7 +13,7 @@ from v1registry.lib.images.push_provenance import Sender
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.repositories.events import NOBODY, Events
 from v1registry.lib.repositories.references import LIFE, RepositoryReferences
-from v1registry.lib.repositories.tags import Tags, Told
+from v1registry.lib.repositories.tags import Tags, Unreadable
 from v1registry.lib.repositories.walk import is_repository
 from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, exists, keys
@@ -21,7 +21,7 @@ from v1registry.storage.errors import NotFound
 
 Metadata = dict[str, Any]
 
-_LONGEST_ID = 4096  # bytes of a JSON string that holds an image id; more is not parsed
+_MAX_ID_JSON = 4096  # bytes of a JSON string that holds an image id
 
 _DEFAULTS: Metadata = {
     "last_update": None,
@@ -32,7 +32,7 @@ _DEFAULTS: Metadata = {
     "kernel": None,
 }
 
-# word of the User-Agent -> (name in the metadata, whether it is lower-cased)
+# word of the User-Agent -> (name in the metadata, whether it is converted to lower case)
 _AGENT_WORDS = {
     "docker": ("docker_version", False),
     "go": ("docker_go_version", False),
@@ -44,29 +44,31 @@ _AGENT_WORD = re.compile(r"([^\s/]+)/(\S+)")
 
 
 class Repositories:
-    """Reads and writes tags, their metadata, and the access flag; tells `events` of changes."""
+    """Reads and writes tags, their metadata, and the private flag; notifies `events` of changes."""
 
     def __init__(
         self,
         storage: Storage,
         images: Images,
         tags: Tags,
-        reach: RepositoryReferences,
+        references: RepositoryReferences,
         events: Events = NOBODY,
     ) -> None:
         self._storage = storage
         self._images = images
         self._tags = tags
-        self._reach = reach
+        self._references = references
         self._events = events
         self._flags: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
     # -- tags -----------------------------------------------------------------
 
-    def tags(self, repository: RepositoryName, unreadable: Told | None = None) -> dict[str, str]:
-        """All tags with their image ids. Raise Failure 404 if nothing is stored there.
+    def tags(
+        self, repository: RepositoryName, unreadable: Unreadable | None = None
+    ) -> dict[str, str]:
+        """Return all tags with their image ids. Raise Failure 404 if nothing is stored there.
 
-        `unreadable` is called with each unreadable tag and the reason (see `lib.tags`).
+        `unreadable` is called with each unreadable tag and the reason (see `Tags`).
         """
         found = self._tags.all(repository, unreadable)
         if found is None:
@@ -74,14 +76,14 @@ class Repositories:
         return found
 
     def tag(self, repository: RepositoryName, tag: Tag) -> str:
-        """The image id of a tag. Raise Failure 404."""
+        """Return the image id of a tag. Raise Failure 404."""
         image_id = self._tags.get(repository, tag)
         if image_id is None:
             raise Failure(*errors.TAG_NOT_FOUND)
         return image_id
 
     def writable(self, repository: RepositoryName, name: str) -> Tag:
-        """The tag of this name, which must be legal or stored already. Raise Failure 400."""
+        """Return the tag of this name, which must be legal or exist. Raise Failure 400."""
         if not Tag.is_valid(name) and Tag.may_exist(name):
             tag = Tag(name)
             if self._tags.stored(repository, tag):
@@ -96,13 +98,13 @@ class Repositories:
         agent: str,
         sender: Sender | None = None,
     ) -> None:
-        """Point a tag to a finished image; `data` is the id as a JSON string.
+        """Point a tag to a complete image; `data` is the id as a JSON string.
 
-        `agent` is the User-Agent, from which 0.x makes the tag's metadata.
-        Raise Failure 400 for other data, 404 or 400 unless the image is finished, 404 for one that
-        the `sender` may not use: with the tag it joins the repository, and is shown to others.
+        `agent` is the User-Agent, from which 0.x makes the tag's metadata. Raise Failure 400 for other
+        data, and 404 or 400 if the image is not complete. Raise Failure 404 if the `sender` may not
+        use the image: the tag would show it to other users of the repository.
         """
-        if len(data) > _LONGEST_ID:
+        if len(data) > _MAX_ID_JSON:
             raise Failure(*errors.DATA_INVALID)
         value = documents.parse_text(data, errors.DATA_INVALID)
         if not isinstance(value, str) or not value:
@@ -114,10 +116,11 @@ class Repositories:
         image = self._images.get(ImageId(value))
         folder = repository.folder
         metadata = documents.dump(metadata_of(agent))
-        values = self._reach.claims(repository, tag, image)  # first: nobody reads what is not noted
+        # First the references: without one, users could not read the tagged image.
+        values = self._references.prepare(repository, tag, image)
         values[f"{folder}/{keys.tag(tag)}"] = value.encode("ascii")
         if not tag.startswith("_"):
-            # else it would lie where the tag `x_json` does, and 0.x would show it as one
+            # Metadata of `_x` would have the key of the tag `x_json`, and 0.x would list it as a tag.
             values[f"{folder}/{keys.tag_metadata(tag)}"] = metadata
         if tag == "latest":
             values[f"{folder}/json"] = metadata
@@ -131,7 +134,7 @@ class Repositories:
             raise Failure(404, f"{errors.TAG_NOT_FOUND[1]}: {tag}")
         for key in stored:
             self._storage.delete(key)
-        for key in _metadata_places(repository, tag):
+        for key in _metadata_keys(repository, tag):
             if self._tags.read(key) is None:  # else it is the tag `x_json`, not metadata of `_x`
                 self._storage.delete(key)
         self._events.tagged(repository, tag)
@@ -139,8 +142,8 @@ class Repositories:
     # -- metadata ---------------------------------------------------------------
 
     def metadata(self, repository: RepositoryName, tag: Tag | None = None) -> Metadata:
-        """What is noted of a tag, or of the repository (its `latest`); defaults otherwise."""
-        for key in _metadata_places(repository, tag):
+        """Return the metadata of a tag, or of the repository (of `latest`), or the defaults."""
+        for key in _metadata_keys(repository, tag):
             try:
                 value = documents.load(self._storage.get(key))
             except (NotFound, ValueError):
@@ -152,17 +155,17 @@ class Repositories:
     # -- the repository -----------------------------------------------------------
 
     def require(self, repository: RepositoryName) -> None:
-        """Raise Failure 404 if nothing at all is stored there."""
+        """Raise Failure 404 if nothing is stored there."""
         if not any(True for folder in repository.folders for _ in self._storage.list(folder)):
             raise Failure(*errors.REPOSITORY_NOT_FOUND)
 
     def is_stored(self, repository: RepositoryName) -> bool:
-        """Whether the store holds a repository there, and not only a folder of another program."""
+        """Return whether the store has this repository, and not only another program's folder."""
         folders = repository.folders
         return any(is_repository(e.name for e in self._storage.list(folder)) for folder in folders)
 
     def delete(self, repository: RepositoryName) -> None:
-        """Delete tags, list and flags; images are kept. Raise Failure 404 if nothing is there."""
+        """Delete tags, image list and flags, not images. Raise Failure 404 if nothing is stored."""
         self.require(repository)
         for folder in repository.folders:
             self._storage.delete_folder(folder)
@@ -170,32 +173,34 @@ class Repositories:
         self._events.deleted(repository)
 
     def is_private(self, repository: RepositoryName) -> bool:
+        """Return whether the repository has the private flag."""
         return is_private(self._storage, repository)
 
     def was_private(self, repository: RepositoryName) -> bool:
-        """The same, as it was some seconds ago at most: for what is asked again and again."""
+        """Return `is_private`, cached for 5 seconds, for checks that are made very often."""
         key = str(repository)
         return self._flags.get(key, lambda: self.is_private(repository), keep=lambda _: True)
 
     def set_private(self, repository: RepositoryName, private: bool) -> None:
+        """Set or delete the private flag, and notify `events`."""
         set_private(self._storage, repository, private)
         self._flags.forget(str(repository))
         self._events.flagged(repository, private)
 
 
-def _metadata_places(repository: RepositoryName, tag: Tag | None) -> list[str]:
-    """Where metadata of a tag, or of the repository, may lie, the place that we write to first."""
+def _metadata_keys(repository: RepositoryName, tag: Tag | None) -> list[str]:
+    """Return the possible keys of a tag's or repository's metadata, the current one first."""
     names = ("json",) if tag is None else keys.tags_metadata(tag)
     return [f"{folder}/{name}" for folder in repository.folders for name in names]
 
 
 def is_private(storage: Storage, repository: RepositoryName) -> bool:
-    """Whether the repository is flagged so."""
+    """Return whether the repository has the private flag."""
     return any(exists(storage, f"{folder}/_private") for folder in repository.folders)
 
 
 def set_private(storage: Storage, repository: RepositoryName, private: bool) -> None:
-    """Set or take away the flag, and tell nobody."""
+    """Set or delete the private flag, without an event."""
     if private:
         storage.put(f"{repository.folder}/_private", b"")
         return
@@ -204,7 +209,7 @@ def set_private(storage: Storage, repository: RepositoryName, private: bool) -> 
 
 
 def metadata_of(agent: str) -> Metadata:
-    """A tag's metadata from a User-Agent; `last_update` in seconds since the epoch."""
+    """Return a tag's metadata from a User-Agent; `last_update` in seconds since the epoch."""
     metadata: Metadata = {"last_update": int(time.time())}
     for word, value in _AGENT_WORD.findall(agent):
         if word in _AGENT_WORDS:

@@ -1,5 +1,7 @@
-"""Searching repositories (protocol-v1.md section 6), and listing them; without an index of our own
-by their names in the store (`lib.roster`).
+"""Searching and listing repositories (protocol-v1.md section 6).
+
+Without an index's database, `StoreSearch` finds repositories by the names in the store
+(`RepositoryNameIndex`).
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from v1registry.lib.repositories.tags import Tags
 
 T = TypeVar("T")
 
-COUNTED = 1000  # matches of a query: more are said to be "more than shown"
-DEEPEST = 10_000  # results of a query that pages may be turned to; a list has no such end
-WHOLE = 100_000  # matches that a search without pages looks at, and shows at most
-READ = 5000  # repositories that are looked at, one by one, for what no search index helps to find
-LISTED_TAGS = 10_000  # tags in a part of a list, unless its first repository has more
-_AT_ONCE = 200  # items between two pauses: some milliseconds of work
+COUNTED = 1000  # matches up to which the total is exact; a larger total is a lower bound
+DEEPEST = 10_000  # results that the pages of a query reach; a list has no such limit
+WHOLE = 100_000  # matches that a search without pages checks and returns at most
+READ = 5000  # repositories that a query without a search index checks one by one
+LISTED_TAGS = 10_000  # tags in one page of a list, unless its first repository has more
+_AT_ONCE = 200  # items between two pauses, a few milliseconds of work
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """One result. Where nobody keeps stars and flags, they are None."""
+    """One result. `stars` and the flags are None without an index's database."""
 
     name: str
     description: str = ""
@@ -40,7 +42,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Results, and how many there are on all pages."""
+    """The results of one page, and the number on all pages."""
 
     results: Sequence[SearchResult]
     total: int
@@ -48,7 +50,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class AllResults:
-    """All results of a search, read as far as they are taken, and their number."""
+    """All results of a search, read lazily, and their number."""
 
     results: Iterator[SearchResult]
     total: int
@@ -56,8 +58,10 @@ class AllResults:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A part of a list: repositories by name, with `tags` and what else is known. If there may be
-    more, `more` is what they are behind; so a part may be short, or empty, and not the last.
+    """One page of a list: repositories by name, with `tags` and other fields.
+
+    If there may be more, `more` is the name after which the next page begins. So a page may be short
+    or empty without being the last.
     """
 
     repositories: Sequence[Mapping[str, Any]]
@@ -65,16 +69,16 @@ class Listing:
 
 
 class Search(Protocol):
-    """Finds repositories that the asker may pull, and no others."""
+    """Finds the repositories that the caller may pull, and no others."""
 
-    def find(self, asker: Caller, query: str, size: int, page: int) -> Page:
-        """A page, from 1, of those that `query` is a part of, in any case; of all for an empty one."""
+    def find(self, caller: Caller, query: str, size: int, page: int) -> Page:
+        """Return a page, from 1, of the names that contain `query`, ignoring case."""
 
-    def whole(self, asker: Caller, query: str) -> AllResults:
-        """The same without pages: all results, up to 100000."""
+    def whole(self, caller: Caller, query: str) -> AllResults:
+        """Return all results, at most 100000."""
 
-    def listed(self, asker: Caller, after: str, most: int) -> Listing:
-        """By name, those behind `after`, at most so many."""
+    def listed(self, caller: Caller, after: str, most: int) -> Listing:
+        """Return at most `most` repositories after `after`, by name."""
 
 
 def paced(items: Iterable[T]) -> Iterator[T]:
@@ -86,39 +90,39 @@ def paced(items: Iterable[T]) -> Iterator[T]:
 
 
 class StoreSearch:
-    """Searches names. What it looks at for one request is bounded, however many there are."""
+    """Searches names. The work for one request is bounded for any number of repositories."""
 
-    def __init__(self, roster: RepositoryNameIndex, tags: Tags, rights: Rights) -> None:
-        self._roster = roster
+    def __init__(self, name_index: RepositoryNameIndex, tags: Tags, rights: Rights) -> None:
+        self._name_index = name_index
         self._tags = tags
         self._rights = rights
 
-    def find(self, asker: Caller, query: str, size: int, page: int) -> Page:
-        """By name, among the first 5000 that fit; the count is right up to 1000."""
-        names = self._roster.names()
+    def find(self, caller: Caller, query: str, size: int, page: int) -> Page:
+        """Sort by name, check the first 5000 matches, and count exactly up to 1000."""
+        names = self._name_index.names()
         start = (page - 1) * size
         most = max(COUNTED, start + size) + 1 if start < DEEPEST else COUNTED + 1
-        fit = islice(names.holding(query.strip()), READ)
-        found = list(islice(self._seen(asker, names, fit), most))
+        matches = islice(names.containing(query.strip()), READ)
+        found = list(islice(self._seen(caller, names, matches), most))
         return Page([SearchResult(name) for name in found[start : start + size]], len(found))
 
-    def whole(self, asker: Caller, query: str) -> AllResults:
-        """By name, among the first 100000 that fit."""
-        names = self._roster.names()
-        fit = paced(islice(names.holding(query.strip()), WHOLE))
-        found = list(self._seen(asker, names, fit))
+    def whole(self, caller: Caller, query: str) -> AllResults:
+        """Sort by name, and check the first 100000 matches."""
+        names = self._name_index.names()
+        matches = paced(islice(names.containing(query.strip()), WHOLE))
+        found = list(self._seen(caller, names, matches))
         return AllResults(map(SearchResult, found), len(found))
 
-    def listed(self, asker: Caller, after: str, most: int) -> Listing:
-        names = self._roster.names()
+    def listed(self, caller: Caller, after: str, most: int) -> Listing:
+        names = self._name_index.names()
         first = bisect_right(names.all, after)
         some = names.all[first : first + READ]
         shown: list[Mapping[str, Any]] = []
         count = 0
-        for name in self._seen(asker, names, some):
+        for name in self._seen(caller, names, some):
             repository = _parsed(name)
-            # the flag may be newer than the names are
-            if repository is not None and self._rights.may(asker, repository, Access.PULL):
+            # The flag may have changed since the names were read.
+            if repository is not None and self._rights.may(caller, repository, Access.PULL):
                 tags = self._tags.all(repository) or {}
                 shown.append({"name": name, "tags": tags})
                 count += len(tags)
@@ -126,16 +130,17 @@ class StoreSearch:
                 return Listing(shown, name if name != names.all[-1] else None)
         return Listing(shown, some[-1] if first + len(some) < len(names.all) else None)
 
-    def _seen(self, asker: Caller, names: NameSnapshot, some: Iterable[str]) -> Iterator[str]:
-        """Those that the asker may see, which is who may pull them. Private ones hide from nobody
-        in particular, where there are no accounts too.
+    def _seen(self, caller: Caller, names: NameSnapshot, some: Iterable[str]) -> Iterator[str]:
+        """Yield the names that the caller may see: those of the repositories it may pull.
+
+        Anonymous clients never see private repositories, not even in a registry without accounts.
         """
         for name in some:
             private = name in names.private
-            if private and (self._rights.open or asker.is_nobody):
+            if private and (self._rights.open or caller.is_nobody):
                 continue
             repository = _parsed(name)
-            if repository is not None and self._rights.sees(asker, repository, private=private):
+            if repository is not None and self._rights.sees(caller, repository, private=private):
                 yield name
 
 

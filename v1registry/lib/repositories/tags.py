@@ -1,7 +1,7 @@
-"""Reading tags: which image each of a repository's tags points to.
+"""Reading tags: the image that each of a repository's tags points to.
 
-A tag is a file that holds an image id, under a name that clients can ask for. Any other file in
-the place of a tag is an unreadable tag: lists leave it out, GET answers 404, commands report it.
+A tag is a file that holds an image id, under a name that clients can ask for. Any other file with the
+name of a tag is an unreadable tag: lists omit it, GET answers 404, and commands report it.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ UNREACHABLE = "no client can ask for a tag of this name: rename or delete its fi
 T = TypeVar("T")
 
 _FEW = 500  # files in a repository's folder
-_KNOWN = 10_000  # ids that are kept, some 2 MB
+_CACHED = 10_000  # image ids, about 2 MB
 
 Files = list[tuple[str, ListEntry]]  # files of one tag: folder and entry
-Told = Callable[[str, str], object]  # called with an unreadable tag and the reason
+Unreadable = Callable[[str, str], object]  # called with an unreadable tag and the reason
 
 
 class Tags:
     """Reads the tags of a store.
 
-    A tag may change at any time, by any node, so nothing is kept of where it points. But where a
-    listing tells the MD5 of each file, and the same bytes were read before, they are known.
+    Any node may change a tag at any time, so the image of a tag is not cached. But if a listing
+    contains the MD5 of each file, a file with the same bytes is read only once.
     """
 
     def __init__(self, storage: Storage, compute: Run = in_place) -> None:
-        """`compute` runs the lists of repositories that have very many tags."""
+        """`compute` lists repositories that have very many tags."""
         self._storage = storage
         self._compute = compute
-        self._known: Cache[str] = Cache(_KNOWN, math.inf, lambda _: 1)  # by MD5
+        self._by_md5: Cache[str] = Cache(_CACHED, math.inf, lambda _: 1)
 
     def all(
-        self, repository: RepositoryName, unreadable: Told | None = None
+        self, repository: RepositoryName, unreadable: Unreadable | None = None
     ) -> dict[str, str] | None:
-        """All tags with their image ids; None if nothing at all is stored there."""
+        """Return all tags with their image ids; None if nothing is stored there."""
 
         def work(files: dict[str, Files] | None) -> dict[str, str] | None:
             return None if files is None else dict(self._read(files, unreadable))
 
-        return self._listed_by(repository, work)
+        return self._with_files(repository, work)
 
     def names(
         self, repository: RepositoryName, after: str, wanted: Callable[[str], bool], most: int
     ) -> list[str] | None:
-        """The first wanted tags that sort after `after`, in order, and no more than `most`.
+        """Return the first `most` tags after `after`, in order, for which `wanted` is true.
 
-        None if nothing is stored there. Files are read only for these names.
+        None if nothing is stored there. Only the files of these tags are read.
         """
 
         def work(files: dict[str, Files] | None) -> list[str] | None:
@@ -69,38 +69,38 @@ class Tags:
             read = self._read({tag: files[tag] for tag in chosen})
             return [tag for tag, _ in islice(read, most)]
 
-        return self._listed_by(repository, work)
+        return self._with_files(repository, work)
 
     def get(self, repository: RepositoryName, tag: str) -> str | None:
-        """The image id of a tag; None if there is no such tag."""
-        for key in _places(repository, tag):
+        """Return the image id of a tag; None if there is no such tag."""
+        for key in _keys(repository, tag):
             image_id = self.read(key)
             if image_id is not None:
                 return image_id
         return None
 
     def each(
-        self, repository: RepositoryName, unreadable: Told | None = None
+        self, repository: RepositoryName, unreadable: Unreadable | None = None
     ) -> Iterator[tuple[str, str]]:
-        """The same as `all`, one by one, for callers that may stop early."""
-        files = self._listed_by(repository, lambda files: files)
+        """Yield what `all` returns, for callers that may stop early."""
+        files = self._with_files(repository, lambda files: files)
         return self._read(files or {}, unreadable)
 
     def read(self, key: str) -> str | None:
-        """The id that a tag's file holds; None for no file, and for a file without an id."""
+        """Return the image id in a tag's file; None if the file or the id is missing."""
         try:
             return _id(self._storage.get(key))
         except NotFound:
             return None
 
     def stored(self, repository: RepositoryName, tag: str) -> list[str]:
-        """The keys of a tag's files, readable or not; none if there is no such tag."""
-        return [key for key in _places(repository, tag) if self._is_tag(key)]
+        """Return the keys of a tag's files, readable or not; none if there is no such tag."""
+        return [key for key in _keys(repository, tag) if self._is_tag(key)]
 
-    def _listed_by(self, repository: RepositoryName, work: Callable[[Any], T]) -> T:
-        """What `work` makes of the files of each tag, which are None if nothing at all is stored.
+    def _with_files(self, repository: RepositoryName, work: Callable[[Any], T]) -> T:
+        """Pass the files of each tag to `work`, None if nothing is stored; return its result.
 
-        A repository of very many tags is listed, and worked on, by `compute`.
+        `compute` lists a repository of very many tags and runs `work`.
         """
         few = self._entries(repository, _FEW + 1)
         if len(few) <= _FEW:
@@ -114,14 +114,14 @@ class Tags:
         return found
 
     def _entries(self, repository: RepositoryName, most: int | None = None) -> Files:
-        """The entries of the repository's folders, as many as wanted."""
+        """Return the entries of the repository's folders, at most `most`."""
         entries = (
             (folder, entry) for folder in repository.folders for entry in self._storage.list(folder)
         )
         return list(islice(entries, most))
 
     def _read(
-        self, found: dict[str, Files], unreadable: Told | None = None
+        self, found: dict[str, Files], unreadable: Unreadable | None = None
     ) -> Iterator[tuple[str, str]]:
         for tag, files in found.items():
             image_id = None
@@ -139,9 +139,9 @@ class Tags:
                     unreadable(ascii(tag)[1:-1], UNREACHABLE)  # to be printed on any terminal
 
     def _is_tag(self, key: str) -> bool:
-        """Whether there is such a file, and it is not the metadata of a tag `_x`.
+        """Return whether the file exists and is not the metadata of a tag `_x`.
 
-        That metadata lies where the tag `x_json` would.
+        That metadata has the key of the tag `x_json`.
         """
         try:
             data = self._storage.get(key)
@@ -150,30 +150,30 @@ class Tags:
         return not (key.endswith("_json") and data.lstrip().startswith(b"{"))
 
     def _listed(self, folder: str, entry: ListEntry) -> str | None:
-        """The same as `read` for a file in a listing, which may know what it holds."""
-        known = self._known.get(entry.md5) if entry.md5 else None
-        if known is not None:
-            return known
+        """Return what `read` returns, for a file in a listing, which may contain its MD5."""
+        cached = self._by_md5.get(entry.md5) if entry.md5 else None
+        if cached is not None:
+            return cached
         try:
             data = self._storage.get(f"{folder}/{entry.name}")
         except NotFound:
             return None
         image_id = _id(data)
-        # Another node may have written since it was listed; and not each store tells the MD5.
+        # Another node may have written the file since the listing, and not each store has the MD5.
         if image_id and entry.md5 == hashlib.md5(data, usedforsecurity=False).hexdigest():
-            self._known.put(entry.md5, image_id)
+            self._by_md5.put(entry.md5, image_id)
         return image_id
 
 
 def _files(repository: RepositoryName, entries: Files) -> dict[str, Files] | None:
-    """The files of each tag, the one that counts first; None if nothing at all is stored."""
+    """Return the files of each tag, the valid one first; None if nothing is stored."""
     found: dict[str, Files] = {}
     for folder, entry in entries:
         if entry.name.startswith(keys.TAG) and not entry.is_folder:
             found.setdefault(keys.tag_name(entry.name), []).append((folder, entry))
     for tag, files in found.items():
         if len(files) > 1 and Tag.may_exist(tag):
-            order = _places(repository, tag)
+            order = _keys(repository, tag)
             files.sort(key=lambda file: order.index(f"{file[0]}/{file[1].name}"))
     return found if entries else None
 
@@ -184,6 +184,6 @@ def _id(data: bytes) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def _places(repository: RepositoryName, tag: str) -> tuple[str, ...]:
-    """Where a tag may lie, the place that we write to first."""
+def _keys(repository: RepositoryName, tag: str) -> tuple[str, ...]:
+    """Return the possible keys of a tag, the one that this version writes first."""
     return tuple(f"{folder}/{name}" for folder in repository.folders for name in keys.tags(tag))

@@ -1,4 +1,4 @@
-"""Caches of what cannot change: the in-process one, and what one that nodes share must be."""
+"""Caches of immutable values: one in the process, and the interface of one that nodes share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ V = TypeVar("V")
 
 
 class Shared(Protocol[V]):
-    """Values that nodes share. It may forget, never raises, and holds nobody up."""
+    """Values that nodes share. It may lose values, never raises, and never blocks for long."""
 
     def get(self, key: str) -> V | None: ...
 
@@ -22,19 +22,18 @@ class Shared(Protocol[V]):
 
 
 class SharedCache(Shared[bytes], Counts, Protocol):
-    """What keeps them, as bytes: Redis. What it answers is not to be trusted."""
+    """Stores the values as bytes, for example in Redis. Its answers are not trustworthy."""
 
     name: str
 
     def check(self) -> str | None:
-        """Why it cannot be used now, for everybody to read; None if it can."""
+        """Return why it cannot be used now, in a text that clients may see; None if it can."""
 
 
 class Cache(Generic[V]):
-    """Keeps values, the least recently used going first.
+    """Keeps values and drops the least recently used first. Threads may share it.
 
-    `limit` in bytes, `life` in seconds; `size` tells the bytes of a value. May
-    be used by threads.
+    `limit` is in bytes, `life` in seconds; `size` returns the bytes of a value.
     """
 
     def __init__(self, limit: int, life: float, size: Callable[[V], int]) -> None:

@@ -1,4 +1,4 @@
-"""A lease: periodic work that one process of many does.
+"""A lease: of many processes, the one that holds it runs a periodic task.
 
 Its object is where docker-registry 0.x does not look (docs/architecture.md#rule-9-roll-back-stays-possible).
 """
@@ -15,10 +15,10 @@ from v1registry.storage.errors import NotFound
 
 
 def take(storage: Storage, name: str, seconds: float) -> bool:
-    """Take the lease `name` for so long; False while somebody else has it.
+    """Take the lease `name` for some seconds; return False while another process holds it.
 
-    It is left to run out. Where a store does not create atomically two may
-    take it at once: the work behind a lease must bear being done twice.
+    A lease normally ends by expiring. If the store does not create atomically, two processes may take
+    it at once. So the task of a lease must be safe to run twice.
     """
     key = f"{keys.OURS}/leases/{name}"
     now = time.time()
@@ -29,12 +29,12 @@ def take(storage: Storage, name: str, seconds: float) -> bool:
         return storage.create(key, data)
     except (ValueError, KeyError, TypeError):
         until = 0.0
-    if now < until <= now + 10 * seconds:  # one further ahead was written by a wrong clock
+    if now < until <= now + 10 * seconds:  # a later time was written by a wrong clock
         return False
     storage.put(key, data)
     return storage.get(key) == data
 
 
 def release(storage: Storage, name: str) -> None:
-    """Give it back early. Who took it meanwhile, after it had run out, loses it, too."""
+    """Release the lease early. If it had expired and another process took it, that ends as well."""
     storage.delete(f"{keys.OURS}/leases/{name}")

@@ -1,4 +1,4 @@
-"""Work that a serving process does from time to time."""
+"""Periodic tasks of a serving process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """`run` every `interval` seconds, first after `delay` at most, and with `at_end` once more
-    before the process ends.
+    """Runs `run` every `interval` seconds, first within `delay` seconds.
 
-    What it returns is logged, if anything; so is what it raises.
+    With `at_end`, it runs once more before the process ends. Its result is logged unless it is None,
+    and so is an exception.
     """
 
     name: str

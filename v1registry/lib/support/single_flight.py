@@ -1,4 +1,4 @@
-"""Answers that stay true for a moment: kept shortly, and asked for once by all who want them now."""
+"""A cache of answers that stay true for a moment. Concurrent requests for one share one computation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class _Question(Generic[V]):
-    """One that is being asked just now; the others wait for `done`. Broken off, it has neither."""
+class _Computation(Generic[V]):
+    """A running computation; other callers wait for `done`. If it was killed, it has no result."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -21,10 +21,10 @@ class _Question(Generic[V]):
 
 
 class SingleFlightCache(Generic[V]):
-    """Keeps answers for `life` seconds, at most `limit` of them, the oldest going first.
+    """Keeps at most `limit` answers for `life` seconds and drops the oldest first.
 
-    Equal questions at the same time are asked once. An exception goes to all who wait for it, and
-    is not kept.
+    Concurrent calls with the same key share one computation. All of them receive its exception, which
+    is not cached.
     """
 
     def __init__(
@@ -35,55 +35,59 @@ class SingleFlightCache(Generic[V]):
         self._clock = clock
         self._lock = threading.Lock()
         self._answers: OrderedDict[str, tuple[V, float]] = OrderedDict()
-        self._running: dict[str, _Question[V]] = {}
+        self._computations: dict[str, _Computation[V]] = {}
 
-    def get(self, key: str, ask: Callable[[], V], keep: Callable[[V], bool] = bool) -> V:
-        """The kept answer, or what `ask()` returns now; kept if `keep` says so of it.
+    def get(self, key: str, compute: Callable[[], V], keep: Callable[[V], bool] = bool) -> V:
+        """Return the cached answer or the result of `compute()`, cached if `keep` returns true.
 
-        By default only what is true is kept: a "no" may become a "yes" by what the asker does next.
+        By default only true answers are cached: a caller's next request may turn false into true.
         """
         while True:
             with self._lock:
                 found = self._answers.get(key)
                 if found is not None and self._clock() < found[1]:
                     return found[0]
-                question = self._running.get(key)
-                if question is None:
-                    ours = self._running[key] = _Question()
+                running = self._computations.get(key)
+                if running is None:
+                    ours = self._computations[key] = _Computation()
                     break
-            question.done.wait()
-            if question.error is not None:
-                raise question.error
-            if question.answer:
-                return question.answer[0]
-        return self._ask(key, ours, ask, keep)
+            running.done.wait()
+            if running.error is not None:
+                raise running.error
+            if running.answer:
+                return running.answer[0]
+        return self._compute(key, ours, compute, keep)
 
     def forget(self, key: str) -> None:
-        """Ask anew next time."""
+        """Drop the cached answer."""
         with self._lock:
             self._answers.pop(key, None)
 
-    def _ask(
-        self, key: str, question: _Question[V], ask: Callable[[], V], keep: Callable[[V], bool]
+    def _compute(
+        self,
+        key: str,
+        running: _Computation[V],
+        compute: Callable[[], V],
+        keep: Callable[[V], bool],
     ) -> V:
-        asked = self._clock()  # an answer is as old as its question
+        started = self._clock()  # an answer is as old as the start of its computation
         try:
-            answer = ask()
-            question.answer.append(answer)
+            answer = compute()
+            running.answer.append(answer)
             if keep(answer):
-                self._keep(key, answer, asked)
+                self._keep(key, answer, started)
             return answer
         except Exception as error:
-            question.error = error
+            running.error = error
             raise
         finally:
             with self._lock:
-                self._running.pop(key, None)
-            question.done.set()
+                self._computations.pop(key, None)
+            running.done.set()
 
-    def _keep(self, key: str, answer: V, asked: float) -> None:
+    def _keep(self, key: str, answer: V, started: float) -> None:
         with self._lock:
             self._answers.pop(key, None)
-            self._answers[key] = (answer, asked + self._life)
+            self._answers[key] = (answer, started + self._life)
             while len(self._answers) > self._limit:
                 self._answers.popitem(last=False)
