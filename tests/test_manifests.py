@@ -32,7 +32,7 @@ BUILT_IN = {"SETTINGS_FLAVOR", "TMPDIR"}  # read by v1registry.config, and by Py
 def known_variables() -> set[str]:
     """What config.yml and the server's settings read."""
     named = set(re.findall(r"_env:(\w+)", (ROOT / "config.yml").read_text()))
-    server = (ROOT / "v1registry" / "edge" / "settings.py").read_text()
+    server = (ROOT / "v1registry" / "server" / "settings.py").read_text()
     return named | set(re.findall(r'"((?:GUNICORN|REGISTRY)_\w+)"', server)) | BUILT_IN
 
 
