@@ -71,7 +71,7 @@ def test_each_driver_has_options_and_a_module() -> None:
 
 
 def test_a_name_that_no_driver_has() -> None:
-    with pytest.raises(ValueError, match="no storage driver is called 'nothing'"):
+    with pytest.raises(ValueError, match="no storage driver is named 'nothing'"):
         loading.load({"storage": "nothing"}, lambda call: call())
 
 

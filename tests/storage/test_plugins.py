@@ -200,7 +200,7 @@ def test_one_that_cannot_be_used(tmp_path: Path, package, code: str, reason: str
     [
         ("import nos_sdk_that_is_missing", "cannot be made: ModuleNotFoundError: No module named "),
         ("return options['x']", "cannot be made: KeyError: 'x'"),
-        ("return None", "is no v1registry.storage.Storage but a NoneType"),
+        ("return None", "is not a v1registry.storage.Storage but a NoneType"),
     ],
 )
 def test_one_that_cannot_be_made(package, body: str, reason: str):

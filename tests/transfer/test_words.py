@@ -172,7 +172,7 @@ def test_causes_are_plain_words(made: MadeStore, silent: tuple[int, int]) -> Non
     url = f"http://127.0.0.1:{free_port()}"
     assert f"{url}: GET /v2/: Connection refused" in migrate(made, url)
     assert "cannot be resolved" in migrate(made, "http://nowhere.invalid")
-    assert "closed before the answer was whole" in migrate(made, f"http://127.0.0.1:{silent[0]}")
+    assert "closed before the answer was complete" in migrate(made, f"http://127.0.0.1:{silent[0]}")
     assert "no answer: timed out" in migrate(made, f"http://127.0.0.1:{silent[1]}")
     error = migrate(made, "http://r.example", HTTP_PROXY=url, http_proxy=url)
     assert "Connection refused" in error

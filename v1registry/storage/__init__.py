@@ -1,9 +1,9 @@
-"""The storage contract: what `lib` may ask of a store, and what a driver must keep.
+"""The storage contract: the methods that `lib` calls and that every driver implements.
 
-A *key* is a relative path in the 0.x layout (protocol-v1.md section 4), already
-percent-encoded by `storage.keys`: drivers use it as it is. Every write is
-atomic: a reader sees the old bytes or the new ones, never a part. What a method
-has returned from survives the loss of power, unless asked for less.
+A *key* is a relative path in the layout of 0.x (protocol-v1.md section 4). `storage.keys` has
+percent-encoded it already, so drivers use it unchanged. Every write is atomic: a reader sees the old
+bytes or the new bytes, never a mixture. Every write is durable when its method returns, unless the
+method says otherwise.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class Stat:
 class ListEntry:
     """One direct child of a folder: its last path component, still encoded.
 
-    `md5` of an object's bytes, in hex, only where a listing tells it for nothing and never late:
-    who has read these bytes before need not read them again. Something else there does no harm.
+    `md5`: the hexadecimal MD5 of an object's bytes, if the listing includes it and is never stale.
+    A caller that has read these bytes before need not read them again. A wrong value does no harm:
+    the caller only reads the object once more.
     """
 
     name: str
@@ -41,7 +42,7 @@ class ListEntry:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Something staged and not yet committed or abandoned; `modified` in epoch seconds."""
+    """A staged object that is neither committed nor abandoned; `modified` in epoch seconds."""
 
     handle: str
     key: str
@@ -49,21 +50,21 @@ class Stage:
 
 
 class Blob(Protocol):
-    """One stored object, opened for reading. Close it, or use it in a `with`."""
+    """One stored object, opened for reading. Close it, or use it in a `with` block."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
     @property
     def file(self) -> BinaryIO | None:
-        """A real file where the driver has one, for sendfile."""
+        """The local file that holds the object, for sendfile; None if there is none."""
 
     def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes `start <= i < stop`; all of them, or raise."""
+        """Yield the bytes from `start` up to `stop`, without `stop` itself; all of them, or raise."""
 
     def read(self, size: int = -1) -> bytes:
-        """Read on from the present position, as a file does."""
+        """Read from the current position, as a file does."""
 
     def close(self) -> None: ...
 
@@ -73,11 +74,12 @@ class Blob(Protocol):
 
 
 class StagedWrites:
-    """Small values that are safe in the store, and only need their names.
+    """Small values that are durable in the store but not yet visible under their keys.
 
-    Each value may be named once. Use it in a `with`: what got no name is gone at its end. A name
-    that was given is durable after `Storage.flush`; until then a power cut may undo it, but what
-    is found under it is whole. Here, for drivers without such a step, naming is writing.
+    Make each value visible at most once, in a `with` block; the rest is deleted at its end. A
+    visible key is durable after `Storage.flush`. Until then power loss may remove the key, but its
+    value is never incomplete. This class is for drivers without such a step: it writes the values
+    only when they become visible.
     """
 
     def __init__(self, storage: Storage, values: Mapping[str, bytes]) -> None:
@@ -85,11 +87,11 @@ class StagedWrites:
         self._values = values
 
     def put(self, key: str) -> None:
-        """Show the value of `key`, replacing what is there."""
+        """Make the value of `key` visible; replace an older value."""
         self._storage.put(key, self._values[key])
 
     def create(self, key: str) -> bool:
-        """Show the value of `key` unless the key exists; tell whether it is shown."""
+        """Make the value of `key` visible unless the key exists; return whether it is visible."""
         return self._storage.create(key, self._values[key])
 
     def __enter__(self) -> Self:
@@ -100,18 +102,18 @@ class StagedWrites:
 
 
 class Storage(ABC):
-    """A driver. Methods raise `NotFound`, `Refused` (`Full`) or `Unavailable`, nothing else.
+    """A driver. Its methods raise `NotFound`, `Refused` (`StoreFull`) or `Unavailable`, nothing else.
 
-    Only `stage` may let another exception through: the one that its `pieces` raised.
+    `stage` also passes on an exception that its argument `pieces` raises.
     """
 
-    #: whether `create` has exactly one winner when several nodes call it at once
+    #: whether exactly one of several simultaneous calls of `create` succeeds, on all nodes together
     creates_atomically = True
 
-    #: whether `open_staged` works: S3 shows nothing of an upload before it is completed
+    #: whether `open_staged` works: S3 cannot read an upload that is not completed
     reads_stages = True
 
-    #: seconds for which a marker that was read is believed, see `marker`; 0 where reading is cheap
+    #: seconds for which a store marker that was read stays valid; 0 if reading it is cheap
     marker_seconds = 1.0
 
     @abstractmethod
@@ -120,58 +122,59 @@ class Storage(ABC):
 
     @abstractmethod
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        """Store a small value, replacing what is there.
+        """Store a small value; replace an older value.
 
-        Not `durable`: a power cut may undo it, or leave a part of it, and take what else lies in a
-        folder that it made, until that is flushed. For what proves itself.
+        `durable=False`: power loss may remove or truncate the value, and remove other objects in a
+        folder that this call made, until that folder is flushed. Use it only for content that can
+        be verified.
         """
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
-        """Store several small values, in this order; one by one, but cheaper than so."""
+        """Store several small values in this order. A driver may do it at less cost than `put`."""
         for key, data in values.items():
             self.put(key, data)
 
     @abstractmethod
     def create(self, key: str, data: bytes) -> bool:
-        """Store a small value unless the key exists; tell whether it was stored."""
+        """Store a small value unless the key exists; return whether it was stored."""
 
     def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
-        """Write small values where nobody sees them, durably, to be named soon; see `StagedWrites`.
+        """Write small values durably, but not yet visibly; see `StagedWrites`.
 
-        None of them is named on the disk before the names of the keys `after` are.
+        The directory entries of the keys `after` become durable before this method returns.
         """
         return StagedWrites(self, values)
 
-    def flush(self, keys: Iterable[str]) -> None:  # noqa: B027 - where all is durable at once
-        """Make durable what an `StagedWrites` or `commit` put under these keys, whoever called them.
+    def flush(self, keys: Iterable[str]) -> None:  # noqa: B027 - for drivers whose writes are durable
+        """Make durable what `StagedWrites` or `commit` made visible under these keys, in any process.
 
-        Of what was put without being durable, only that it is there.
+        After `put` with `durable=False`, only the existence of the key becomes durable.
         """
 
     @abstractmethod
     def open(self, key: str) -> Blob:
-        """Open an object for reading in pieces or ranges."""
+        """Open an object, to read it in pieces or ranges."""
 
     @abstractmethod
     def stat(self, key: str) -> Stat:
-        """Return size and time of an object."""
+        """Return the size and time of an object."""
 
     @abstractmethod
     def list(self, folder: str) -> Iterator[ListEntry]:
-        """Yield the direct children of a folder in no order; nothing if it does not exist."""
+        """Yield the direct children of a folder, in any order; nothing if it does not exist."""
 
     @abstractmethod
     def delete(self, key: str, *, durable: bool = True) -> None:
-        """Delete one object; one that is not there is no error.
+        """Delete one object; a missing object is no error.
 
-        Not `durable`: after a power cut it may be there again.
+        `durable=False`: the object may be back after power loss.
         """
 
     def delete_if(self, key: str, data: bytes) -> bool:
-        """Delete a small value, durably, if it is this one; tell whether it was.
+        """Delete a small value durably if it equals `data`; return whether it did.
 
-        As it is written here, another may be deleted that was created since this was looked at.
-        The driver for local files does not let that happen, among processes of one machine.
+        This implementation may delete a value that was created after the comparison. The driver for
+        local files prevents that among the processes of one machine.
         """
         try:
             if self.get(key) != data:
@@ -183,49 +186,49 @@ class Storage(ABC):
 
     @abstractmethod
     def delete_folder(self, folder: str) -> None:
-        """Delete everything below a folder; one that is not there is no error."""
+        """Delete everything below a folder; a missing folder is no error."""
 
     def url(self, key: str) -> str | None:
-        """A URL where a client may fetch the object itself, or None."""
+        """Return a URL from which a client can fetch the object, or None."""
         return None
 
     def accel_path(self, key: str) -> str | None:
-        """The path for nginx's X-Accel-Redirect to the object, or None."""
+        """Return the path of the object for nginx's X-Accel-Redirect, or None."""
         return None
 
     @abstractmethod
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
-        """Take in a large object without showing it; return its handle.
+        """Receive a large object without making it visible; return its handle.
 
-        Its bytes are durable; the handle need not be, before it is committed and flushed.
-        A piece is used before the next is asked for, so it may be a view into
-        a buffer used again. If `pieces` raises, nothing is left behind.
+        Its bytes are durable. The handle becomes durable only by `commit` and `flush`. Each piece is
+        used before the next one is taken, so it may be a view into a buffer that is reused. If
+        `pieces` raises, nothing stays in the store.
         """
 
     @abstractmethod
     def commit(self, handle: str) -> None:
-        """Make a staged object visible under its key, replacing what is there.
+        """Make a staged object visible under its key; replace an older object.
 
-        Durable after `flush`; a power cut before that may leave neither key nor handle.
-        Raises `NotFound` if the handle is gone: committed before, or abandoned. Where the store
-        still knows that just these bytes are in place, it may return instead.
-        Without `creates_atomically`: committed before, and still in place. Two
-        records may follow each other, and this one's layer must come back then.
+        Durable after `flush`; power loss before that may leave neither key nor handle. Raise
+        `NotFound` if the handle was committed before or abandoned. A store that still knows that
+        these bytes are in place may return instead. Without `creates_atomically`, a handle that was
+        committed stays valid until its object is in place for good: another commit record may
+        replace the object, and repeating this commit must then bring it back.
         """
 
     @abstractmethod
     def abandon(self, handle: str) -> None:
-        """Forget a staged object; one that is gone is no error."""
+        """Delete a staged object; a missing one is no error."""
 
     @abstractmethod
     def open_staged(self, handle: str) -> Blob:
         """Open a staged object for reading, as `open` does.
 
-        Raises `NotFound` if the handle is gone, and always without `reads_stages`.
+        Raise `NotFound` if the handle was committed or abandoned, and always without `reads_stages`.
         """
 
     def is_staged(self, handle: str) -> bool:
-        """Whether the handle is neither committed nor abandoned."""
+        """Return whether the handle is neither committed nor abandoned."""
         try:
             self.open_staged(handle).close()
         except NotFound:
@@ -234,29 +237,29 @@ class Storage(ABC):
 
     @abstractmethod
     def stages(self) -> Iterator[Stage]:
-        """Yield all that is staged, for the cleaner."""
+        """Yield all staged objects, for the cleaner."""
 
     def clean(self, before: float) -> int:
-        """Remove the driver's own leftovers older than `before` (epoch seconds); return how many.
+        """Delete the remains of failed writes from before `before` (epoch seconds); return how many.
 
-        Leftovers are what broken writes leave; staged objects are not among them.
+        Staged objects are not among them.
         """
         return 0
 
     def prepare(self) -> None:
-        """Make the store ready at start; raise `Refused`, saying what to do, if it is not ours."""
+        """Prepare the store at start. Raise `Refused`, with the remedy, if it cannot be used."""
         self.check()
 
-    def require_marker(self, within: float = 0.0) -> None:  # noqa: B027 - a driver has none
-        """Raise Unavailable unless this is still the store of the start; see `MarkedStorage`."""
+    def require_marker(self, within: float = 0.0) -> None:  # noqa: B027 - drivers have no marker
+        """Raise Unavailable unless this is the store that was there at start; see `MarkedStorage`."""
 
     @abstractmethod
     def check(self) -> None:
-        """Raise unless the store can be read and written now."""
+        """Raise a storage error unless the store can be read and written now."""
 
 
 def exists(storage: Storage, key: str) -> bool:
-    """Whether an object is stored under the key."""
+    """Return whether an object is stored under the key."""
     try:
         storage.stat(key)
     except NotFound:

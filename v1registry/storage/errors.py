@@ -1,4 +1,4 @@
-"""What can go wrong in a store, seen from above: a driver raises nothing else."""
+"""The errors that drivers raise; they raise no others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 
 class StorageError(Exception):
-    """Base of every failure that a driver raises; the text names the key and the cause."""
+    """Base class of all errors of drivers; the text names the key and the cause."""
 
 
 class NotFound(StorageError):
@@ -15,30 +15,30 @@ class NotFound(StorageError):
 
 
 class Refused(StorageError):
-    """The store answered, and will not: no permission, read-only, broken object."""
+    """The store answered with a refusal: no permission, read-only, or a wrong configuration."""
 
 
 class StoreFull(Refused):
-    """The store has no room left (disk, inodes or quota)."""
+    """The store is full (disk, inodes or quota)."""
 
 
 class Unavailable(StorageError):
-    """The store did not answer, or answered that it cannot now: try again later."""
+    """The store did not answer, or is overloaded. A later request may succeed."""
 
 
 class NotMounted(Unavailable):
-    """The store answered, and is not the store of the start: its disk is not mounted."""
+    """Another store than at start answered: the disk with the store is not mounted."""
 
 
 class CorruptObject(Unavailable):
-    """What came is not what the store has, or no answer of its: changed on the way."""
+    """The bytes or the answer were damaged on the way from the store."""
 
 
 class MappedErrors(AbstractContextManager["MappedErrors"]):
-    """Turns what a driver's libraries raise in a `with` block into storage errors about `key`.
+    """Turns exceptions of a driver's libraries in a `with` block into storage errors about `key`.
 
-    Each driver says what they raise when something is wrong outside of this program, `failures`,
-    and what it means, `error_of`.
+    Each driver sets `failures`, the exceptions that faults outside of this program cause, and
+    `error_of`, which returns the storage error for one of them.
     """
 
     __slots__ = ("key",)
@@ -58,7 +58,8 @@ class MappedErrors(AbstractContextManager["MappedErrors"]):
 
 
 def installing(extra: str) -> str:
-    """How to install an optional dependency. It names a file that v1registry ships, because the
-    name v1registry on a package index may belong to somebody else.
+    """Return the command that installs an optional dependency.
+
+    It names a file of the source code: another project may own our name on a package index.
     """
     return f"pip install -r requirements-{extra}.txt (this file comes with the source code)"

@@ -1,4 +1,4 @@
-"""Where everything lies: keys in the form of docker-registry 0.9.1 (protocol-v1.md section 4).
+"""The keys of all objects, in the form of docker-registry 0.9.1 (protocol-v1.md section 4).
 
 Pure functions from valid names to keys. A component is percent-encoded as
 Python 2's `quote_plus` did it: letters, digits and `_ . -` stay, a space
@@ -13,17 +13,19 @@ from urllib.parse import quote_plus, unquote_plus
 
 IMAGES = "images"
 REPOSITORIES = "repositories"
-OURS = "_v1registry"  # facts about many things; 0.x never looks here
+OURS = "_v1registry"  # objects of this registry alone; 0.x never reads them
 PUSHES = f"{OURS}/pushes"
 TAG = "tag_"  # begins the file name of a tag
-HASHED = "@"  # begins the file name of a claim whose repository's name is too long for one
+HASHED = (
+    "@"  # begins the file name of a reference if the repository name is too long for a file name
+)
 
 _LONGEST = 255  # bytes of a file name
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def encode(component: str) -> str:
-    """Encode one path component as 0.8.1 and later do; `.` and `..` cannot come out."""
+    """Encode one path component as 0.8.1 and later do; never return `.` or `..`."""
     if component in (".", ".."):
         component = component.replace(".", "%2E")
     return _encode_once(component)
@@ -35,39 +37,40 @@ def decode(component: str) -> str:
 
 
 def image(image_id: str, part: str) -> str:
-    """`part` is json, layer, ancestry, _checksum, another file with an underscore, or a folder."""
+    """Return the key of a file or folder of an image: json, layer, ancestry, _checksum and so on."""
     return f"{IMAGES}/{image_id}/{part}"
 
 
 def repository(namespace: str, name: str) -> str:
-    """The folder of a repository. 0.x encodes the name when it parses it, and 0.8.1+ again here."""
+    """Return a repository's folder. 0.8.1 and later encode the name twice, so this does as well."""
     return f"{REPOSITORIES}/{encode(namespace)}/{encode(_encode_once(name))}"
 
 
 def repository_before_081(namespace: str, name: str) -> str:
-    """The folder as versions up to 0.8.0 wrote it: only the name is encoded, once.
+    """Return a repository's folder as versions up to 0.8.0 wrote it: only the name is encoded, once.
 
-    It differs for nested names, and for names that no version accepts any more. It leaves the store
-    for a namespace or a name of `.` or `..`, which callers must refuse.
+    It differs for nested names, and for names that no version accepts any more. Callers must refuse
+    `.` and `..` as namespace or name: these would leave the store.
     """
     return f"{REPOSITORIES}/{namespace}/{_encode_once(name)}"
 
 
 def _encode_once(name: str) -> str:
-    if _PLAIN.fullmatch(name):  # nearly all are, and quote_plus is slow
+    if _PLAIN.fullmatch(name):  # the usual case: quote_plus is slow
         return name
     return quote_plus(name, safe="").replace("~", "%7E")
 
 
 def repository_name(folder: str) -> str:
-    """The name that a repository's folder stands for, encoded once or twice."""
+    """Return the repository name of a folder name that is encoded once or twice."""
     return decode(decode(folder))
 
 
 def repository_names(namespace: str, folder: str) -> list[tuple[str, str]]:
     """Return the names, `(namespace, name)`, that the two folders of a repository may stand for.
 
-    The form of 0.8.1 and later comes first. The caller must encode a name to see whether it fits.
+    The form of 0.8.1 and later comes first. The caller must encode each name and compare it with
+    the folder.
     """
     if _PLAIN.fullmatch(namespace) and _PLAIN.fullmatch(folder):
         return [(namespace, folder)]
@@ -76,25 +79,26 @@ def repository_names(namespace: str, folder: str) -> list[tuple[str, str]]:
 
 
 def tag(name: str) -> str:
-    """File name of a tag, below its repository's folder."""
+    """Return the file name of a tag in its repository's folder."""
     return encode(f"{TAG}{name}")
 
 
 def tag_metadata(name: str) -> str:
-    """File name of a tag's metadata, below its repository's folder."""
+    """Return the file name of a tag's metadata in its repository's folder."""
     return encode(f"tag{name}_json")
 
 
 def tags(name: str) -> tuple[str, ...]:
-    """All file names that a tag may have, the one that is written first.
+    """Return all file names that a tag may have; new files get the first one.
 
-    Versions up to 0.8.0 did not encode tags. A tag that no version encodes differently has one.
+    Versions up to 0.8.0 did not encode tags. Most tags have one file name, because encoding does not
+    change them.
     """
     return _with_plain(tag(name), f"{TAG}{name}")
 
 
 def tags_metadata(name: str) -> tuple[str, ...]:
-    """All file names that the metadata of a tag may have, the one that is written first."""
+    """Return all file names that a tag's metadata may have; new files get the first one."""
     return _with_plain(tag_metadata(name), f"tag{name}_json")
 
 
@@ -103,9 +107,9 @@ def _with_plain(encoded: str, plain: str) -> tuple[str, ...]:
 
 
 def tag_name(file: str) -> str:
-    """Return the tag that a file belongs to whose name begins with `TAG`; undoes `tags`.
+    """Return the tag of a file whose name begins with `TAG`; the inverse of `tags`.
 
-    A name that 0.8.1 and later would not write was written by 0.8.0 or older, and is not encoded.
+    File names that 0.8.1 and later would not write come from 0.8.0 or older and are not encoded.
     """
     plain = file[len(TAG) :]
     if _PLAIN.fullmatch(file):
@@ -113,22 +117,22 @@ def tag_name(file: str) -> str:
     name = decode(file)[len(TAG) :]
     try:
         return name if tag(name) == file else plain
-    except UnicodeEncodeError:  # bytes that are no UTF-8
+    except UnicodeEncodeError:  # not UTF-8
         return plain
 
 
 def index_entry(image_id: str) -> str:
-    """File name of one image's entry beside the image list, below its repository's folder."""
+    """Return the file name of one image's entry of the image list, in its repository's folder."""
     return f"_index_entries/{image_id}"
 
 
 def claims(image_id: str) -> str:
-    """The folder that says which repositories reach an image; 0.x ignores it."""
+    """Return the folder of an image's repository references; 0.x ignores it."""
     return image(image_id, "_repositories")
 
 
 def claim(image_id: str, repository: str) -> str:
-    """What says that a repository, `namespace/name`, reaches an image."""
+    """Return the key of the reference from an image to a repository, `namespace/name`."""
     name = encode(repository)
     if len(name) > _LONGEST:
         name = f"{HASHED}{hashlib.sha256(repository.encode()).hexdigest()}"
@@ -136,40 +140,40 @@ def claim(image_id: str, repository: str) -> str:
 
 
 def claiming(name: str) -> str | None:
-    """The repository that a claim's file name says; None if only its content does."""
+    """Return the repository in the file name of a reference; None if only its content names it."""
     return None if name.startswith(HASHED) else decode(name)
 
 
 def pushes(image_id: str) -> str:
-    """The folder of what running pushes of one image have sent so far."""
+    """Return the folder of what running pushes of one image have sent so far."""
     return f"{PUSHES}/{image_id}"
 
 
 def pushed_json(image_id: str, digest: str) -> str:
-    """A staged image JSON; `digest` is the hex SHA-256 of its bytes."""
+    """Return the key of a staged image JSON; `digest` is the hexadecimal SHA-256 of its bytes."""
     return f"{pushes(image_id)}/json-{digest}"
 
 
 def pushed_refusal(image_id: str, token: str) -> str:
-    """The note that a received copy has no TarSum, so that it is not read for one again."""
+    """Return the key of the note that a staged layer has no TarSum, so it is not read again."""
     return f"{pushes(image_id)}/no-tarsum-{token}"
 
 
 def pushed_copy(image_id: str, token: str) -> str:
-    """What is known of one received copy of the layer."""
+    """Return the key of the facts about one staged layer."""
     return f"{pushes(image_id)}/copy-{token}"
 
 
 def digests(digest: str) -> tuple[str, str]:
-    """The folder of a digest's entries, and what their names begin with.
+    """Return the folder of a digest's entries and the prefix of their names.
 
-    4096 folders: some 250 names in each for a million images.
+    There are 4096 folders: about 250 names in each for a million images.
     """
     algorithm, _, value = digest.partition(":")
     return f"{OURS}/digests/{algorithm}/{value[:3]}", f"{value}."
 
 
 def digest(digest: str, kind: str, image_id: str) -> str:
-    """An image's entry under a digest."""
+    """Return the key of an image's entry in the digest index."""
     folder, start = digests(digest)
     return f"{folder}/{start}{kind}-{image_id}"

@@ -1,7 +1,7 @@
-"""From a driver's name in the configuration to the driver.
+"""Makes the driver that the configuration names.
 
-A driver is a module with a function `make(options, offload)`, imported when it is chosen: only
-then must its library be there. Other packages may bring more of them, see `plugins`.
+A driver is a module with a function `make(options, run_in_thread)`. It is imported only if it is
+chosen, so its library need not be installed otherwise. Other packages may add drivers, see `plugins`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from v1registry.storage.errors import Refused, StorageError, installing
 
 class _Driver(NamedTuple):
     module: str
-    extra: str | None = None  # what installs its library: requirements-EXTRA.txt
+    extra: str | None = None  # requirements-EXTRA.txt installs its library
 
 
 _DRIVERS = {
@@ -31,29 +31,30 @@ _DRIVERS = {
 
 
 def module_of(name: str) -> str | None:
-    """The module of a driver of ours; None for another package's, which is imported when it is
-    used: nobody knows what it does then."""
+    """Return the module of a built-in driver; None for a driver of another package.
+
+    That one is imported only when it is used, because importing it may have side effects.
+    """
     return _DRIVERS[name].module if name in _DRIVERS else None
 
 
 def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
     """Make the store that the configuration names.
 
-    `options` is the checked `storage` part of the configuration: `storage` (the
-    driver's name) and the driver's own keys. `offload(function, *args)` runs
-    what waits for the disk where it does not stop other clients.
-    Raise `Refused` if the driver's own library is not installed, or another package's driver
-    cannot be made.
+    `options` is the checked `storage` part of the configuration: `storage` (the driver's name) and
+    the driver's own options. `run_in_thread(function, *args)` runs calls that wait for the disk
+    without stopping other clients. Raise `Refused` if the driver's library is not installed or the
+    driver of another package cannot be made.
     """
     name = options["storage"]
     if name in _DRIVERS:
-        return _ours(name, options, offload)
+        return _built_in(name, options, offload)
     if plugin := plugins.found().get(name):
-        return _theirs(plugin, options, offload)
-    raise ValueError(f"no storage driver is called {name!r}")
+        return _from_package(plugin, options, offload)
+    raise ValueError(f"no storage driver is named {name!r}")
 
 
-def _ours(name: str, options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
+def _built_in(name: str, options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
     driver = _DRIVERS[name]
     try:
         store: Storage = importlib.import_module(driver.module).make(options, offload)
@@ -67,7 +68,7 @@ def _ours(name: str, options: Mapping[str, Any], offload: Callable[..., Any]) ->
     return store
 
 
-def _theirs(
+def _from_package(
     plugin: plugins.Plugin, options: Mapping[str, Any], offload: Callable[..., Any]
 ) -> Storage:
     module = plugin.load()
@@ -75,8 +76,8 @@ def _theirs(
         store = module.make(options, offload)
     except StorageError:
         raise
-    except Exception as error:  # a missing library, an option that it does not like
+    except Exception as error:  # a missing library, or an invalid option
         raise plugin.refused(f"cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(store, Storage):
-        raise plugin.refused(f"is no v1registry.storage.Storage but a {type(store).__name__}")
+        raise plugin.refused(f"is not a v1registry.storage.Storage but a {type(store).__name__}")
     return store

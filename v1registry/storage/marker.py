@@ -1,9 +1,9 @@
-"""The store's marker: the proof that the store of the start is still mounted.
+"""The store marker: the proof that the store that was there at start is still mounted.
 
-The object `_v1registry/store` holds the store's id. It is created when a store is first used, also
-in a store that 0.x wrote; 0.x never reads it. While the marker is missing or holds another id, the
-disk is not mounted, or another one is, so every write is refused: it would succeed in the empty
-mount point and be hidden as soon as the disk is back.
+The object `_v1registry/store` holds the store's id. The registry creates it when it first uses a
+store, also in an old store; 0.x never reads it. While the marker is missing or holds another id, no
+disk or the wrong disk is mounted. Every write is then refused: it would succeed in the empty mount
+point and be hidden as soon as the disk is back.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from v1registry.storage.errors import NotFound, NotMounted, Refused, StorageErro
 KEY = f"{keys.OURS}/store"
 
 _FORM = re.compile(r"store-[0-9a-f]{32}")
-_SETTLE = 60.0  # seconds in which nodes may replace each other's first marker, if nothing is atomic
-_NONE = f"The store has no marker {KEY}, and read_only is set, so none is written"
+_SETTLE = (
+    60.0  # seconds in which nodes may overwrite each other's first marker if `create` is not atomic
+)
+_NONE = f"The store has no marker {KEY}, and read_only is set, so the registry does not write one"
 _log = logging.getLogger(__name__)
 
 
 class Memory(Protocol):
-    """Remembers a store's id for longer than one process lives."""
+    """Keeps a store's id for longer than one process runs."""
 
     def get(self, place: str) -> str | None: ...
 
@@ -45,17 +47,17 @@ def read(storage: Storage) -> str | None:
 
 
 def is_there(storage: Storage) -> bool:
-    """Whether there is a store: one with a marker, or one that 0.x wrote."""
+    """Return whether there is a store: one with a marker, or an old store."""
     return read(storage) is not None or any(
         True for folder in (keys.IMAGES, keys.REPOSITORIES) for _ in storage.list(folder)
     )
 
 
 class MarkedStorage(Storage):
-    """A driver's store that refuses writes unless the marker is the one of the start.
+    """A driver's store that refuses writes unless its marker is the one from the start.
 
-    `pinned` is the id that the operator requires. `memory` makes a process that starts later
-    expect the same id in the same `place`. Call `prepare` before anything else.
+    `pinned` is the id that the configuration requires. `memory` makes a process that starts later
+    expect the same id in the same `place`. Call `prepare` before any other method.
     """
 
     def __init__(
@@ -84,10 +86,10 @@ class MarkedStorage(Storage):
     # -- the marker ------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Make the store ready and take its id.
+        """Prepare the store and read its id.
 
-        If another process of this server has taken an id that is not found now, write nothing:
-        this process serves what there is, and accepts writes when the store is back.
+        If another process of this server has read an id that the store does not have now, write
+        nothing: this process serves reads, and accepts writes when the store is back.
         """
         self._expected = self._memory.get(self._place) if self._memory else None
         if self._expected is not None and not self._is_back():
@@ -104,7 +106,7 @@ class MarkedStorage(Storage):
             self._settles_until = time.monotonic() + _SETTLE if age < _SETTLE else 0.0
 
     def _is_back(self) -> bool:
-        """Whether the marker is right; the log says if it is not."""
+        """Return whether the marker has the expected id; write a log message if not."""
         if read(self._storage) == self._expected:
             return True
         with contextlib.suppress(Unavailable):
@@ -121,16 +123,16 @@ class MarkedStorage(Storage):
             self._memory.set(self._place, store_id)
 
     def _take_existing(self) -> None:
-        """In a read-only store: a marker that is not there is not needed, a store away may come."""
+        """Expect the id of a read-only store. It may have no marker, or be away until later."""
         if self._expected is None:
             with contextlib.suppress(StorageError):
                 if found := read(self._storage):
                     self._expect(found)
 
     def require_marker(self, within: float = 0.0) -> None:
-        """Raise Unavailable unless the marker held the id of the start `within` these seconds.
+        """Raise Unavailable unless the marker had the id from the start `within` these seconds.
 
-        NotMounted if it is certain that another store is there, or none.
+        Raise NotMounted if another store is there, or none.
         """
         if time.monotonic() - self._checked < within:
             return
@@ -142,7 +144,7 @@ class MarkedStorage(Storage):
                 raise Unavailable(_NONE)
             if found != self._expected:
                 raise NotMounted(self._reason(found))
-            if not self._is_prepared:  # this process began while the store was away
+            if not self._is_prepared:  # this process started while the store was away
                 self._prepare_driver()
             self._storage.require_marker()
         except Unavailable as error:
@@ -157,9 +159,9 @@ class MarkedStorage(Storage):
             _log.warning("The store %s is back: writes are accepted again", found)
 
     def _reason(self, found: str | None) -> str:
-        what = "is missing" if found is None else f"says {found}"
+        what = "is missing" if found is None else f"holds {found}"
         return (
-            f"The store's marker {KEY} {what}, but the store of the start is {self._expected}."
+            f"The store's marker {KEY} {what}, but at start it held {self._expected}."
             " Mount that store again; if this is really the store to serve, restart the registry"
         )
 
@@ -175,21 +177,21 @@ class MarkedStorage(Storage):
     def _created(self) -> str:
         new = f"store-{secrets.token_hex(16)}".encode("ascii")
         if not self._storage.create(KEY, new) and read(self._storage) is None:
-            self._storage.put(KEY, new)  # an unreadable one
+            self._storage.put(KEY, new)  # replace an unreadable marker
         found = read(self._storage)
         if found is None:
-            raise Unavailable(f"{KEY}: what was written does not read back")
+            raise Unavailable(f"{KEY}: the store does not return what was written")
         return found
 
     def _may_write(self) -> None:
         """Raise Unavailable unless the marker was right within the last `marker_seconds`.
 
-        A read-only registry keeps file lists of a store without a marker, if the disk takes them.
+        Without a marker, a read-only registry may still write its file lists.
         """
         if self._expected is not None or not self._read_only:
             self.require_marker(self.marker_seconds)
 
-    # -- what needs the marker ---------------------------------------------------
+    # -- methods that need the marker ---------------------------------------------------
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         self._may_write()
@@ -232,7 +234,7 @@ class MarkedStorage(Storage):
         return self._storage.clean(before)
 
     def check(self) -> None:
-        """Raise as the driver does, and if the marker is not the one of the start."""
+        """Raise what the driver raises, and Unavailable if the marker is not the one from the start."""
         if not self._read_only:
             self.require_marker()
             self._storage.check()
@@ -242,7 +244,7 @@ class MarkedStorage(Storage):
             self.require_marker()
         next(self._storage.list(keys.IMAGES), None)
 
-    # -- what does not --------------------------------------------------------------
+    # -- methods that do not need the marker --------------------------------------------------------------
 
     def get(self, key: str) -> bytes:
         return self._storage.get(key)
@@ -266,7 +268,7 @@ class MarkedStorage(Storage):
         return self._storage.accel_path(key)
 
     def abandon(self, handle: str) -> None:
-        self._storage.abandon(handle)  # on the way out of a failure, which it must not replace
+        self._storage.abandon(handle)  # called after a failure, whose error must not be replaced
 
     def open_staged(self, handle: str) -> Blob:
         return self._storage.open_staged(handle)

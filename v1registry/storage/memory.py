@@ -1,4 +1,4 @@
-"""A store in memory: for tests, and the shortest example of a driver."""
+"""The driver that keeps objects in memory: for tests, and as the shortest example of a driver."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from v1registry.storage.errors import NotFound
 
 
 class MemoryBlob:
-    """Bytes, opened for reading."""
+    """An object in memory, opened for reading."""
 
     file: BinaryIO | None = None
 
@@ -41,7 +41,7 @@ class MemoryBlob:
 
 
 class MemoryStorage(Storage):
-    """Keeps objects in a dictionary, gone with the process. `clock` tells their times."""
+    """Keeps objects in a dictionary until the process ends; `clock` returns their times."""
 
     marker_seconds = 0.0
 
@@ -121,5 +121,5 @@ class MemoryStorage(Storage):
 
 
 def make(_options: Mapping[str, Any], _offload: Callable[..., Any]) -> MemoryStorage:
-    """The driver, from its part of the configuration."""
+    """Return the driver."""
     return MemoryStorage()

@@ -1,7 +1,7 @@
-"""Origins (RFC 6454): which of the URLs that a server names may be followed, and with what.
+"""Origins (RFC 6454): decides which URLs that a server names may be followed.
 
 A server names URLs in `Location`, token realms, catalogs and storage addresses. Behind a proxy that
-ends TLS it often believes that it is reached over plain HTTP, and names such URLs.
+ends TLS, it often sees plain HTTP requests only, and so names `http://` URLs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Large objects cut into parts on their way to a store, within a bound for all uploads together.
+"""Splits large objects into parts for a store, within one memory limit for all uploads of a process.
 
-Stores that take an object in parts want each as a whole, of some MiB. What comes in lies in memory
-while there is room; where many come in at once, or slowly, the rest lies in temporary files (in
-TMPDIR), a part an upload. So a slow client keeps no memory from others, and nobody waits for it.
-Half of the memory is for what comes in, half for reading such files again when they are sent.
+A store takes each part as a whole, some MiB at once. A part that is being received is kept in memory
+as long as the limit allows. Beyond it, each upload writes its current part to a temporary file (in
+TMPDIR), so that slow clients do not use up the memory of others. Half of the memory is for receiving,
+half for reading such files when they are sent.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import BinaryIO
 from v1registry.storage import Buffer
 from v1registry.storage.errors import Unavailable
 
-AT_ONCE = 3  # parts of one upload that are on their way beside each other
+AT_ONCE = 3  # parts of one upload that are sent at the same time
 
 Send = Callable[[int, bytearray], None]  # a part's number, from 1, and its bytes
 
 
 class PartBuffer:
-    """What all uploads of a process share: `memory` bytes for parts of `part_size`."""
+    """The memory that all uploads of a process share: `memory` bytes for parts of `part_size`."""
 
     def __init__(self, memory: int, part_size: int) -> None:
         self.part_size = part_size
@@ -32,21 +32,21 @@ class PartBuffer:
         self._lock = threading.Lock()
         self._readers = threading.Semaphore(max(1, (memory - self._free) // part_size))
 
-    def take(self, size: int) -> bool:
-        """Reserve memory if there is some; to be given back."""
+    def reserve(self, size: int) -> bool:
+        """Reserve memory; return False if there is not enough. `release` it later."""
         with self._lock:
             if size > self._free:
                 return False
             self._free -= size
             return True
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         with self._lock:
             self._free += size
 
     @contextlib.contextmanager
     def read(self, file: BinaryIO, size: int) -> Iterator[bytearray]:
-        """The file's bytes in memory, when there is room for them."""
+        """Wait for memory, then yield the file's bytes."""
         with self._readers:
             data = bytearray(size)
             view, filled = memoryview(data), 0
@@ -54,18 +54,20 @@ class PartBuffer:
             while filled < size:
                 count = file.readinto(view[filled:])  # type: ignore[attr-defined]
                 if not count:
-                    raise Unavailable(f"a temporary file has {size - filled} bytes too few")
+                    raise Unavailable(
+                        f"a temporary file of an upload is {size - filled} bytes short"
+                    )
                 filled += count
             view.release()
             yield data
 
 
 class Part:
-    """A part that is being received: in memory, or from where the room ends in a file."""
+    """A part that is being received, in memory or in a temporary file."""
 
-    def __init__(self, room: PartBuffer) -> None:
+    def __init__(self, buffer: PartBuffer) -> None:
         self.size = 0
-        self._room = room
+        self._buffer = buffer
         self._data = bytearray()
         self._file: BinaryIO | None = None
 
@@ -74,7 +76,7 @@ class Part:
         return self._file is not None
 
     def write(self, piece: memoryview) -> None:
-        if self._file is None and not self._room.take(len(piece)):
+        if self._file is None and not self._buffer.reserve(len(piece)):
             self._move()
         if self._file is None:
             self._data += piece
@@ -83,47 +85,47 @@ class Part:
         self.size += len(piece)
 
     def data(self) -> contextlib.AbstractContextManager[bytearray]:
-        """All bytes at once, for sending."""
+        """Return a context that yields all bytes, for sending."""
         if self._file is None:
             return contextlib.nullcontext(self._data)
-        return self._room.read(self._file, self.size)
+        return self._buffer.read(self._file, self.size)
 
     def close(self) -> None:
-        """Give back what it took; may be called more than once."""
+        """Release memory and file; may be called more than once."""
         if self._file is not None:
             self._file.close()
-        self._room.give(len(self._data))
+        self._buffer.release(len(self._data))
         self._data = bytearray()
 
     def _move(self) -> None:
         try:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         except OSError as error:
-            raise _no_room(error) from error
+            raise _no_temporary_file(error) from error
         _write(self._file, memoryview(self._data))
-        self._room.give(len(self._data))
+        self._buffer.release(len(self._data))
         self._data = bytearray()
 
 
-def send_parts(pieces: Iterable[Buffer], room: PartBuffer, send: Send) -> int:
-    """Cut the pieces into parts and send each; return how many there were.
+def send_parts(pieces: Iterable[Buffer], buffer: PartBuffer, send: Send) -> int:
+    """Split the pieces into parts and send each; return the number of parts.
 
-    All are of the room's size but the last, which may be short. Nothing at all is one empty part.
-    `send` is called from several threads at once. If it fails, or `pieces` does, what is on its way
-    is waited for, and the failure raised.
+    Each part but the last has the part size of `buffer`. Empty `pieces` make one empty part. `send`
+    is called from several threads at once. If `send` or `pieces` raises, wait for the parts that are
+    being sent, then raise that exception.
     """
     sender = _Sender(send)
-    part = Part(room)
+    part = Part(buffer)
     try:
         for piece in pieces:
             view = memoryview(piece)
             while view:
-                taken = view[: room.part_size - part.size]
+                taken = view[: buffer.part_size - part.size]
                 part.write(taken)
                 view = view[len(taken) :]
-                if part.size == room.part_size:
+                if part.size == buffer.part_size:
                     sender.take(part)
-                    part = Part(room)
+                    part = Part(buffer)
         if part.size or not sender.count:
             sender.take(part, last=True)
         sender.finish()
@@ -136,7 +138,7 @@ def send_parts(pieces: Iterable[Buffer], room: PartBuffer, send: Send) -> int:
 
 
 class _Sender:
-    """Sends one upload's parts, some at a time. A part that is handed to it is closed by it."""
+    """Sends the parts of one upload, some at the same time, and closes each part."""
 
     def __init__(self, send: Send) -> None:
         self.count = 0
@@ -145,8 +147,10 @@ class _Sender:
         self._failure: BaseException | None = None
 
     def take(self, part: Part, *, last: bool = False) -> None:
-        """Send a part in a thread of its own, or here: the last, and what lies in a file, so that
-        an upload has one file at most.
+        """Send a part in a new thread.
+
+        Send the last part, and any part in a file, in this thread: so an upload never has more than
+        one temporary file.
         """
         self.count += 1
         if last or part.in_file:
@@ -161,7 +165,7 @@ class _Sender:
         self._raise()
 
     def finish(self) -> None:
-        """Wait for all; raise the first failure."""
+        """Wait for all parts; raise the first failure."""
         self.wait()
         self._raise()
 
@@ -190,8 +194,8 @@ def _write(file: BinaryIO, data: memoryview) -> None:
         while data:
             data = data[file.write(data) :]
     except OSError as error:
-        raise _no_room(error) from error
+        raise _no_temporary_file(error) from error
 
 
-def _no_room(error: OSError) -> Unavailable:
-    return Unavailable(f"no temporary file for a part of an upload (TMPDIR): {error}")
+def _no_temporary_file(error: OSError) -> Unavailable:
+    return Unavailable(f"cannot write a temporary file for an upload (TMPDIR): {error}")

@@ -1,7 +1,7 @@
-"""Drivers of other packages, found by entry point; docs/drivers.md says how one is written.
+"""Drivers of other packages, found by entry point; docs/drivers.md says how to write one.
 
-A package names its driver in the group `v1registry.storage`; the name is what a configuration says
-under `storage`. Nothing is imported until the driver is asked for.
+A package names its driver in the entry point group `v1registry.storage`. The configuration chooses
+it by that name under `storage`. A package is imported only when its driver is used.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _NEEDED = ("OPTIONS", "make")
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A driver that some package offers. `points` are more than one if several packages do."""
+    """A driver of another package. It has several `points` if several packages use its name."""
 
     name: str
     points: tuple[EntryPoint, ...]
 
     @property
     def package(self) -> str:
-        """Name and version of the package; of all of them, if they are several."""
+        """The name and version of the package, or of all packages with this driver name."""
         return " and ".join(_package(point) for point in self.points)
 
     def load(self) -> Any:
-        """The driver's module, with `OPTIONS` and `make`. Raise `Refused` if it is not usable."""
+        """Return the driver's module, with `OPTIONS` and `make`. Raise `Refused` if it is unusable."""
         if len(self.points) > 1:
             raise Refused(f"driver {self.name!r} is in {self.package}: uninstall all but one")
         try:
             module = self.points[0].load()
-        except Exception as error:  # whatever another's import may raise
+        except Exception as error:  # an import may raise anything
             raise self.refused(f"cannot be loaded: {type(error).__name__}: {error}") from error
         missing = [name for name in _NEEDED if not hasattr(module, name)]
         if missing:
@@ -43,12 +43,12 @@ class Plugin:
         return module
 
     def refused(self, reason: str) -> Refused:
-        """An error about this driver."""
+        """Return an error about this driver."""
         return Refused(f"driver {self.name!r} of {self.package} {reason}")
 
 
 def found() -> Mapping[str, Plugin]:
-    """What is installed, by name (in small letters, as a configuration's names are taken)."""
+    """Return the installed drivers by name, in lower case like the names in a configuration."""
     named: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=GROUP):
         name = point.name.lower()

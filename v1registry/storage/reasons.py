@@ -1,4 +1,4 @@
-"""Why a connection failed, in plain words: libraries wrap the cause several times in their own names."""
+"""Finds the cause of a failed request: libraries wrap it several times in exceptions of their own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def reason_of(error: BaseException) -> str:
             return _SSL.sub("", str(one.args[-1] if one.args else one))[:_LONGEST]
         if isinstance(one, socket.gaierror):
             return f"the host's name cannot be resolved: {one.strerror}"
-    # urllib3 counts every connection that fails as one that took too long
+    # in urllib3, NewConnectionError is a kind of timeout, though it is none
     others = [one for one in chain if not isinstance(one, urllib3.exceptions.NewConnectionError)]
     if any(isinstance(one, urllib3.exceptions.ConnectTimeoutError) for one in others):
         return "no connection: timed out"
@@ -44,12 +44,12 @@ def reason_of(error: BaseException) -> str:
         if isinstance(one, OSError) and one.errno is not None and one.strerror:
             return one.strerror
     if any(isinstance(one, _BROKEN) for one in chain):
-        return "the connection was closed before the answer was whole"
+        return "the connection was closed before the answer was complete"
     return _OBJECT.sub("", str(chain[-1]))[:_LONGEST]
 
 
 def described(error: BaseException) -> str:
-    """Return the error's own text; if that shows a library's inside, the address and the cause."""
+    """Return the error's text; if it contains internals of a library, the URL and the cause."""
     text = str(error)
     if not _LIBRARY.search(text):
         return text
@@ -61,7 +61,7 @@ def described(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it was made of; what was raised first comes last."""
+    """Yield the error and all its causes, the innermost last."""
     waiting, seen = [error], set[int]()
     while waiting:
         one = waiting.pop(0)

@@ -1,8 +1,7 @@
-"""What stores that are reached over the network have in common.
+"""The common parts of the drivers for stores over the network.
 
-`RemoteBlob` reads an object, goes on where a connection broke, and holds small ones against what
-the store says of them; `RemoteStorage` knows how to look whether such a store is well, and `prefix`
-where 0.x kept its keys in a bucket.
+`RemoteBlob` reads an object, resumes after a broken connection, and verifies the checksum of small
+objects. `RemoteStorage` checks such a store. `prefix` returns the key prefix that 0.x used.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ T = TypeVar("T")
 
 PIECE = 256 * 1024  # bytes read at once
 SMALL = 64 * 1024  # objects up to this size are read when they are opened
-CONNECT_SECONDS = 3  # for which a server is waited for
-URL_SECONDS = 1200  # for which a signed URL counts, as in 0.x
-CONNECTIONS = 1000  # kept for use again, by each client; more would be made, not waited for
-_BREAKS = 3  # in a row, without a byte between them, until we give up
-CHECK = "check-"  # begins the names of objects that `check` writes
+CONNECT_SECONDS = 3  # timeout for connecting to a server
+URL_SECONDS = 1200  # lifetime of a signed URL, as in 0.x
+CONNECTIONS = 1000  # that each client keeps open; beyond it, it opens more instead of waiting
+_BREAKS = 3  # broken connections in a row, without a byte between them, before reading fails
+CHECK = "check-"  # begins the names of the objects that `check` writes
 _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
 
 
 class Body(Protocol):
-    """The bytes of an answer, on their way."""
+    """The body of a response that is being received."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -43,8 +42,8 @@ class Body(Protocol):
 
 
 class StoreResponse(NamedTuple):
-    """What a GET gave: the object's size, a word for this version of it, and its bytes; and what
-    the store says of them, if they are all.
+    """The response to a GET: size and version of the object, the body, and the checksum of a
+    complete object, if the store sent one.
     """
 
     size: int
@@ -53,17 +52,17 @@ class StoreResponse(NamedTuple):
     sum: Checksum | None = None
 
 
-#: GET the object: from a byte on, of the version that is named; from its beginning without. Raise
-#: Damaged for what is no answer to that.
+#: Send a GET for the object from a byte on, in the given version; without a version, from its start.
+#: Raise CorruptObject for any response that is not a valid answer.
 Fetch = Callable[[int, str | None], StoreResponse]
 
 
 class RemoteBlob:
-    """An object opened by one GET; further GETs only for ranges, or when it breaks.
+    """An object that was opened by one GET. Ranges and broken connections take further GETs.
 
-    Every further one asks for the same version, so that two objects never mix.
-    Not padded and not cut short: all bytes, or an exception. `failures` are
-    what the store's library raises, `storage_error` makes one of ours of them.
+    Each further GET asks for the same version, so that two objects are never mixed. A reader gets
+    all bytes or an exception, never fewer or other bytes. `failures` are the exceptions of the
+    store's library; `storage_error` turns one into a storage error.
     """
 
     file: BinaryIO | None = None
@@ -82,7 +81,7 @@ class RemoteBlob:
         self._storage_error = storage_error
         self._body: Body | None = None
         self._position = 0  # of read()
-        self._again(self._open)
+        self._retry_damaged(self._open)
 
     def _open(self) -> None:
         answer = self._fetch(0, None)
@@ -91,7 +90,7 @@ class RemoteBlob:
         self._set(answer.body, 0)
         if self.size <= SMALL:
             try:
-                self._data = self._whole()
+                self._data = self._read_all()
             finally:
                 self.close()
 
@@ -106,7 +105,7 @@ class RemoteBlob:
         end = self.size if size < 0 else min(self.size, start + size)
         self._position = end
         if self._data is None and (start, end) == (0, self.size):
-            return self._again(self._whole)
+            return self._retry_damaged(self._read_all)
         return b"".join(self.pieces(start, end))
 
     def close(self) -> None:
@@ -121,21 +120,19 @@ class RemoteBlob:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _again(self, call: Callable[[], T]) -> T:
-        """Call once more, a few times, where what came was damaged."""
+    def _retry_damaged(self, call: Callable[[], T]) -> T:
+        """Return what `call` returns; repeat it a few times if the bytes were damaged."""
         for _ in range(_BREAKS - 1):
             with contextlib.suppress(CorruptObject):
                 return call()
             self.close()
         return call()
 
-    def _whole(self) -> bytes:
-        """All bytes. Raise Damaged if they are not those of which the store tells."""
+    def _read_all(self) -> bytes:
+        """Return all bytes. Raise CorruptObject if they do not match the store's checksum."""
         data = b"".join(self._stream(0, self.size))
-        if self._sum is not None and not self._sum.fits(data):
-            raise CorruptObject(
-                f"{self.key}: came with other bytes than its {self._sum.name} tells"
-            )
+        if self._sum is not None and not self._sum.matches(data):
+            raise CorruptObject(f"{self.key}: the bytes do not match its {self._sum.name}")
         return data
 
     def _stream(self, position: int, stop: int) -> Iterator[bytes]:
@@ -165,8 +162,8 @@ class RemoteBlob:
         return piece
 
     def _reopen(self, position: int) -> Body:
-        # A connection of another thread's event loop must not be touched here, closing included:
-        # dropping it does that.
+        # A connection belongs to its thread's event loop, so another thread must not even close it;
+        # dropping the last reference closes it.
         if self._body is not None and self._thread == threading.get_native_id():
             self.close()
         try:
@@ -177,7 +174,9 @@ class RemoteBlob:
             raise _fatal(failure) from failure
         if answer.size != self.size:
             answer.body.close()
-            raise CorruptObject(f"{self.key}: {answer.size} bytes are told of, not {self.size}")
+            raise CorruptObject(
+                f"{self.key}: its size is {answer.size} bytes now, and was {self.size}"
+            )
         return self._set(answer.body, position)
 
     def _set(self, body: Body, position: int) -> Body:
@@ -187,54 +186,55 @@ class RemoteBlob:
 
 
 def _fatal(failure: StorageError) -> StorageError:
-    """What a reader in the middle is told: something that was there is there no more."""
+    """Return the error for a reader of an object that is gone or replaced before its end."""
     if isinstance(failure, Unavailable):
         return failure
     kind = "deleted" if isinstance(failure, NotFound) else "replaced or refused"
-    return Unavailable(f"{kind} while it was read: {failure}")
+    return Unavailable(f"{kind} while it was being read: {failure}")
 
 
 def part_of(content_range: str | None, start: int) -> int:
-    """The whole object's size, by the header of an answer of 206 that must begin where we asked it
-    to. Raise Damaged if it does not.
+    """Return the size of the whole object from the `Content-Range` of a response with status 206.
+
+    Raise CorruptObject if the range does not begin at `start`.
     """
     found = _RANGE.fullmatch(content_range or "")
     if not found or int(found[1]) != start:
-        raise CorruptObject(f"bytes from {start} on were asked for, not {content_range}")
+        raise CorruptObject(f"the store sent {content_range} instead of the bytes from {start} on")
     return int(found[2])
 
 
 class RemoteStorage(Storage):
-    """A store over the network, in which many registries may write."""
+    """A store over the network, into which several nodes may write."""
 
-    #: what to set where the store does not do what `create` rests on
+    #: the option to set for a store whose conditional writes do not work
     unless_atomic: str
 
     @property
     @abstractmethod
     def place(self) -> str:
-        """The bucket or container, for messages."""
+        """The name of the bucket or container, for messages."""
 
     def get(self, key: str) -> bytes:
         with self.open(key) as blob:
             return blob.read()
 
     def prepare(self) -> None:
-        """Look whether the place is ours to use, and keeps what `create` rests on."""
-        next(self.stages(), None)  # first: what is wrong with the keys, a listing says in words
+        """Check that the bucket or container can be used, and that `create` is atomic."""
+        next(self.stages(), None)  # first: a listing gives the clearest error for wrong credentials
         self.check()
 
     def check(self) -> None:
-        """Write, read back and remove a small object; a second `create` must be refused."""
+        """Write, read and delete a small object. Raise Refused if a second `create` succeeds."""
         key = f"{keys.OURS}/{CHECK}{secrets.token_hex(8)}"
         if not self.create(key, b"true"):
-            raise Unavailable(f"{self.place}: a new key is told to exist")
+            raise Unavailable(f"{self.place}: the store says that a new key exists already")
         try:
             if self.get(key) != b"true":
-                raise Unavailable(f"{self.place}: what was written does not read back")
+                raise Unavailable(f"{self.place}: the store does not return what was written")
             if self.create(key, b"false"):
                 raise Refused(
-                    f"{self.place}: the store lets a key be created twice. Set {self.unless_atomic}"
+                    f"{self.place}: the store creates a key twice. Set {self.unless_atomic}"
                 )
         finally:
             with contextlib.suppress(StorageError):
@@ -274,17 +274,17 @@ class PerThread(Generic[T]):
 
 
 def prefix(storage_path: str | None) -> str:
-    """What all keys begin with: `/registry` -> `registry/`, `/` -> nothing, unset -> `test/`."""
+    """Return the prefix of all keys: `/registry` -> `registry/`, `/` -> nothing, unset -> `test/`."""
     return posixpath.join(storage_path or "/test", "").removeprefix("/")
 
 
 def tags_first(names: Iterable[str]) -> list[str]:
-    """In the order of deletion: who reads meanwhile finds no tag that leads to nothing."""
+    """Return the order of deletion: tags first, so that readers find no tag without its image."""
     return sorted(names, key=lambda name: not posixpath.basename(name).startswith("tag_"))
 
 
 def proxies(options: Mapping[str, Any]) -> dict[str, str] | None:
-    """The HTTP proxy; None: what the environment says (HTTPS_PROXY, NO_PROXY)."""
+    """Return the configured HTTP proxy; None to use that of the environment (HTTPS_PROXY, NO_PROXY)."""
     host, port = options["boto_proxy"], options["boto_proxy_port"]
     if not host:
         return None

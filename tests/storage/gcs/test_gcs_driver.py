@@ -584,7 +584,7 @@ def test_an_object_replaced_while_it_is_read_is_not_mixed(
         next(read)
         fake.store(f"{root}/{LAYER}", b"x" * 8 * MIB, {})
         proxy.drop()
-        with pytest.raises(Unavailable, match="deleted while it was read"):
+        with pytest.raises(Unavailable, match="deleted while it was being read"):
             list(read)
 
 

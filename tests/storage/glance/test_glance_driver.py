@@ -655,7 +655,7 @@ def test_a_download_that_cannot_go_on_raises(
         next(read)
         proxy.drop()
         account.call("DELETE", f"/images/{account.images()[0]['id']}")
-        with pytest.raises(Unavailable, match="deleted while it was read"):
+        with pytest.raises(Unavailable, match="deleted while it was being read"):
             list(read)
 
 

@@ -76,7 +76,7 @@ def test_folders_on_other_file_systems(divided: Path) -> None:
 def left(store: Path) -> list[str]:
     """Files and folders that a write has left behind."""
     found = subprocess.run(["find", "-L", store], capture_output=True, text=True, check=True)
-    names = ("/put-", "/trash-", "/stage-", disk.BESIDE)
+    names = ("/put-", "/trash-", "/stage-", disk.TEMPORARY)
     return [line for line in found.stdout.splitlines() if any(name in line for name in names)]
 
 
@@ -90,7 +90,7 @@ def test_creating_on_another_file_system_has_one_winner(divided: Path) -> None:
 def test_what_a_killed_process_left_there_is_cleaned(tmp_path: Path) -> None:
     store = FileStorage(tmp_path)
     store.prepare()
-    beside = [tmp_path / name / disk.BESIDE for name in ("images", "repositories/team")]
+    beside = [tmp_path / name / disk.TEMPORARY for name in ("images", "repositories/team")]
     for folder in beside:
         folder.mkdir(parents=True)
         (folder / "put-1").write_bytes(b"half")

@@ -191,7 +191,7 @@ def test_an_emulator_with_other_root_elements_is_named(
         storage = S3Storage(options)
         storage.prepare()
         proxy.change = Renaming(name.encode(), other.encode())
-        text = f"{operation}: the answer is an element {other} in place of {name}: this server"
+        text = f"{operation}: the response is an element {other} in place of {name}: this server"
         with pytest.raises(Refused, match=text):
             storage.commit(storage.stage(LAYER, [b"bytes"]))
             list(storage.list("images"))

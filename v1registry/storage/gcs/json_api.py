@@ -53,7 +53,7 @@ class GcsStorage(RemoteStorage):
         self._bucket = options["boto_bucket"]
         self._prefix = prefix(options["storage_path"])
         chunk = options["gcs_chunk_size"] // CHUNK_UNIT * CHUNK_UNIT
-        self._room = PartBuffer(options["gcs_upload_memory"], chunk)
+        self._buffer = PartBuffer(options["gcs_upload_memory"], chunk)
         self._class = options["gcs_storage_class"]
         self.creates_atomically = options["gcs_conditional_writes"]
 
@@ -226,7 +226,7 @@ class GcsStorage(RemoteStorage):
             attempt(key, lambda: self._upload(_aside(handle), data, self._class))
 
         try:
-            send_pieces(pieces, self._room, put, lambda: self._session(handle))
+            send_pieces(pieces, self._buffer, put, lambda: self._session(handle))
         except BaseException:
             with contextlib.suppress(StorageError):
                 self.abandon(handle)

@@ -103,27 +103,27 @@ class ResumableUpload:
 
 def send_pieces(
     pieces: Iterable[Buffer],
-    room: PartBuffer,
+    buffer: PartBuffer,
     put: Callable[[bytes], None],
     begin: Callable[[], ResumableUpload],
 ) -> None:
-    """Send all: few bytes by `put`, more by chunks of the room's part size in what `begin` makes.
+    """Send all: few bytes by `put`, more by chunks of the buffer's part size in what `begin` makes.
 
     If it fails, no session is left.
     """
     upload: ResumableUpload | None = None
-    part = Part(room)
+    part = Part(buffer)
     try:
         for piece in pieces:
             view = memoryview(piece)
             while view:
-                if part.size == room.part_size:
+                if part.size == buffer.part_size:
                     upload = upload or begin()
                     with part.data() as data:
                         upload.send(memoryview(data))
                     part.close()
-                    part = Part(room)
-                taken = view[: room.part_size - part.size]
+                    part = Part(buffer)
+                taken = view[: buffer.part_size - part.size]
                 part.write(taken)
                 view = view[len(taken) :]
         with part.data() as data:

@@ -1,7 +1,7 @@
-"""What the driver for local files does to the disk: plain blocking calls that raise OSError,
-and the one place where such an error becomes one of ours.
+"""The file operations of the driver for local files: blocking calls that raise OSError.
 
-Durable means: forced to disk (fsync) together with the folder that holds the name.
+`storage_error` turns such an error into a storage error. A file is durable if the file itself and the
+folder that holds its name were both fsynced.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from collections.abc import Callable, Iterable, Iterator
 from v1registry.storage import Buffer, errors, keys
 from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 
-# Under gevent, os.close looks for who waits for a socket of that number: two more system calls for
-# a file, and work in the event loop for a folder.
+# Under gevent, os.close also looks for waiters on a socket with this descriptor. That costs two system
+# calls for a file, and work in the event loop for a folder.
 close = posix.close
 
 _SMALL = 64 * 1024  # bytes; nearly every JSON is smaller
 
-#: a folder for files that are copied to another file system; no key has a `~`, which is encoded
-BESIDE = "~v1registry"
-_ATTEMPTS = 100  # of what other processes may disturb, each time by something new
+#: temporary folder on another file system, for files that are copied there; keys contain no `~`
+TEMPORARY = "~v1registry"
+_ATTEMPTS = 100  # of operations that another process can disturb at each attempt
 
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}  # exFAT; CIFS; some by FUSE
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}  # exFAT, CIFS, some FUSE file systems
 _NO_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}  # of a folder: CIFS, shared folders
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -39,7 +39,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMLINK}
 
 
 def storage_error(error: OSError, key: str) -> StorageError:
-    """The one place where an operating system's error becomes one of ours."""
+    """Return the storage error for an error of the operating system."""
     text = f"{key}: {error.strerror or error}"
     if error.errno in _NOT_FOUND:
         return NotFound(text)
@@ -51,7 +51,7 @@ def storage_error(error: OSError, key: str) -> StorageError:
 
 
 class FileErrors(errors.MappedErrors):
-    """For OSErrors."""
+    """Turns OSErrors in a `with` block into storage errors."""
 
     __slots__ = ()
 
@@ -60,7 +60,7 @@ class FileErrors(errors.MappedErrors):
 
 
 def read_all(path: str) -> bytes:
-    """A small file's bytes, in as few system calls as it takes."""
+    """Return a small file's bytes with as few system calls as possible."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.read(descriptor, _SMALL)
@@ -76,29 +76,31 @@ def read_all(path: str) -> bytes:
 
 def write_all(descriptor: int, data: Buffer) -> None:
     written = os.write(descriptor, data)
-    if written < len(data):  # the disk is nearly full, or a limit was met: ask again to learn why
+    if written < len(
+        data
+    ):  # the disk is nearly full, or a limit was reached: the next write raises the reason
         rest = memoryview(data)
         while written < len(data):
             written += os.write(descriptor, rest[written:])
 
 
-def forget(path: str) -> None:
-    """Remove a file of ours that nobody needs; if that fails, the cleaner finds it."""
+def discard(path: str) -> None:
+    """Delete a file that is not needed any more; if that fails, the cleaner deletes it later."""
     with contextlib.suppress(OSError):
         os.unlink(path)
 
 
-def forget_folder(folder: str) -> None:
-    """Remove a folder of ours if it is empty and lies beside others."""
-    if os.path.basename(folder) == BESIDE:
+def discard_folder(folder: str) -> None:
+    """Delete a folder if it is empty and is a temporary folder on another file system."""
+    if os.path.basename(folder) == TEMPORARY:
         with contextlib.suppress(OSError):
             os.rmdir(folder)
 
 
 def into_place(source: str, target: str, place: Callable[[str, str], None]) -> list[str]:
-    """Give a complete file its name, making folders as needed; the name is not durable yet.
+    """Give a complete file its name and make missing folders; the name is not durable yet.
 
-    Return the folders in which others were made: their names are not durable either.
+    Return the parents of the folders that were made: the names of those are not durable either.
     """
     made: list[str] = []
     for attempt in range(_ATTEMPTS):
@@ -106,7 +108,7 @@ def into_place(source: str, target: str, place: Callable[[str, str], None]) -> l
             place(source, target)
             break
         except FileNotFoundError:
-            # no such folder yet, or an emptied one was removed just now, perhaps its parent, too
+            # the folder does not exist yet, or another process deleted it when it was empty
             if attempt == _ATTEMPTS - 1 or not os.path.lexists(source):
                 raise
             made += make_folders(os.path.dirname(target))
@@ -116,8 +118,8 @@ def into_place(source: str, target: str, place: Callable[[str, str], None]) -> l
 def link(source: str, target: str) -> None:
     """Give a file a second name, or move it where the file system has no hard links.
 
-    Raise FileExistsError if the name is taken. Without hard links that is certain among the
-    processes of one machine only.
+    Raise FileExistsError if the name exists. Without hard links, this is atomic only among the
+    processes of one machine.
     """
     try:
         os.link(source, target)
@@ -130,13 +132,15 @@ def link(source: str, target: str) -> None:
             os.rename(source, target)
 
 
-def across(source: str, root: str, key: str, place: Callable[[str, str], None]) -> list[str]:
-    """Do what `into_place` does where `key` lies on another file system: copy the file there first.
+def copy_into_place(
+    source: str, root: str, key: str, place: Callable[[str, str], None]
+) -> list[str]:
+    """Do the same as `into_place` for a key on another file system: copy the file there first.
 
     A folder of the store may be a mount point or a symbolic link.
     """
-    for folder in _besides(root, key):
-        copy = f"{folder}/put-{secrets.token_hex(8)}"  # others may commit the same file
+    for folder in _temporary_folders_for(root, key):
+        copy = f"{folder}/put-{secrets.token_hex(8)}"  # another process may commit the same file
         try:
             _copy(source, copy)
             made = into_place(copy, f"{root}/{key}", place)
@@ -144,29 +148,29 @@ def across(source: str, root: str, key: str, place: Callable[[str, str], None]) 
             if error.errno != errno.EXDEV:
                 raise
         else:
-            forget(source)
+            discard(source)
             return made
         finally:
-            forget(copy)
-            forget_folder(folder)
+            discard(copy)
+            discard_folder(folder)
     raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), key)
 
 
-def _besides(root: str, key: str) -> Iterator[str]:
-    """Folders beside the folders on the way to `key`, one of them on its file system."""
+def _temporary_folders_for(root: str, key: str) -> Iterator[str]:
+    """Yield temporary folders next to each folder above `key`; one is on the key's file system."""
     parts = key.split("/")
     for depth in range(1, len(parts)):
-        yield "/".join([root, *parts[:depth], BESIDE])
+        yield "/".join([root, *parts[:depth], TEMPORARY])
 
 
-def besides(root: str) -> Iterator[str]:
-    """The folders that `across` uses and a process that was killed may have left; not all."""
+def temporary_folders(root: str) -> Iterator[str]:
+    """Yield temporary folders of `copy_into_place` that a killed process may have left; not all."""
     for pattern in ("*", "repositories/*"):
-        yield from glob.iglob(f"{glob.escape(root)}/{pattern}/{BESIDE}")
+        yield from glob.iglob(f"{glob.escape(root)}/{pattern}/{TEMPORARY}")
 
 
 def remove_old(folder: str, before: float) -> int:
-    """Remove what was left in one of the `besides` before a time; return how many."""
+    """Delete files from before a time in one of the `temporary_folders`; return how many."""
     removed = 0
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(folder):
@@ -174,7 +178,7 @@ def remove_old(folder: str, before: float) -> int:
             if os.lstat(path).st_mtime < before:
                 remove(path)
                 removed += 1
-        forget_folder(folder)
+        discard_folder(folder)
     return removed
 
 
@@ -187,19 +191,19 @@ def _copy(source: str, target: str) -> None:
                 new.flush()
                 os.fsync(new.fileno())
             return
-        except FileNotFoundError:  # another process has just removed the folder, which was empty
+        except FileNotFoundError:  # another process has just deleted the empty folder
             if attempt == _ATTEMPTS - 1 or not os.path.lexists(source):
                 raise
 
 
 def set_aside(root: str, folder: str, uploads: str) -> str:
-    """Move a folder of the store out of sight, in one step, and return where it is."""
+    """Move a folder out of the store's keys in one step; return its new path."""
     name = f"trash-{secrets.token_hex(8)}"
-    for place in (uploads, *_besides(root, folder)):
+    for place in (uploads, *_temporary_folders_for(root, folder)):
         try:
             into_place(f"{root}/{folder}", f"{place}/{name}", os.rename)
         except OSError as error:
-            forget_folder(place)
+            discard_folder(place)
             if error.errno != errno.EXDEV:
                 raise
         else:
@@ -208,7 +212,7 @@ def set_aside(root: str, folder: str, uploads: str) -> str:
 
 
 def make_folders(folder: str) -> list[str]:
-    """Create a folder and its parents; return the folders in which one was made."""
+    """Make a folder and its parents; return the parents of the folders that were made."""
     made: list[str] = []
     for attempt in range(_ATTEMPTS):
         missing = []
@@ -222,7 +226,7 @@ def make_folders(folder: str) -> list[str]:
                     os.mkdir(path)
                 made.append(os.path.dirname(path))
             break
-        except FileNotFoundError:  # another process has just removed a parent, which was empty
+        except FileNotFoundError:  # another process has just deleted an empty parent
             if attempt == _ATTEMPTS - 1:
                 raise
     return made
@@ -230,9 +234,9 @@ def make_folders(folder: str) -> list[str]:
 
 @contextlib.contextmanager
 def locked(folder: str) -> Iterator[None]:
-    """Alone among all processes of this machine that ask for it; briefly, since others stand still.
+    """Hold a lock on a folder among all processes of this machine. Hold it briefly: others block.
 
-    On a file system without locks, not alone.
+    On a file system without locks, nothing is locked.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -244,14 +248,14 @@ def locked(folder: str) -> Iterator[None]:
 
 
 def open_folders(folders: Iterable[str]) -> Iterator[int]:
-    """Descriptors of those that are still there, for `fsync`; the others' names are gone anyway."""
+    """Open the folders that still exist, for `fsync`, and yield their descriptors."""
     for folder in folders:
         with contextlib.suppress(FileNotFoundError):
             yield os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def fsync(descriptors: Iterable[int]) -> None:
-    """Force files, or the names in folders, to the disk. Waits for it."""
+    """Make files, or the names in folders, durable; block until the disk has them."""
     for descriptor in descriptors:
         try:
             os.fsync(descriptor)
@@ -261,9 +265,9 @@ def fsync(descriptors: Iterable[int]) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file or a tree, also while other processes remove it or write into it.
+    """Delete a file or a tree, also while other processes delete it or write into it.
 
-    A write that found its folder before it was moved aside ends in it.
+    A write that opened its folder before the folder was moved may still add files to it.
     """
     for attempt in range(_ATTEMPTS):
         if not os.path.lexists(path):
@@ -278,8 +282,8 @@ def remove(path: str) -> None:
                 raise
 
 
-def elsewhere(root: str) -> set[str]:
-    """Return which folders of the store lie on another file system than the store's own folder."""
+def on_other_file_systems(root: str) -> set[str]:
+    """Return the folders of the store that are on another file system than its root folder."""
     own = os.stat(root).st_dev
     found = set()
     for name in (keys.IMAGES, keys.REPOSITORIES):
@@ -290,7 +294,7 @@ def elsewhere(root: str) -> set[str]:
 
 
 def sample(root: str, most: int = 50) -> Iterator[tuple[str, int]]:
-    """Some paths of a store from the top down, each with the access that we need to it."""
+    """Yield some paths of a store from the root down, each with the access that we need."""
     waiting = [root]
     for _ in range(most):
         if not waiting:

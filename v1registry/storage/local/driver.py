@@ -1,13 +1,13 @@
-"""The driver for local files: one file a key below a root folder.
+"""The driver for local files: one file per key below a root folder.
 
-Whatever is written goes to a temporary name in `_v1registry/uploads` first, on
-the same file system (else it is copied there, see `disk.across`), is forced to disk, and is then
-renamed (or hard-linked, which fails if the name is taken) to its place; the folder is forced to disk
-after it. So a name never shows a part, and what was answered survives a power
-cut. 0.x finds nothing new below `images` and `repositories`.
+Each write goes to a temporary name in `_v1registry/uploads` first and is fsynced. It is then renamed
+to its key, or hard-linked, which fails if the key exists; the folder is fsynced after it. So a key
+never shows a part of a value, and every write that was confirmed survives power loss. If the key is
+on another file system, the file is copied there, see `disk.copy_into_place`. Temporary
+files are in `_v1registry`, where 0.x never looks.
 
-What has to be forced is gathered, so that a request waits for the disk once or
-twice: each wait takes two changes of threads.
+The fsyncs of a request are gathered, so that it waits for the disk only once or twice: each wait
+switches threads twice.
 """
 
 from __future__ import annotations
@@ -25,27 +25,26 @@ from v1registry.storage import Buffer, ListEntry, Stage, Stat, Storage, exists, 
 from v1registry.storage.errors import NotFound, NotMounted, StorageError, Unavailable
 from v1registry.storage.local import disk
 from v1registry.storage.local.disk import FileErrors
-from v1registry.storage.local.parts import FileBlob, FileStagedWrites, make_ready, placed
+from v1registry.storage.local.parts import FileBlob, FileStagedWrites, make_ready, place_file
 
 T = TypeVar("T")
 
-_MOUNTS = f"{keys.OURS}/mounts"  # names the folders that lie on file systems of their own
+_MOUNTS = f"{keys.OURS}/mounts"  # lists the folders that are on file systems of their own
 
-_AT_ONCE = 64  # values written between two waits for the disk; each takes a file descriptor
-_LISTED_IN_PLACE = 1000  # entries of a folder
+_AT_ONCE = 64  # values written between two fsyncs; each takes a file descriptor
+_LISTED_IN_PLACE = 1000  # entries of a folder that are listed on the event loop
 
 
 def call(function: Callable[..., T], *args: Any) -> T:
-    """Run a blocking function in place: the default for `offload`."""
+    """Run a blocking function in the same thread: the default for `run_in_thread`."""
     return function(*args)
 
 
 class FileStorage(Storage):
     """Keeps objects as files below `root`.
 
-    `offload(function, *args)` runs what waits for the disk (fsync, removing a
-    tree) where it does not stop the other clients; `accel` is the location that nginx maps
-    to `root`, for X-Accel-Redirect.
+    `run_in_thread(function, *args)` runs calls that wait for the disk (fsync, deleting a tree) without
+    stopping other clients. `accel` is the location that nginx maps to `root`, for X-Accel-Redirect.
     """
 
     marker_seconds = 0.0
@@ -56,7 +55,7 @@ class FileStorage(Storage):
         self.root = os.path.abspath(root)
         self._accel = accel.rstrip("/") if accel else None
         self._offload = offload
-        self._mounts: set[str] = set()  # folders on file systems of their own
+        self._mounts: set[str] = set()  # the folders on file systems of their own
         self._uploads = os.path.join(self.root, keys.OURS, "uploads")
 
     # -- reading -----------------------------------------------------------
@@ -86,7 +85,7 @@ class FileStorage(Storage):
         for child in found:
             with FileErrors(folder):
                 is_folder = child.is_dir()
-            if child.name != disk.BESIDE:
+            if child.name != disk.TEMPORARY:
                 yield ListEntry(child.name, is_folder)
 
     def accel_path(self, key: str) -> str | None:
@@ -106,23 +105,25 @@ class FileStorage(Storage):
                 finally:
                     disk.close(descriptor)
                 aside.put(key)
-                if self.root in aside.changed:  # once in a store's life: `flush` goes not so far
-                    self._force(key, (), [self.root])
+                if (
+                    self.root in aside.changed
+                ):  # only for a store's first object: `flush` stops below the root
+                    self._sync(key, (), [self.root])
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
         waiting = iter(values.items())
-        # a write of thousands of values must take neither all file descriptors nor the event loop
+        # thousands of values at once must not use up the file descriptors or block the event loop
         while batch := dict(itertools.islice(waiting, _AT_ONCE)):
             with self.aside(batch) as aside:
                 for key in batch:
                     aside.put(key)
-            self._force(next(iter(batch)), (), aside.changed)
+            self._sync(next(iter(batch)), (), aside.changed)
 
     def create(self, key: str, data: bytes) -> bool:
         with self.aside({key: data}) as aside:
             if not aside.create(key):
                 return False
-        self._force(key, (), aside.changed)
+        self._sync(key, (), aside.changed)
         return True
 
     def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> FileStagedWrites:
@@ -135,10 +136,10 @@ class FileStorage(Storage):
                     descriptors.append(descriptor)
                     disk.write_all(descriptor, data)
             folders = {os.path.dirname(self._path(key)) for key in after}
-            self._force(next(iter(values), ""), descriptors, folders)
+            self._sync(next(iter(values), ""), descriptors, folders)
         except BaseException:
             for path in files.values():
-                disk.forget(path)
+                disk.discard(path)
             raise
         finally:
             for descriptor in descriptors:
@@ -152,7 +153,7 @@ class FileStorage(Storage):
             while folder != self.root:
                 folders[folder] = key
                 folder = os.path.dirname(folder)
-        self._force(next(iter(folders.values()), ""), (), folders)
+        self._sync(next(iter(folders.values()), ""), (), folders)
 
     def delete(self, key: str, *, durable: bool = True) -> None:
         path = self._path(key)
@@ -160,25 +161,25 @@ class FileStorage(Storage):
             try:
                 os.unlink(path)
             except (NotADirectoryError, IsADirectoryError):
-                return  # no such object; a folder is none
+                return  # no such object: a folder is not an object
             except FileNotFoundError:
-                pass  # another may have deleted it just now: ours has to last as well
+                pass  # another process may have deleted it just now; that must be durable as well
             folder = self._prune(os.path.dirname(path))
             if durable:
-                self._force(key, (), [folder])
+                self._sync(key, (), [folder])
 
     def delete_if(self, key: str, data: bytes) -> bool:
         path = self._path(key)
         folder = os.path.dirname(path)
         try:
-            # Nobody replaces a created value, and of those who delete it one is in here at a time.
+            # A created value is never replaced, and only one process at a time deletes it here.
             with FileErrors(key), disk.locked(folder):
                 if disk.read_all(path) != data:
                     return False
                 os.unlink(path)
         except NotFound:
             return False
-        self._force(key, (), [folder])
+        self._sync(key, (), [folder])
         return True
 
     def delete_folder(self, folder: str) -> None:
@@ -193,9 +194,9 @@ class FileStorage(Storage):
             for piece in pieces:
                 with FileErrors(key):
                     disk.write_all(descriptor, piece)
-            self._force(key, [descriptor])
+            self._sync(key, [descriptor])
         except BaseException:
-            disk.forget(path)
+            disk.discard(path)
             raise
         finally:
             disk.close(descriptor)
@@ -204,7 +205,7 @@ class FileStorage(Storage):
     def commit(self, handle: str) -> None:
         source, key = self._staged(handle), _key_of(handle)
         with FileErrors(key):
-            placed(source, self.root, key, os.replace, self._offload)
+            place_file(source, self.root, key, os.replace, self._offload)
 
     def abandon(self, handle: str) -> None:
         with FileErrors(handle), contextlib.suppress(FileNotFoundError):
@@ -224,29 +225,29 @@ class FileStorage(Storage):
                 if modified < before:
                     self._offload(disk.remove, os.path.join(self._uploads, name))
                     removed += 1
-        for folder in disk.besides(self.root):
+        for folder in disk.temporary_folders(self.root):
             removed += self._offload(disk.remove_old, folder, before)
         return removed
 
     def prepare(self) -> None:
-        """Make the root folder; look whether what is in it is ours to write.
+        """Make the root folder; check that a sample of its folders can be read and written.
 
-        A store that ran as root in 0.x's container is found here, not in the
-        middle of the first push. A sample of the folders is looked at.
+        A store that 0.x wrote as root in a container is refused here, not in the middle of the first
+        push.
         """
         make_ready(self.root)
         self.check()
         noted = set(self.get(_MOUNTS).decode().split()) if exists(self, _MOUNTS) else set()
         with FileErrors(self.root):
-            self._mounts = noted | disk.elsewhere(self.root)
+            self._mounts = noted | disk.on_other_file_systems(self.root)
         self.require_marker()
         if self._mounts != noted:
             self.put(_MOUNTS, "\n".join(sorted(self._mounts)).encode())
 
     def require_marker(self, within: float = 0.0) -> None:
-        """Raise NotMounted if a folder that had a file system of its own lies on the store's."""
+        """Raise NotMounted if a folder that had a file system of its own is on the root's now."""
         with FileErrors(self.root):
-            missing = self._mounts and self._mounts - disk.elsewhere(self.root)
+            missing = self._mounts and self._mounts - disk.on_other_file_systems(self.root)
         if missing:
             raise NotMounted(
                 f"{self.root}/{min(missing)} was on a file system of its own and is not now. Mount it"
@@ -254,16 +255,16 @@ class FileStorage(Storage):
             )
 
     def check(self) -> None:
-        """Write, link, read back and remove a small file, as every push does."""
+        """Write, link, read and delete a small file, as every push does."""
         key = f"{keys.OURS}/check-{secrets.token_hex(8)}"
         try:
             if not self.create(key, b"true") or self.get(key) != b"true":
-                raise Unavailable(f"{self.root}: what was written does not read back")
+                raise Unavailable(f"{self.root}: the store does not return what was written")
         finally:
             with contextlib.suppress(StorageError):
                 self.delete(key)
 
-    # -- below ----------------------------------------------------------------
+    # -- helpers ----------------------------------------------------------------
 
     def _path(self, key: str) -> str:
         return f"{self.root}/{key}"
@@ -274,20 +275,20 @@ class FileStorage(Storage):
         return os.path.join(self._uploads, handle)
 
     def _create_file(self, prefix: str) -> tuple[str, int]:
-        """A new file aside, open for writing: its path and descriptor."""
+        """Make a temporary file, open for writing; return its path and descriptor."""
         path = f"{self._uploads}/{prefix}{secrets.token_hex(8)}"
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         try:
             return path, os.open(path, flags, 0o666)
         except FileNotFoundError:
-            self._force(prefix, (), disk.make_folders(self._uploads))
+            self._sync(prefix, (), disk.make_folders(self._uploads))
             return path, os.open(path, flags, 0o666)
 
-    def _force(self, key: str, descriptors: Iterable[int], folders: Iterable[str] = ()) -> None:
-        """Make files and the names in folders durable: the one thing that waits for the disk.
+    def _sync(self, key: str, descriptors: Iterable[int], folders: Iterable[str] = ()) -> None:
+        """Make files and the names in folders durable. Only this function waits for the disk.
 
-        Only the waiting goes to another thread. Handing over whole operations costs more than it
-        frees: each of their short calls gives the interpreter's lock up and fights to have it back.
+        Only the fsyncs run in another thread. Running whole operations there costs more than it
+        saves, because each of their short system calls releases and takes the interpreter's lock.
         """
         with FileErrors(key), contextlib.ExitStack() as opened:
             waiting = list(descriptors)
@@ -298,25 +299,25 @@ class FileStorage(Storage):
                 self._offload(disk.fsync, waiting)
 
     def _delete_folder(self, folder: str) -> None:
-        """Move the folder aside, so that it goes at once as a whole; then empty it."""
+        """Move the folder away, so that all of it is gone at once; then delete its content."""
         with FileErrors(folder):
             try:
                 trash = disk.set_aside(self.root, folder, self._uploads)
             except FileNotFoundError:
                 return
-            self._force(folder, (), [self._prune(os.path.dirname(self._path(folder)))])
+            self._sync(folder, (), [self._prune(os.path.dirname(self._path(folder)))])
             disk.remove(trash)
-            disk.forget_folder(os.path.dirname(trash))
+            disk.discard_folder(os.path.dirname(trash))
 
     def _prune(self, folder: str) -> str:
-        """Remove emptied folders, as no object store has any; return the first that stays."""
+        """Delete empty folders, as object stores have none; return the first folder that stays."""
         while os.path.dirname(folder) != self.root and len(folder) > len(self.root):
             try:
                 os.rmdir(folder)
             except FileNotFoundError:
                 pass
             except OSError:
-                break  # something lies in it
+                break  # it is not empty
             folder = os.path.dirname(folder)
         return folder
 
@@ -332,6 +333,6 @@ def _key_of(handle: str) -> str:
 
 
 def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> FileStorage:
-    """The driver, from its part of the configuration."""
+    """Return the driver for this part of the configuration."""
     accel = options.get("nginx_x_accel_redirect")
     return FileStorage(options["storage_path"], accel=accel, offload=offload)

@@ -1,4 +1,4 @@
-"""What the driver for local files hands out: an open object, and values written aside."""
+"""The objects that the driver for local files returns: open files and staged writes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from v1registry.storage.errors import NotFound, Refused, Unavailable
 from v1registry.storage.local import disk
 from v1registry.storage.local.disk import FileErrors
 
-PIECE = 1024 * 1024  # bytes read at once where the kernel cannot send the file itself
+PIECE = 1024 * 1024  # bytes read at once if sendfile cannot be used
 
 
 class FileBlob:
-    """An open file. It stays readable when its name is replaced or removed meanwhile."""
+    """An open file. It stays readable after its name is replaced or deleted."""
 
     __slots__ = ("file", "key", "size")
 
@@ -56,7 +56,7 @@ class FileBlob:
 
 
 class FileStagedWrites(StagedWrites):
-    """Values in files of their own; `changed` are the folders that got a name."""
+    """Staged values, each in a temporary file; `changed` are the folders that got a new name."""
 
     def __init__(self, root: str, files: dict[str, str], offload: Callable[..., Any]) -> None:
         self._root = root
@@ -78,44 +78,44 @@ class FileStagedWrites(StagedWrites):
         return True
 
     def _place(self, key: str, place: Callable[[str, str], None]) -> None:
-        self.changed.update(placed(self._files[key], self._root, key, place, self._offload))
+        self.changed.update(place_file(self._files[key], self._root, key, place, self._offload))
         self.changed.add(os.path.dirname(f"{self._root}/{key}"))
 
     def __exit__(self, *_: object) -> None:
         for path in self._files.values():
-            disk.forget(path)
+            disk.discard(path)
 
 
-def placed(
+def place_file(
     source: str,
     root: str,
     key: str,
     place: Callable[[str, str], None],
     offload: Callable[..., Any],
 ) -> list[str]:
-    """Give a complete file its name, see `disk.into_place`, also on another file system."""
+    """Give a complete file its name, also on another file system; see `disk.into_place`."""
     try:
         return disk.into_place(source, f"{root}/{key}", place)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-    made: list[str] = offload(disk.across, source, root, key, place)
+    made: list[str] = offload(disk.copy_into_place, source, root, key, place)
     return made
 
 
 def make_ready(root: str) -> None:
-    """Make the root folder of a store. Raise Refused if a sample of what is in it is not ours."""
+    """Make the root folder. Raise Refused if a sample of its content cannot be read and written."""
     with FileErrors(root):
         os.makedirs(root, exist_ok=True)
         read_only = os.statvfs(root).f_flag & os.ST_RDONLY
     if read_only:
         raise Refused(f"{root} is mounted read-only. To serve it so, set read_only")
     for path, access in disk.sample(root):
-        # what another process wrote aside may be gone since it was listed
+        # another process may have deleted a temporary file since it was listed
         if not os.access(path, access) and os.path.lexists(path):
-            who = f"{os.geteuid()}:{os.getegid()}"
+            user = f"{os.geteuid()}:{os.getegid()}"
             raise Refused(
-                f"{path} is not ours to read and write (we run as {who})."
-                f" To hand the store over, run: chown -R {who} {root}"
+                f"{path} cannot be read and written (the registry runs as {user})."
+                f" To hand the store over, run: chown -R {user} {root}"
                 " (if this is a container, run it on the host, for the folder mounted there)"
             )

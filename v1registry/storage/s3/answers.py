@@ -1,5 +1,7 @@
-"""What a success of S3's must look like: else a page of some proxy's, or an answer that was damaged
-on its way, would be taken for an empty listing, or for a write that was done.
+"""Checks that a successful response comes from S3 and is not damaged.
+
+Otherwise the page of a proxy, or a damaged response, would be taken for an empty listing or for a
+write that was done.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ _STATUSES = {
     "delete_object": (200, 204),
     "abort_multipart_upload": (200, 204),
 }
-_TAGGED = ("get_object", "put_object", "upload_part")  # tell the object's ETag
+_TAGGED = ("get_object", "put_object", "upload_part")  # responses with the object's ETag
 _ROOTS = {
     "list_objects": "ListBucketResult",
     "list_objects_v2": "ListBucketResult",
@@ -26,16 +28,16 @@ _ROOTS = {
 }
 
 
-#: what passes in front of a store say, or a store that is in trouble, instead of an answer
-_PASSING = ("html", "error")
+#: root elements of error pages of proxies and stores; such errors may be temporary
+_TRANSIENT = ("html", "error")
 
-_FOREIGN = "the answer is an element"
+_FOREIGN = "the response is an element"
 
 
 def complaint(
     operation: str, status: int, headers: Mapping[str, str], content: bytes | None
 ) -> str | None:
-    """What is wrong with an answer that tells of no error; `content` is None if it is not read."""
+    """Return what is wrong with a successful response, or None; `content` is None if not read."""
     if status not in _STATUSES.get(operation, (200,)):
         return f"a status of {status}"
     if operation in _TAGGED and "etag" not in headers:
@@ -44,7 +46,7 @@ def complaint(
         return None
     try:
         root = ET.fromstring(content)
-    except (ET.ParseError, LookupError, ValueError) as error:  # of the encoding's name, too
+    except (ET.ParseError, LookupError, ValueError) as error:  # LookupError: unknown encoding
         return f"not XML: {error}"
     return _in(root, _ROOTS[operation])
 
@@ -57,19 +59,20 @@ def _in(root: ET.Element, name: str) -> str | None:
         return f"IsTruncated {more}"
     items = (root.find("{*}Contents"), root.find("{*}CommonPrefixes"))
     if root.findtext("{*}KeyCount", "0") != "0" and items == (None, None):
-        return "none of the keys that it counts"
+        return "a KeyCount without keys"
     return None
 
 
 def is_foreign(wrong: str) -> bool:
-    """Whether a `complaint` is about another program's answer, which no repetition makes S3's.
+    """Return whether a `complaint` shows that the server is not S3, so that a retry is useless.
 
-    Pages of proxies and errors of the store pass; damage makes no XML with another root element.
+    Error pages of proxies and of the store may be temporary. Damage does not produce valid XML with
+    another root element.
     """
     name = wrong.removeprefix(f"{_FOREIGN} ").partition(" ")[0]
-    return wrong.startswith(_FOREIGN) and name.lower() not in _PASSING
+    return wrong.startswith(_FOREIGN) and name.lower() not in _TRANSIENT
 
 
 def foreign(operation: str, wrong: str) -> str:
-    """Say it for people."""
+    """Return the error message for a server that is not S3."""
     return f"{operation}: {wrong}: this server does not speak S3 as documented; use another one"

@@ -1,6 +1,6 @@
-"""How the S3 driver reaches its server: clients of boto3, and errors in our words.
+"""The clients of the S3 driver, made with boto3, and the mapping of its errors.
 
-boto3 is an extra: it is imported here alone, and this module by whoever chose `s3`.
+boto3 is an extra: only the drivers `s3` and `gcs` import this module.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from v1registry.storage.s3.answers import complaint, foreign, is_foreign
 from v1registry.storage.s3.wire import Wire
 from v1registry.storage.sums import md5
 
-ATTEMPTS = 3  # of one request, the first among them; boto3 waits up to 1, then up to 2 s between
+ATTEMPTS = 3  # of one request, the first one included
 
 _NOT_FOUND = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
@@ -47,33 +47,33 @@ _BUSY = {
     "TooManyRequests",
     "OperationAborted",
     "429",
-    # damaged on its way
+    # damaged on the way
     "BadDigest",
     "IncompleteBody",
     "XAmzContentSHA256Mismatch",
     "InvalidPart",
 }
-#: temporary credentials that were not renewed: whoever gives them may do so yet
+#: temporary credentials that were not renewed; the service that issues them may do so later
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 
-#: What a call or a stream of boto3 raises when something is wrong outside of this program.
+#: What a call or a stream of boto3 raises for faults outside of this program.
 FAILURES = (ClientError, BotoCoreError, ResponseParserError, HTTPError, OSError)
 
 
 def code(error: BaseException) -> str:
-    """The store's own word for an error, such as NoSuchKey; empty if it did not answer."""
+    """Return the S3 error code, such as NoSuchKey; empty if there was no response."""
     return str(error.response["Error"].get("Code", "")) if isinstance(error, ClientError) else ""
 
 
 def status(error: BaseException) -> int:
-    """The HTTP status of an answer; 0 if there was none."""
+    """Return the HTTP status of a response; 0 if there was none."""
     if not isinstance(error, ClientError):
         return 0
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def storage_error(error: BaseException, key: str) -> StorageError:
-    """The one place where an error of the S3 library becomes one of ours."""
+    """Return the storage error for an error of boto3."""
     text = f"{key}: {described(error)}"
     if not isinstance(error, ClientError):
         if isinstance(error, NoCredentialsError | PartialCredentialsError | ParamValidationError):
@@ -95,10 +95,10 @@ def storage_error(error: BaseException, key: str) -> StorageError:
 
 
 class S3Errors(errors.MappedErrors):
-    """For what boto3 raises.
+    """Turns what boto3 raises in a `with` block into storage errors.
 
-    Also what it lets through: of numbers and times that are none, of fields that an answer lacks; and
-    RuntimeError where whoever renews temporary credentials gives some that have expired.
+    boto3 also raises ValueError, KeyError and AttributeError for invalid or missing fields of a
+    response, and RuntimeError if renewed temporary credentials have expired already.
     """
 
     __slots__ = ()
@@ -139,10 +139,10 @@ class S3Clients:
             aws_access_key_id=options["s3_access_key"] or None,
             aws_secret_access_key=options["s3_secret_key"] or None,
             config=Config(
-                # AWS takes nothing older for new buckets; some old gateways nothing newer
+                # AWS requires this for new buckets; some old gateways know only the older one
                 signature_version="s3v4" if options["s3_use_sigv4"] or not address else "s3",
                 s3={"addressing_style": addressing(options)},
-                # Ceph over TLS does not know the trailers in which newer checksums are sent
+                # Ceph over TLS does not support the trailers that carry newer checksums
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 connect_timeout=CONNECT_SECONDS,
@@ -158,20 +158,20 @@ class S3Clients:
         self._made(client)
         if not options["s3_use_sigv4"]:
             client.meta.events.register("before-sign.s3", _as_signed)
-            for operation in ("PutObject", "UploadPart"):  # else a signature is of the bytes, too
+            for operation in ("PutObject", "UploadPart"):  # older signatures do not cover the bytes
                 client.meta.events.register(f"before-call.s3.{operation}", _with_md5)
             return client
         return Wire(client, self._core, options, ATTEMPTS)
 
 
 def _wait_once(caught_exception: BaseException | None = None, **_: Any) -> None:
-    """Let no request be tried again whose answer was waited for in vain: our client waits, too."""
+    """Do not retry after a read timeout: the registry's client has waited as long already."""
     if isinstance(caught_exception, ReadTimeoutError):
         raise caught_exception
 
 
 def _as_documented(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
-    """Take what is no success of S3's for a failure that passes, which botocore tries again."""
+    """Turn a damaged or foreign success into an error: botocore retries a damaged one."""
     answer = response_dict["status_code"], response_dict["headers"], response_dict["body"]
     operation = xform_name(operation_model.name)
     content = None if operation_model.has_streaming_output else answer[2]
@@ -183,12 +183,13 @@ def _as_documented(operation_model: Any, response_dict: dict[str, Any], **_: Any
         response_dict.update(status_code=500, body=body.encode())
 
 
-_FOREIGN = "ForeignAnswer"  # no code of S3's
+_FOREIGN = "ForeignAnswer"  # not an error code of S3
 
 
 def _with_md5(params: dict[str, Any], **_: Any) -> None:
-    """Send the checksum by which a store finds damage where the signature is not of the bytes; on
-    which older gateways insist when many objects are deleted.
+    """Send Content-MD5, so that the store detects damage if the signature does not cover the bytes.
+
+    Older gateways require it to delete several objects.
     """
     body = params["body"]
     if hasattr(body, "read"):  # botocore makes a file of a bytearray
@@ -198,17 +199,19 @@ def _with_md5(params: dict[str, Any], **_: Any) -> None:
 
 
 def _as_signed(request: Any, **_: Any) -> None:
-    """Send the bucket's path with the slash with which botocore signs it in the older way."""
+    """Add the slash to the bucket's path with which botocore computes the older signature."""
     parts = urlsplit(request.url)
     if parts.path.strip("/") and parts.path.count("/") == 1:
         request.url = urlunsplit(parts._replace(path=f"{parts.path}/"))
 
 
-_ANYWHERE = "us-east-1"  # what SigV4 is signed with where regions mean nothing; AWS redirects
+_ANYWHERE = (
+    "us-east-1"  # region in signatures if none is configured; AWS redirects to the right one
+)
 
 
 def endpoint(options: Mapping[str, Any]) -> str | None:
-    """The server's address, or None for AWS itself."""
+    """Return the server's URL, or None for AWS."""
     host, port = options["boto_host"], options["boto_port"]
     if not host:
         return None
@@ -217,14 +220,14 @@ def endpoint(options: Mapping[str, Any]) -> str | None:
 
 
 def addressing(options: Mapping[str, Any]) -> str:
-    """`virtual` (the bucket in the host's name) or `path`.
+    """Return `virtual` (the bucket is in the host name) or `path`.
 
-    Without a word on it: path for a server of one's own, whose certificate and
-    DNS seldom know names with buckets in them.
+    The default is `path` for other servers than AWS: their certificate and DNS seldom include host
+    names with buckets.
     """
     style = options["boto_calling_format"]
     if style:
         return str(style)
-    # Not botocore's `auto`: its presigned URLs name no region, and are then redirected to one for
-    # which they are not signed. A bucket with a dot is no name that a certificate covers.
+    # Not botocore's `auto`: its presigned URLs have no region, so AWS redirects them to a region for
+    # which they are not signed. Certificates do not cover host names with a bucket that has a dot.
     return "path" if options["boto_host"] or "." in options["boto_bucket"] else "virtual"

@@ -1,7 +1,7 @@
-"""URLs of a CloudFront distribution in front of the bucket, signed for a short time.
+"""Signed URLs of a CloudFront distribution in front of the bucket, with a short lifetime.
 
-Signed with a canned policy: whoever has the URL may fetch this one object until it expires. The
-library is an extra, imported when a key is given.
+A URL is signed with a canned policy: until it expires, it allows any client to fetch this one object.
+The library is an extra; it is imported only if a key is configured.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from v1registry.storage.errors import Refused, installing
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-URL_SECONDS = 60  # for which a URL counts, as in 0.x
+URL_SECONDS = 60  # lifetime of a URL, as in 0.x
 BEGIN = "-----BEGIN "
 _PEM = re.compile(r"(-----BEGIN ([A-Z ]+)-----)(.*?)(-----END \2-----)", re.DOTALL)
 _OPTION = "cloudfront.keysecret"
 
 
 class CloudFront:
-    """Makes URLs below `base`. Raise `Refused` if the key cannot be used."""
+    """Makes signed URLs below `base`. Raise `Refused` if the key cannot be used."""
 
     def __init__(self, base: str, key_id: str, key: str) -> None:
         from botocore.signers import CloudFrontSigner
@@ -35,7 +35,7 @@ class CloudFront:
         self._signer = CloudFrontSigner(key_id, self._sign)
 
     def url(self, key: str) -> str:
-        """The URL of an object of the bucket, by its whole key."""
+        """Return the URL of an object of the bucket; `key` includes the prefix."""
         expires = datetime.fromtimestamp(int(time.time()) + URL_SECONDS, UTC)
         plain = f"{self._base}/{quote(key, safe='/~')}"
         return str(self._signer.generate_presigned_url(plain, date_less_than=expires))
@@ -44,12 +44,12 @@ class CloudFront:
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
-        # What CloudFront asks for; a policy is short-lived and none of its text is a stranger's.
+        # CloudFront requires SHA-1. A policy is short-lived, and no client controls its text.
         return self._key.sign(policy, PKCS1v15(), hashes.SHA1())
 
 
 def _load(given: str) -> RSAPrivateKey:
-    """The private key that a PEM text, or the file that it names, holds."""
+    """Return the private key of a PEM text, or of the file with this path."""
     try:
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -77,7 +77,7 @@ def _read(path: str) -> str:
 
 
 def _lines(text: str) -> str:
-    """A PEM text in lines: a variable may hold them folded with blanks, or `\\n` in letters."""
+    """Return a PEM text with line ends: a variable may have blanks or a literal `\\n` instead."""
     found = _PEM.search(text.replace("\\n", "\n"))
     if not found:
         return text

@@ -49,7 +49,7 @@ class S3Storage(RemoteStorage):
         self._clients = S3Clients(options, self._made)
         self._bucket = options["boto_bucket"]
         self._prefix = prefix(options["storage_path"])
-        self._room = PartBuffer(options["s3_upload_memory"], options["s3_part_size"])
+        self._buffer = PartBuffer(options["s3_upload_memory"], options["s3_part_size"])
         self._settings = {"ServerSideEncryption": "AES256"} if options["s3_encrypt"] else {}
         self._etag_is_md5 = options["s3_etag_is_md5"]
         storage_class = options["s3_storage_class"]
@@ -199,7 +199,7 @@ class S3Storage(RemoteStorage):
             with S3Errors(key):
                 client.upload_part(**where, PartNumber=number, Body=data)
 
-        send_parts(pieces, self._room, send)
+        send_parts(pieces, self._buffer, send)
 
     def commit(self, handle: str) -> None:
         upload, key = split(handle)

@@ -29,8 +29,8 @@ class SwiftStorage(RemoteStorage):
         self._account = SwiftAccount(options)
         self._prefix = prefix(options["storage_path"])
         self._objects = Objects(self._account, self._prefix)
-        room = PartBuffer(options["swift_upload_memory"], options["swift_segment_size"])
-        self._large = LargeObjects(self._objects, room)
+        buffer = PartBuffer(options["swift_upload_memory"], options["swift_segment_size"])
+        self._large = LargeObjects(self._objects, buffer)
         self._url_key = options["swift_temp_url_key"]
         self._url_digest = options["swift_temp_url_digest"]
         self._is_public: bool | None = None  # not asked yet

@@ -49,9 +49,9 @@ _Manifest = list[dict[str, Any]]
 class LargeObjects:
     """The half of the driver that stages and commits; `objects` is the other one."""
 
-    def __init__(self, objects: Objects, room: PartBuffer) -> None:
+    def __init__(self, objects: Objects, buffer: PartBuffer) -> None:
         self._objects = objects
-        self._room = room
+        self._buffer = buffer
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         upload = secrets.token_hex(8)
@@ -77,7 +77,7 @@ class LargeObjects:
                 self._objects.put(name, data, etag=etag, session=session)
                 segments[number] = self._entry(name, etag, len(data))
 
-        send_parts(pieces, self._room, send)
+        send_parts(pieces, self._buffer, send)
         return self._short([entry for _, entry in sorted(segments.items())], folder)
 
     def _short(self, segments: _Manifest, folder: str) -> _Manifest:
