@@ -11,7 +11,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -279,25 +279,35 @@ def configuration(world: World) -> raw.Answer:
     return answer
 
 
-@pytest.fixture(
-    params=[pytest.param(20, id="part"), pytest.param(1, marks=pytest.mark.heavy, id="all")]
-)
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def slow_requests(share: int, folder: Path) -> dict[str, float]:
+    """Beside which requests a ping took too long, and how many seconds.
+
+    An idle server beside it tells how long a ping takes on this machine just now.
+    """
     env = {"SEARCH_BACKEND": "sqlalchemy", "V2_READ_PUSHED": "0"}
-    with Server(tmp_path / "store", env=env) as server:
-        made = World(server, request.param)
-        seeded(made)
-        yield made
-
-
-def test_no_request_keeps_other_clients_waiting(world: World, tmp_path: Path) -> None:
-    """An idle server beside it tells how long a ping takes on this machine just now."""
     slow = {}
-    with Server(tmp_path / "idle") as idle, Pings(world.server) as beside, Pings(idle) as control:
-        for name, request in requests(world).items():
-            beside.worst(), control.worst()
-            request(world)
-            worst, usual = beside.worst(), control.worst()
-            if worst > LONGEST + 2 * usual:
-                slow[name] = round(worst, 3)
-    assert not slow, "seconds that a ping took beside each of these requests"
+    with Server(folder / "store", env=env) as server, Server(folder / "idle") as idle:
+        world = World(server, share)
+        seeded(world)
+        with Pings(server) as beside, Pings(idle) as control:
+            for name, request in requests(world).items():
+                beside.worst(), control.worst()
+                request(world)
+                worst, usual = beside.worst(), control.worst()
+                if worst > LONGEST + 2 * usual:
+                    slow[name] = round(worst, 3)
+    return slow
+
+
+@pytest.mark.parametrize(
+    "share",
+    [pytest.param(20, id="part"), pytest.param(1, marks=pytest.mark.heavy, id="all")],
+)
+def test_no_request_keeps_other_clients_waiting(share: int, tmp_path: Path) -> None:
+    """A request that blocks the loop does so each time; a machine that is busy is so by chance."""
+    slow = slow_requests(share, tmp_path / "first")
+    for again in ("second", "third"):
+        if slow:
+            repeated = slow_requests(share, tmp_path / again)
+            slow = {name: took for name, took in repeated.items() if name in slow}
+    assert not slow, "seconds that a ping took beside each of these requests, each time"
