@@ -70,7 +70,7 @@ def test_it_belongs_to_one_run(tmp_path: Path) -> None:
 def test_another_file_is_not_written_over(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes"
     path.write_text(text)
-    with pytest.raises(TransferError, match="is no journal"):
+    with pytest.raises(TransferError, match="is not the journal of a migration"):
         Journal(path, TO)
     assert path.read_text() == text
 

@@ -369,9 +369,9 @@ def test_credentials(made: MadeStore, tmp_path: Path) -> None:
     command = Command(made.folder, tmp_path)
     with V2Registry(tmp_path / "closed", account=("ann", "pw")) as closed:
         _, error = command.run(closed.url, status=1)
-        assert "wants credentials" in error
+        assert "requires credentials" in error
         _, error = command.run(closed.url, "--creds", "ann:hush", status=1)
-        assert "refused our credentials" in error
+        assert "refused the credentials" in error
         assert "hush" not in error
         docker = tmp_path / ".docker"
         docker.mkdir()

@@ -79,13 +79,13 @@ def test_an_image_without_layers_has_one_image() -> None:
 @pytest.mark.parametrize(
     ("data", "layers", "reason"),
     [
-        (b"{", 0, "no JSON object"),
-        (b"[]", 0, "no JSON object"),
+        (b"{", 0, "not a JSON object"),
+        (b"[]", 0, "not a JSON object"),
         (b"{}", 0, "names no layers"),
         (b'{"rootfs": {"diff_ids": 5}}', 0, "names no layers"),
         (b'{"rootfs": {"diff_ids": [5]}}', 1, "names no layers"),
-        (b'{"rootfs": {"diff_ids": ["sha256:XY"]}}', 1, "no diff id"),
-        (config([diff_id("a")]), 2, "names 1 layers, and there are 2"),
+        (b'{"rootfs": {"diff_ids": ["sha256:XY"]}}', 1, "not a diff_id"),
+        (config([diff_id("a")]), 2, "names 1 layers, but there are 2"),
         (config([diff_id("a")] * 1001), 1001, "more than 1000 layers"),
     ],
 )

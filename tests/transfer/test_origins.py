@@ -321,5 +321,5 @@ def test_unknown_challenges_are_named(go: V2Registry, header: str) -> None:
     with Quirky(go.port) as quirky:
         quirky.before = lambda asked: Answer(401, [("WWW-Authenticate", header)])
         known = header.partition(" ")[0].lower() if header != '"' else "nothing"
-        with pytest.raises(Rejected, match=f"accepts {known}; we know Basic and Bearer"):
+        with pytest.raises(Rejected, match=f"accepts {known}; only Basic and Bearer are supported"):
             remote(quirky.url, account=ANN).check()

@@ -67,7 +67,7 @@ def test_a_proxy_that_limits_bodies(go: V2Registry, tmp_path: Path) -> None:
 def test_a_proxy_that_limits_bodies_too_much_is_named(go: V2Registry) -> None:
     with Quirky(go.port) as quirky:
         quirky.before = lambda asked: Answer(413) if len(asked.body) > 1000 else None
-        with pytest.raises(Rejected, match="answered 413: a proxy there limits the size"):
+        with pytest.raises(Rejected, match="answered 413: a proxy limits the size"):
             arrives(go, remote(quirky.url), 3 * MIB)
 
 

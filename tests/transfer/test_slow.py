@@ -73,7 +73,7 @@ def test_an_upload_that_stands_still_is_tried_again(
     assert proxy.stalled == 1
     assert "images: 4 moved" in out
     lines = error.splitlines()
-    (told,) = [line for line in lines if "tried again" in line]
+    (told,) = [line for line in lines if "; retrying" in line]
     assert told.startswith("PATCH /v2/team/app/blobs/uploads/")
     assert "timed out" in told
     assert lines[-1].startswith("[4/4] moved team/app:big")  # the others did not wait for it

@@ -1,4 +1,4 @@
-"""The way out, and back in: images of the store to v2 registries and archives, and from archives.
+"""Transfers of images: from the store to v2 registries and archives, and from archives to the store.
 
-Plain blocking code on threads, for the command line; a serving process never imports this.
+The code is blocking and uses threads. Only commands import it, never a serving process.
 """

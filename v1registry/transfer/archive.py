@@ -1,7 +1,7 @@
-"""Tar archives, plain or compressed, whose members are read by name. Nothing is unpacked to a disk.
+"""Tar archives, plain or compressed, whose members are read by name without unpacking to a disk.
 
-Archives come from strangers: the walk is that of layers (`lib.tarstream`), with its limits on
-headers, and what is kept of the members is limited in number and size.
+Archives are untrusted. They are read like layers (`lib.layers.tar_stream`), with the same limits on
+headers. The number of members and the length of their names are limited too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_MEMBERS = 100_000
 _LONGEST_NAME = 4096  # characters, as of a path on Linux
 _MOST_NAMES = 32 * 1024 * 1024  # characters of all names together
 _MOST_LINKS = 10  # in a row
-_MOST_TIMES = 20  # as for layers over v2
+_MOST_TIMES = 20  # largest allowed compression ratio, as for layers over v2
 _FILE, _HARD_LINK, _SYMBOLIC_LINK = ("0", "\0", "7"), "1", "2"
 
 
@@ -40,20 +40,20 @@ class _Member:
 
 
 class ArchiveReader:
-    """Reads members by name, also several at once. Compressed archives are read forward again and
-    again; `file` must be seekable.
+    """Reads members by name, also several at once. `file` must be seekable.
+
+    A member of a compressed archive costs a pass over the archive up to that member.
     """
 
     def __init__(self, file: IO[bytes], max_bytes: int) -> None:
-        """Raise TransferError for what is no tar archive, or passes a limit.
+        """Raise TransferError if the file is not a tar archive, or exceeds a limit.
 
-        `max_bytes`: of a compressed archive, unpacked, if that is over 20 times its size.
+        `max_bytes` limits a compressed archive after unpacking, if it exceeds 20 times its size.
         """
         self._file = file
         self._max_bytes = max(max_bytes, _MOST_TIMES * os.fstat(file.fileno()).st_size)
-        self._idle: DecompressedLayer | None = (
-            None  # may be used again for members behind its position
-        )
+        # A stream that no caller uses. It can serve members behind its position.
+        self._idle: DecompressedLayer | None = None
         self._members: dict[str, _Member] = {}
         source = self._source()
         names = 0
@@ -79,20 +79,21 @@ class ArchiveReader:
         return self._member(name).size
 
     def read(self, name: str, limit: int = LARGEST_JSON) -> bytes:
-        """A small member whole. Raise TransferError if it is missing or larger than `limit`."""
+        """Return a whole small member. Raise TransferError if it is missing or larger than `limit`."""
         member = self._member(name)
         if member.size > limit:
             raise TransferError(f"{name} in the archive is larger than {limit} bytes")
         return b"".join(self.pieces(name))
 
     def json(self, name: str) -> Any:
+        """Return a member as parsed JSON. Raise TransferError if it is missing or not JSON."""
         try:
             return json.loads(self.read(name))
         except (ValueError, RecursionError):
-            raise TransferError(f"{name} in the archive is no JSON") from None
+            raise TransferError(f"{name} in the archive is not JSON") from None
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """The bytes of a member. Raise TransferError where the archive is cut off."""
+        """Yield the bytes of a member. Raise TransferError if the archive is truncated."""
         member = self._member(name)
         source, self._idle = self._idle, None
         try:
@@ -119,7 +120,7 @@ class ArchiveReader:
         return DecompressedLayer(file, self._max_bytes, jump=file.jump)
 
     def _member(self, name: str) -> _Member:
-        """The file of this name, links within the archive followed."""
+        """Return the member of this name, following links. Raise TransferError if there is none."""
         path = _plain(name)
         for _ in range(_MOST_LINKS):
             member = self._members.get(path)
@@ -137,11 +138,11 @@ class ArchiveReader:
                 path = _plain(member.link)
             else:
                 break
-        raise TransferError(f"the archive lacks {name}")
+        raise TransferError(f"{name} is missing from the archive")
 
 
 class _FromStart:
-    """A file read from its start, with a position of its own."""
+    """A view of a file from its start, with a separate read position."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._descriptor = file.fileno()
@@ -153,14 +154,14 @@ class _FromStart:
         return data
 
     def jump(self, count: int) -> int:
-        """Pass over `count` bytes; return how many there were."""
+        """Skip up to `count` bytes, and return how many were skipped."""
         jumped = max(0, min(count, os.fstat(self._descriptor).st_size - self._at))
         self._at += jumped
         return jumped
 
 
 def _words(error: Exception) -> str:
-    """What the reader of layers says, said of an archive."""
+    """Return an error text of the layer reader, changed to speak of an archive."""
     return str(error).replace("the layer", "it").replace("compressed layer", "compressed archive")
 
 
@@ -169,7 +170,7 @@ def _plain(name: str) -> str:
 
 
 def _joined(folder: str, name: str) -> str:
-    """A path within the archive: `.` and `..` resolved, never above its root."""
+    """Join a path within the archive; `.` and `..` are resolved and never lead above its root."""
     parts: list[str] = []
     for part in f"{folder}/{name}".split("/"):
         if part == "..":

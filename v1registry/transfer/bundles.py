@@ -1,4 +1,4 @@
-"""What can be imported: OCI layouts and archives of `docker save` of every age, told apart by content."""
+"""Readers for everything that can be imported: OCI layouts and archives of any `docker save`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Bundle(Protocol):
     def images(self) -> list[NamedImage]: ...
 
     def chain(self, key: str) -> list[V1Layer]:
-        """The image as v1 images, the base first. Raise TransferError."""
+        """Return the image as v1 images, the base image first. Raise TransferError."""
 
 
 @contextlib.contextmanager
 def opened(path: Path, platform: str, max_bytes: int) -> Iterator[Bundle]:
-    """What lies at `path`. `platform` (`linux/arm/v7`) chooses among images for several.
+    """Yield the bundle at `path`. `platform` (`linux/arm/v7`) chooses among images for several.
 
-    `max_bytes`: see Reader. Raise TransferError for what is none of these.
+    `max_bytes`: see ArchiveReader. Raise TransferError if the path holds no bundle.
     """
     wanted = platforms.parse(platform)
     if path.is_dir():
@@ -54,14 +54,15 @@ def opened(path: Path, platform: str, max_bytes: int) -> Iterator[Bundle]:
 
 
 def _archive(reader: ArchiveReader, path: Path, platform: Platform) -> Bundle:
-    """Ids and JSON of the old form count where they are the image's own.
+    """Return the bundle in an archive.
 
-    Engines from 1.10 on, and other tools, make them up from the configuration; then that counts,
-    so that an image has the same ids however it comes.
+    Use the old format (`repositories`) only if its ids and JSON are the original ones. Docker 1.10
+    and later, and other tools, derive them from the configuration. Then use `manifest.json`, so that
+    an image gets the same ids in every format.
     """
     old = OldArchive(reader) if "repositories" in reader else None
     new = DockerArchive(reader) if "manifest.json" in reader else None
-    if old is not None and old.is_whole() and (new is None or old.is_origin_of(new)):
+    if old is not None and old.is_complete() and (new is None or old.is_origin_of(new)):
         return old
     if new is not None:
         return new
@@ -86,30 +87,30 @@ class _Member:
 
 
 class OldArchive:
-    """`repositories`, and a folder an image: ids and JSON stay as they are."""
+    """An archive with `repositories` and a folder for each v1 image. Ids and JSON stay unchanged."""
 
     def __init__(self, reader: ArchiveReader) -> None:
         self._reader = reader
         self._repositories = _names(reader.json("repositories"))
         self._parents: dict[str, str | None] = {}
 
-    def is_whole(self) -> bool:
-        """Whether every image that is named is there in this form, with all its ancestors.
+    def is_complete(self) -> bool:
+        """Return whether all tagged images and their ancestors are complete in this format.
 
-        Since Docker 25 the names lead to layers that lie elsewhere.
+        They are not in archives of Docker 25 and later, which keep layers elsewhere.
         """
-        whole: set[str] = set()
+        complete_ids: set[str] = set()
         for _, name in self._repositories:
             for id in self._ids(name):
-                if id in whole:
-                    break  # and its ancestors, too
+                if id in complete_ids:
+                    break  # its ancestors are complete too
                 if not self._has(id):
                     return False
-                whole.add(id)
-        return bool(whole)
+                complete_ids.add(id)
+        return bool(complete_ids)
 
     def is_origin_of(self, new: DockerArchive) -> bool:
-        """Whether the configurations are those that engines compute from the folders here."""
+        """Return whether Docker computed the configurations of `new` from the v1 images here."""
         ids = dict(self._repositories)
         if not all(image.name in ids for image in new.images()):
             return False
@@ -135,7 +136,7 @@ class OldArchive:
         ]
 
     def _config(self, id: str, other: bytes) -> bytes:
-        """The configuration of the image, with the layers that another one names."""
+        """Return the configuration of the image, with the diff_ids of the configuration `other`."""
         jsons = [data for _, data in reversed(self._jsons(id))]
         return complete(image_config(jsons, diff_ids_of(other)))
 
@@ -143,12 +144,12 @@ class OldArchive:
         return f"{id}/json" in self._reader and f"{id}/layer.tar" in self._reader
 
     def _ids(self, id: str) -> Iterator[str]:
-        """The image and its ancestors, as far as they are there."""
+        """Yield the id of the image and of its ancestors, up to the first that is missing."""
         seen: set[str] = set()
         wanted: str | None = id
         while wanted is not None:
             if wanted in seen:
-                raise TransferError(f"the ancestors of {id} go round in a circle")
+                raise TransferError(f"the ancestors of {id} form a circle")
             seen.add(wanted)
             if len(seen) > _MOST_ANCESTORS:
                 raise TransferError(f"{id} has more than {_MOST_ANCESTORS} ancestors")
@@ -156,14 +157,14 @@ class OldArchive:
             wanted = self._parent(wanted)
 
     def _parent(self, id: str) -> str | None:
-        """The parent, if the image is there. Each JSON is read once, however many tags need it."""
+        """Return the parent of an image; None if the image is missing. Each JSON is read once."""
         if id not in self._parents:
-            there = f"{id}/json" in self._reader
-            self._parents[id] = parent_of(self._json(id)) if there else None
+            is_there = f"{id}/json" in self._reader
+            self._parents[id] = parent_of(self._json(id)) if is_there else None
         return self._parents[id]
 
     def _jsons(self, id: str) -> list[tuple[str, bytes]]:
-        """The JSON of the image and its ancestors. Raise TransferError if it passes the limit."""
+        """Return the JSON of the image and its ancestors. Raise TransferError if they are too large."""
         found, total = [], 0
         for one in self._ids(id):
             found.append((one, self._json(one)))
@@ -179,13 +180,13 @@ class OldArchive:
 
 
 class DockerArchive:
-    """`manifest.json`: configurations, and layers by name."""
+    """An archive with `manifest.json`, which names a configuration and layers for each image."""
 
     def __init__(self, reader: ArchiveReader) -> None:
         self._reader = reader
         self._entries = reader.json("manifest.json")
         if not isinstance(self._entries, list) or not all(map(_is_entry, self._entries)):
-            raise TransferError("manifest.json in the archive is none of `docker save`")
+            raise TransferError("manifest.json in the archive was not written by `docker save`")
 
     def images(self) -> list[NamedImage]:
         return [
@@ -206,15 +207,17 @@ class DockerArchive:
 
 
 def _names(document: Any) -> list[tuple[str, str]]:
-    """`repository:tag` and id of each tag in `repositories`."""
+    """Return `repository:tag` and image id of each tag in `repositories`. Raise TransferError."""
     try:
         pairs = [
             (f"{name}:{tag}", id) for name, tags in document.items() for tag, id in tags.items()
         ]
     except AttributeError:
-        raise TransferError("repositories in the archive is none of `docker save`") from None
+        raise TransferError(
+            "the file `repositories` in the archive was not written by `docker save`"
+        ) from None
     if not all(ImageId.is_valid(id) for _, id in pairs):
-        raise TransferError("repositories in the archive names what is no image id")
+        raise TransferError("the file `repositories` in the archive holds an invalid image id")
     return pairs
 
 

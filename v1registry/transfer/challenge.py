@@ -1,4 +1,4 @@
-"""What a registry wants to be shown, and how it is got: Basic, or a Bearer token.
+"""Challenges of a registry and their answers: Basic credentials, or a Bearer token.
 
 Sources: RFC 9110 section 11 (challenges), the distribution project's "Token
 Authentication Specification" and "OAuth2 Token Authentication".
@@ -22,9 +22,9 @@ _SEPARATOR = re.compile(r"[\s,]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r'\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"=]+))')
 _TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9._~+/-]+=*(?=\s*(?:,|$))")
-_SHOWABLE = re.compile(r"[\x21-\x7e]+")  # a token that can stand in a header
-_LIFE = 60  # seconds that a token counts for which nothing else is said
-_MARGIN = 10  # seconds before its end from which a token is not used any more
+_SHOWABLE = re.compile(r"[\x21-\x7e]+")  # a token that a header can hold
+_LIFE = 60  # seconds, for a token without a stated lifetime
+_MARGIN = 10  # seconds before its end at which a token is replaced
 _CLIENT = "v1registry"
 
 Fetch = Callable[..., Any]  # method, url, keyword arguments of requests; returns its Response
@@ -32,14 +32,14 @@ Fetch = Callable[..., Any]  # method, url, keyword arguments of requests; return
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A parsed `WWW-Authenticate`: `scheme` in lower case."""
+    """One challenge of a `WWW-Authenticate` header; `scheme` is in lower case."""
 
     scheme: str
     parameters: dict[str, str]
 
 
 def parse(header: str) -> list[Challenge]:
-    """Return the challenges in their order, up to where the header is malformed.
+    """Return the challenges in their order, up to the first malformed part.
 
     Several header fields arrive as one, joined by commas (RFC 9110 section 5.3).
     """
@@ -66,13 +66,13 @@ def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 class Keyring:
-    """The Authorization headers for one registry, by scope; shared by threads.
+    """The Authorization headers for one registry, by scope. Safe for threads.
 
-    Tokens are fetched when a challenge comes, and kept until they run out.
+    A challenge causes the fetch of a token, which is kept until it expires.
     """
 
     def __init__(self, account: RegistryLogin | None, registry: str) -> None:
-        """`registry` is its URL. If that is https, so must be the token servers that it names."""
+        """`registry` is its URL. If it uses https, its token servers must use https too."""
         self._account = account
         self._registry = registry
         self._basic = False
@@ -80,7 +80,7 @@ class Keyring:
         self._lock = threading.Lock()
 
     def header(self, scopes: tuple[str, ...]) -> str | None:
-        """What to send before anything was asked for: what worked last time."""
+        """Return the header to send without a challenge: the one that worked last; None if unknown."""
         token = self._tokens.get(scopes)
         if token is not None and time.monotonic() < token[1] - _MARGIN:
             return f"Bearer {token[0]}"
@@ -97,8 +97,8 @@ class Keyring:
     ) -> str:
         """Return the Authorization for the first challenge that we can answer. Raise Rejected.
 
-        `sent` is what was refused: the same is not tried twice. `again`: it answered a challenge
-        a moment ago, so another token helps no more than Basic, if that is offered.
+        `sent` is the header that the registry refused; it is not sent again. `again`: the refused
+        header already answered a challenge, so Basic is preferred to another token.
         """
         challenges = parse(header)
         basic = self._basic_header() if any(one.scheme == "basic" for one in challenges) else None
@@ -108,12 +108,14 @@ class Keyring:
             if challenge.scheme == "basic" and basic not in (None, sent):
                 assert basic is not None
                 self._basic = True
-                self._tokens.pop(scopes, None)  # it was refused
+                self._tokens.pop(scopes, None)  # the registry refused it
                 return basic
         if not any(challenge.scheme in ("bearer", "basic") for challenge in challenges):
             names = ", ".join(challenge.scheme for challenge in challenges)[:100] or "nothing"
-            raise Rejected(f"the registry accepts {names}; we know Basic and Bearer", 401)
-        reason = "refused our credentials" if self._account else "wants credentials"
+            raise Rejected(
+                f"the registry accepts {names}; only Basic and Bearer are supported", 401
+            )
+        reason = "refused the credentials" if self._account else "requires credentials"
         raise Rejected(f"the registry {reason}", 401)
 
     def _bearer(
@@ -122,7 +124,7 @@ class Keyring:
         with self._lock:
             known = self.header(scopes)
             if known is not None and known != sent and known.startswith("Bearer "):
-                return known  # another thread was asked the same just now
+                return known  # another thread has just fetched it
             token, life = self._fetch(challenge, scopes, fetch)
             self._tokens[scopes] = token, time.monotonic() + life
         return f"Bearer {token}"
@@ -137,7 +139,7 @@ class Keyring:
     def _fetch(
         self, challenge: Challenge, scopes: tuple[str, ...], fetch: Fetch
     ) -> tuple[str, float]:
-        """A new token and how many seconds it lives."""
+        """Return a new token and its lifetime in seconds. Raise Rejected."""
         try:
             realm = secured(challenge.parameters.get("realm", ""), self._registry)
         except Insecure as error:
@@ -163,7 +165,7 @@ class Keyring:
             token = document.get("token") or document["access_token"]
             life = float(document.get("expires_in") or _LIFE)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise Rejected(f"{realm} answered with something else than a token") from None
+            raise Rejected(f"{realm} answered without a valid token") from None
         if not isinstance(token, str) or not _SHOWABLE.fullmatch(token):
-            raise Rejected(f"{realm} answered with a token that no header can hold")
+            raise Rejected(f"{realm} answered with a token that a header cannot hold")
         return token, max(life, _LIFE)

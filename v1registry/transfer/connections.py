@@ -1,7 +1,7 @@
-"""Connections to a registry: how long one may stand still, and an end to all of them at once.
+"""Connections to a registry, with a timeout for sending and a way to close all of them at once.
 
-Left to itself, requests gives each piece that is sent as long as the opening of a connection; and
-whoever waits for an answer hears of nothing else.
+requests itself uses the connect timeout for each piece that it sends. And a thread that waits for an
+answer does not notice that the transfer is being stopped.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class Connections:
-    """Those of one registry, in every thread. Once `stop` is set, whoever waits for one is let go.
+    """The connections of all threads to one registry. Setting `stop` closes them.
 
-    `still`: seconds in which a piece of what is sent must have been taken.
+    `still`: the longest time in seconds for sending one piece.
     """
 
     def __init__(self, still: float, stop: threading.Event) -> None:
@@ -31,11 +31,11 @@ class Connections:
         self._watching = False
 
     def adapter(self) -> requests.adapters.HTTPAdapter:
-        """For a session of requests."""
+        """Return an adapter for a session of requests."""
         return _Adapter(self)
 
     def opened(self, connection: socket.socket) -> None:
-        """A connection that has just been opened."""
+        """Watch a connection that was just opened."""
         with self._lock:
             self._open.add(connection)
             if not self._watching:
@@ -45,7 +45,7 @@ class Connections:
             _end(connection)
 
     def sending(self, connection: socket.socket) -> None:
-        """A connection on which something is going to be sent."""
+        """Set the timeout of a connection before a body is sent on it."""
         connection.settimeout(self._still)
 
     def _watch(self) -> None:
@@ -84,13 +84,15 @@ def _watched(kind: Any, connections: Connections) -> Any:
 
         def endheaders(self, *arguments: Any, **options: Any) -> None:
             super().endheaders(*arguments, **options)
-            connections.sending(self.sock)  # a body follows; the time for an answer is set later
+            connections.sending(
+                self.sock
+            )  # a body follows; requests sets the timeout of the answer later
 
     return Watched
 
 
 def _end(connection: socket.socket) -> None:
-    """Whoever reads or writes it in another thread is told that it is closed."""
+    """Shut a connection down, so that a thread that reads or writes it gets an error."""
     with contextlib.suppress(OSError):
-        # not SSLSocket's own, which would forget the session under the other thread's hands
+        # SSLSocket.shutdown would drop the TLS session while another thread uses it
         socket.socket.shutdown(connection, socket.SHUT_RDWR)

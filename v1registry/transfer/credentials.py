@@ -1,4 +1,4 @@
-"""Accounts at other registries: from options, or where `docker login` keeps them.
+"""Credentials for other registries: from options, or from the file of `docker login`.
 
 The file is docker's `config.json`: `auths` with base64 texts or identity tokens,
 `credHelpers` and `credsStore` naming programs `docker-credential-NAME`
@@ -28,7 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # RFC 7617 section 2; an
 
 @dataclass(frozen=True, slots=True)
 class RegistryLogin:
-    """A name with its password, or an identity token (`refresh`) in place of a password."""
+    """A user name and a password, or an identity token (`refresh`) instead of a password."""
 
     user: str
     password: str = field(repr=False)
@@ -36,13 +36,13 @@ class RegistryLogin:
 
 
 def config_file(environ: Mapping[str, str]) -> Path:
-    """Where docker keeps it: `DOCKER_CONFIG/config.json`, else in the home folder."""
+    """Return the path of Docker's configuration: in DOCKER_CONFIG, or else in the home folder."""
     folder = environ.get("DOCKER_CONFIG")
     return Path(folder or Path(environ.get("HOME", "/"), ".docker")) / "config.json"
 
 
 def parse(text: str) -> RegistryLogin:
-    """`user:password` as an option or a variable gives it. Raise TransferError."""
+    """Parse `user:password`. Raise TransferError."""
     user, colon, password = text.partition(":")
     if not colon or not user:
         raise TransferError("credentials must be given as USER:PASSWORD")
@@ -50,9 +50,9 @@ def parse(text: str) -> RegistryLogin:
 
 
 def find(host: str, file: Path) -> RegistryLogin | None:
-    """The account for a registry, `host` or `host:port`; None if none is known.
+    """Return the login for a registry, `host` or `host:port`; None if there is none.
 
-    Raise TransferError for a file that cannot be read, or a helper that fails.
+    Raise TransferError if the file cannot be read, or a credential helper fails.
     """
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
@@ -63,7 +63,7 @@ def find(host: str, file: Path) -> RegistryLogin | None:
     except RecursionError:
         raise TransferError(f"{file} cannot be read: it is nested too deeply") from None
     if not isinstance(document, dict):
-        raise TransferError(f"{file} is no docker configuration")
+        raise TransferError(f"{file} is not a docker configuration")
     names = _names(host)
     helper = next((h for n in names if (h := _section(document, "credHelpers").get(n))), None)
     if helper is None:
@@ -80,7 +80,7 @@ def find(host: str, file: Path) -> RegistryLogin | None:
 
 
 def _names(host: str) -> list[str]:
-    """The names under which a registry may stand there."""
+    """Return the names under which the configuration may hold the registry."""
     names = [host, f"https://{host}", f"http://{host}"]
     names += [f"{name}/{tail}" for name in names for tail in ("", "v1/", "v2/")]
     return [*_HUB, *names] if host in _HUB else names
@@ -105,19 +105,19 @@ def _entry(entry: dict[str, Any], what: str) -> RegistryLogin | None:
 
 
 def _account(what: str, user: Any, password: Any, refresh: Any = None) -> RegistryLogin:
-    """Raise TransferError for values that no registry could be shown; `what` holds them."""
+    """Return the login. Raise TransferError for values that cannot be sent; `what` names their source."""
     for value in (user, password, refresh or ""):
         if not isinstance(value, str):
             raise TransferError(f"{what} cannot be read: a user, password or token is not a text")
         if _CONTROL.search(value):
-            raise TransferError(f"{what} cannot be used: there are control characters in it")
+            raise TransferError(f"{what} cannot be used: it contains control characters")
     return RegistryLogin(user, password, refresh)
 
 
 def _ask(helper: Any, names: list[str]) -> RegistryLogin | None:
-    """Ask a credential helper under each name, until it knows one."""
+    """Ask a credential helper for each name, until it knows one. Raise TransferError."""
     if not isinstance(helper, str) or not _HELPER.fullmatch(helper):
-        raise TransferError(f"a credential helper may not be called {str(helper)[:100]!r}")
+        raise TransferError(f"a credential helper cannot be called {str(helper)[:100]!r}")
     program = f"docker-credential-{helper}"
     for name in names:
         try:
@@ -144,7 +144,7 @@ def _ask(helper: Any, names: list[str]) -> RegistryLogin | None:
             answer = json.loads(done.stdout)
             user, secret = answer["Username"], answer["Secret"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise TransferError(f"{program} answered with something else than an account") from None
+            raise TransferError(f"{program} answered without a valid account") from None
         what = f"the answer of {program}"
         return _account(what, "", "", secret) if user == "<token>" else _account(what, user, secret)
     return None

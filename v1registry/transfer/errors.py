@@ -1,12 +1,13 @@
-"""What goes wrong between here and there."""
+"""Errors of transfers."""
 
 from __future__ import annotations
 
 
 class TransferError(Exception):
-    """Something could not be moved; the text says what and why, for people to read.
+    """A transfer failed; the text says what and why.
 
-    It is one line: names from archives and words of registries must not write to the terminal.
+    Control characters are escaped, because texts hold names and messages from outside, which must
+    not control the terminal.
     """
 
     def __init__(self, text: str) -> None:
@@ -15,7 +16,7 @@ class TransferError(Exception):
 
 
 class Rejected(TransferError):
-    """The other side answered with an error that trying again does not mend."""
+    """The other side answered with an error that a retry does not solve."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
@@ -23,12 +24,12 @@ class Rejected(TransferError):
 
 
 class Unreachable(TransferError):
-    """The other side did not answer, or answered that it cannot now, as often as we asked."""
+    """The other side did not answer, or was unavailable, for all retries."""
 
 
 class Gone(Unreachable):
-    """The other side answers to nothing any more: whatever else is asked of it fails at once."""
+    """The other side does not answer any request. Further requests fail at once."""
 
 
 class Aborted(TransferError):
-    """What was being written is of no use any more: nothing more can be added to it."""
+    """The output is damaged, so nothing more can be added to it."""

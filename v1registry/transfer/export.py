@@ -1,8 +1,8 @@
-"""From the store to a file or folder: an OCI layout, or an archive for `docker load`.
+"""Export from the store to an OCI layout, or to an archive for `docker load`.
 
-The archive is both at once: the form of engines before 1.10 (`repositories`, and
-a folder an image with `VERSION`, `json` and `layer.tar`) and the one since
-(`manifest.json` and configurations), as engines from 1.10 to 24 wrote it.
+Like archives of Docker 1.10 to 24, the archive has two formats at once: that of Docker before 1.10
+(`repositories`, and a folder for each image with `VERSION`, `json` and `layer.tar`), and the newer
+one (`manifest.json` and configurations).
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ VERSION = b"1.0"
 
 
 class ExportFormat(Protocol):
-    """A way to write images down."""
+    """A format of the output."""
 
     media_type: str
-    told: int  # bytes that the progress was told of
+    told: int  # bytes that were reported to the progress
 
     def layers(self, image: V2Image) -> list[tuple[str, int]]:
-        """Name and size of each layer that is not written yet."""
+        """Return name and size of each layer that is not written yet."""
 
     def add(self, tagged: Tagged, image: V2Image) -> None:
         """Write one tag. Raise TransferError."""
 
     def close(self) -> None:
-        """Write what comes last."""
+        """Write the end of the output."""
 
 
 def export(
@@ -53,9 +53,9 @@ def export(
     progress: TransferProgress,
     report: TransferReport,
 ) -> None:
-    """Write the tags down; what cannot be written is in the report, and left out.
+    """Write the tags. Tags that cannot be written are left out and listed in the report.
 
-    Raise Aborted if no more can be written.
+    Raise Aborted if the output is damaged.
     """
     expected = _expected(tags, v2images, form)
     progress.expect(expected)
@@ -81,20 +81,22 @@ def export(
         words = f"{line.state} {tagged}"
         progress.image(f"{words}: {line.reason}" if line.reason else words)
     form.close()
-    progress.expect(form.told - expected)  # what failed is expected no more
+    progress.expect(form.told - expected)  # do not expect failed images any more
 
 
 def _expected(tags: Sequence[Tagged], v2images: V2Images, form: ExportFormat) -> int:
-    """Bytes of all layers that have to be written, each once."""
+    """Return the size in bytes of all layers to write, each once."""
     found: dict[str, int] = {}
     for tagged in tags:
-        with contextlib.suppress(NotShown, StorageError, Failure):  # told when it is its turn
+        with contextlib.suppress(
+            NotShown, StorageError, Failure
+        ):  # reported when the tag is written
             found.update(form.layers(v2images.get(ImageId.parse(tagged.image_id))))
     return sum(found.values())
 
 
 class LayoutExport:
-    """Writes into an OCI layout; each blob once."""
+    """Writes an OCI layout, each blob once."""
 
     media_type = OCI
 
@@ -112,16 +114,16 @@ class LayoutExport:
         self.told = 0
 
     def layers(self, image: V2Image) -> list[tuple[str, int]]:
-        blobs = [(facts.digest, facts.size) for _, facts in image.layers]
+        blobs = [(metadata.digest, metadata.size) for _, metadata in image.layers]
         return [blob for blob in blobs if not self._writer.has(*blob)]
 
     def add(self, tagged: Tagged, image: V2Image) -> None:
-        for image_id, facts in image.layers:
-            if self._writer.has(facts.digest, facts.size):
+        for image_id, metadata in image.layers:
+            if self._writer.has(metadata.digest, metadata.size):
                 self._report.present += 1
                 continue
-            blob = SourceLayerBlob(self._images, image_id, facts)
-            self._writer.put(facts.digest, self._counted(blob.pieces()))
+            blob = SourceLayerBlob(self._images, image_id, metadata)
+            self._writer.put(metadata.digest, self._counted(blob.pieces()))
             self._report.uploaded += 1
             self._progress.layer()
         if not self._writer.has(image.config_digest, len(image.config)):
@@ -148,7 +150,7 @@ class _Entry:
 
 
 class ArchiveExport:
-    """Writes an archive for `docker load`; each layer once, unpacked as engines want it."""
+    """Writes an archive for `docker load`, each layer once and uncompressed."""
 
     media_type = SCHEMA2
 
@@ -160,18 +162,18 @@ class ArchiveExport:
         self._progress = progress
         self._report = report
         self.told = 0
-        self._entries: dict[str, _Entry] = {}  # by the name of the configuration
+        self._entries: dict[str, _Entry] = {}  # by name of the configuration
         self._repositories: dict[str, dict[str, str]] = {}
 
     def layers(self, image: V2Image) -> list[tuple[str, int]]:
-        return [(str(image_id), facts.size) for image_id, facts in image.layers]
+        return [(str(image_id), metadata.size) for image_id, metadata in image.layers]
 
     def add(self, tagged: Tagged, image: V2Image) -> None:
-        for image_id, facts in image.layers:
+        for image_id, metadata in image.layers:
             if f"{image_id}/layer.tar" in self._writer.names:
                 self._report.present += 1
                 continue
-            self._layer(SourceLayerBlob(self._images, image_id, facts))
+            self._layer(SourceLayerBlob(self._images, image_id, metadata))
         name = f"{image.config_digest.removeprefix('sha256:')}.json"
         if name not in self._writer.names:
             self._writer.add(name, image.config)
@@ -192,13 +194,17 @@ class ArchiveExport:
         self._writer.close()
 
     def _layer(self, blob: SourceLayerBlob) -> None:
-        # a tar archive says of each member how long it is before it comes: unpack it twice
+        # The size comes first in a tar archive, so the layer is unpacked twice.
         size = sum(len(piece) for piece in blob.unpacked())
         folder = str(blob.image_id)
         pieces = self._checked(blob)
         try:
             self._writer.stream(f"{folder}/layer.tar", size, pieces)
-        except (TransferError, StorageError, Failure) as error:  # in the middle of a member
+        except (
+            TransferError,
+            StorageError,
+            Failure,
+        ) as error:  # a member of the archive is incomplete
             raise Aborted(str(error)) from error
         self._writer.add(f"{folder}/json", self._images.get(blob.image_id).json)
         self._writer.add(f"{folder}/VERSION", VERSION)
@@ -211,8 +217,8 @@ class ArchiveExport:
             sum.update(piece)
             self._report.sent += len(piece)
             yield piece
-        if f"sha256:{sum.hexdigest()}" != blob.facts.diff_id:
-            raise TransferError(f"the layer of {blob.image_id} changed since it was read first")
+        if f"sha256:{sum.hexdigest()}" != blob.metadata.diff_id:
+            raise TransferError(f"the layer of {blob.image_id} changed while it was exported")
 
     def _tell(self, count: int) -> None:
         self.told += count

@@ -1,4 +1,4 @@
-"""Requests to one registry: connections kept, credentials shown, retried where that may help."""
+"""HTTP client for one registry, with persistent connections, credentials and retries."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from v1registry.transfer.credentials import RegistryLogin
 from v1registry.transfer.errors import Gone, Rejected, Unreachable
 from v1registry.transfer.reasons import retry_after, words_of
 
-TRIES = 6  # of one request, the first among them
-_FIRST_WAIT = 0.5  # seconds before the second try; doubled for each further one
+TRIES = 6  # attempts of one request, including the first
+_FIRST_WAIT = 0.5  # seconds before the first retry; doubled for each further retry
 _LONGEST_WAIT = 30.0
 _CONNECT = 10.0  # seconds
-_LONGER = 5  # times as long a registry may store and hash what it was sent, or be away altogether
-STILL = 60.0  # seconds without an answer, or without anything being taken of what is sent
+_LONGER = 5  # factor of the timeout while a registry stores a body, or does not answer at all
+STILL = 60.0  # seconds: timeout of an answer, and of sending one piece
 _STORING = ("PUT", "PATCH")
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = 5  # in a row
 
 Sleep = Callable[[float], None]
 
 
 class Interrupted(Exception):
-    """The transfer is being stopped: nothing more is sent."""
+    """The transfer is being stopped, so no further request is sent."""
 
 
 class Http:
     """Sends requests to the registry at `url` (`https://host[:port]`).
 
-    `verify` is True, or a file with the authority to trust, or False. Each
-    thread has a connection of its own; `stop` ends waiting, in every thread.
-    `still`: see STILL. `tell` is called with what is waited for, for people to read.
+    `verify` is True, or a file with a certificate authority, or False. Each thread has its own
+    connections. Setting `stop` ends all waiting. `still`: see STILL. `tell` is called with a message
+    for each retry and delay.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Http:
         self._agent = agent
         self.tell: Callable[[str], None] = lambda text: None
         self._connections = Connections(still, self._stop)
-        self._away = threading.Lock()  # who has it waits until the registry answers again
-        self._gone = ""  # why it is not waited for any more
-        if verify is False:  # whoever says so knows it; not once more with every request
+        self._away = threading.Lock()  # held by the thread that waits for the registry
+        self._gone = ""  # the reason, after waiting for the registry has ended
+        if verify is False:  # the user chose this: no warning with every request
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._local = threading.local()
 
@@ -83,11 +83,11 @@ class Http:
         tries: int = TRIES,
         **more: Any,
     ) -> requests.Response:
-        """The answer to a request, its status one of `good`.
+        """Send a request, with retries, and return the response; its status is one of `good`.
 
-        `path` is one of this registry, or a whole URL that it gave us. `body` is
-        called anew for each of `tries`. Raise Rejected, Unreachable, or what `body`
-        raises; Gone if the registry does not answer to anything any more.
+        `path` is a path of this registry, or a URL that it returned. `body` is called for each of
+        `tries` attempts. Raise Rejected, Unreachable, Gone if the registry answers no request at
+        all, or what `body` raises.
         """
         what = self._what(method, path)
         for _ in range(2):
@@ -106,11 +106,11 @@ class Http:
                     if response.status_code in good:
                         return response
                     reason = words_of(response)
-                    if response.status_code not in _PASSING:
+                    if response.status_code not in _TEMPORARY:
                         raise Rejected(f"{what}: {reason}", response.status_code)
                 if tried < tries:
                     seconds = max(wait * random.uniform(0.5, 1.0), retry_after(response))
-                    self.tell(f"{what}: {reason}; tried again")
+                    self.tell(f"{what}: {reason}; retrying")
                     self.pause(seconds)
                     wait = min(2 * wait, _LONGEST_WAIT)
             if response is not None or tries < TRIES or not self._came_back(reason):
@@ -118,14 +118,14 @@ class Http:
         raise Unreachable(f"{what}: {reason}" + (f" ({tries} tries)" if tries > 1 else ""))
 
     def still_there(self) -> None:
-        """Raise Gone if the registry was waited for long enough."""
+        """Raise Gone if the registry has not answered for too long."""
         if self._gone:
             raise Gone(f"{self.url} does not answer any more: {self._gone}")
 
     def _came_back(self, reason: str) -> bool:
-        """Whether the registry had been away for everybody and is back, so all is worth a new try.
+        """Return whether the registry answered no request and does again, so that a retry makes sense.
 
-        Raise Gone if it stays away.
+        Raise Gone if it does not answer within the limit.
         """
         with self._away:
             end = time.monotonic() + _LONGER * self._still
@@ -146,7 +146,7 @@ class Http:
                 wait = min(2 * wait, _LONGEST_WAIT)
 
     def back_off(self, times: int) -> None:
-        """Wait before something is tried once more that failed so many times."""
+        """Wait before a retry, after `times` failures."""
         self.pause(self._first_wait * 2.0 ** (times - 1))
 
     def pause(self, seconds: float) -> None:
@@ -168,13 +168,13 @@ class Http:
         body: Callable[[], Any] | bytes | None,
         more: dict[str, Any],
     ) -> requests.Response:
-        """Send once, and follow redirects of GET and HEAD. Only the registry's origin gets credentials."""
+        """Send once, and follow redirects of GET and HEAD. Send credentials to the registry's origin only."""
         self.check()
         url = self._secured(path, f"{self.url}/")
         for _ in range(_REDIRECTS):
             if origin(url) == origin(self.url):
                 response = self._with_credentials(method, url, scopes, headers, body, more)
-            else:  # e.g. a signed URL of the registry's object store
+            else:  # for example a signed URL of an object store
                 response = self._request(method, url, headers, body, more)
             if method not in ("GET", "HEAD") or not response.is_redirect:
                 return response
@@ -203,9 +203,9 @@ class Http:
         body: Callable[[], Any] | bytes | None,
         more: dict[str, Any],
     ) -> requests.Response:
-        """Send, and again with the credentials that the registry then demands; twice at most.
+        """Send, and answer at most two challenges of the registry.
 
-        Some registries refuse a Bearer token for writing, and then ask for Basic.
+        Some registries refuse a Bearer token for writing, and then require Basic.
         """
         sent = self._keys.header(scopes)
         for answers in range(3):
@@ -243,10 +243,10 @@ class Http:
                 data.close()
 
     def _fetch(self, method: str, url: str, **more: Any) -> requests.Response:
-        """Ask a token server; the caller repeats the whole request if this fails for the moment.
+        """Send a request to a token server. Raise RequestException for a temporary failure.
 
-        Redirects are followed on the same host only, and never from https to http: they would carry
-        the password elsewhere.
+        Follow redirects on the same host only, and never from https to http: the redirect would take
+        the password to another server.
         """
         for _ in range(_REDIRECTS):
             response = self._session().request(
@@ -267,8 +267,8 @@ class Http:
                 break
             response.close()
             url = there
-            more.pop("params", None)  # they are in the new URL, if it needs them
-        if response.status_code in _PASSING:
+            more.pop("params", None)  # the new URL holds them if needed
+        if response.status_code in _TEMPORARY:
             raise requests.RequestException(f"{url} {words_of(response)}")
         return response
 
@@ -278,8 +278,8 @@ class Http:
             session = self._local.session = requests.Session()
             for scheme in ("http://", "https://"):
                 session.mount(scheme, self._connections.adapter())
-            session.trust_env = True  # proxies; a .netrc is no place for our credentials:
-            session.auth = _no_netrc
+            session.trust_env = True  # for proxies
+            session.auth = _no_netrc  # otherwise requests would send credentials from ~/.netrc
             session.headers["User-Agent"] = self._agent
         return session
 

@@ -1,8 +1,7 @@
-"""From an archive or layout into the store: each layer checked first, then pushed as an engine does.
+"""Import from an archive or layout into the store. Each layer is checked, then uploaded like a push.
 
-What is written goes the way of every push (`lib.uploads`), beside running
-servers and engines: nothing shows before it is whole. An image that is in the
-store already is left as it is.
+The import uses `lib.images.upload` like every push, so it is safe beside running servers: an image is
+visible only when it is complete. An image that is in the store stays unchanged.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ AGENT = "v1registry-import"
 _PIECE = 1024 * 1024
 _MOST_KEPT = 16 * 1024 * 1024  # bytes of image JSON that are kept in memory
 _GZIP = b"\x1f\x8b"
-_LEVEL = 6
-_EMPTY = bytes(1024)  # a tar archive without any entry
+_LEVEL = 6  # of gzip
+_EMPTY = bytes(1024)  # a tar archive without entries
 
 
 @dataclass(frozen=True, slots=True)
 class ImportSelection:
-    """An image of a bundle and the tag that it gets here."""
+    """An image of a bundle, and the repository and tag that it gets in the store."""
 
     key: str
     repository: RepositoryName
@@ -52,8 +51,10 @@ class ImportSelection:
 
 
 class Importer:
-    """Writes into one store. `max_bytes` (unpacked) bounds a layer; `begin` tells an index which
-    repository is pushed, as engines do, before anything of it shows.
+    """Imports images into one store. `max_bytes` limits an unpacked layer.
+
+    `begin` tells the index that a push to a repository begins, as a client does. It is called before
+    anything of the repository is visible.
     """
 
     def __init__(
@@ -76,10 +77,10 @@ class Importer:
         self._progress = progress
         self._report = report
         self._max_bytes = max_bytes
-        self._told = 0  # bytes that the progress was told of
+        self._told = 0  # bytes that were reported to the progress
 
     def run(self, bundle: Bundle, wanted: Sequence[ImportSelection]) -> None:
-        """Import the images; what cannot be is in the report."""
+        """Import the images. The report lists those that cannot be imported."""
         chains, expected = self._look(bundle, wanted)
         self._progress.expect(expected)
         for image in wanted:
@@ -94,17 +95,19 @@ class Importer:
             self._report.lines.append(line)
             words = f"{line.state} {image}"
             self._progress.image(f"{words}: {line.reason}" if line.reason else words)
-        self._progress.expect(self._told - expected)  # what failed is expected no more
+        self._progress.expect(self._told - expected)  # do not expect failed images any more
 
     def _look(
         self, bundle: Bundle, wanted: Sequence[ImportSelection]
     ) -> tuple[dict[str, list[V1Layer]], int]:
-        """Return chains, by key, as far as they fit into memory, and the bytes to import in all."""
+        """Return the chains that fit into memory, by key, and the number of bytes to import."""
         chains: dict[str, list[V1Layer]] = {}
         sizes: dict[str, int] = {}
         kept = 0
         for image in wanted:
-            with contextlib.suppress(TransferError, StorageError, Failure):  # told at its turn
+            with contextlib.suppress(
+                TransferError, StorageError, Failure
+            ):  # reported when the image is imported
                 chain = chains.get(image.key) or bundle.chain(image.key)
                 kept += sum(len(layer.json) for layer in chain)
                 if kept < _MOST_KEPT:
@@ -115,7 +118,7 @@ class Importer:
         return chains, sum(sizes.values())
 
     def _import(self, wanted: ImportSelection, chain: list[V1Layer]) -> bool:
-        """Write what lacks; tell whether anything did."""
+        """Write what is missing, and return whether anything was."""
         changed = False
         for layer in chain:
             if self._is_there(layer):
@@ -166,7 +169,7 @@ class Importer:
         self._progress.bytes(count)
 
     def _check(self, source: LayerToConvert, layer: V1Layer) -> _Checked:
-        """Read the layer to its end, before anything is written. Raise TransferError."""
+        """Read the whole layer before anything is written. Raise TransferError if it is damaged."""
         sum = hashlib.sha256()
         head = next(source.pieces(), b"")[:4]
         try:
@@ -184,20 +187,20 @@ class Importer:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A layer that was read once: its first bytes, and the limit for what it unpacks to."""
+    """A layer that was checked: its first bytes, and the limit of its unpacked size."""
 
     head: bytes
     max_bytes: int
 
     def stored(self, source: LayerToConvert) -> Iterator[bytes]:
-        """The bytes to store: gzip, as engines send it; what is gzip stays as it is."""
+        """Return the bytes to store, compressed with gzip as clients do. A gzip layer stays unchanged."""
         if self.head.startswith(_GZIP):
             return source.pieces()
         return _gzipped(_unpacked(source, self.head, self.max_bytes))
 
 
 class _Empty:
-    """The layer of an image that has none."""
+    """An empty layer, for an image without a layer."""
 
     size = len(_EMPTY)
 
@@ -207,7 +210,7 @@ class _Empty:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """A layer that tells how much of it is read."""
+    """A layer that reports how many bytes are read."""
 
     layer: LayerToConvert
     tell: Callable[[int], None]
@@ -223,7 +226,7 @@ class _Counted:
 
 
 class _File:
-    """Pieces, to be read as a file is."""
+    """A file over pieces."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces, self._rest = pieces, b""
@@ -236,7 +239,7 @@ class _File:
 
 
 def _unpacked(source: LayerToConvert, head: bytes, max_bytes: int) -> Iterator[bytes]:
-    """The archive itself. Raise LayerUnreadable, LayerTooLarge, TransferError."""
+    """Yield the tar archive. Raise LayerUnreadable, LayerTooLarge or TransferError."""
     file: Readable = _File(source.pieces())
     if head.startswith(zstd.MAGIC):
         file = zstd.Unpacked(file, "the layer")
@@ -246,7 +249,7 @@ def _unpacked(source: LayerToConvert, head: bytes, max_bytes: int) -> Iterator[b
 
 
 def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same, compressed; without a time or name, so equal layers give equal bytes."""
+    """Compress with gzip, without time and name, so that equal layers give equal bytes."""
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
     for piece in pieces:
         if packed := packer.compress(piece):

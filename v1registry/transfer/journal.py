@@ -1,8 +1,8 @@
-"""What a migration has done already, so that the next run goes on where it was stopped.
+"""The journal of a migration, with which a stopped run can be resumed.
 
-A text file of one JSON object a line, only ever appended to; a line that a kill
-cut off is ignored. It is a hint that saves requests: what it says of tags is
-held against the store, and what is lost is done again.
+It is a text file with one JSON object per line. Lines are only appended, and a truncated line is
+ignored. The journal only saves requests: its tags are compared with the store, and work whose line is
+lost is repeated.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _FORM = 1
 
 
 class Journal:
-    """Open it with `open`; `None` as path keeps it in memory alone."""
+    """The notes of one migration. With `None` as path, they are kept in memory only."""
 
     def __init__(self, path: Path | None, target: str) -> None:
-        """Read what is there. Raise TransferError for a journal of another migration."""
+        """Read an existing journal. Raise TransferError for the journal of another migration."""
         self._path = path
         self._lock = threading.Lock()
         self._blobs: dict[str, list[str]] = {}  # digest -> repositories that have it
@@ -40,21 +40,21 @@ class Journal:
 
     @property
     def is_resumed(self) -> bool:
-        """Whether another run wrote something here."""
+        """Whether an earlier run wrote the journal."""
         return bool(self._blobs or self._tags or self._uploads)
 
     def repositories_with(self, digest: str) -> list[str]:
-        """The repositories over there that have the blob."""
+        """Return the repositories of the target that have the blob."""
         with self._lock:
             return list(self._blobs.get(digest, ()))
 
     def upload(self, repository: str, digest: str) -> str | None:
-        """Where an upload of the blob was under way, or None."""
+        """Return the location of an unfinished upload of the blob, or None."""
         with self._lock:
             return self._uploads.get((repository, digest))
 
     def tag(self, repository: str, tag: str) -> tuple[str, str] | None:
-        """The v1 id and the digest of the manifest that was put there, or None."""
+        """Return the v1 id and the manifest digest of a copied tag, or None."""
         with self._lock:
             return self._tags.get((repository, tag))
 
@@ -75,12 +75,12 @@ class Journal:
         file.seek(0)
         lines = file.read().splitlines()
         head = _parse(lines[0]) if lines else {}
-        if len(lines) < 2 and not head:  # new, or killed within its first line
+        if len(lines) < 2 and not head:  # new, or its first line is truncated
             file.truncate(0)
             self._append({"v1registry-journal": _FORM, "to": target})
             return
         if head.get("v1registry-journal") != _FORM:
-            raise TransferError(f"{path} is no journal of a migration")
+            raise TransferError(f"{path} is not the journal of a migration")
         if head.get("to") != target:
             raise TransferError(
                 f"{path} is the journal of a migration to {head.get('to')}:"
@@ -88,7 +88,7 @@ class Journal:
             )
         for line in lines[1:]:
             self._take(_parse(line))
-        file.write("\n")  # ends a line that was cut off
+        file.write("\n")  # ends a truncated line
 
     def _write(self, line: dict[str, Any]) -> None:
         with self._lock:
@@ -117,7 +117,7 @@ class Journal:
 
 
 def _opened(path: Path) -> TextIO:
-    """The file for us alone. Raise TransferError."""
+    """Open and lock the file. Raise TransferError."""
     try:
         file = path.open("a+", encoding="utf-8", errors="replace")
     except OSError as error:

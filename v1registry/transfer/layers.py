@@ -1,4 +1,4 @@
-"""A layer of the store as a blob: the bytes that v2 clients see."""
+"""Layers of the store as blobs, in the bytes that v2 clients see."""
 
 from __future__ import annotations
 
@@ -18,52 +18,50 @@ PIECE = 1024 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class SourceLayerBlob:
-    """The layer of one image, with its facts."""
+    """The layer of one image, with its layer metadata."""
 
     images: Images
     image_id: ImageId
-    facts: LayerDescriptor
+    metadata: LayerDescriptor
 
     @property
     def digest(self) -> str:
-        return self.facts.digest
+        return self.metadata.digest
 
     @property
     def size(self) -> int:
-        return self.facts.size
+        return self.metadata.size
 
     def pieces(self, start: int = 0) -> Iterator[bytes]:
-        """The blob's bytes from `start` on: as stored, or unpacked where that is what is served."""
-        if not self.facts.as_stored:
+        """Yield the blob's bytes from `start` on: as stored, or unpacked if v2 clients get it unpacked."""
+        if not self.metadata.as_stored:
             yield from _skip(self.unpacked(), start)
             return
         with self.images.open_layer(self.images.get(self.image_id)) as layer:
             yield from layer.pieces(start)
 
     def unpacked(self, told: Callable[[int], None] = lambda count: None) -> Iterator[bytes]:
-        """The archive itself. Raise TransferError if it cannot be read any more.
+        """Yield the uncompressed tar archive. Raise TransferError if it cannot be read.
 
-        `told` gets counts of bytes which sum up to `size`.
+        `told` is called with counts of bytes, whose sum is `size`.
         """
         left = self.size
         with self.images.open_layer(self.images.get(self.image_id)) as layer:
             read = _Counted(layer)
-            source = DecompressedLayer(
-                read, None
-            )  # it was read to its end before, within the limits
+            source = DecompressedLayer(read, None)  # the layer scan has checked the limits
             try:
                 while piece := source.some(PIECE):
-                    count = min(left, read.taken() if self.facts.as_stored else len(piece))
+                    count = min(left, read.taken() if self.metadata.as_stored else len(piece))
                     told(count)
                     left -= count
                     yield piece
-                told(left)  # what lies behind the end of the archive
+                told(left)  # bytes behind the end of the archive
             except (LayerUnreadable, LayerTooLarge) as error:
                 raise TransferError(f"the layer of {self.image_id} changed: {error}") from None
 
 
 class _Counted:
-    """A file; counts what is read of it."""
+    """A file that counts the bytes read from it."""
 
     def __init__(self, file: Readable) -> None:
         self._file = file

@@ -1,8 +1,7 @@
-"""OCI image layouts (image specification, "OCI Image Layout Specification"): written, read.
+"""Reader and writer of OCI image layouts (image specification, "OCI Image Layout Specification").
 
-Blobs are written aside, hashed on their way and then put in place; `index.json`
-comes last, so a run that was killed leaves a layout that is whole, and the next
-one goes on with the blobs that are there.
+Blobs are written to temporary files, hashed, and renamed. `index.json` is written last. So a killed
+run leaves a valid layout, and the next run uses the blobs that are there.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ _PIECE = 1024 * 1024
 
 
 class LayoutWriter:
-    """Adds images to the layout in `folder`, which is made if it is not there."""
+    """Adds images to the layout in `folder`, which is created if necessary."""
 
     def __init__(self, folder: Path) -> None:
-        """Raise TransferError for a folder that holds something else."""
+        """Raise TransferError if the folder holds something else."""
         self._folder = folder
         self._blobs = folder / "blobs" / "sha256"
         self._lock = threading.Lock()
-        with _told(folder):
+        with _errors_named(folder):
             if folder.exists() and any(folder.iterdir()) and not (folder / "oci-layout").exists():
-                raise TransferError(f"{folder} is not empty, and no OCI layout")
+                raise TransferError(f"{folder} is not empty, and not an OCI layout")
             self._blobs.mkdir(parents=True, exist_ok=True)
             self._index = _read_index(Folder(folder)) if (folder / "index.json").exists() else []
             self._put(folder / "oci-layout", _VERSION)
 
     def has(self, digest: str, size: int) -> bool:
-        """Whether the blob is there; each was hashed before it was put there."""
+        """Return whether the blob is there. Its digest was checked before it got its name."""
         try:
             return self._path(digest).stat().st_size == size
         except FileNotFoundError:
@@ -56,21 +55,21 @@ class LayoutWriter:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         sum = hashlib.sha256()
         try:
-            with _told(path), temporary.open("xb") as out:
+            with _errors_named(path), temporary.open("xb") as out:
                 for piece in pieces:
                     sum.update(piece)
                     out.write(piece)
                 out.flush()
                 os.fsync(out.fileno())
             if f"sha256:{sum.hexdigest()}" != digest:
-                raise TransferError(f"read sha256:{sum.hexdigest()} where {digest} should be")
-            with _told(path):
+                raise TransferError(f"read sha256:{sum.hexdigest()} instead of {digest}")
+            with _errors_named(path):
                 temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
     def tag(self, name: str, manifest: bytes) -> None:
-        """Put a manifest, and name it `ns/repo:tag`, replacing what had the name."""
+        """Write a manifest, and give it the name `ns/repo:tag`, which replaces an older entry."""
         digest = digest_of(manifest)
         if not self.has(digest, len(manifest)):
             self.put(digest, [manifest])
@@ -87,13 +86,13 @@ class LayoutWriter:
             )
 
     def close(self) -> None:
-        """Write the index. Before this, nothing that was added is named anywhere."""
+        """Write the index, which makes the added images visible."""
         document = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": self._index}
         self._put(self._folder / "index.json", json.dumps(document, indent=1).encode())
 
     def _put(self, path: Path, data: bytes) -> None:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with _told(path):
+        with _errors_named(path):
             with temporary.open("xb") as out:
                 out.write(data)
                 out.flush()
@@ -105,7 +104,7 @@ class LayoutWriter:
 
 
 class Files(Protocol):
-    """The files of a layout, by their paths in it. Methods raise TransferError."""
+    """The files of a layout, by path. Methods raise TransferError."""
 
     def __contains__(self, name: str) -> bool: ...
 
@@ -125,55 +124,57 @@ class Folder:
 
     def size(self, name: str) -> int:
         path = self._folder / name
-        with _told(path):
+        with _errors_named(path):
             return path.stat().st_size
 
     def pieces(self, name: str) -> Iterator[bytes]:
         path = self._folder / name
-        with _told(path), path.open("rb") as file:
+        with _errors_named(path), path.open("rb") as file:
             while piece := file.read(_PIECE):
                 yield piece
 
 
 class LayoutReader:
-    """Reads the blobs of a layout; each is held against its digest as it is read."""
+    """Reads the blobs of a layout, and compares each with its digest."""
 
     def __init__(self, files: Files) -> None:
-        """Raise TransferError for what is no layout."""
+        """Raise TransferError if the files are not a layout."""
         self._files = files
         self.manifests = _read_index(files)
 
     def pieces(self, digest: str) -> Iterator[bytes]:
-        """The bytes of a blob. Raise TransferError after the last if they are others."""
+        """Yield the bytes of a blob. Raise TransferError after the last if the digest differs."""
         sum = hashlib.sha256()
         name = self._name(digest)
         for piece in self._files.pieces(name):
             sum.update(piece)
             yield piece
         if f"sha256:{sum.hexdigest()}" != digest:
-            raise TransferError(f"{name} is damaged: it is not {digest}")
+            raise TransferError(f"{name} is damaged: its digest is not {digest}")
 
     def size(self, digest: str) -> int:
-        """The size of a blob in bytes. Raise TransferError if it is missing."""
+        """Return the size of a blob in bytes. Raise TransferError if it is missing."""
         return self._files.size(self._name(digest))
 
     def json(self, digest: str) -> tuple[Any, bytes]:
-        """A document, parsed and as bytes."""
+        """Return a JSON document, parsed and as bytes. Raise TransferError."""
         if self.size(digest) > _LARGEST:
-            raise TransferError(f"{digest} is larger than a document may be")
+            raise TransferError(
+                f"{digest} is larger than {_LARGEST} bytes, the limit of a JSON document"
+            )
         data = b"".join(self.pieces(digest))
         try:
             return json.loads(data), data
         except (ValueError, RecursionError):
-            raise TransferError(f"{digest} is no JSON") from None
+            raise TransferError(f"{digest} is not JSON") from None
 
     def _name(self, digest: str) -> str:
         kind, _, name = digest.partition(":")
         if kind != "sha256" or len(name) != 64 or not set(name) <= set("0123456789abcdef"):
-            raise TransferError(f"{digest!r} is no digest that we read")
+            raise TransferError(f"{digest!r} is not a sha256 digest")
         path = f"blobs/{kind}/{name}"
         if path not in self._files:
-            raise TransferError(f"the layout lacks {digest}")
+            raise TransferError(f"{digest} is missing from the layout")
         return path
 
 
@@ -186,16 +187,16 @@ def _read_index(files: Files) -> list[dict[str, Any]]:
     try:
         document = json.loads(b"".join(files.pieces(name)))
     except (ValueError, RecursionError):
-        raise TransferError(f"{name} is no JSON") from None
+        raise TransferError(f"{name} is not JSON") from None
     manifests = document.get("manifests") if isinstance(document, dict) else None
     if not isinstance(manifests, list) or not all(isinstance(m, dict) for m in manifests):
-        raise TransferError(f"{name} is no index of an OCI layout")
+        raise TransferError(f"{name} is not the index of an OCI layout")
     return manifests
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Say of which file an error of the system is."""
+def _errors_named(path: Path) -> Iterator[None]:
+    """Turn OSError into TransferError with the path."""
     try:
         yield
     except OSError as error:

@@ -1,9 +1,10 @@
-"""From the store to a v2 registry: every tag that is meant, each blob once.
+"""Migration from the store to a v2 registry: all selected tags, each blob once.
 
-First the registry is asked what is missing: so the amount to send is known. Then a tag is done in
-this order: layers, configuration, manifest. So a manifest never names what is not there yet. Layers
-go in parallel. A layer that several images or repositories share is sent once, and mounted where it
-is needed again. Memory does not grow with layers, and only the journal is written to a disk.
+First the migration asks the registry which blobs are missing, so that the amount to send is known.
+Then it sends each tag in this order: layers, configuration, manifest. So a manifest never names a
+missing blob. Layers are sent in parallel. A layer that several images or repositories share is sent
+once, and mounted into the other repositories. Memory does not grow with the size of layers, and only
+the journal is written to disk.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ from v1registry.transfer.remote import Remote
 from v1registry.transfer.report import ReportLine, TransferReport
 from v1registry.transfer.selection import Tagged
 
-_MOST_KEPT = 1000  # images that are kept in memory between asking and sending
+_MOST_KEPT = 1000  # images kept in memory between planning and sending
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A tag that has to be moved."""
+    """A tag to send."""
 
     tagged: Tagged
     line: ReportLine
-    image: V2Image | None  # None: to be read again
+    image: V2Image | None  # None: must be read again
 
 
 class Migration:
-    """One run. `jobs` layers at once; `media_type` of the manifests that are put.
+    """One run. It sends `jobs` layers at once, and manifests of `media_type`.
 
-    Once `stop` is set, what runs breaks off.
+    Setting `stop` ends the run.
     """
 
     def __init__(
@@ -80,11 +81,11 @@ class Migration:
         self._blobs = ThreadPoolExecutor(jobs, "blob")
         self._lock = threading.Lock()
         self._sent: dict[tuple[str, str], Future[None]] = {}  # (repository, digest)
-        self._first: dict[str, tuple[str, Future[None]]] = {}  # digest -> where it goes first
+        self._first: dict[str, tuple[str, Future[None]]] = {}  # digest -> first repository
         self._putting: dict[tuple[str, str], threading.Lock] = {}  # (repository, configuration)
 
     def run(self, tags: Iterable[Tagged]) -> None:
-        """Move the tags; what cannot be moved is in the report. Raise Interrupted if stopped."""
+        """Send the tags. The report lists those that cannot be sent. Raise Interrupted if stopped."""
         begun = time.monotonic()
         self._remote.tell(self._progress.note)
         try:
@@ -103,13 +104,15 @@ class Migration:
             self._report.seconds = time.monotonic() - begun
 
     def _each(self, things: Iterable[T], act: Callable[[T], None]) -> None:
-        """Act on all, several at once. Raise what an action raises first."""
+        """Call `act` for each thing, several at once. Raise the first exception."""
         pool = ThreadPoolExecutor(self._jobs, "image")
         try:
             running: set[Future[None]] = set()
             for thing in things:
                 running.add(pool.submit(act, thing))
-                if len(running) > 2 * self._jobs:  # the rest waits in `things`, not in the pool
+                if (
+                    len(running) > 2 * self._jobs
+                ):  # so that the pool does not read all of `things` at once
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     _raise_first(done)
             while running:
@@ -122,7 +125,7 @@ class Migration:
             pool.shutdown(cancel_futures=True)
 
     def _look(self, tagged: Tagged) -> None:
-        """Find out whether the tag has to be moved, and what for that has to be sent."""
+        """Find out whether the tag must be sent, and which of its blobs are missing."""
         target = tagged.target
         line = ReportLine(str(tagged.repository), tagged.tag, target, tagged.image_id, "failed")
         try:
@@ -170,7 +173,7 @@ class Migration:
         line.notes = image.notes
 
     def _is_there(self, tagged: Tagged, image: V2Image) -> bool:
-        """Whether the tag names the image over there, and all of the image is there as well."""
+        """Return whether the target has the tag, with the same image and all of its blobs."""
         digest = image.manifests[self._media_type].digest
         if self._remote.manifest_digest(tagged.target, tagged.tag, self._media_type) != digest:
             return False
@@ -182,12 +185,12 @@ class Migration:
     def _put(self, tagged: Tagged, image: V2Image) -> None:
         manifest = image.manifests[self._media_type]
         waiting = [
-            self._blob(tagged.target, SourceLayerBlob(self._images, image_id, facts))
-            for image_id, facts in _unique(image)
+            self._blob(tagged.target, SourceLayerBlob(self._images, image_id, metadata))
+            for image_id, metadata in _unique(image)
         ]
         for future in waiting:
             future.result()
-        with self._alone(tagged.target, image.config_digest):
+        with self._config_lock(tagged.target, image.config_digest):
             if not self._has(tagged.target, image.config_digest, len(image.config)):
                 self._remote.put_blob(tagged.target, image.config, image.config_digest)
                 self._journal.note_blob(tagged.target, image.config_digest)
@@ -195,18 +198,17 @@ class Migration:
             self._verify(tagged, manifest.digest)
         self._journal.note_tag(tagged.target, tagged.tag, str(image.id), manifest.digest)
 
-    def _alone(self, repository: str, config_digest: str) -> threading.Lock:
-        """To be held while this configuration, and the manifest that names it, is put.
+    def _config_lock(self, repository: str, config_digest: str) -> threading.Lock:
+        """Return the lock to hold while a configuration and a manifest that names it are put.
 
-        Distribution 2.8 writes the link of a blob or manifest anew, in place, each time it is
-        put: whoever reads it then (for a manifest that names the blob, by another tag of the
-        same image) may find it empty, and is refused.
+        Distribution 2.8 rewrites the link of a blob in place each time the blob is put. At that
+        moment it refuses a manifest that names the blob, for another tag of the same image.
         """
         with self._lock:
             return self._putting.setdefault((repository, config_digest), threading.Lock())
 
     def _verify(self, tagged: Tagged, digest: str) -> None:
-        """Read the manifest back: the registry itself has held each blob against its digest."""
+        """Read the manifest back and compare its digest. The registry itself has verified the blobs."""
         data = self._remote.get_manifest(tagged.target, tagged.tag, self._media_type)
         if digest_of(data) != digest:
             raise TransferError(
@@ -223,7 +225,7 @@ class Migration:
     # -- layers ------------------------------------------------------------------
 
     def _blob(self, repository: str, blob: SourceLayerBlob) -> Future[None]:
-        """See to it that the layer gets there, once however many ask for it."""
+        """Start to send a layer, unless another image has started it. Return its future."""
         with self._lock:
             place = repository, blob.digest
             future = self._sent.get(place)
@@ -240,7 +242,7 @@ class Migration:
     ) -> None:
         others = self._plan.holders(blob.digest)
         if first is not None:
-            # It was handed to the pool before this, so it runs or has run: no deadlock.
+            # The pool got it before this one, so it runs or has run: no deadlock.
             other, future = first
             if future.exception() is None:
                 others.insert(0, other)
@@ -281,19 +283,19 @@ class Migration:
 
 
 def _blobs(image: V2Image) -> list[tuple[str, int]]:
-    """Digest and size of each layer, of equal ones once."""
-    return [(facts.digest, facts.size) for _, facts in _unique(image)]
+    """Return digest and size of each distinct layer."""
+    return [(metadata.digest, metadata.size) for _, metadata in _unique(image)]
 
 
 def _unique(image: V2Image) -> list[tuple[ImageId, LayerDescriptor]]:
-    """The layers, of equal ones the first."""
+    """Return the distinct layers, the first of equal ones."""
     found: dict[str, tuple[ImageId, LayerDescriptor]] = {}
-    for image_id, facts in image.layers:
-        found.setdefault(facts.digest, (image_id, facts))
+    for image_id, metadata in image.layers:
+        found.setdefault(metadata.digest, (image_id, metadata))
     return list(found.values())
 
 
 def _raise_first(futures: set[Future[None]]) -> None:
-    """Raise what a finished one raised: only being stopped, or a fault of ours."""
+    """Raise the exception of a finished future: Interrupted, or a defect of this program."""
     for future in futures:
         future.result()

@@ -1,4 +1,4 @@
-"""The names of images in archives and layouts, and what they become here."""
+"""Names of images in archives and layouts, and the repositories and tags that they become."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MOST_IMAGES = 10_000
 
 
 def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list[ImportSelection]:
-    """The images of a bundle that are meant, with their tags here.
+    """Return the selected images of a bundle, with the repositories and tags that they get.
 
-    `repository` is for images without a whole name. Raise TransferError for what
-    has no name, and for a name that no old engine could pull.
+    `repository` is for images without a complete name. Raise TransferError for an image without a
+    name, and for a name that is not legal.
     """
     found: dict[str, ImportSelection] = {}
     for image in bundle.images():
@@ -46,10 +46,10 @@ def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list
 
 
 def _split(image: NamedImage, repository: str | None) -> tuple[str, str]:
-    """Repository and tag of an image; the host in front of a name is left out."""
+    """Return repository and tag of an image, without the host. Raise TransferError."""
     name = (image.name or "").partition("@")[0]
     if name and ":" not in name and "/" not in name and repository is not None:
-        return repository, name  # a layout of one repository names its tags alone
+        return repository, name  # a layout of one repository holds only tags
     head, slash, rest = name.partition("/")
     if slash and (head == "localhost" or "." in head or ":" in head):
         name = rest
@@ -59,7 +59,7 @@ def _split(image: NamedImage, repository: str | None) -> tuple[str, str]:
     if repository is not None:
         return repository, tag or _LATEST
     if not path:
-        raise TransferError("an image in there has no name: give it one with --repository")
+        raise TransferError("an image has no name: give it one with --repository")
     return path, tag
 
 

@@ -1,4 +1,4 @@
-"""The images of an OCI layout, in a folder or in a tar archive."""
+"""Images of an OCI layout, in a folder or a tar archive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEEPEST = 3  # indexes within indexes
 
 @dataclass(frozen=True, slots=True)
 class NamedImage:
-    """An image in a bundle: `key` is the bundle's own, `name` is `repository:tag` or None."""
+    """An image in a bundle: `key` identifies it in the bundle, `name` is `repository:tag` or None."""
 
     key: str
     name: str | None
@@ -39,7 +39,7 @@ class _Blob:
 
 
 class Layout:
-    """An OCI layout. Entries of one name (or without one) for several platforms are one image."""
+    """An OCI layout. Entries with the same name (or none) for several platforms are one image."""
 
     def __init__(self, files: Files, platform: Platform) -> None:
         self._reader = LayoutReader(files)
@@ -68,7 +68,7 @@ class Layout:
             config = manifest["config"]["digest"]
             layers = [layer["digest"] for layer in manifest["layers"]]
         except (KeyError, TypeError):
-            raise TransferError(f"{digest} is no manifest of an image") from None
+            raise TransferError(f"{digest} is not the manifest of an image") from None
         _, data = self._reader.json(str(config))
         return v1_chain(data, [_Blob(self._reader, str(digest)) for digest in layers])
 
@@ -80,11 +80,11 @@ class Layout:
             if not isinstance(document.get("manifests"), list):
                 return document
             digest = str(platforms.choose(document["manifests"], self._platform).get("digest"))
-        raise TransferError(f"{digest} is no manifest of an image")
+        raise TransferError(f"{digest} is not the manifest of an image")
 
 
 def _annotated(entry: dict[str, Any]) -> str | None:
-    """The name in a layout's index: whole where containerd put it, else as it is."""
+    """Return the name of an entry: containerd's full name if there is one, or else the ref name."""
     annotations = entry.get("annotations")
     if not isinstance(annotations, dict):
         return None

@@ -1,8 +1,8 @@
-"""Today's images as v1 images: ids and JSON as engines from 1.10 on make them for a push over v1.
+"""Conversion of OCI images to v1 images, with the ids and JSON that Docker 1.10 and later push over v1.
 
-The image itself is called by the digest of its configuration, each layer below by
-its chain id; a layer below says no more than `id` and `parent`. So the same image
-has the same ids whoever brings it, and images that share layers share them here.
+The id of the image is the digest of its configuration. The id of each layer below is its chain id,
+and its JSON holds only `id` and `parent`. So an image always gets the same ids, and images that share
+layers share v1 images.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ from typing import Any, Protocol
 from v1registry.lib.oci.convert import chain_ids, digest_of, gojson
 from v1registry.transfer.errors import TransferError
 
-# What no v1 image has, by the names in the OCI image configuration.
+# Members of an OCI image configuration that a v1 image JSON does not have.
 _LATER = ("rootfs", "history", "os.version", "os.features")
 _MOST_LAYERS = 1000
 
 
 class LayerToConvert(Protocol):
-    """A layer somewhere: its bytes, plain or compressed, as often as they are needed."""
+    """A layer to convert. Its bytes, plain or compressed, can be read several times."""
 
     @property
     def size(self) -> int:
-        """Bytes of all pieces. Raise TransferError."""
+        """The size of all pieces in bytes. Raise TransferError."""
 
     def pieces(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class V1Layer:
-    """An image of the v1 chain; `diff_id` is held against its layer, None where it is not known."""
+    """One v1 image. The layer must have the digest `diff_id`, unless that is None (unknown)."""
 
     id: str
     json: bytes
-    layer: LayerToConvert | None  # None: no file at all changes
+    layer: LayerToConvert | None  # None: no file changes
     diff_id: str | None
 
 
 def v1_chain(config: bytes, layers: list[LayerToConvert]) -> list[V1Layer]:
-    """The v1 images of an image with this configuration and these layers, the base first.
+    """Return the v1 images of an image with this configuration and these layers, the base first.
 
-    Raise TransferError for a configuration that is none, or of other layers.
+    Raise TransferError if the configuration is not valid or does not fit the layers.
     """
     diff_ids = diff_ids_of(config)
     if len(diff_ids) != len(layers):
         raise TransferError(
-            f"the configuration names {len(diff_ids)} layers, and there are {len(layers)}"
+            f"the configuration names {len(diff_ids)} layers, but there are {len(layers)}"
         )
     top = digest_of(config).removeprefix("sha256:")
     ids = [chain.removeprefix("sha256:") for chain in chain_ids(diff_ids)][:-1]
     parents = [None, *ids]
     chain = [
-        V1Layer(id, _bare(id, parent), layer, diff_id)
+        V1Layer(id, _layer_json(id, parent), layer, diff_id)
         for id, parent, layer, diff_id in zip(ids, parents, layers, diff_ids, strict=False)
     ]
     own = (layers[-1], diff_ids[-1]) if layers else (None, None)
-    return [*chain, V1Layer(top, _top(config, top, parents[-1]), *own)]
+    return [*chain, V1Layer(top, _image_json(config, top, parents[-1]), *own)]
 
 
 def _parse(config: bytes) -> dict[str, Any]:
@@ -67,12 +67,12 @@ def _parse(config: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise TransferError("the image's configuration is no JSON object")
+        raise TransferError("the image's configuration is not a JSON object")
     return document
 
 
 def diff_ids_of(config: bytes) -> list[str]:
-    """The digests of the unpacked layers that a configuration names. Raise TransferError."""
+    """Return the diff_ids that a configuration names. Raise TransferError."""
     root = _parse(config).get("rootfs")
     diff_ids = (root.get("diff_ids") or []) if isinstance(root, dict) else None
     if not isinstance(diff_ids, list) or not all(isinstance(id, str) for id in diff_ids):
@@ -80,7 +80,7 @@ def diff_ids_of(config: bytes) -> list[str]:
     if len(diff_ids) > _MOST_LAYERS:
         raise TransferError(f"the image has more than {_MOST_LAYERS} layers")
     if bad := [id for id in diff_ids if not _is_digest(id)]:
-        raise TransferError(f"{bad[0]!r} is no diff id")
+        raise TransferError(f"{bad[0]!r} is not a diff_id")
     return diff_ids
 
 
@@ -89,14 +89,14 @@ def _is_digest(text: str) -> bool:
     return kind == "sha256" and len(rest) == 64 and set(rest) <= set("0123456789abcdef")
 
 
-def _bare(id: str, parent: str | None) -> bytes:
+def _layer_json(id: str, parent: str | None) -> bytes:
     values = [("id", gojson.string(id))]
     if parent is not None:
         values.append(("parent", gojson.string(parent)))
     return gojson.object_of(values)
 
 
-def _top(config: bytes, id: str, parent: str | None) -> bytes:
+def _image_json(config: bytes, id: str, parent: str | None) -> bytes:
     try:
         values = gojson.members(config)
     except gojson.NotJSON as error:

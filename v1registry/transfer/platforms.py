@@ -1,4 +1,4 @@
-"""Platforms (`linux/arm/v7`): which of the images of an index is meant.
+"""Platforms such as `linux/arm/v7`, and the choice among the images of an index.
 
 Names and defaults are those of the OCI image specification ("Platform Variants") and containerd.
 """
@@ -12,13 +12,13 @@ from typing import Any
 from v1registry.transfer.errors import TransferError
 
 _ALIASES = {"x86_64": "amd64", "aarch64": "arm64"}
-_DEFAULTS = {"arm": "v7", "arm64": "v8", "amd64": "v1"}  # the variant where none is named
+_DEFAULTS = {"arm": "v7", "arm64": "v8", "amd64": "v1"}  # the variant if none is named
 _MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """`variant` is empty where none is named."""
+    """A platform. `variant` is empty if none is named."""
 
     os: str
     architecture: str
@@ -29,7 +29,7 @@ class Platform:
 
     @property
     def exact(self) -> tuple[str, str, str]:
-        """The same for platforms that are equal."""
+        """The platform with its default variant, for comparison."""
         variant = self.variant or _DEFAULTS.get(self.architecture, "")
         return self.os, self.architecture, variant
 
@@ -55,9 +55,9 @@ def of(descriptor: Any) -> Platform | None:
 
 
 def choose(descriptors: Iterable[Any], wanted: Platform) -> Any:
-    """Return the descriptor of the image for a platform. Raise TransferError, with the choices.
+    """Return the descriptor of the image for a platform. Raise TransferError that lists the choices.
 
-    Without a variant, one that is there without, or the only one, is meant.
+    If `wanted` has no variant, choose the image without a variant, or the only one.
     """
     there = [(one, each) for each in descriptors if (one := of(each)) is not None]
     fitting = [(one, each) for one, each in there if one.exact == wanted.exact]

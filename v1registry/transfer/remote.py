@@ -1,6 +1,6 @@
-"""A v2 registry as the place where images go to (OCI distribution specification, "Push").
+"""Client for the v2 registry that images are pushed to (OCI distribution specification, "Push").
 
-Repositories are named as there (`team/app`), blobs and manifests by digest.
+Repository names are those of the target (`team/app`).
 """
 
 from __future__ import annotations
@@ -32,30 +32,32 @@ class Remote:
         self.upload = self._uploads.upload
 
     def check(self) -> None:
-        """Raise Rejected or Unreachable unless a v2 registry answers. A 401 is an answer, too."""
+        """Raise Rejected or Unreachable unless a v2 registry answers."""
         response = self._http.send("GET", "/v2/", good=(200, 404), tries=2)
         if response.status_code == 404:
-            raise Rejected(f"{self._http.url} is no v2 registry: /v2/ answers 404", 404)
+            raise Rejected(f"{self._http.url} is not a v2 registry: /v2/ answers 404", 404)
 
     def still_there(self) -> None:
-        """Raise Gone if the registry has stopped to answer, before more work is done for it."""
+        """Raise Gone if the registry has stopped answering."""
         self._http.still_there()
 
     def tell(self, told: Callable[[str], None]) -> None:
-        """Call `told` with what is tried again and waited for."""
+        """Call `told` with a message for each retry and delay."""
         self._http.tell = told
 
     def has_blob(self, repository: str, digest: str, size: int) -> bool:
-        """Whether the blob is there, whole."""
+        """Return whether the repository has the complete blob."""
         path = f"/v2/{repository}/blobs/{digest}"
         response = self._http.send("HEAD", path, scopes=scopes_of(repository), good=(200, 404))
-        length = response.headers.get("Content-Length", "0")  # some answer 0 to every HEAD
+        length = response.headers.get(
+            "Content-Length", "0"
+        )  # some registries answer 0 to every HEAD
         return response.status_code == 200 and length in ("0", str(size))
 
     def mount(self, repository: str, digest: str, other: str) -> str | None:
-        """Take the blob over from another repository there; None if that is done.
+        """Mount the blob from another repository of the registry, and return None.
 
-        Else the registry has begun an upload instead, and its location is returned.
+        If the registry begins an upload instead, return its location.
         """
         query = urlencode({"mount": digest, "from": other})
         path = f"/v2/{repository}/blobs/uploads/?{query}"
@@ -83,10 +85,10 @@ class Remote:
                 raise
 
     def manifest_digest(self, repository: str, reference: str, media_type: str) -> str | None:
-        """The digest of the manifest behind a tag or digest; None if there is none."""
+        """Return the digest of the manifest of a tag or digest; None if there is none."""
         response = self._http.send(
             "HEAD",
-            _manifest(repository, reference),
+            _manifest_path(repository, reference),
             scopes=scopes_of(repository),
             good=(200, 404),
             headers={"Accept": media_type},
@@ -97,10 +99,10 @@ class Remote:
         return told or digest_of(self.get_manifest(repository, reference, media_type))
 
     def get_manifest(self, repository: str, reference: str, media_type: str) -> bytes:
-        """The manifest's bytes."""
+        """Return the bytes of a manifest."""
         response = self._http.send(
             "GET",
-            _manifest(repository, reference),
+            _manifest_path(repository, reference),
             scopes=scopes_of(repository),
             headers={"Accept": media_type},
         )
@@ -110,7 +112,7 @@ class Remote:
         """Put a manifest under a tag or a digest."""
         self._http.send(
             "PUT",
-            _manifest(repository, reference),
+            _manifest_path(repository, reference),
             scopes=scopes_of(repository),
             good=TAKEN,
             headers={"Content-Type": media_type},
@@ -118,5 +120,5 @@ class Remote:
         )
 
 
-def _manifest(repository: str, reference: str) -> str:
+def _manifest_path(repository: str, reference: str) -> str:
     return f"/v2/{repository}/manifests/{quote(reference, safe=':')}"

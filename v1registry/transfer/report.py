@@ -1,4 +1,4 @@
-"""What became of each image, for people and for programs."""
+"""The report of a transfer, with the result of each image, as text and JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from v1registry.lib.units import human
 State = Literal["moved", "exported", "imported", "there", "would move", "failed"]
 Done = Literal["moved", "exported", "imported"]
 
-MOVED, FAILED_SOME = 0, 3  # exit statuses; 1 and 2 are those of every command
+MOVED, FAILED_SOME = 0, 3  # exit statuses; 1 and 2 are used by all commands
 
 
 @dataclass(slots=True)
 class ReportLine:
-    """One tag. `image_id` is what Docker shows, `manifest` a digest; both absent if it failed."""
+    """The result of one tag. `image_id` (as Docker shows it) and `manifest` are digests; None if it failed."""
 
     repository: str
     tag: str
@@ -32,16 +32,16 @@ class ReportLine:
 
     @property
     def subject(self) -> str:
-        """The repository, its tag and the v1 id, as far as they are known."""
+        """The repository, its tag and the v1 id, as far as known."""
         name = f"{self.repository}:{self.tag}" if self.tag else self.repository
         return f"{name} ({self.v1_id})" if self.v1_id else name
 
 
 @dataclass(slots=True)
 class TransferReport:
-    """`sent` in bytes; `uploaded`, `mounted` and `present` count blobs.
+    """The results of a transfer. `sent` is in bytes; `uploaded`, `mounted` and `present` count blobs.
 
-    `done` is the state of a tag for which the command did all of its work.
+    `done` is the state of a tag that the command has transferred.
     """
 
     to: str
@@ -55,7 +55,7 @@ class TransferReport:
     seconds: float = 0.0
 
     def left_out(self, repository: str, tag: str, reason: str) -> None:
-        """Add something of the store that cannot be read; without a tag, a whole repository."""
+        """Add a tag of the store that cannot be read, or with an empty `tag`, a repository."""
         self.lines.append(ReportLine(repository, tag, repository, "", "failed", reason=reason))
 
     @property
@@ -67,7 +67,7 @@ class TransferReport:
         return FAILED_SOME if self.failed else MOVED
 
     def as_json(self) -> dict[str, Any]:
-        """The report as plain data: `images`, and `totals`."""
+        """Return the report as plain data with the members `images` and `totals`."""
         lines = sorted(self.lines, key=lambda line: (line.repository, line.tag))
         totals = {state: sum(line.state == state for line in lines) for state in self._states}
         return {
@@ -85,7 +85,7 @@ class TransferReport:
         }
 
     def write(self, out: Callable[[str], None]) -> None:
-        """The report as text: what failed last, where it is seen."""
+        """Write the report as text, the failed images last."""
         done = [line for line in self.lines if line.state != "failed"]
         for line in sorted(done, key=lambda line: (line.repository, line.tag)):
             there = f" -> {line.target}:{line.tag}" if line.target != line.repository else ""

@@ -1,4 +1,4 @@
-"""Which repositories and tags are meant, and what they are called on the other side."""
+"""The selection of repositories and tags for a transfer, and their names in the target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST = 255
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A tag of the store, the v1 id that it names, and the name of its repository over there."""
+    """A tag of the store, its v1 id, and the name of its repository in the target."""
 
     repository: RepositoryName
     tag: str
@@ -35,10 +35,10 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Globs (`*` also stands for a slash) of `namespace/name` and of tags; none: all.
+    """Patterns for repositories (`namespace/name`; `*` also matches a slash) and tags. None: all.
 
-    `names` are rules `old=new`: of a repository (`team/app=apps/app`), or of all
-    that begin with it (`team/=apps/`). The longest that fits counts.
+    `names` are rules `old=new` that rename one repository (`team/app=apps/app`), or all that begin
+    with a prefix (`team/=apps/`). The longest rule that matches applies.
     """
 
     repositories: Sequence[str] = ()
@@ -46,14 +46,14 @@ class Selection:
     names: Sequence[tuple[str, str]] = ()
 
     def wants(self, repository: str) -> bool:
-        """`repository` is `namespace/name`."""
+        """Return whether a repository, given as `namespace/name`, is selected."""
         return _fits({repository, repository.removeprefix("library/")}, self.repositories)
 
     def wants_tag(self, tag: str) -> bool:
         return _fits({tag}, self.tags)
 
     def target(self, repository: RepositoryName) -> str:
-        """What the repository is called over there."""
+        """Return the name of the repository in the target."""
         name = str(repository)
         fitting = [(old, new) for old, new in self.names if name == old or _is_below(name, old)]
         if not fitting:
@@ -64,9 +64,9 @@ class Selection:
     def select(
         self, names: Sequence[RepositoryName], repositories: Repositories, left_out: LeftOut
     ) -> Iterator[Tagged]:
-        """All tags that are meant, by name. Raise TransferError if two would become one.
+        """Yield the selected tags by name. Raise TransferError if two repositories get one name.
 
-        `left_out` is called with a repository, its tag, and the reason why it cannot be read.
+        `left_out` is called with a repository, its tag, and the reason why the tag cannot be read.
         """
         targets: dict[str, RepositoryName] = {}
         for repository in sorted(names):
@@ -79,7 +79,7 @@ class Selection:
                 unreadable: dict[str, str] = {}
                 tags = repositories.tags(repository, unreadable.__setitem__)
             except Failure:
-                continue  # deleted meanwhile
+                continue  # deleted in the meantime
             for tag, reason in sorted(unreadable.items()):
                 if self.wants_tag(tag):
                     left_out(str(repository), tag, reason)
@@ -89,7 +89,7 @@ class Selection:
 
 
 def rule(text: str) -> tuple[str, str]:
-    """`old=new`; `library/` may be left out of a name without a slash. Raise TransferError."""
+    """Parse `old=new`. An old name without a slash is in `library/`. Raise TransferError."""
     old, mark, new = text.partition("=")
     if not mark or not old or not new or old.endswith("/") != new.endswith("/"):
         raise TransferError(f"{text!r}: must be OLD=NEW, or OLD/=NEW/ for all that begin with it")
@@ -99,7 +99,7 @@ def rule(text: str) -> tuple[str, str]:
 
 
 def unloadable(target: str, tag: str) -> str | None:
-    """Why no engine, and no `v1registry import`, takes the name from a layout or an archive."""
+    """Return why Docker and `v1registry import` would refuse the name; None if they accept it."""
     try:
         RepositoryName.parse(target)
     except Failure:
@@ -108,7 +108,7 @@ def unloadable(target: str, tag: str) -> str | None:
 
 
 def refused(target: str, tag: str) -> str | None:
-    """Why a v2 registry takes no such repository or tag; None if it does."""
+    """Return why a v2 registry would refuse the repository or tag; None if it accepts them."""
     if not _NAME.fullmatch(target) or len(target) > _LONGEST:
         return f"{target} is no name for a repository of a v2 registry: rename it with --map"
     if not _TAG.fullmatch(tag):

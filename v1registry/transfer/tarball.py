@@ -1,4 +1,4 @@
-"""Tar archives with members of bytes and of streams, written straight through."""
+"""Writer of tar archives for a stream that is not seekable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from v1registry.transfer.errors import TransferError
 
 
 class Writer:
-    """Writes members to `out`, which need not be seekable. Times are 0: equal input, equal bytes."""
+    """Writes members to `out`. All times are 0, so that equal input gives equal bytes."""
 
     def __init__(self, out: IO[bytes]) -> None:
         self._tar = tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT)  # noqa: SIM115
@@ -27,7 +27,7 @@ class Writer:
         self.stream(name, len(data), iter([data]))
 
     def stream(self, name: str, size: int, pieces: Iterator[bytes]) -> None:
-        """A member of `size` bytes. Raise TransferError if `pieces` yields more or fewer."""
+        """Write a member of `size` bytes. Raise TransferError if `pieces` yields more or fewer."""
         self._folder(name)
         member = tarfile.TarInfo(name)
         member.size, member.mode = size, 0o644
@@ -48,7 +48,7 @@ class Writer:
 
 
 class _Pieces(io.RawIOBase):
-    """Pieces as the file that tarfile reads a member from; it asks for `size` bytes in all."""
+    """A file over pieces, from which tarfile reads `size` bytes."""
 
     def __init__(self, name: str, size: int, pieces: Iterator[bytes]) -> None:
         self._name, self._left, self._pieces, self._rest = name, size, pieces, b""

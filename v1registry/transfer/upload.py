@@ -11,17 +11,17 @@ from v1registry.transfer.errors import Gone, Rejected, TransferError, Unreachabl
 from v1registry.transfer.http import TRIES, Http
 
 CHUNK = 32 * 1024 * 1024  # bytes of a blob that are sent in one request
-_PIECE = 64 * 1024  # bytes that must have been taken before it counts as standing still
+_PIECE = 64 * 1024  # bytes in one call of send, to which the timeout applies
 TYPE = "application/octet-stream"
-_SMALLER = (4 * 1024 * 1024, 1024 * 1024)  # what is tried where requests of CHUNK are refused
-TAKEN = (200, 201, 202, 204)  # 201 or 202 by the specification; not all registries keep to it
-_LOST = (404, 416)  # an upload that the registry has forgotten, or has otherwise than we think
+_SMALLER = (4 * 1024 * 1024, 1024 * 1024)  # further sizes, for registries that refuse CHUNK
+TAKEN = (200, 201, 202, 204)  # the specification says 201 or 202; some registries answer otherwise
+_LOST = (404, 416)  # the registry has lost the upload, or has another number of bytes
 _TOO_LARGE = (413, 416)  # ghcr.io answers 416 to a range of more than 4 MiB
 _NO_PATCH = (405, 501)
 
 
 class BlobSource(Protocol):
-    """A blob to send: its bytes from `start` on, read as often as need be."""
+    """A blob to send. Its bytes can be read several times, from any start."""
 
     @property
     def digest(self) -> str: ...
@@ -32,23 +32,23 @@ class BlobSource(Protocol):
     def pieces(self, start: int) -> Iterator[bytes]: ...
 
 
-Told = Callable[[int], None]  # bytes that went on their way since the last call; negative: again
+Told = Callable[[int], None]  # bytes sent since the last call; negative: they must be sent again
 
 
 class Uploads:
     """Sends blobs to the registry behind `http`, in requests of `chunk` bytes.
 
-    `has_blob` tells whether a blob is there: repository, digest, size.
+    `has_blob(repository, digest, size)` returns whether the registry has a blob.
     """
 
     def __init__(self, http: Http, chunk: int, has_blob: Callable[[str, str, int], bool]) -> None:
         self._http = http
         self._chunk = chunk
         self._has_blob = has_blob
-        self._whole = False  # whether each blob goes in a single PUT, since PATCH is refused
+        self._whole = False  # send each blob in one PUT, because the registry refuses PATCH
 
     def begin(self, repository: str) -> str:
-        """Begin an upload; return its location."""
+        """Begin an upload, and return its location."""
         path = f"/v2/{repository}/blobs/uploads/"
         return location_of(
             self._http.send("POST", path, scopes=scopes_of(repository), good=TAKEN, body=b"")
@@ -64,13 +64,13 @@ class Uploads:
         *,
         resumed: bool = False,
     ) -> None:
-        """Send the blob in chunks to the upload at `location`, going on where it breaks off.
+        """Send the blob in chunks to the upload at `location`, and resume it after an error.
 
-        (Distribution 2.8 forgets an upload that breaks off within a chunk: it begins anew.) Where
-        chunks are refused as too large, this and all further blobs are sent in smaller ones, and
-        as a single PUT if those are refused, too.
+        (Distribution 2.8 loses an upload if a chunk is interrupted; then the upload starts again.)
+        If the registry refuses a chunk as too large, use smaller chunks for all further blobs, and
+        at last one PUT for each blob.
 
-        `resumed`: another process began it. `keep` is told each new location.
+        `resumed`: an earlier run began the upload. `keep` is called with each new location.
         Raise Rejected, Unreachable, or what reading the source raises.
         """
         start = breaks = furthest = 0
@@ -82,7 +82,7 @@ class Uploads:
             try:
                 location = self._patch(repository, location, sent)
                 start = sent.stop
-                if start > furthest:  # else it only catches up with what was lost
+                if start > furthest:  # otherwise it only repeats lost bytes
                     furthest, breaks = start, 0
             except (Unreachable, Rejected) as error:
                 status = getattr(error, "status", 0)
@@ -93,11 +93,11 @@ class Uploads:
                 before = start
                 start, location = self._resume(repository, location)
                 told(start - before)
-                if start == before and self._sends_less(status, len(sent)):
-                    self._http.tell(f"{error}; sent in smaller requests")
+                if start == before and self._use_smaller_requests(status, len(sent)):
+                    self._http.tell(f"{error}; using smaller requests")
                     breaks = 0
                 else:
-                    self._http.tell(f"{error}; tried again")
+                    self._http.tell(f"{error}; retrying")
                     self._http.back_off(breaks)
             keep(location)
         if start < source.size:
@@ -106,8 +106,8 @@ class Uploads:
         else:
             self._finish(repository, location, source)
 
-    def _sends_less(self, status: int, size: int) -> bool:
-        """Whether another way is left after a request of `size` bytes was refused with `status`."""
+    def _use_smaller_requests(self, status: int, size: int) -> bool:
+        """Choose smaller requests after `status` for one of `size` bytes; return whether there are any."""
         if status in _TOO_LARGE and size > _SMALLER[-1]:
             self._chunk = min(self._chunk, next(less for less in _SMALLER if less < size))
         elif status in (*_TOO_LARGE, *_NO_PATCH):
@@ -117,7 +117,7 @@ class Uploads:
         return True
 
     def _resume(self, repository: str, location: str) -> tuple[int, str]:
-        """How much of an upload has arrived, and where it goes on; begun anew if none can tell."""
+        """Return how many bytes have arrived, and the location; begin a new upload if it is lost."""
         try:
             return self._reached(repository, location)
         except Rejected:
@@ -136,22 +136,22 @@ class Uploads:
             good=TAKEN,
             headers=headers,
             body=sent.open,
-            tries=1,  # what is sent again begins where it broke off
+            tries=1,  # a retry must start where the registry stopped receiving
         )
         return location_of(response, location)
 
     def _reached(self, repository: str, location: str) -> tuple[int, str]:
-        """How many bytes of an upload have arrived, and where it goes on."""
+        """Ask how many bytes of an upload have arrived; return them and the location."""
         response = self._http.send("GET", location, scopes=scopes_of(repository), good=(204, 202))
         _, _, last = response.headers.get("Range", "0-0").removeprefix("bytes=").partition("-")
         if not last.isdigit():
-            raise Rejected(f"{repository}: the registry tells of an upload that it has {last!r}")
-        # `0-0` is said of one byte and of none; sent from 0, the first is refused by 416
+            raise Rejected(f"{repository}: the registry reports an upload with the range {last!r}")
+        # `0-0` means one byte or none. If it means one, a start at 0 is refused with 416.
         reached = int(last) + 1 if int(last) else 0
         return reached, location_of(response, location)
 
     def _put(self, repository: str, source: BlobSource, told: Told) -> None:
-        """Send the whole blob in one PUT, each time by a new upload."""
+        """Send the whole blob in one PUT. Each retry uses a new upload."""
         whole = _Range(source, 0, source.size, told)
         for tried in range(1, TRIES + 1):
             try:
@@ -160,18 +160,18 @@ class Uploads:
             except Rejected as error:
                 if error.status != 413:
                     raise
-                text = f"{error}: a proxy there limits the size of requests, raise that limit"
+                text = f"{error}: a proxy limits the size of requests: raise that limit"
                 raise Rejected(text, 413) from None
             except Unreachable as error:
                 if tried == TRIES or isinstance(error, Gone):
                     raise
-                self._http.tell(f"{error}; tried again")
+                self._http.tell(f"{error}; retrying")
                 self._http.back_off(tried)
 
     def _finish(
         self, repository: str, location: str, source: BlobSource, whole: _Range | None = None
     ) -> None:
-        """End an upload; with `whole` as what it consists of, or nothing more."""
+        """End an upload. With `whole`, this request also sends the whole blob."""
         headers = {"Content-Type": TYPE, "Content-Length": str(len(whole) if whole else 0)}
         try:
             response = self._http.send(
@@ -184,17 +184,17 @@ class Uploads:
                 tries=1 if whole else TRIES,
             )
         except Rejected:
-            # it may have been done by a try whose answer was lost
+            # an earlier attempt may have succeeded although its answer was lost
             if self._has_blob(repository, source.digest, source.size):
                 return
             raise
         told = response.headers.get("Docker-Content-Digest", source.digest)
         if told != source.digest:
-            raise Rejected(f"{repository}: sent {source.digest}, and the registry has {told}")
+            raise Rejected(f"{repository}: sent {source.digest}, but the registry has {told}")
 
 
 class _Range:
-    """A part of a source as a request's body; `sent` counts what was read of it."""
+    """A part of a source as the body of a request. `sent` counts the bytes read."""
 
     def __init__(self, source: BlobSource, start: int, stop: int, told: Told) -> None:
         self._source = source
@@ -203,7 +203,7 @@ class _Range:
         self.sent = 0
 
     def open(self) -> Any:
-        """An iterable for requests, which sends it with the length that the headers say."""
+        """Start again, and return an iterable body for requests."""
         self._told(-self.sent)
         self.sent = 0
         return self
@@ -236,11 +236,11 @@ def with_digest(location: str, digest: str) -> str:
 
 
 def location_of(response: Any, before: str = "") -> str:
-    """Where an upload goes on: absolute, whatever the registry wrote."""
+    """Return the location of an upload as an absolute URL. Raise Rejected."""
     location: str = response.headers.get("Location") or before
     if not location:
-        raise Rejected("the registry does not tell where the upload is to go")
+        raise Rejected("the registry did not return the location of the upload")
     try:
         return joined(response.url, location)
     except Insecure as error:
-        raise Rejected(f"the registry sends us to {error}") from None
+        raise Rejected(f"the registry redirects to {error}") from None

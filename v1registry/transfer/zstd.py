@@ -1,4 +1,4 @@
-"""Zstandard, which layers and archives of other tools may be compressed with. An optional extra."""
+"""Decompression of zstd, an optional extra. Other tools compress layers and archives with it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from v1registry.storage.errors import installing
 from v1registry.transfer.errors import TransferError
 
 MAGIC = b"\x28\xb5\x2f\xfd"
-_WINDOW = 1 << 27  # bytes of memory that a frame may demand; `zstd --ultra -22` demands as many
+_WINDOW = 1 << 27  # bytes of memory that a frame may need; `zstd --ultra -22` needs as many
 
 
 class Unpacked:
-    """A file as it is without its compression."""
+    """A file that decompresses another file."""
 
     def __init__(self, file: Readable, what: str) -> None:
-        """`what` is compressed. Raise TransferError if zstandard is not installed."""
+        """`what` names the compressed file. Raise TransferError if zstandard is not installed."""
         try:
             self._zstandard: Any = importlib.import_module("zstandard")
         except ModuleNotFoundError:
