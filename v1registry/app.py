@@ -70,7 +70,7 @@ def _blueprints(services: Services) -> Iterator[Blueprint]:
     if isinstance(services, RegistryServices):
         yield from (images.blueprint(services), v2.blueprint(services))
         actions = repositories.ACTIONS
-        if services.config.tells_an_index:
+        if services.config.writes_to_index:
             actions = routes.joined(repositories.WITH_INDEX, actions)
     if services.index is not None:
         yield accounts.blueprint(services, services.index)

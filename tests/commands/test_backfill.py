@@ -42,7 +42,7 @@ def start(store: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]
 def run(store: Path, *arguments: str, **environ: str) -> tuple[int, str, str]:
     process = start(store, *arguments, **environ)
     out, err = process.communicate(timeout=60)
-    told = ("images may vanish at the next restart", f"v1registry: store: {store} (flavor local)")
+    told = ("images may be lost at the next restart", f"v1registry: store: {store} (flavor local)")
     others = [line for line in err.splitlines() if not line.endswith(told)]
     return process.returncode, out, "\n".join(others)
 

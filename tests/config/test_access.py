@@ -198,7 +198,7 @@ def test_a_password_file(passwords):
         (b"bob:", "line 2 holds no bcrypt hash"),
         (b"bob", "line 2 is not name:hash"),
         (b":" + HASH.encode(), "line 2 is not name:hash"),
-        (b"ann:" + HASH.encode(), "line 2 has a name that stands there before"),
+        (b"ann:" + HASH.encode(), "line 2 has the name of an earlier line"),
         (b"\xff:" + HASH.encode(), "not UTF-8"),
     ],
 )

@@ -105,7 +105,7 @@ def test_sqlite_does_without_psycopg(load, without):
 
 def test_accounts_in_a_temporary_folder_give_a_warning(load):
     [text] = load(f"{BASE}    index: {{database: 'sqlite:////tmp/index.db'}}\n").warnings
-    assert text.startswith("dev.index.database: /tmp/index.db lies in a temporary folder")
+    assert text.startswith("dev.index.database: /tmp/index.db is in a temporary folder")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_accounts_in_a_temporary_folder_give_a_warning(load):
 )
 def test_accounts_are_in_one_place(problems, written):
     found = problems(f"{BASE}    index: {{database: '{SQLITE}'}}\n    {written}\n")
-    reason = "must not be set where accounts or access are"
+    reason = "must not be set together with accounts or access"
     assert [text.partition(":")[0] for key, _, text in found if key == "dev.index.database"] == [
         reason
     ]
@@ -131,7 +131,7 @@ def test_an_index_alone_needs_no_store(load):
 def test_what_it_does_need(problems):
     assert [(key, reason.partition(":")[0]) for key, _, reason in
             problems(f"{BASE}    index: {{alone: true}}\n")] == [
-        ("dev.index.database", "must be set where there is an index and nothing else (index.alone)"),
+        ("dev.index.database", "must be set for an index without a registry (index.alone)"),
         ("dev.registry_endpoints", "must be set"),
     ]  # fmt: skip
 
@@ -187,5 +187,5 @@ def test_what_0x_could_use_and_we_cannot_does_not_stop_the_start(load, without, 
     assert config.database is None
     [text] = config.warnings
     assert text.startswith(f"dev.sqlalchemy_index_database: {reason}")
-    assert text.endswith("until then the names are read from the store")
+    assert text.endswith("until then the search reads the names from the store")
     assert "hush" not in text

@@ -22,7 +22,7 @@ SAMPLE = FIXTURES / "original-sample.yml"
 
 INDEX = "index_endpoint: has no effect: a standalone registry asks no index"
 TEMPORARY = (
-    "storage_path: /tmp/registry lies in a temporary folder: images may vanish at the next restart"
+    "storage_path: /tmp/registry is in a temporary folder: images may be lost at the next restart"
 )
 
 

@@ -58,7 +58,9 @@ def test_variables_of_0x():
     config = load_config(environ=environ)
     assert config.redis == Redis("b", 6380, 3, "1234")
     [warning] = config.warnings
-    assert warning.startswith("local.cache_lru: has no effect: there is one shared cache")
+    assert warning.startswith(
+        "local.cache_lru: has no effect: cache already names the one shared cache"
+    )
     for name in ("CACHE_REDIS_HOST", "CACHE_REDIS_PASSWORD"):
         del environ[name]
     assert load_config(environ=environ).redis == Redis("a", 6379, 0, "hush")

@@ -259,13 +259,15 @@ def test_keys_of_other_drivers_are_silently_fine(load):
     assert load(BASE + text).warnings == ()
 
 
-@pytest.mark.parametrize("dead", legacy.DEAD, ids=lambda dead: dead.key)
-def test_dead_keys_give_one_warning_when_set(load, dead):
-    value = "{" + ", ".join(f"{name}: x" for name in dead.triggers) + "}" if dead.triggers else "x"
-    config = load(f"{BASE}    {dead.key}: {value}\n")
-    assert config.warnings == (f"dev.{dead.key}: {dead.replaced_by}",)
+@pytest.mark.parametrize("unused", legacy.UNUSED_KEYS, ids=lambda unused: unused.key)
+def test_unused_keys_give_one_warning_when_set(load, unused):
+    value = (
+        "{" + ", ".join(f"{name}: x" for name in unused.triggers) + "}" if unused.triggers else "x"
+    )
+    config = load(f"{BASE}    {unused.key}: {value}\n")
+    assert config.warnings == (f"dev.{unused.key}: {unused.replaced_by}",)
     for nothing in ("~", "''", "false", "{}"):
-        assert load(f"{BASE}    {dead.key}: {nothing}\n").warnings == ()
+        assert load(f"{BASE}    {unused.key}: {nothing}\n").warnings == ()
 
 
 def test_new_relic_of_the_environment(load):
@@ -331,7 +333,7 @@ def test_config_is_frozen():
 
 def test_keys_kinds_and_variables_are_sound():
     keys = [option.key for option in EVERY if option.key not in SHARED] + [
-        dead.key for dead in legacy.DEAD
+        unused.key for unused in legacy.UNUSED_KEYS
     ]
     keys += list(legacy.OTHER_DRIVERS)
     assert len(keys) == len(set(keys))

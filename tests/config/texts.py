@@ -11,4 +11,4 @@ dev:
 """
 
 #: What is said of a driver that this version does not have.
-NO_SUCH_DRIVER = f"is not available in this version (there are: {', '.join(sorted(DRIVERS))})"
+NO_SUCH_DRIVER = f"is not available in this version (available: {', '.join(sorted(DRIVERS))})"

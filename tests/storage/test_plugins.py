@@ -140,7 +140,7 @@ def test_the_command_lists_drivers_and_options(example_driver: Path):
 
 
 def test_where_it_is_not_installed(tmp_path: Path, config):
-    with pytest.raises(ConfigError, match=r"driver 'sqlite' is not available .* \(there are: file"):
+    with pytest.raises(ConfigError, match=r"driver 'sqlite' is not available .* \(available: file"):
         load_config(config(), {}, "local")
     with pytest.raises(ConfigError, match=r"files\.sqlite_wait: unknown key"):
         load_config(config(), {}, "files")

@@ -34,7 +34,7 @@ def rights_of(
     `run_in_thread(function, *arguments)` runs a function outside the event loop.
     `within(seconds, function)` limits the time of a call.
     """
-    if not config.tells_users_apart:
+    if not config.checks_access:
         return Open()
     if config.standalone:
         return _accounts(config, is_private, counts, run_in_thread, within)
@@ -86,7 +86,7 @@ def _accounts(
         Rules(rules, is_private),
         throttle_of(config, counts),
         remember=config.accounts.remember,
-        knows_users=config.proves_users,
+        knows_users=config.has_users,
     )
 
 

@@ -200,7 +200,7 @@ def _check_store(config: Config) -> None:
             )
         store.prepare()
         _warn_of_case(config)
-        if config.tells_users_apart and lacks_reach(store):
+        if config.checks_access and lacks_reach(store):
             warn(
                 [
                     "clients cannot read images of docker-registry 0.x before `v1registry backfill` has run"

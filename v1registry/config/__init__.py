@@ -1,6 +1,6 @@
-"""The configuration: config.yml and the environment, checked against one table of options.
+"""The configuration: config.yml and environment variables, checked by one table of options.
 
-`load_config()` returns a frozen `Config` or raises `ConfigError`, which lists all that is wrong.
+`load_config()` returns a frozen `Config`, or raises `ConfigError` with all errors.
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
-"""One flavor's values, held against the table of options."""
+"""Checking the values of one flavor by the table of options."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import importlib.util
-import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from v1registry.config import access, certificates, index, legacy, redis, variables
+from v1registry.config import access, certificates, index, legacy, no_effect, redis, variables
 from v1registry.config.drivers import ALTERNATE, DRIVERS, STORAGE
 from v1registry.config.drivers.contradictions import contradictions
 from v1registry.config.drivers.plugins import Available
 from v1registry.config.errors import Problem, suggestion
+from v1registry.config.no_effect import Flavor
 from v1registry.config.options import TEXTUAL, VERBATIM, Option
 from v1registry.config.reader import Path, Place
 from v1registry.config.schema import GROUPS, Config
@@ -23,13 +23,11 @@ from v1registry.storage.errors import Refused, installing
 
 Drivers = Mapping[str, tuple[Option, ...]]
 
-_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")
-
 
 class Checker:
-    """Checks one flavor; `problems` and `warnings` hold what it found.
+    """Checks one flavor, and collects `problems` and `warnings`.
 
-    `verbatim` names the options (flavor first) that take a variable's text as it stands.
+    `verbatim` has the options (flavor first) whose value is the unchanged text of a variable.
     """
 
     def __init__(
@@ -50,17 +48,19 @@ class Checker:
         self._environ = environ
 
     def config(self, file: str) -> Config | None:
-        """The checked configuration; None if there are problems."""
+        """Return the checked configuration; None if there are problems."""
         found = self._options(OPTIONS)
         storage = {} if found["index.alone"] else self._storage()
         if storage is None:
-            storage = {}  # which keys are the driver's, nobody can tell
+            storage = {}  # the keys of a broken driver are unknown, so no key can be checked
         else:
             self._unknown_keys()
         self._contradictions(found, storage)
-        self._dead_keys()
+        self._unused_keys()
         self._variables()
-        self._without_effect(found, storage)
+        hidden = self._drivers.hidden if isinstance(self._drivers, Available) else ()
+        for key, text in no_effect.warnings(Flavor(self._values, found, storage), hidden):
+            self._warn(key, text)
         if self.problems:
             return None
         for group, holder in GROUPS.items():
@@ -91,7 +91,7 @@ class Checker:
             return None
 
     def _given(self, option: Option) -> tuple[Any, Place | None]:
-        """The value, null where it or its group is missing, and where it comes from."""
+        """Return the value, null if it or its group is missing, and its place."""
         value: Any = self._values
         path = tuple(option.key.split("."))
         for name in path:
@@ -108,20 +108,20 @@ class Checker:
         text = place.text if place is not None and option.kind in TEXTUAL else None
         kept = (str, list) if option.kind == "prefix" else (str, list, dict)
         if text is not None and value is not None and not isinstance(value, kept):
-            # YAML made a number or a date of a variable's text: a folder may be called 2014-01-01;
-            # or a mapping, if a colon ends it
+            # YAML parsed the variable's text as a number or a date (a folder may be called
+            # 2014-01-01), or as a mapping, if it ends with a colon.
             value = text.strip()
         return value, place
 
     def _storage(self) -> dict[str, Any] | None:
-        """The driver and its options, {} if there is none of that name, None if it is broken."""
+        """Return the driver and its options; {} for an unknown driver, None for a broken one."""
         name = self._option(STORAGE)
         if name is None:
             return {}
         driver = name.lower()
         if driver not in self._drivers:
-            there = ", ".join(sorted(self._drivers))
-            reason = f"driver {name!r} is not available in this version (there are: {there})"
+            known = ", ".join(sorted(self._drivers))
+            reason = f"driver {name!r} is not available in this version (available: {known})"
             self._problem(STORAGE.key, reason)
             return {}
         try:
@@ -136,7 +136,7 @@ class Checker:
     def _unknown_keys(self) -> None:
         ours = [*OPTIONS, STORAGE, *(option for found in DRIVERS.values() for option in found)]
         known = {option.key.partition(".")[0] for option in ours} | legacy.OTHER_DRIVERS
-        known |= {dead.key for dead in legacy.DEAD}
+        known |= {unused.key for unused in legacy.UNUSED_KEYS}
         members: dict[str, set[str]] = {}
         for group, dot, name in (option.key.partition(".") for option in ours):
             if dot:
@@ -150,18 +150,18 @@ class Checker:
                 self._unknown_members(key, value, members[key])
 
     def _keys_of_other_packages(self) -> set[str]:
-        """A `common` may hold the options of drivers that only other flavors choose."""
+        """Return the options of other packages' drivers: `common` may set them for other flavors."""
         known: set[str] = set()
         for name in self._drivers:
             if name not in DRIVERS:
-                with contextlib.suppress(Refused):  # a problem for who chooses it
+                with contextlib.suppress(Refused):  # an error only for flavors that use the driver
                     known |= {option.key for option in self._drivers[name]}
         return known
 
     def _unknown_members(self, group: str, value: Any, known: set[str]) -> None:
         if value is True and group in ("cache", "cache_lru"):
-            # a sample file of 0.6 says so
-            self._warn(group, "has no effect: name the Redis by `host` and `port`")
+            # A sample file of docker-registry 0.6 has this value.
+            self._warn(group, "has no effect: set `host` and `port` of the Redis")
             return
         if not isinstance(value, dict):
             self._problem(group, f"must be a mapping, not {_shown(value)}")
@@ -181,68 +181,23 @@ class Checker:
         for key, reason in contradictions(storage, wrong):
             self._problem(key, reason)
 
-    def _dead_keys(self) -> None:
-        for dead in legacy.DEAD:
-            if dead.is_set(self._values.get(dead.key)):
-                self._warn(dead.key, dead.replaced_by)
+    def _unused_keys(self) -> None:
+        for unused in legacy.UNUSED_KEYS:
+            if unused.is_set(self._values.get(unused.key)):
+                self._warn(unused.key, unused.replaced_by)
         if self._values.get("extensions"):
             reason = (
-                "must be empty: this version runs no extensions, and one that vetoes pushes would"
-                " be missed; see docs/upgrade.md"
+                "must be empty: this version runs no extensions, so one that refuses pushes would"
+                " protect nothing; see docs/upgrade.md"
             )
             self._problem("extensions", reason)
 
     def _variables(self) -> None:
-        """Variables that look like options but are none; those that ask for protection are refused."""
+        """Check variables that no option reads. Those that request protection are problems."""
         read = {place.variable for place in self._places.values() if place.variable}
         for reason in variables.refused(self._environ, read):
             self.problems.append(Problem("", reason))
         self.warnings += variables.warnings(self._environ, read)
-
-    def _without_effect(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
-        for key, text in (*access.without_effect(found), *certificates.unreadable(found)):
-            self._warn(key, text)
-        if found["standalone"] and self._values.get("disable_token_auth") not in (None, False):
-            self._warn("disable_token_auth", "has no effect: a standalone registry checks no token")
-        if self._values.get("search_backend") not in (None, "", True, False, "sqlalchemy"):
-            self._warn("search_backend", "only the built-in search is there, which is used instead")
-        self._databases(found)
-        driver = storage.get("storage")
-        if driver in ("local", "file") and found["storage_redirect"]:
-            text = "has no effect on local files; nginx_x_accel_redirect lets nginx send them"
-            self._warn("storage_redirect", text)
-        if driver in ("local", "file") and found["nginx_x_accel_store"]:
-            text = "has no effect on local files; nginx_x_accel_redirect is for them"
-            self._warn("nginx_x_accel_store", text)
-        if driver == "glance":
-            for key in ("storage_redirect", "nginx_x_accel_store"):
-                if found[key]:
-                    self._warn(key, "has no effect: Glance has no URLs for clients")
-        redirects = found["storage_redirect"] or found["nginx_x_accel_store"]
-        if storage.get("cloudfront.base") and not redirects:
-            self._warn("cloudfront", "has no effect without storage_redirect: true")
-        if isinstance(self._drivers, Available):
-            for plugin in self._drivers.hidden:
-                text = f"{plugin.name!r} is our own driver; that of {plugin.package} is not used"
-                self._warn("storage", text)
-        if driver == "memory":
-            text = "`memory`: every process has a store of its own and forgets it at its end"
-            self._warn("storage", text)
-        files = storage.get(ALTERNATE, driver)
-        if files in ("local", "file") and is_temporary(root := storage["storage_path"] or ""):
-            text = f"{root} lies in a temporary folder: images may vanish at the next restart"
-            self._warn("storage_path", text)
-
-    def _databases(self, found: Mapping[str, Any]) -> None:
-        own, old = found["index.database"], found["sqlalchemy_index_database"]
-        if own is not None:
-            file = index.file_of(own)
-            if file is not None and is_temporary(file):
-                text = f"{file} lies in a temporary folder: accounts may vanish at the next restart"
-                self._warn("index.database", text)
-        elif old not in (None, index.OLD_DEFAULT) and (reason := index.unusable(old)):
-            text = f"{reason}; until then the names are read from the store"
-            self._warn("sqlalchemy_index_database", text)
 
     def _redis(self, config: Config) -> None:
         if config.redis is None:
@@ -250,7 +205,7 @@ class Checker:
         used = "cache_url" if config.cache_url else "cache" if config.cache.host else "cache_lru"
         for key, section in (("cache", config.cache), ("cache_lru", config.cache_lru)):
             if section.host and redis.chosen(None, None, section, section) != config.redis:
-                self._warn(key, f"has no effect: there is one shared cache, that of {used}")
+                self._warn(key, f"has no effect: {used} already names the one shared cache")
         if importlib.util.find_spec("redis") is None:
             reason = f"needs the package redis, which is not installed: {installing('redis')}"
             self._problem(used if used == "cache_url" else f"{used}.host", reason)
@@ -262,13 +217,6 @@ class Checker:
 
     def _warn(self, key: str, text: str) -> None:
         self.warnings.append(f"{self._flavor}.{key}: {text}")
-
-
-def is_temporary(folder: str) -> bool:
-    """Whether a folder lies where systems remove files by age or at restart."""
-    real = os.path.realpath(folder)
-    roots = {root for name in _TEMPORARY for root in (name, os.path.realpath(name))}
-    return any(real == root or real.startswith(f"{root}/") for root in roots)
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""The tables of docs/configuration.md, made from the table of options.
+"""The generated tables of docs/configuration.md.
 
-`python -m v1registry.config.document` writes them anew into the file; a test holds it to them.
+`python -m v1registry.config.document` writes them into the file. A test compares both.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PAGE = PROJECT / "docs" / "configuration.md"
 
 
 def default(option: Option) -> str:
-    """The default as one writes it in YAML; empty for none."""
+    """Return the default as YAML; empty without a default."""
     if option.default is None:
         return ""
     dumped = yaml.safe_dump(option.default, default_flow_style=True, width=1000)
@@ -27,7 +27,7 @@ def default(option: Option) -> str:
 
 
 def tables() -> dict[str, str]:
-    """The text between `<!-- NAME -->` and `<!-- end -->` in the page, by NAME."""
+    """Return the tables by the NAME of their place in the page: `<!-- NAME -->` to `<!-- end -->`."""
     drivers = {
         name: table(options)
         for name, options in DRIVERS.items()
@@ -37,12 +37,12 @@ def tables() -> dict[str, str]:
         "storage": table([STORAGE, *DRIVERS["local"]]),
         **drivers,
         "options": table(OPTIONS),
-        "dead": _dead(),
+        "dead": _unused(),
     }
 
 
 def page(text: str) -> str:
-    """The page with its tables made anew."""
+    """Return the page with its tables replaced."""
     for name, table in tables().items():
         begin, end = f"<!-- {name} -->\n", "<!-- end -->"
         before, _, rest = text.partition(begin)
@@ -52,7 +52,7 @@ def page(text: str) -> str:
 
 
 def table(options: Iterable[Option]) -> str:
-    """Options as a table in Markdown."""
+    """Return a Markdown table of options."""
     lines = ["| Option | Kind | Default | Variable | |", "|---|---|---|---|---|"]
     for option in options:
         kind = ", ".join(option.choices) if option.choices else option.kind
@@ -63,10 +63,10 @@ def table(options: Iterable[Option]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _dead() -> str:
+def _unused() -> str:
     lines = ["| Key of 0.x | In this version |", "|---|---|"]
-    lines += [f"| `{dead.key}` | {dead.replaced_by} |" for dead in legacy.DEAD]
-    lines += [f"| `{name}` (variable) | {text} |" for name, text in legacy.DEAD_VARIABLES.items()]
+    lines += [f"| `{unused.key}` | {unused.replaced_by} |" for unused in legacy.UNUSED_KEYS]
+    lines += [f"| `{name}` (variable) | {text} |" for name, text in legacy.UNUSED_VARIABLES.items()]
     return "\n".join(lines) + "\n"
 
 

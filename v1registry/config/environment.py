@@ -1,7 +1,7 @@
-"""`_env:VAR[:DEFAULT]`, the form in which a 0.x configuration names environment variables.
+"""`_env:VAR[:DEFAULT]`, the form in which a configuration names environment variables.
 
-It counts only as a whole scalar. The default is everything after the second colon, so it may hold
-colons itself (`_env:INDEX_ENDPOINT:https://index.docker.io`).
+The form is that of docker-registry 0.x. It must be a whole scalar. The default is all text after
+the second colon, so it may contain colons (`_env:INDEX_ENDPOINT:https://index.docker.io`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Reference:
 
 
 def reference(text: str) -> Reference | None:
-    """The reference that a scalar holds, or None if it is an ordinary value.
+    """Return the reference in a scalar; None for any other value.
 
-    :raises ValueError: it names no variable.
+    :raises ValueError: the reference names no variable.
     """
     if not text.startswith(_PREFIX):
         return None

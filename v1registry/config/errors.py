@@ -1,4 +1,4 @@
-"""What can be wrong with a configuration."""
+"""Errors of a configuration."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: a dotted key (flavor first; empty: the file as a whole) and why.
+    """One error: a dotted key (flavor first; empty for the whole file) and the reason.
 
-    `line` is the line of the file where the value stands, from 1.
+    `line` is the line of the value in the file, from 1.
     """
 
     key: str
@@ -20,7 +20,7 @@ class Problem:
 
 
 class ConfigError(ValueError):
-    """The configuration cannot be used. `problems` holds everything found, `str()` a line each."""
+    """The configuration is not valid. `problems` has all errors, `str()` one line for each."""
 
     def __init__(self, file: object, problems: Iterable[Problem]) -> None:
         self.file = str(file)
@@ -33,6 +33,6 @@ class ConfigError(ValueError):
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown word: the most similar known one, or nothing."""
+    """Return the end of an error about an unknown word: the most similar known word, or nothing."""
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.75)
     return f"; do you mean {close[0]}?" if close else ""

@@ -1,4 +1,4 @@
-"""Reading a password file as `htpasswd -B` writes it: a line `name:hash` an account."""
+"""Reading a password file of `htpasswd -B`: one line `name:hash` for each account."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 
 
 def read(path: str) -> dict[str, str]:
-    """Names and bcrypt hashes. Empty lines and those that begin with # are left out.
+    """Return names and bcrypt hashes. Empty lines and lines that begin with # are ignored.
 
-    :raises OSError: it cannot be read.
-    :raises ValueError: a line is something else; the text says which and quotes nothing of it.
+    :raises OSError: the file cannot be read.
+    :raises ValueError: a line has another form. The text names its number and quotes nothing.
     """
     with Path(path).open("rb") as file:
         data = file.read(_LARGEST + 1)
@@ -34,6 +34,6 @@ def read(path: str) -> dict[str, str]:
         if not _BCRYPT.fullmatch(hashed):
             raise ValueError(f"line {number} holds no bcrypt hash: make it with `htpasswd -B`")
         if name in found:
-            raise ValueError(f"line {number} has a name that stands there before")
+            raise ValueError(f"line {number} has the name of an earlier line")
         found[name] = hashed
     return found

@@ -1,4 +1,4 @@
-"""An index of our own: its options, which database is meant, and what contradicts."""
+"""Options of our own index: their class, the database URL, and contradictions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from v1registry.config import access
 from v1registry.storage.errors import installing
 
-#: What 0.x's sample names for the search, wanted or not. A file of root's, perhaps, and of one
-#: machine alone: reading the names from the store is no worse.
+#: The search database in the sample file of docker-registry 0.x. It is not used: it may belong to
+#: root, and nodes cannot share it, so the names in the store are as good.
 OLD_DEFAULT = "sqlite:////tmp/docker-registry.db"
 
 SIGN_UP = ("closed", "open", "invitation")
@@ -27,7 +27,7 @@ _PACKAGES = {"sqlalchemy": "SQLAlchemy", "bcrypt": "bcrypt", "cryptography": "cr
 
 @dataclass(frozen=True, slots=True)
 class IndexOptions:
-    """Seconds and numbers; without `database` there is no index."""
+    """The options of the group `index`, in seconds and numbers. No `database`: no index."""
 
     database: str | None = field(repr=False)
     alone: bool
@@ -43,7 +43,7 @@ class IndexOptions:
 
 
 def database_url(value: Any) -> str:
-    """The kinds of databases that there are, in SQLAlchemy's form; 0.x wrote them so, too."""
+    """Check a database URL, in the form of SQLAlchemy and docker-registry 0.x."""
     if not (isinstance(value, str) and value.isprintable()):
         raise ValueError(_FORM)
     try:
@@ -64,18 +64,18 @@ def database_url(value: Any) -> str:
 
 
 def file_of(url: str) -> str | None:
-    """The file of a SQLite database."""
+    """Return the file of a SQLite database; None for another database."""
     parts = urlsplit(url)
     return parts.path[1:] if parts.scheme.startswith("sqlite") else None
 
 
 def is_file(url: str) -> bool:
-    """Whether the database is a file of this machine."""
+    """Return whether the database is a file on this machine."""
     return file_of(url) is not None
 
 
 def missing(url: str) -> str | None:
-    """The packages that a database wants and that are not installed, in words."""
+    """Return an error about packages that a database needs and that are not installed, or None."""
     wanted = dict(_PACKAGES)
     if file_of(url) is None:
         wanted["psycopg"] = "psycopg"
@@ -86,7 +86,7 @@ def missing(url: str) -> str | None:
 
 
 def unusable(url: str) -> str | None:
-    """Why the search cannot use a database that 0.x could; None if it can."""
+    """Return why the search cannot use the database of docker-registry 0.x; None if it can."""
     try:
         database_url(url)
     except ValueError as error:
@@ -95,17 +95,17 @@ def unusable(url: str) -> str | None:
 
 
 def contradictions(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Keys, and why their values cannot be used together."""
+    """Iterate over the key and the reason of each contradiction."""
     url = found["index.database"]
     if url is not None and (reason := missing(url)) is not None:
         yield "index.database", reason
     if url is not None and access.has_accounts(found):
-        reason = "must not be set where accounts or access are: an index has accounts of its own"
+        reason = "must not be set together with accounts or access: an index has its own accounts"
         yield "index.database", reason
     if not found["index.alone"]:
         return
     if url is None:
-        yield "index.database", "must be set where there is an index and nothing else (index.alone)"
+        yield "index.database", "must be set for an index without a registry (index.alone)"
     if not found["registry_endpoints"]:
-        reason = "must be set: an index alone tells clients which registries have the images"
+        reason = "must be set: an index without a registry names the registries with the images"
         yield "registry_endpoints", reason

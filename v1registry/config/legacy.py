@@ -1,7 +1,7 @@
-"""Keys of 0.x that this version knows but does not use.
+"""Keys of docker-registry 0.x that this version knows but does not use.
 
-Keys of other storage drivers are silently fine: the original's `common` holds them for every
-flavor. Everything else gets one warning when it would have done something in 0.x.
+Keys of other storage drivers give no warning, because the sample file's `common` has them for every
+flavor. Each other key gives one warning if it had an effect in docker-registry 0.x.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class UnusedKey:
-    """A key without effect and what to do instead.
+    """A key without an effect, and a text that says what to do instead.
 
-    A mapping counts as set if one of its `triggers` is: the sample sets other members always.
+    A mapping is set if one of its `triggers` is: the sample file always sets its other members.
     """
 
     key: str
@@ -29,17 +29,17 @@ class UnusedKey:
 
 
 _NO_EFFECT = "has no effect"
-_MAIL = f"{_NO_EFFECT}: errors are logged, not mailed; let your log system watch for them"
+_MAIL = f"{_NO_EFFECT}: errors are logged, not mailed; configure alerts in your log system"
 _MIRROR = f"{_NO_EFFECT}: mirroring is not supported in this version"
 _NEW_RELIC = f"{_NO_EFFECT}: New Relic's agent is not started in this version; use the access log"
 
 _DEBUG = f"{_NO_EFFECT}: `_ping` discloses no versions, hosts or arguments"
-_SDK = f"{_NO_EFFECT}: gcs_credentials or the machine's own account signs in to Google"
-_CORS = f"{_NO_EFFECT}: CORS headers are not sent in this version; let the proxy in front add them"
-_SIGNATURE = f"{_NO_EFFECT}: a signature that can be sent again proves nothing"
+_SDK = f"{_NO_EFFECT}: gcs_credentials or the role of the machine signs in to Google"
+_CORS = f"{_NO_EFFECT}: CORS headers are not sent in this version; add them in a proxy"
+_SIGNATURE = f"{_NO_EFFECT}: such signatures can be replayed, so they are not accepted"
 _BUGSNAG = f"{_NO_EFFECT}: errors are logged; let a log forwarder send them to Bugsnag"
 
-DEAD: tuple[UnusedKey, ...] = (
+UNUSED_KEYS: tuple[UnusedKey, ...] = (
     UnusedKey("privileged_key", _SIGNATURE),
     UnusedKey("mirroring", _MIRROR, ("source", "source_index")),
     UnusedKey("email_exceptions", _MAIL, ("smtp_host",)),
@@ -47,7 +47,7 @@ DEAD: tuple[UnusedKey, ...] = (
     UnusedKey("cors", _CORS, ("origins",)),
     UnusedKey("newrelic", _NEW_RELIC),
     UnusedKey("new_relic", _NEW_RELIC),
-    # what 0.6 and 0.7 had before, or beside, the above
+    # keys of docker-registry 0.6 and 0.7
     UnusedKey("secret_key", f"{_NO_EFFECT}: there are no sessions to sign"),
     UnusedKey("source", _MIRROR),
     UnusedKey("source_index", _MIRROR),
@@ -61,7 +61,7 @@ DEAD: tuple[UnusedKey, ...] = (
 )
 
 #: Variables that 0.x or its sample file read, and that the shipped config.yml does not name.
-DEAD_VARIABLES: Mapping[str, str] = {
+UNUSED_VARIABLES: Mapping[str, str] = {
     "MIRROR_SOURCE": _MIRROR,
     "MIRROR_SOURCE_INDEX": _MIRROR,
     "CORS_ORIGINS": _CORS,
@@ -73,7 +73,7 @@ DEAD_VARIABLES: Mapping[str, str] = {
 }
 
 _OTHER_DRIVERS = {
-    "s3": "bucket",  # read as boto_bucket where that is missing
+    "s3": "bucket",  # the value of boto_bucket if that is missing
     "boto": "debug",
     "elliptics": "nodes wait_timeout check_timeout io_thread_num net_thread_num"
     " nonblocking_io_thread_num groups verbosity logfile addr_family",
@@ -85,10 +85,10 @@ _OTHER_DRIVERS = {
     "ufile": "baseurl public_key private_key retries retry_interval timeout",
 }
 
-# The driver for Joyent's Manta gives its keys no prefix of its own.
+# The keys of the driver for Joyent's Manta have no prefix.
 _MANTA = ("path", "url", "insecure", "key_id", "private_key", "account")
 
-#: Keys of drivers that this version does not have, and those that its drivers do not need.
+#: Keys of drivers that this version does not have, and keys that its drivers do not need.
 OTHER_DRIVERS = frozenset(
     f"{driver}_{name}" for driver, names in _OTHER_DRIVERS.items() for name in names.split()
 ) | frozenset(_MANTA)

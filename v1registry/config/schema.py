@@ -102,15 +102,15 @@ class Config:
     extensions: Mapping[str, Any]
 
     @property
-    def proves_users(self) -> bool:
+    def has_users(self) -> bool:
         """Whether there is something that tells here who asks."""
         return bool(self.accounts.htpasswd or self.accounts.user_header or self.ldap.url)
 
     @property
-    def tells_users_apart(self) -> bool:
+    def checks_access(self) -> bool:
         """Whether there is anything that is not allowed to everybody."""
         if self.standalone:
-            return self.proves_users or self.access is not None or self.is_index
+            return self.has_users or self.access is not None or self.is_index
         return not self.disable_token_auth
 
     @property
@@ -129,7 +129,7 @@ class Config:
         return self.index.database is not None and (self.standalone or self.index.alone)
 
     @property
-    def tells_an_index(self) -> bool:
+    def writes_to_index(self) -> bool:
         """Whether what happens here changes what an index of our own knows."""
         return self.index.database is not None
 

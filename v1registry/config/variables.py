@@ -111,7 +111,7 @@ def _leaves(name: str, text: str) -> Iterator[tuple[str, str]]:
 def warnings(environ: Mapping[str, str], read: Collection[str] = ()) -> list[str]:
     """A line for each other variable that has no effect, though an operator may expect one."""
     found = []
-    for name, text in legacy.DEAD_VARIABLES.items():
+    for name, text in legacy.UNUSED_VARIABLES.items():
         if environ.get(name) and name not in read:
             found.append(f"variable {name}: {text}")
     for name in _of_registry_2(environ, read):

@@ -163,7 +163,7 @@ def policy_of(config: Config) -> Policy:
     return Policy(
         # a registry that only tells an index leaves it to the index to make something public
         private=config.index.private or not config.is_index,
-        is_index=config.tells_an_index,
+        is_index=config.writes_to_index,
         decides=config.is_index,
         grace=config.index.missing_grace,
         share=config.index.missing_share,

@@ -29,7 +29,7 @@ def _needed(config: Config) -> Iterator[str]:
         yield driver
     if config.redis is not None:
         yield "v1registry.cache.redis"
-    if config.tells_users_apart:
+    if config.checks_access:
         yield from _access(config)
     if config.database is not None:
         yield "v1registry.wiring.index"
