@@ -148,6 +148,20 @@ def test_the_readme_is_read_in_one_sitting() -> None:
         assert f"\n{make}:" in (ROOT / "Makefile").read_text()
 
 
+def test_the_changelog_is_short_and_in_order() -> None:
+    """Entries of one sentence, at most 30 words each, grouped as by Keep a Changelog."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert titles[0] == "Unreleased" or re.match(r"\[[0-9]", titles[0])
+    groups = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    assert groups <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    entries = re.findall(r"^- (.*)$", text, re.MULTILINE)
+    assert len(entries) > 50
+    for entry in entries:
+        assert entry.endswith("."), entry
+        assert len(entry.split()) <= 30, entry
+
+
 def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:
     """Anybody could register `v1registry` on a package index: only files of ours are named."""
     texts = [*(ROOT / "v1registry").rglob("*.py"), *(ROOT / "scripts").iterdir(), *PAGES]
