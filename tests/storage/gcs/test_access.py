@@ -155,7 +155,7 @@ def test_a_federated_identity(
     with caplog.at_level(logging.WARNING):
         assert [storage.url("a"), storage.url("a")] == [None, None]
     assert [record.message for record in caplog.records if "v1registry" in record.name] == [
-        "storage_redirect has no effect: these credentials sign no URLs"
+        "storage_redirect has no effect: these credentials cannot sign URLs"
     ]
 
 

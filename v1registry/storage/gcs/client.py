@@ -1,7 +1,6 @@
-"""How the GCS driver reaches Google: clients, credentials, retries, and errors in our words.
+"""The clients of the GCS driver: credentials, retries, and the mapping of errors.
 
-google-cloud-storage is an extra: it is imported by the modules gcs*.py alone, and those by whoever
-chose `gcs`.
+google-cloud-storage is an extra: only the modules of the driver `gcs` import it.
 """
 
 from __future__ import annotations
@@ -40,16 +39,16 @@ from v1registry.storage.retry import pauses
 
 T = TypeVar("T")
 
-ANONYMOUS = "anonymous"  # as `gcs_credentials`: ask without any
+ANONYMOUS = "anonymous"  # a value of `gcs_credentials`: send requests without credentials
 
 _ATTEMPTS = 4
 _RETRY_SECONDS = 10  # no retry begins later than this after the first attempt, Retry-After included
 _TRANSIENT = {408, 429, 500, 502, 503, 504}  # cloud.google.com/storage/docs/retry-strategy
-_TOO_FAST = {"rateLimitExceeded", "userRateLimitExceeded"}  # told with 403, too
+_TOO_FAST = {"rateLimitExceeded", "userRateLimitExceeded"}  # some of them with status 403
 _FULL = {"quotaExceeded", "dailyLimitExceeded"}
 _NO_BUCKET = "The specified bucket does not exist"
 
-# To read and write objects; to have the account's URLs signed by Google where it has no key here.
+# To read and write objects, and to let Google sign URLs for an account without a key here.
 _SCOPES = (
     "https://www.googleapis.com/auth/devstorage.read_write",
     "https://www.googleapis.com/auth/iam",
@@ -59,19 +58,19 @@ _SIGN = "https://iamcredentials.{}/v1/projects/-/serviceAccounts/{}:signBlob"
 
 _log = logging.getLogger(__name__)
 
-#: What a call or a stream raises when something is wrong outside of this program.
+#: What a call or a stream raises for faults outside of this program.
 FAILURES = (
     GoogleAPICallError,
     GoogleAuthError,
     DataCorruption,
     urllib3.exceptions.HTTPError,
-    OSError,  # those of requests among them
-    ValueError,  # of answers that are not as they should be
+    OSError,  # includes the exceptions of requests
+    ValueError,  # for invalid responses
 )
 
 
 def storage_error(error: BaseException, key: str) -> StorageError:
-    """The one place where an error of Google's libraries becomes one of ours."""
+    """Return the storage error for an error of Google's libraries."""
     text = f"{key}: {described(error)}"
     if isinstance(error, GoogleAPICallError):
         return _answered(error, text)
@@ -87,7 +86,7 @@ def _answered(error: GoogleAPICallError, text: str) -> StorageError:
         return Unavailable(text)
     if reasons & _FULL:
         return StoreFull(text)
-    if code in (404, 410):  # 410: of an upload's session
+    if code in (404, 410):  # 410: an upload's session has expired
         if _NO_BUCKET in text:
             return Refused(f"{text} (boto_bucket names a bucket that does not exist)")
         return NotFound(text)
@@ -95,18 +94,18 @@ def _answered(error: GoogleAPICallError, text: str) -> StorageError:
 
 
 def _reasons(error: GoogleAPICallError) -> set[str]:
-    """The store's own words for an error, such as quotaExceeded."""
+    """Return the error's reasons as GCS names them, such as quotaExceeded."""
     errors = error.errors
-    if not errors:  # the library does not look for them in the answer to an upload
+    if not errors:  # the library does not read them from the response to an upload
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
             errors = error.response.json()["error"]["errors"]
     return {str(one.get("reason")) for one in errors or () if isinstance(one, Mapping)}
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Whether the same request may well succeed in a moment.
+    """Return whether a retry may succeed.
 
-    Not one whose answer was waited for in vain: our client waits, too.
+    Not after a read timeout: the registry's client has waited as long already.
     """
     if isinstance(error, GoogleAPICallError):
         return error.code in _TRANSIENT or bool(_reasons(error) & _TOO_FAST)
@@ -146,22 +145,23 @@ def attempt(key: str, call: Callable[[], T]) -> T:
 
 
 class GcsClient(NamedTuple):
-    """One thread's way to the bucket: HTTP with credentials, and the library's bucket upon it."""
+    """The connections of one thread: a session with credentials and the library's bucket."""
 
     session: AuthorizedSession
     bucket: storage.Bucket
     endpoint: str
     timeout: tuple[float, float]
-    ask: Any  # a request without credentials, as Google's libraries make them
+    ask: Any  # sends a request without credentials, for Google's libraries
 
     def send(self, method: str, address: str, *, stream: bool = False, **more: Any) -> Any:
-        """A request that the library has no call for. Raises if the answer tells an error."""
+        """Send a request for which the library has no method. Raise if the response is an error."""
         return self._sent(self.session.request, method, address, stream=stream, **more)
 
     def send_named(self, method: str, url: str, **more: Any) -> Any:
-        """A request to a URL that the store named. Only the store's own origin gets credentials.
+        """Send a request to a URL that the store named; send credentials only to the store's origin.
 
-        The URL of an upload's session is a credential itself. Raise Refused if it leaves https.
+        The URL of an upload's session is a credential itself. Raise Refused for `http://` if the
+        store uses https.
         """
         try:
             url = secured(url, self.endpoint)
@@ -206,17 +206,17 @@ class GcsClients:
 
     @functools.cached_property
     def signer(self) -> Signing | None:
-        """What signs URLs: the account's key, or Google for it; None if neither can."""
+        """The signer of URLs: the account's key, or Google's service; None if neither can sign."""
         client = self.get()
         credentials = client.session.credentials
         if isinstance(credentials, Signing):
             return credentials
         if getattr(credentials, "service_account_email", None) == "default":
             ask = functools.partial(client.ask, timeout=client.timeout)
-            attempt("storage", lambda: credentials.refresh(ask))  # then the name is known
+            attempt("storage", lambda: credentials.refresh(ask))  # sets the account's name
         email = getattr(credentials, "service_account_email", None)
         if email is None:
-            _log.warning("storage_redirect has no effect: these credentials sign no URLs")
+            _log.warning("storage_redirect has no effect: these credentials cannot sign URLs")
             return None
         return _SignedByGoogle(self.get, _SIGN.format(credentials.universe_domain, email), email)
 
@@ -236,7 +236,7 @@ class GcsClients:
             session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         for one in (session, tokens):
             one.proxies = proxies(options) or {}
-        tokens.max_redirects = 0  # they would carry the account's assertion elsewhere
+        tokens.max_redirects = 0  # a redirect would send the account's assertion to another server
         try:
             client = storage.Client(
                 project=None,
@@ -247,8 +247,8 @@ class GcsClients:
             bucket = client.bucket(options["boto_bucket"])
         except ValueError as error:
             raise Refused(f"storage: {error}") from error
-        # Else the library asks for the bucket's metadata, for traces that nobody collects, in threads
-        # of its own, again and again where the account may not have them.
+        # Otherwise the library requests the bucket's metadata for tracing, in threads of its own, and
+        # repeats it if the account may not read them.
         client._bucket_metadata_cache = None
         timeout = (float(CONNECT_SECONDS), float(options["gcs_read_timeout"]))
         return GcsClient(session, bucket, endpoint, timeout, Request(tokens))
@@ -264,9 +264,9 @@ def _credentials(file: str | None) -> Any:
 
 
 class _SignedByGoogle(Signing):  # type: ignore[misc]
-    """Signs by a call of signBlob, for an account whose key is not here (a role of the machine).
+    """Signs with Google's service signBlob, for an account without a key here (a machine's role).
 
-    google.auth.iam has the same, with retries and time-outs of its own.
+    google.auth.iam does the same, but with retries and timeouts of its own.
     """
 
     def __init__(self, client: Callable[[], GcsClient], address: str, email: str) -> None:
@@ -285,4 +285,4 @@ class _SignedByGoogle(Signing):  # type: ignore[misc]
 
     @property
     def signer(self) -> None:
-        """A key; there is none here."""
+        """The key: none, because Google signs."""

@@ -1,7 +1,7 @@
-"""The driver for Google Cloud Storage: two ways in, chosen by the credentials that are given.
+"""The driver for Google Cloud Storage: chooses one of two APIs by the configured credentials.
 
-HMAC keys, as 0.x had them, sign requests in the manner of S3 (gcshmac.py); everything else, a
-service account's key file or the role of the machine, speaks Google's own API (gcsjson.py).
+HMAC keys, as in 0.x, use the S3-compatible API (hmac.py). All other credentials, such as a service
+account's key file or the role of the machine, use Google's own API (json_api.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from v1registry.storage.errors import Refused
 
 
 def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> Storage:
-    """The driver, from its part of the configuration. Raise Refused if it contradicts itself."""
+    """Return the driver for this part of the configuration. Raise Refused if options conflict."""
     key, secret = options["gs_access_key"], options["gs_secret_key"]
     if options["oauth2"] or not (key or secret):
         from v1registry.storage.gcs.json_api import GcsStorage
@@ -23,7 +23,9 @@ def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> Storage:
     if not (key and secret):
         raise Refused("storage: gs_access_key and gs_secret_key belong together")
     if options["gcs_credentials"]:
-        raise Refused("storage: either gcs_credentials or gs_access_key; `oauth2: true` ignores it")
+        raise Refused(
+            "storage: set either gcs_credentials or gs_access_key; `oauth2: true` ignores gs_access_key"
+        )
     from v1registry.storage.gcs.hmac import GcsHmacStorage
 
     return GcsHmacStorage(options)

@@ -1,13 +1,13 @@
-"""Google Cloud Storage with HMAC keys, as 0.x had them: by its API that is like S3's.
+"""Google Cloud Storage with HMAC keys, as in 0.x, by its S3-compatible API.
 
-What differs from S3, as Google documents it and users of real buckets report:
+The differences from S3, from Google's documentation and reports of users:
 
-- `If-None-Match: *` on a put is ignored. What it would do, `x-goog-if-generation-match: 0` does,
-  which is refused beside any `x-amz-` header (400 ExcessHeaderValues), so that such a put must be
-  signed in Google's manner: cloud.google.com/storage/docs/authentication/signatures
-- There is no deletion of many objects by one request (boto/boto3#2293, apache/opendal#2097).
-- A checksum sent as a trailer is not understood; s3client.py sends none.
-- The region is `auto`, the bucket stands in the path, since its name may hold dots.
+- A put ignores `If-None-Match: *`. `x-goog-if-generation-match: 0` has the same effect, but is refused
+  together with any `x-amz-` header (400 ExcessHeaderValues). So such a put must be signed in Google's
+  own form: cloud.google.com/storage/docs/authentication/signatures
+- One request cannot delete several objects (boto/boto3#2293, apache/opendal#2097).
+- Checksums in trailers are not supported; s3/client.py sends none.
+- The region is `auto`. The bucket is in the path, because its name may contain dots.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class GcsHmacStorage(S3Storage):
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._key = options["gs_access_key"], options["gs_secret_key"]
         super().__init__(as_s3(options))
-        # Else objects that all may read lie in Google's caches for an hour, a tag among them.
+        # Otherwise Google caches publicly readable objects for an hour, tags included.
         self._settings = {"CacheControl": "no-store"}
         self._layers |= self._settings
 
@@ -42,7 +42,7 @@ class GcsHmacStorage(S3Storage):
         client.meta.events.register("before-send.s3.PutObject", self._sign_create)
 
     def _sign_create(self, request: Any, **_: Any) -> None:
-        """Turn a put that must not replace anything into one that Google refuses if it would."""
+        """Turn `If-None-Match: *` of a put into Google's condition, and sign it in Google's form."""
         if request.headers.get("If-None-Match") is None:
             return
         for name in list(request.headers):
@@ -67,11 +67,11 @@ class GcsHmacStorage(S3Storage):
 
 
 class SigningScheme(NamedTuple):
-    """The words of one way to sign; all else of it is what AWS calls version 4."""
+    """The names in which a form of AWS signature version 4 differs from AWS's own."""
 
     name: str
     service: str
-    extension: str  # begins the headers
+    extension: str  # the prefix of its headers
 
 
 GOOGLE = SigningScheme("GOOG4", "storage", "x-goog-")
@@ -86,7 +86,7 @@ def authorization(
     headers: Mapping[str, str],
     location: str = _LOCATION,
 ) -> str:
-    """The header `Authorization` that signs all of `headers` (lower-case names)."""
+    """Return the header `Authorization` that signs all `headers` (lower-case names)."""
     access, secret = key
     when = headers[f"{manner.extension}date"]
     names = ";".join(sorted(headers))
@@ -105,7 +105,7 @@ def authorization(
 
 
 def _digest(body: Any) -> str:
-    """Of what boto3 sends: bytes, or a file that holds them."""
+    """Return the SHA-256 of a body of boto3: bytes or a file."""
     if not hasattr(body, "read"):
         return hashlib.sha256(body or b"").hexdigest()
     start = body.tell()
@@ -116,7 +116,7 @@ def _digest(body: Any) -> str:
 
 
 def as_s3(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the driver `s3` that these stand for."""
+    """Return the options of the driver `s3` that correspond to these."""
     scheme = "https" if options["gs_secure"] else "http"
     address = urlsplit(options["gcs_endpoint"] or f"{scheme}://{_ADDRESS}")
     proxy = {key: value for key, value in options.items() if key.startswith("boto_proxy")}
@@ -131,7 +131,7 @@ def as_s3(options: Mapping[str, Any]) -> dict[str, Any]:
         "s3_secret_key": options["gs_secret_key"],
         "s3_region": _LOCATION,
         "s3_secure": address.scheme == "https",
-        "s3_encrypt": False,  # Google encrypts always
+        "s3_encrypt": False,  # Google always encrypts
         "s3_use_sigv4": True,
         "s3_storage_class": options["gcs_storage_class"],
         "s3_part_size": options["gcs_chunk_size"],

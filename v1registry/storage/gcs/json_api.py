@@ -1,9 +1,9 @@
 """The driver for Google Cloud Storage by its own API, with an account's key or a machine's role.
 
-A layer is received aside, as an object below `_v1registry/uploads/`, and moved to its name, which
-copies nothing. A handle is the upload's token and the key.
+A layer is staged as an object below `_v1registry/uploads/`. The commit moves it to its key without
+copying. A handle is the upload's token and the key.
 
-No folders are marked: a folder is what some key begins with.
+The store has no objects for folders: a folder exists if a key begins with its name.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from v1registry.storage.remote import (
 from v1registry.storage.sums import of_google
 
 _UPLOADS = f"{keys.OURS}/uploads"
-_LISTED = {"kind", "items", "prefixes", "nextPageToken"}  # what an answer to that may hold
-_BATCH = 100  # objects that one request deletes, GCS's own limit
+_LISTED = {"kind", "items", "prefixes", "nextPageToken"}  # the fields of a listing
+_BATCH = 100  # objects that one request deletes; the limit of GCS
 _TYPE = "application/octet-stream"
-# Else GCS lets objects that all may read lie in caches for an hour, a tag among them.
+# Otherwise GCS lets caches keep publicly readable objects for an hour, tags included.
 _CACHING = "no-store"
 
 
@@ -65,7 +65,7 @@ class GcsStorage(RemoteStorage):
         return self._clients.get().bucket.blob(self._prefix + key)
 
     def _call(self, operation: Callable[..., Any], **parameters: Any) -> Any:
-        """A call of the library, which tries nothing again itself."""
+        """Call a method of the library without its own retries."""
         return operation(retry=None, timeout=self._clients.get().timeout, **parameters)
 
     # -- reading -----------------------------------------------------------
@@ -75,7 +75,7 @@ class GcsStorage(RemoteStorage):
         address = f"/download/storage/v1/b/{self._bucket}/o/{name}?alt=media"
 
         def fetch(start: int, version: str | None) -> StoreResponse:
-            headers = {"Accept-Encoding": "gzip"}  # as it is stored: nothing is unpacked for us
+            headers = {"Accept-Encoding": "gzip"}  # otherwise GCS decompresses some objects
             if start:
                 headers["Range"] = f"bytes={start}-"
             more = f"&generation={version}" if version else ""
@@ -89,7 +89,7 @@ class GcsStorage(RemoteStorage):
             found, body = answer.headers.get("X-Goog-Generation", ""), _Body(answer)
             try:
                 if answer.status_code != (206 if start else 200) or not told.isdecimal():
-                    raise CorruptObject(f"{key}: an answer with other bytes than were asked for")
+                    raise CorruptObject(f"{key}: the response has another range than the request")
                 if start:
                     return StoreResponse(
                         part_of(answer.headers.get("Content-Range"), start), found, body
@@ -106,7 +106,7 @@ class GcsStorage(RemoteStorage):
             blob = self._blob(key)
             self._call(blob.reload)
             if blob.size is None:
-                raise CorruptObject(f"{key}: no size is told")
+                raise CorruptObject(f"{key}: the response has no size")
             return Stat(blob.size, _time(blob))
 
         return attempt(key, look)
@@ -117,11 +117,11 @@ class GcsStorage(RemoteStorage):
             for name in page.folders:
                 yield ListEntry(name[len(start) : -1], True)
             for blob in page.blobs:
-                if blob.name != start:  # a marker that some other tool made
+                if blob.name != start:  # a folder marker of another program
                     yield ListEntry(blob.name[len(start) :], False)
 
     def _pages(self, folder: str, **parameters: Any) -> Iterator[_Page]:
-        """Everything below a folder. Each page is a call of its own, which can be tried again."""
+        """Yield pages of all objects below a folder. Each page is a separate call, with its retries."""
         start, token = f"{self._prefix}{folder}/", None
 
         def ask() -> tuple[_Page, str | None]:
@@ -190,7 +190,7 @@ class GcsStorage(RemoteStorage):
                 return False
             return True
 
-        # a first try may have come through though its answer was lost
+        # the first attempt may have succeeded although its response was lost
         return attempt(key, upload) or (tries > 1 and self.get(key) == data)
 
     def delete(self, key: str, *, durable: bool = True) -> None:
@@ -198,7 +198,7 @@ class GcsStorage(RemoteStorage):
             attempt(key, lambda: self._call(self._blob(key).delete))
 
     def delete_folder(self, folder: str) -> None:
-        """By batches, tags before all else; what is left then one by one, to learn why."""
+        """Delete in batches, tags first; then delete the rest one by one, to raise the reason."""
         names = tags_first(self._names(folder))
         tags = sum(name.rpartition("/")[2].startswith("tag_") for name in names)
         for part in (names[:tags], names[tags:]):
@@ -223,7 +223,7 @@ class GcsStorage(RemoteStorage):
         handle = f"{secrets.token_hex(12)} {key}"
 
         def put(data: bytes) -> None:
-            attempt(key, lambda: self._upload(_aside(handle), data, self._class))
+            attempt(key, lambda: self._upload(_staged_key(handle), data, self._class))
 
         try:
             send_pieces(pieces, self._buffer, put, lambda: self._session(handle))
@@ -237,18 +237,18 @@ class GcsStorage(RemoteStorage):
         properties = {"contentType": _TYPE, "cacheControl": _CACHING}
         if self._class:
             properties["storageClass"] = self._class
-        name = self._prefix + _aside(handle)
+        name = self._prefix + _staged_key(handle)
         return ResumableUpload(self._clients.get, self._bucket, name, properties)
 
     def commit(self, handle: str) -> None:
-        """Move what is staged to its name.
+        """Move a staged layer to its key.
 
-        By the one call that does it at once (objects.move): what it takes away is neither kept as
-        "soft deleted" nor charged as "deleted early". Where a server does not know that call, by
-        rewrite and delete. NotFound where the source is gone; the caller looks at what is in place.
+        One call does it (objects.move): the source is then neither kept as "soft deleted" nor charged
+        as "deleted early". If a server does not know that call, rewrite and delete the object. Raise
+        NotFound if the source is gone; the caller checks which layer is in place.
         """
         key = _key(handle)
-        source, target = self._blob(_aside(handle)), self._blob(key)
+        source, target = self._blob(_staged_key(handle)), self._blob(key)
         bucket = self._clients.get().bucket
         try:
             attempt(key, lambda: self._call(bucket.move_blob, blob=source, new_name=target.name))
@@ -267,21 +267,23 @@ class GcsStorage(RemoteStorage):
                 return left
 
             token = attempt(key, go_on)
-            if token is None:  # else it is large, and its bytes must be copied: another class
+            if (
+                token is None
+            ):  # otherwise GCS copies a large object to another storage class in steps
                 break
         with contextlib.suppress(NotFound):
             attempt(key, lambda: self._call(source.delete))
 
     def abandon(self, handle: str) -> None:
         with contextlib.suppress(NotFound):
-            self.delete(_aside(handle))
+            self.delete(_staged_key(handle))
 
     def open_staged(self, handle: str) -> RemoteBlob:
-        return self.open(_aside(handle))
+        return self.open(_staged_key(handle))
 
     def is_staged(self, handle: str) -> bool:
         try:
-            self.stat(_aside(handle))
+            self.stat(_staged_key(handle))
         except NotFound:
             return False
         return True
@@ -296,14 +298,14 @@ class GcsStorage(RemoteStorage):
 
 
 class _Page(NamedTuple):
-    """One answer of a listing."""
+    """One page of a listing."""
 
     blobs: Sequence[Blob]
     folders: Sequence[str]
 
 
 class _Body:
-    """The bytes of an HTTP answer, as they come."""
+    """The body of an HTTP response that is being received."""
 
     def __init__(self, answer: Any) -> None:
         self._answer = answer
@@ -316,7 +318,7 @@ class _Body:
 
 
 def _is_listing(page: Mapping[str, Any]) -> bool:
-    """Whether it holds what was asked for and nothing else: the library takes all for a page."""
+    """Return whether a page has the fields of a listing only: the library accepts any JSON."""
     return not page.keys() - _LISTED and all("name" in item for item in page.get("items", ()))
 
 
@@ -324,7 +326,7 @@ def _time(blob: Blob) -> float:
     try:
         return float(blob.time_created.timestamp())
     except (AttributeError, ValueError) as error:
-        raise CorruptObject(f"{blob.name}: has no time") from error
+        raise CorruptObject(f"{blob.name}: the response has no time") from error
 
 
 def _crc32c(data: bytes) -> bytes:
@@ -342,7 +344,7 @@ def _key(handle: str) -> str:
     return _split(handle)[1]
 
 
-def _aside(handle: str) -> str:
-    """The key of a staged object."""
+def _staged_key(handle: str) -> str:
+    """Return the key of a staged object."""
     token, key = _split(handle)
     return f"{_UPLOADS}/{token}/{key}"

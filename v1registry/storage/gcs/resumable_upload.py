@@ -1,9 +1,9 @@
-"""A resumable upload to GCS: of unknown length, from one buffer, resumed where it broke.
+"""A resumable upload of unknown length to GCS, with one buffer.
 
-The library's own one sends a chunk again as a whole and gives up when the store has kept a part of
-it. What is done here is described in cloud.google.com/storage/docs/performing-resumable-uploads: a
-308 tells by `Range` how much is kept (nothing without it), and so does the answer to an empty PUT
-for `bytes */*`.
+The library's own upload sends a whole chunk again, and fails if the store has kept a part of it. This
+one follows cloud.google.com/storage/docs/performing-resumable-uploads: a response with status 308
+says by `Range` how many bytes the store has (none without it). So does the response to an empty PUT
+with `bytes */*`.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.gcs.client import FAILURES, GcsClient, attempt
 from v1registry.storage.parts import Part, PartBuffer
 
-CHUNK_UNIT = 256 * 1024  # chunks are multiples of this, but the last
-_ONE_REQUEST = 1024 * 1024  # bytes up to which one request is enough; it copies them
+CHUNK_UNIT = 256 * 1024  # each chunk but the last is a multiple of this
+_ONE_REQUEST = 1024 * 1024  # bytes up to which one simple request is used
 _RANGE = re.compile(r"bytes=0-([0-9]+)")
-_BREAKS = 3  # in a row, without a byte kept between them, until we give up
+_BREAKS = 3  # failures in a row without progress until the upload fails
 
 
 class ResumableUpload:
-    """One upload's session. `send` chunks in their order, the last one by `finish`."""
+    """The session of one upload. Call `send` for each chunk in order, and `finish` for the last."""
 
     def __init__(
         self, get: Callable[[], GcsClient], bucket: str, name: str, properties: Mapping[str, str]
     ) -> None:
         self._get = get
         self._name = name
-        self._kept = 0  # bytes that the store has
-        self._unsure = False  # whether it may have more of them, since an answer was lost
+        self._kept = 0  # bytes that the store is known to have
+        self._unsure = False  # whether the store may have more, because a response was lost
         self._sum = google_crc32c.Checksum()
         query = urlencode({"uploadType": "resumable", "name": name})
         address = f"/upload/storage/v1/b/{bucket}/o?{query}"
@@ -46,36 +46,36 @@ class ResumableUpload:
         self._session: str = answer.headers["Location"]
 
     def send(self, chunk: memoryview) -> None:
-        """Send a chunk of a multiple of CHUNK_UNIT bytes; it is kept when this returns."""
+        """Send a chunk of a multiple of CHUNK_UNIT bytes; return when the store has it."""
         self._add(chunk)
         self._send(chunk, None)
 
     def finish(self, chunk: memoryview) -> None:
-        """Send the last chunk, which may be empty. The object is there when this returns."""
+        """Send the last chunk, which may be empty; return when the object is stored."""
         self._add(chunk)
         found = self._send(chunk, self._kept + len(chunk))
         wanted = base64.b64encode(self._sum.digest()).decode()
         if found.get("crc32c", wanted) != wanted:
-            raise Unavailable(f"{self._name}: was received with other bytes than were sent")
+            raise Unavailable(f"{self._name}: GCS received other bytes than were sent")
 
     def cancel(self) -> None:
-        """Forget the session; if that fails, the store does so within a week."""
+        """Cancel the session; if that fails, it expires within a week."""
         with contextlib.suppress(StorageError, *FAILURES):
             self._get().send_named("DELETE", self._session)
 
     def _add(self, chunk: memoryview) -> None:
         for at in range(0, len(chunk), CHUNK_UNIT):
-            self._sum.update(bytes(chunk[at : at + CHUNK_UNIT]))  # it takes nothing that can change
+            self._sum.update(bytes(chunk[at : at + CHUNK_UNIT]))  # it accepts immutable bytes only
 
     def _send(self, chunk: memoryview, total: int | None) -> dict[str, Any]:
-        """Send until all is kept. The object's metadata, if this completes it."""
+        """Send until the store has the chunk; return the object's metadata if this completes it."""
         start, end, breaks = self._kept, self._kept + len(chunk), 0
         while True:
             before = self._kept
             try:
                 answer = attempt(self._name, partial(self._step, chunk, start, total))
             except NotFound as error:
-                raise Unavailable(f"{self._name}: the upload's session is gone") from error
+                raise Unavailable(f"{self._name}: the session of the upload has expired") from error
             if answer.status_code != 308:
                 return dict(answer.json())
             found = _RANGE.fullmatch(answer.headers.get("Range", ""))
@@ -89,7 +89,7 @@ class ResumableUpload:
                 raise Unavailable(f"{self._name}: the upload stands still at byte {self._kept}")
 
     def _step(self, chunk: memoryview, start: int, total: int | None) -> Any:
-        """Send the rest of the chunk; or, after a failure, ask how much of it came through."""
+        """Send the rest of the chunk; after a failure, ask how much of it the store has."""
         unsure, self._unsure = self._unsure, True
         rest = memoryview(b"") if unsure else chunk[self._kept - start :]
         span = f"{self._kept}-{self._kept + len(rest) - 1}" if rest else "*"
@@ -107,9 +107,9 @@ def send_pieces(
     put: Callable[[bytes], None],
     begin: Callable[[], ResumableUpload],
 ) -> None:
-    """Send all: few bytes by `put`, more by chunks of the buffer's part size in what `begin` makes.
+    """Send all pieces: by one `put` if they are few bytes, else in chunks in a session of `begin`.
 
-    If it fails, no session is left.
+    If it fails, cancel the session.
     """
     upload: ResumableUpload | None = None
     part = Part(buffer)

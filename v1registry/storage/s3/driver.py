@@ -1,11 +1,10 @@
-"""The driver for S3: AWS, Ceph's gateway, and others that speak its protocol.
+"""The driver for S3: AWS, Ceph's gateway, and other stores with its protocol.
 
-A layer is received as a multipart upload on its final name, which shows nothing
-until it is completed: that is the commit, and nothing is copied. A handle is
-the upload's id and the key; the parts are asked for when it is completed.
-For stores without conditional writes see s3loose.py.
+A layer is staged as a multipart upload to its final key. It stays invisible until the upload is
+completed, which is the commit; no bytes are copied. A handle is the upload id and the key. The commit
+asks the store for the list of parts. unconditional.py is for stores without conditional writes.
 
-No folders are marked: a folder is what some key begins with.
+The store has no objects for folders: a folder exists if a key begins with its name.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ from v1registry.storage.s3.client import FAILURES, S3Clients, S3Errors, status, 
 from v1registry.storage.s3.cloudfront import CloudFront
 from v1registry.storage.sums import of_s3
 
-_MOST_PARTS = 10_000  # of one upload, S3's own limit
-_BATCH = 1000  # keys that one request deletes, likewise
+_MOST_PARTS = 10_000  # of one upload; the limit of S3
+_BATCH = 1000  # keys that one request deletes; the limit of S3
 _ATTEMPTS = 4  # while another node writes the same key or completes the same upload
 
 
@@ -58,13 +57,13 @@ class S3Storage(RemoteStorage):
             **({"StorageClass": storage_class} if storage_class else {}),
         }
         self.creates_atomically = options["s3_conditional_writes"]
-        # gateways that know the older signature alone know the older listing alone, too
+        # gateways without SigV4 do not support the newer listing either
         self._listing = "list_objects_v2" if options["s3_use_sigv4"] else "list_objects"
         front = [options[f"cloudfront.{name}"] for name in ("base", "keyid", "keysecret")]
         self._cloudfront = CloudFront(*front) if all(front) else None
 
     def _made(self, client: Any) -> None:
-        """Called with each new client: the place where a store that is only like S3 differs."""
+        """Change a new boto3 client; for subclasses for stores that differ from S3."""
 
     @property
     def place(self) -> str:
@@ -102,8 +101,8 @@ class S3Storage(RemoteStorage):
             for item in page.get("CommonPrefixes", ()):
                 yield ListEntry(item["Prefix"][len(start) : -1], True)
             for item in page.get("Contents", ()):
-                if item["Key"] != start:  # a marker that some other tool made
-                    # stores that are loose about what they keep may be so about what they list
+                if item["Key"] != start:  # a folder marker of another program
+                    # the listing of a store without conditional writes may be stale
                     md5 = item["ETag"].strip('"') if self.creates_atomically else None
                     yield ListEntry(item["Key"][len(start) :], False, md5)
 
@@ -141,12 +140,12 @@ class S3Storage(RemoteStorage):
                 self._call("put_object", key, Body=data, IfNoneMatch="*", **self._settings)
             except Exception as error:
                 if status(error) == 412:
-                    # a first try may have come through though its answer was lost
+                    # the first attempt may have succeeded although its response was lost
                     metadata = getattr(error, "response", {}).get("ResponseMetadata", {})
                     return bool(metadata.get("RetryAttempts")) and self.get(key) == data
                 if status(error) != 409 or pause is None:
                     raise
-                time.sleep(pause)  # AWS: another one's put is under way, and may yet fail
+                time.sleep(pause)  # AWS: another put is running, and may fail yet
             else:
                 return True
         raise AssertionError("unreachable")
@@ -190,11 +189,11 @@ class S3Storage(RemoteStorage):
         return handle
 
     def _send(self, key: str, upload: str, pieces: Iterable[Buffer]) -> None:
-        client = self._clients.get()  # one for all the threads that send its parts
+        client = self._clients.get()  # shared by all threads that send parts of this upload
 
         def send(number: int, data: bytearray) -> None:
             if number > _MOST_PARTS:
-                raise Refused(f"{key}: more than {_MOST_PARTS} parts: set s3_part_size higher")
+                raise Refused(f"{key}: more than {_MOST_PARTS} parts: increase s3_part_size")
             where = {"Bucket": self._bucket, "Key": self._prefix + key, "UploadId": upload}
             with S3Errors(key):
                 client.upload_part(**where, PartNumber=number, Body=data)
@@ -204,7 +203,7 @@ class S3Storage(RemoteStorage):
     def commit(self, handle: str) -> None:
         upload, key = split(handle)
         for pause in pauses(_ATTEMPTS):
-            # Raises NotFound where the upload is gone; then the caller looks at what is in place.
+            # Raises NotFound if the upload is gone; then the caller checks which layer is in place.
             parts = [
                 {"PartNumber": part["PartNumber"], "ETag": part["ETag"]}
                 for part in self._parts(key, upload)
@@ -220,8 +219,8 @@ class S3Storage(RemoteStorage):
                         MultipartUpload={"Parts": parts},
                     )
             except Unavailable:
-                # Ceph answers 500 to a second completion, and to one beside another: if so, the
-                # upload is gone now, or soon.
+                # Ceph answers 500 to a second or a simultaneous completion. Then the upload is gone
+                # now, or soon.
                 if pause is None:
                     raise
                 time.sleep(pause)
@@ -237,7 +236,7 @@ class S3Storage(RemoteStorage):
             self._call("abort_multipart_upload", key, UploadId=upload)
 
     def is_staged(self, handle: str) -> bool:
-        # Not by its parts: Swift's gateway shows them as long as the object consists of them.
+        # Not by its parts: Swift's S3 gateway lists them even after the upload was completed.
         upload, key = split(handle)
         pages = self._pages("list_multipart_uploads", key, Prefix=self._prefix + key)
         return any(
@@ -245,14 +244,14 @@ class S3Storage(RemoteStorage):
         )
 
     def open_staged(self, handle: str) -> RemoteBlob:
-        raise NotFound(f"{handle}: S3 does not read what is not completed")
+        raise NotFound(f"{handle}: S3 cannot read an upload that is not completed")
 
     def stages(self) -> Iterator[Stage]:
-        """Uploads below `images/` alone: others in the bucket are not ours to abort."""
+        """Yield uploads below `images/` only: other programs may use the bucket as well."""
         return self._uploads(keys.IMAGES)
 
     def prepare(self) -> None:
-        """Look also whether a layer can be sent in parts, which some emulators do in their own way."""
+        """Check also that a multipart upload works, which differs in some S3 emulators."""
         super().prepare()
         key = f"{keys.OURS}/{CHECK}{secrets.token_hex(8)}"
         handle = self._stage(key, [b"true"])
@@ -294,7 +293,7 @@ class S3Storage(RemoteStorage):
 
 
 def split(handle: str) -> tuple[str, str]:
-    """A handle's two parts: an id, and the key. Raise NotFound if it is none."""
+    """Return the id and the key of a handle. Raise NotFound if it is not a handle."""
     upload, blank, key = handle.partition(" ")
     if not upload or not blank or not key:
         raise NotFound(f"{handle}: not a handle")
@@ -302,11 +301,9 @@ def split(handle: str) -> tuple[str, str]:
 
 
 def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> S3Storage:
-    """The driver, from its part of the configuration."""
+    """Return the driver for this part of the configuration."""
     if options["s3_conditional_writes"]:
         return S3Storage(options)
-    from v1registry.storage.s3.unconditional import (
-        LooseS3Storage,  # which is made of this module's class
-    )
+    from v1registry.storage.s3.unconditional import UnconditionalS3Storage  # imports this module
 
-    return LooseS3Storage(options)
+    return UnconditionalS3Storage(options)

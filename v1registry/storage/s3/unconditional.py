@@ -1,9 +1,9 @@
-"""The S3 driver for stores that ignore `If-None-Match`.
+"""The S3 driver for stores without conditional writes, which ignore `If-None-Match`.
 
-There two pushes of one image may both write the record that decides, one after the other, and who
-carries out the earlier one must not take away the layer of the later one for good. So a layer lies
-whole under a name of its own, and is copied, by the store, each time that a record is carried out.
-What was committed stays there until the cleaner comes, and costs its size twice so long.
+In such a store, two pushes of one image may both write a commit record, one after the other. The
+process that commits the earlier one must not delete the layer of the later one for good. So a staged
+layer is a complete object under a key of its own, and each commit lets the store copy it. The cleaner
+deletes that object later; until then the layer takes twice its size.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from v1registry.storage.remote import RemoteBlob
 from v1registry.storage.s3.client import S3Errors
 from v1registry.storage.s3.driver import S3Storage, split
 
-_ASIDE = f"{keys.OURS}/uploads"
-_NOTE = "v1registry-stage"  # metadata: which stage an object was copied from
-_MOST_COPIED = 4 * 1024**3  # bytes at once; S3 itself takes 5 GiB
+_UPLOADS = f"{keys.OURS}/uploads"
+_NOTE = (
+    "v1registry-stage"  # metadata: the token of the staged layer from which an object was copied
+)
+_MOST_COPIED = 4 * 1024**3  # bytes that one request copies; the limit of S3 is 5 GiB
 
 
-class LooseS3Storage(S3Storage):
-    """A handle is a token and the key; the bytes lie in `_v1registry/uploads/TOKEN/KEY`."""
+class UnconditionalS3Storage(S3Storage):
+    """Stages a layer as `_v1registry/uploads/TOKEN/KEY`; a handle is the token and the key."""
 
     reads_stages = True
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         token = secrets.token_hex(12)
         handle = f"{token} {key}"
-        upload = self._stage(_aside(handle), pieces, Metadata={_NOTE: token})
+        upload = self._stage(_staged_key(handle), pieces, Metadata={_NOTE: token})
         try:
             super().commit(upload)
         except BaseException:
@@ -43,44 +45,46 @@ class LooseS3Storage(S3Storage):
 
     def commit(self, handle: str) -> None:
         if not self._is_in_place(handle):
-            self._copy(_aside(handle), split(handle)[1])
+            self._copy(_staged_key(handle), split(handle)[1])
 
     def abandon(self, handle: str) -> None:
-        if not self._is_in_place(handle):  # else `clean` removes it, when nobody can want it back
-            self.delete(_aside(handle))
+        if not self._is_in_place(
+            handle
+        ):  # else `clean` deletes it later: another commit may need it again
+            self.delete(_staged_key(handle))
 
     def open_staged(self, handle: str) -> RemoteBlob:
         if not self.is_staged(handle):
             raise NotFound(f"{handle}: committed or abandoned")
-        return self.open(_aside(handle))
+        return self.open(_staged_key(handle))
 
     def is_staged(self, handle: str) -> bool:
-        return exists(self, _aside(handle)) and not self._is_in_place(handle)
+        return exists(self, _staged_key(handle)) and not self._is_in_place(handle)
 
     def stages(self) -> Iterator[Stage]:
         for handle in self._handles():
             with contextlib.suppress(NotFound):
-                modified = self.stat(_aside(handle)).modified
+                modified = self.stat(_staged_key(handle)).modified
                 if not self._is_in_place(handle):
                     yield Stage(handle, split(handle)[1], modified)
 
     def clean(self, before: float) -> int:
         removed = super().clean(before)
-        for upload in self._uploads(_ASIDE):  # of processes that ended in the middle
+        for upload in self._uploads(_UPLOADS):  # of processes that ended before completing them
             if upload.modified < before:
                 super().abandon(upload.handle)
                 removed += 1
         for handle in self._handles():
             with contextlib.suppress(NotFound):
-                if self.stat(_aside(handle)).modified < before and self._is_in_place(handle):
-                    self.delete(_aside(handle))
+                if self.stat(_staged_key(handle)).modified < before and self._is_in_place(handle):
+                    self.delete(_staged_key(handle))
                     removed += 1
         return removed
 
     def _handles(self) -> Iterator[str]:
-        """Of all that was staged, committed ones included, and not cleaned yet."""
-        start = f"{self._prefix}{_ASIDE}/"
-        for page in self._pages(self._listing, _ASIDE, Prefix=start):
+        """Yield the handles of all staged layers that are not cleaned yet, committed ones included."""
+        start = f"{self._prefix}{_UPLOADS}/"
+        for page in self._pages(self._listing, _UPLOADS, Prefix=start):
             for item in page.get("Contents", ()):
                 token, slash, key = item["Key"][len(start) :].partition("/")
                 if slash:
@@ -96,14 +100,14 @@ class LooseS3Storage(S3Storage):
         return bool(found.get(_NOTE) == token)
 
     def _copy(self, source: str, key: str) -> None:
-        """Let the store copy an object, at once or in parts. Raise NotFound if it is not there."""
+        """Let the store copy an object, at once or in parts. Raise NotFound if it does not exist."""
         size = self.stat(source).size
         where = {"CopySource": {"Bucket": self._bucket, "Key": self._prefix + source}}
         with S3Errors(key):
             if size <= _MOST_COPIED:
                 self._call("copy_object", key, **where, **self._layers)
                 return
-            token = source.removeprefix(f"{_ASIDE}/").partition("/")[0]
+            token = source.removeprefix(f"{_UPLOADS}/").partition("/")[0]
             more: dict[str, Any] = {**self._layers, "Metadata": {_NOTE: token}}
             upload = self._call("create_multipart_upload", key, **more)["UploadId"]
             try:
@@ -117,6 +121,6 @@ class LooseS3Storage(S3Storage):
                 raise
 
 
-def _aside(handle: str) -> str:
+def _staged_key(handle: str) -> str:
     token, key = split(handle)
-    return f"{_ASIDE}/{token}/{key}"
+    return f"{_UPLOADS}/{token}/{key}"

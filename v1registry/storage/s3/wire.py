@@ -1,8 +1,8 @@
-"""The requests that a registry makes all the time, without most of what boto3 does for each.
+"""A fast client for the most frequent S3 requests.
 
-A push takes dozens of small requests, and boto3 more processor time for one than the store. Here
-botocore finds the address and the credentials, signs and sends; only the way between is short. What
-is not offered here, or turns out to be not that simple, is done by boto3's own client.
+A push takes dozens of small requests, and boto3 needs more processor time for each than the store.
+This client uses botocore to find the address and the credentials, to sign and to send, and skips the
+rest. boto3's own client does all other operations, and requests that turn out to be less simple.
 """
 
 from __future__ import annotations
@@ -36,11 +36,21 @@ from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS
 from v1registry.storage.retry import pauses
 from v1registry.storage.s3.answers import complaint, foreign, is_foreign
 
-_AGAIN = {429, 500, 502, 503, 504}  # what the store may answer otherwise a moment later
-_ELSEWHERE = {301, 302, 307, 308}  # the bucket lies in another region: boto3 knows where to go
-_BROKEN = {"RequestTimeout", "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"}  # 400
-_ODD = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}  # the same
-_LARGE = 1024 * 1024  # from here on it pays to ask before a body is sent
+_RETRIED = {429, 500, 502, 503, 504}  # statuses that are retried
+_REDIRECTS = {301, 302, 307, 308}  # the bucket is in another region, to which boto3 redirects
+_BROKEN = {
+    "RequestTimeout",
+    "BadDigest",
+    "IncompleteBody",
+    "XAmzContentSHA256Mismatch",
+}  # with status 400, retried
+_ODD = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+}  # with status 400, left to boto3
+_LARGE = (
+    1024 * 1024
+)  # bytes of a body from which `Expect: 100-continue` is worth the extra round trip
 _META = "x-amz-meta-"
 _HEADERS = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
@@ -50,9 +60,9 @@ _HEADERS = {
 
 
 class Wire:
-    """Some of the methods of boto3's S3 client, for one bucket, with the same arguments.
+    """Some methods of boto3's S3 client, for one bucket, with the same arguments.
 
-    Answers hold those of its fields that are used. Everything else is the client's.
+    Responses have only the fields that the driver uses. All other attributes are boto3's client's.
     """
 
     def __init__(
@@ -63,7 +73,7 @@ class Wire:
         self._credentials = Credentials(*keys) if all(keys) else session.get_credentials()
         self._bucket = options["boto_bucket"]
         self._attempts = attempts
-        # AWS tells checksums only to who asks; what others make of this header is not known
+        # AWS sends checksums only on request; other stores may not know this header
         self._more = {} if options["boto_host"] else {"x-amz-checksum-mode": "ENABLED"}
         self._base: str | None = None
         self._http = URLLib3Session(
@@ -81,13 +91,13 @@ class Wire:
 
     def get_object(self, **named: Any) -> dict[str, Any]:
         headers = {name: named[key] for key, name in _CONDITIONS.items() if key in named}
-        answer = self._ask(
+        answer = self._request(
             "get_object", named, "GET", headers={**self._more, **headers}, stream=True
         )
         if isinstance(answer, dict):
             return answer
         told = {name.lower(): value for name, value in answer.headers.items()}
-        with _understood(named["Key"]):
+        with _valid_fields(named["Key"]):
             return {
                 "ContentLength": int(told["content-length"]),
                 "ContentRange": told.get("content-range"),
@@ -97,10 +107,10 @@ class Wire:
             }
 
     def head_object(self, **named: Any) -> dict[str, Any]:
-        answer = self._ask("head_object", named, "HEAD")
+        answer = self._request("head_object", named, "HEAD")
         if isinstance(answer, dict):
             return answer
-        with _understood(named["Key"]):
+        with _valid_fields(named["Key"]):
             return {
                 "ContentLength": int(answer.headers["Content-Length"]),
                 "LastModified": parsedate_to_datetime(answer.headers["Last-Modified"]),
@@ -113,37 +123,41 @@ class Wire:
 
     def put_object(self, **named: Any) -> dict[str, Any]:
         others = named.keys() - {"Bucket", "Key", "Body"}
-        if others - _HEADERS.keys():  # a condition: whether a try came through is boto3's business
+        if (
+            others - _HEADERS.keys()
+        ):  # a condition: boto3 tells after a retry whether the first attempt succeeded
             return self._boto("put_object", named)
         headers = {_HEADERS[name]: named[name] for name in others}
-        answer = self._ask("put_object", named, "PUT", headers=headers, body=named["Body"])
+        answer = self._request("put_object", named, "PUT", headers=headers, body=named["Body"])
         return answer if isinstance(answer, dict) else {}
 
     def delete_object(self, **named: Any) -> dict[str, Any]:
-        answer = self._ask("delete_object", named, "DELETE")
+        answer = self._request("delete_object", named, "DELETE")
         return answer if isinstance(answer, dict) else {}
 
     def upload_part(self, **named: Any) -> dict[str, Any]:
         where = {"partNumber": str(named["PartNumber"]), "uploadId": named["UploadId"]}
         body = named["Body"]
         headers = {"Expect": "100-continue"} if len(body) >= _LARGE else {}
-        answer = self._ask("upload_part", named, "PUT", where, headers, body)
+        answer = self._request("upload_part", named, "PUT", where, headers, body)
         return answer if isinstance(answer, dict) else {"ETag": answer.headers["ETag"]}
 
     def get_paginator(self, operation: str) -> Any:
         return _Pages(self) if operation == "list_objects_v2" else self._boto_paginator(operation)
 
     def list_objects_v2(self, **named: Any) -> dict[str, Any]:
-        """One page: keys of objects, prefixes of folders, and where the next page begins."""
+        """Return one page: keys of objects, prefixes of folders, and the start of the next page."""
         query = {"list-type": "2", "encoding-type": "url", "prefix": named["Prefix"]}
         query |= {word: named[key] for key, word in _LISTING.items() if key in named}
-        answer = self._ask("list_objects_v2", named, "GET", query)
+        answer = self._request("list_objects_v2", named, "GET", query)
         if isinstance(answer, dict):
             return answer
         root = ET.fromstring(answer.content)
         more = root.findtext("{*}NextContinuationToken")
         if not more and root.findtext("{*}IsTruncated") == "true":
-            raise CorruptObject(f"{named['Prefix']}: a listing that goes on without telling where")
+            raise CorruptObject(
+                f"{named['Prefix']}: a truncated listing without a continuation token"
+            )
         return {
             "Contents": [
                 {"Key": name, "ETag": item.findtext("{*}ETag") or ""}
@@ -157,7 +171,7 @@ class Wire:
 
     # -- one request ----------------------------------------------------------
 
-    def _ask(
+    def _request(
         self,
         operation: str,
         named: Mapping[str, Any],
@@ -168,7 +182,7 @@ class Wire:
         *,
         stream: bool = False,
     ) -> Any:
-        """The answer of a success. A dict, if boto3 had to be asked instead. Raise as it does."""
+        """Return a successful response, or a dict if boto3 sent the request. Raise what boto3 raises."""
         if self._credentials is None:
             return self._boto(operation, named)
         url = self._url(named.get("Key", ""))
@@ -176,7 +190,7 @@ class Wire:
             try:
                 answer = self._http.send(self._signed(method, url, query, headers, body, stream))
             except (ReadTimeoutError, SSLError):
-                raise  # our client has waited as long; or it will be no better
+                raise  # the registry's client has waited as long; TLS errors do not go away
             except (HTTPClientError, ConnectionError):
                 if pause is None:
                     raise
@@ -196,9 +210,9 @@ class Wire:
                     continue
                 error = _error(answer, operation)
                 code = error.response["Error"]["Code"]
-                if answer.status_code in _ELSEWHERE or code in _ODD:
+                if answer.status_code in _REDIRECTS or code in _ODD:
                     return self._boto(operation, named)
-                if pause is None or not (answer.status_code in _AGAIN or code in _BROKEN):
+                if pause is None or not (answer.status_code in _RETRIED or code in _BROKEN):
                     raise error
             time.sleep(pause)
         raise AssertionError("unreachable")
@@ -219,7 +233,7 @@ class Wire:
         return request.prepare()
 
     def _url(self, key: str) -> str:
-        """An object's address; the bucket's own without a key."""
+        """Return an object's URL; without a key, the bucket's URL."""
         if self._base is None:
             named = {"Bucket": self._bucket, "Key": "k"}
             url = self._client.generate_presigned_url("get_object", Params=named)
@@ -239,7 +253,7 @@ _LISTING = {"Delimiter": "delimiter", "ContinuationToken": "continuation-token"}
 
 
 class _Pages:
-    """What boto3 calls a paginator, of the listing."""
+    """A paginator of the listing, as in boto3."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -254,7 +268,7 @@ class _Pages:
 
 
 def _error(answer: Any, operation: str) -> ClientError:
-    """The error that boto3 would raise for this answer."""
+    """Return the error that boto3 would raise for this response."""
     status = answer.status_code
     code, message = str(status), ""
     try:
@@ -262,7 +276,7 @@ def _error(answer: Any, operation: str) -> ClientError:
         code = root.findtext("{*}Code") or code
         message = root.findtext("{*}Message") or ""
     except (ET.ParseError, LookupError, ValueError):
-        pass  # HEAD, or a proxy's page, or damaged
+        pass  # HEAD, a proxy's page, or a damaged response
     details = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
@@ -271,16 +285,16 @@ def _error(answer: Any, operation: str) -> ClientError:
 
 
 @contextlib.contextmanager
-def _understood(key: str) -> Iterator[None]:
-    """Raise Damaged if the answer lacks what it must have."""
+def _valid_fields(key: str) -> Iterator[None]:
+    """Raise CorruptObject if the response lacks a field in a `with` block."""
     try:
         yield
     except (KeyError, ValueError, TypeError) as error:
-        raise CorruptObject(f"{key}: not an answer of S3's: {error!r}") from error
+        raise CorruptObject(f"{key}: not a response of S3: {error!r}") from error
 
 
 def _named(root: ET.Element, outer: str, inner: str) -> Iterator[tuple[ET.Element, str]]:
-    """The elements called so, and what each has as its name."""
+    """Yield the elements with the name `outer`, each with the text of its element `inner`."""
     encoded = root.findtext("{*}EncodingType") == "url"
     for item in root.iterfind(f"{{*}}{outer}"):
         text = item.findtext(f"{{*}}{inner}") or ""
