@@ -113,7 +113,7 @@ def test_an_index_or_the_explicit_word_that_nothing_is_checked(load, written):
         ("index_endpoint: https://[h", "index_endpoint", "must be a URL"),
         ("index_endpoint: index.example", "index_endpoint", "must be a URL"),
         ("index_keys: [x]", "index_keys", "must be a list of public keys"),
-        ("index_endpoint: https://h\n    access: []", "standalone", "must be true where accounts"),
+        ("index_endpoint: https://h\n    access: []", "standalone", "must be true if accounts"),
         (f"index_keys: {KEY}\n    disable_token_auth: true", "disable_token_auth", "must be false"),
     ],
 )

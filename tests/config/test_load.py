@@ -20,7 +20,7 @@ SAMPLE = FIXTURES / "original-sample.yml"
 
 # -- the files of 0.x ---------------------------------------------------------------------------
 
-INDEX = "index_endpoint: has no effect: a standalone registry asks no index"
+INDEX = "index_endpoint: has no effect: a standalone registry uses no index"
 TEMPORARY = (
     "storage_path: /tmp/registry is in a temporary folder: images may be lost at the next restart"
 )
@@ -593,7 +593,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ('dev: "\\UFFFFFFFF"', "", "not valid YAML: "),
         ("dev: " + "[" * 5000, "", "nested too deeply"),
         ("? [a]\n: b\n", "", "a key must be a word, not a list or a mapping"),
-        ("dev: {}\ndev: {a: b}\n", "dev", "stands here twice, first in line 1, with another value"),
+        ("dev: {}\ndev: {a: b}\n", "dev", "is set twice, first in line 1, with another value"),
         ("dev:", "dev", "must be a mapping"),
         ("dev: [a]", "dev", "must be a mapping"),
         ("dev: text", "dev", "must be a mapping"),
@@ -608,7 +608,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("dev: {issue: !!python/name:os.system }", "dev.issue", "not a value of the YAML type "),
         ("dev: {issue: 2014-99-99}", "dev.issue", "not a value of the YAML type timestamp"),
         ("dev: {issue: !!int x}", "dev.issue", "not a value of the YAML type int"),
-        ("dev: {issue: a, issue: b}", "dev.issue", "stands here twice, first in line 1"),
+        ("dev: {issue: a, issue: b}", "dev.issue", "is set twice, first in line 1"),
     ],
 )
 def test_hostile_yaml(problems, text, key, reason):

@@ -165,7 +165,7 @@ def test_refused_values(problems, written, key, reason):
 def test_neither_standalone_nor_an_index_stops_the_start(problems, written):
     [(key, line, reason)] = problems(BASE.replace("standalone: true", f"standalone: {written}"))
     assert (key, line) == ("dev.standalone", 2)
-    assert reason.startswith("must be true, or there must be an index that says who may do what")
+    assert reason.startswith("must be true, or there must be an index that decides who may do what")
 
 
 @pytest.mark.parametrize("written", ["", "standalone: ~", "standalone: _env:STANDALONE:true"])
@@ -188,7 +188,7 @@ def test_storage_and_its_path_must_be_set(problems):
 @pytest.mark.parametrize(("one", "other"), [("certificate", "key"), ("key", "certificate")])
 def test_certificate_and_key_come_together(problems, tmp_path, one, other):
     (tmp_path / "x.pem").touch()
-    reason = "must be set, for https needs a certificate and its key"
+    reason = "must be set: https needs a certificate and its key"
     text = f"{BASE}    tls: {{{one}: {tmp_path}/x.pem}}\n"
     assert problems(text) == [(f"dev.tls.{other}", None, reason)]
 
@@ -223,8 +223,8 @@ def test_all_problems_are_listed_in_the_order_of_the_file(load):
         ":5: dev.nonsense: unknown key",
         ":6: dev.limits.json: must be a size such as 4194304, 4MiB or 1GB, not 'x'",
         ":6: dev.limits.other: unknown key",
-        ":7: dev.standalone: must be true, or there must be an index that says who may do what:"
-        " index_endpoint or index_keys; what was meant to be checked is not served openly",
+        ":7: dev.standalone: must be true, or there must be an index that decides who may do what: set"
+        " index_endpoint or index_keys; without one, the registry would be open by accident",
         ":8: dev.issue: not a value of the YAML type timestamp",
     ]
 

@@ -1,4 +1,4 @@
-"""Who may do what: the kinds of its options, and what contradicts among them."""
+"""Options for access: their classes and kinds, and contradictions between them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Allows something to some for some repositories.
+    """An access rule.
 
-    `who` holds names of accounts, `@group`, or one of the words `anybody` and `users`;
-    `repositories` patterns of whole names.
+    `who` has names of accounts, `@group`, or the words `anybody` and `users`. `repositories` has
+    patterns of whole names.
     """
 
     who: tuple[str, ...]
     repositories: tuple[str, ...]
     allow: tuple[str, ...]
 
-    def shown(self) -> dict[str, list[str]]:
-        """As it stands in a file."""
+    def as_mapping(self) -> dict[str, list[str]]:
+        """Return the rule as it is written in a file."""
         return {
             "who": list(self.who),
             "repositories": list(self.repositories),
@@ -43,13 +43,13 @@ class Rule:
         }
 
 
-#: Where there are accounts and no rules: who has one may do everything.
+#: The rules of a registry with accounts and without rules: every account may do everything.
 DEFAULT_RULES = (Rule((USERS,), ("*",), ALLOW),)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountOptions:
-    """Who proves whom, and how often one may try. Seconds."""
+    """The options of the group `accounts`. Times are in seconds."""
 
     htpasswd: str | None
     user_header: str | None
@@ -60,7 +60,7 @@ class AccountOptions:
 
 @dataclass(frozen=True, slots=True)
 class Ldap:
-    """A directory in which accounts are found, and proven by a bind."""
+    """The options of the group `ldap`: a directory with accounts."""
 
     url: str | None
     start_tls: bool
@@ -80,7 +80,7 @@ class Ldap:
 
 
 def rules(value: Any) -> tuple[Rule, ...]:
-    """A list of rules, each with `who`, `repositories` and `allow`, one or a list of each."""
+    """Check a list of rules with `who`, `repositories` and `allow`, one or a list of each."""
     if not isinstance(value, list):
         raise ValueError("must be a list of rules, each with who, repositories and allow")
     return tuple(_rule(item, number) for number, item in enumerate(value, 1))
@@ -88,9 +88,7 @@ def rules(value: Any) -> tuple[Rule, ...]:
 
 def _rule(value: Any, number: int) -> Rule:
     if not isinstance(value, dict) or set(value) != {"who", "repositories", "allow"}:
-        raise ValueError(
-            f"must have who, repositories and allow, and nothing else, in rule {number}"
-        )
+        raise ValueError(f"must have exactly who, repositories and allow in rule {number}")
     who = _several(value["who"], _WHO, f"names, @groups, {ANYBODY} or {USERS}, as who", number)
     patterns = _several(value["repositories"], _PATTERN, "patterns, as repositories", number)
     allow = _several(value["allow"], re.compile("|".join(ALLOW)), f"of {', '.join(ALLOW)}", number)
@@ -105,19 +103,19 @@ def _several(value: Any, form: re.Pattern[str], what: str, number: int) -> tuple
 
 
 def _whole(pattern: str) -> str:
-    """As engines complete names: one without a `/` lies in `library`. A mere `*` is everything."""
+    """Return the pattern with a namespace: `library`, as engines add it. `*` matches every name."""
     return pattern if "/" in pattern or set(pattern) == {"*"} else f"library/{pattern}"
 
 
 def ldap_url(value: Any) -> str:
-    """Of a server alone: where to look in it, and as whom, are options of their own."""
+    """Check the URL of a directory. It has only a host and a port; other parts are own options."""
     try:
         parts = urlsplit(value) if isinstance(value, str) and value.isascii() else urlsplit("")
         valid = parts.scheme in ("ldaps", "ldap") and parts.hostname and parts.port != 0
     except ValueError:
         valid = False
     if not valid or parts.path.strip("/") or re.search(r"[@?#\s\\]", value):
-        raise ValueError("must be ldaps://host, ldaps://host:port, or ldap:// likewise")
+        raise ValueError("must be ldaps://host or ldaps://host:port, or the same with ldap://")
     return str(value).rstrip("/")
 
 
@@ -129,12 +127,12 @@ def header(value: Any) -> str:
 
 def template(value: Any) -> str:
     if not (isinstance(value, str) and value.isprintable() and "{user}" in value):
-        raise ValueError("must be text with {user} where the account's name stands")
+        raise ValueError("must be text with {user} in place of the account's name")
     return value
 
 
 def public_keys(value: Any) -> tuple[str, ...]:
-    """Texts of Ed25519 public keys, a list or with commas."""
+    """Check Ed25519 public keys: a list, or a text with commas."""
     items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
     if not isinstance(items, list) or not all(_is_key(item) for item in items):
         raise ValueError("must be a list of public keys, each 32 bytes in base64url (43 letters)")
@@ -154,25 +152,25 @@ def _is_key(text: Any) -> bool:
 
 
 def has_accounts(found: Mapping[str, Any]) -> bool:
-    """Whether users are told apart here: there is something that proves them, or rules."""
+    """Return whether the registry has accounts or access rules of its own."""
     proven_by = ("accounts.htpasswd", "accounts.user_header", "ldap.url")
     return any(found[key] for key in proven_by) or found["access"] is not None
 
 
 def contradictions(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Keys, and why their values cannot be used together."""
+    """Iterate over the key and the reason of each contradiction."""
     if found["standalone"] is False:
         if not (found["index_endpoint"] or found["index_keys"] or found["disable_token_auth"]):
             reason = (
-                "must be true, or there must be an index that says who may do what:"
-                " index_endpoint or index_keys; what was meant to be checked is not served openly"
+                "must be true, or there must be an index that decides who may do what: set"
+                " index_endpoint or index_keys; without one, the registry would be open by accident"
             )
             yield "standalone", reason
         if has_accounts(found):
-            reason = "must be true where accounts or access are set: else an index has the accounts"
+            reason = "must be true if accounts or access are set: with false, an index has accounts"
             yield "standalone", reason
         elif found["disable_token_auth"] and found["index_keys"]:
-            yield "disable_token_auth", "must be false where index_keys says whose tokens count"
+            yield "disable_token_auth", "must be false if index_keys is set, which verifies tokens"
         elif found["index_keys"] and importlib.util.find_spec("cryptography") is None:
             reason = "needs the package cryptography: pip install -r requirements-index.txt"
             yield "index_keys", reason
@@ -184,10 +182,13 @@ def _accounts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     proven = found["accounts.htpasswd"] or found["accounts.user_header"] or found["ldap.url"]
     named = {name for rule in found["access"] or () for name in rule.who} - {ANYBODY}
     if named and not proven:
-        reason = f"must name only {ANYBODY} where nothing proves who {min(named)} is"
-        yield "access", f"{reason}: accounts.htpasswd, accounts.user_header or ldap.url"
+        reason = f"must name only {ANYBODY}, because nothing identifies {min(named)}"
+        yield "access", f"{reason}: set accounts.htpasswd, accounts.user_header or ldap.url"
     if found["accounts.user_header"] and found["trusted_proxies"] == ():
-        yield "accounts.user_header", "must not be set without trusted_proxies, who alone send it"
+        yield (
+            "accounts.user_header",
+            "must not be set without trusted_proxies, which set the header",
+        )
     if found["accounts.groups_header"] and not found["accounts.user_header"]:
         yield "accounts.groups_header", "must not be set without user_header"
     if (file := found["accounts.htpasswd"]) is not None:
@@ -206,28 +207,28 @@ def _ldap(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"ldap.{name}", "must not be set without ldap.url"
         return
     if bool(found["ldap.user_dn"]) == bool(found["ldap.base"]):
-        yield "ldap.url", "needs either user_dn, or base to look for users below, and not both"
+        yield "ldap.url", "needs either user_dn, or base to search for users, and not both"
     if bool(found["ldap.bind_dn"]) != bool(found["ldap.bind_password"]):
         yield "ldap.bind_dn", "must be set together with bind_password"
     if found["ldap.start_tls"] and found["ldap.url"].startswith("ldaps:"):
-        yield "ldap.start_tls", "must be false where the URL says ldaps: already"
+        yield "ldap.start_tls", "must be false, because the URL with ldaps: already means TLS"
     if importlib.util.find_spec("ldap3") is None:
         reason = f"needs the package ldap3, which is not installed: {installing('ldap')}"
         yield "ldap.url", reason
 
 
 def without_effect(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Keys that do nothing beside the others, and why."""
+    """Iterate over the keys without an effect or protection, and the warnings."""
     if found["standalone"]:
         for key in ("index_endpoint", "index_keys"):
             if found[key]:
-                yield key, "has no effect: a standalone registry asks no index"
+                yield key, "has no effect: a standalone registry uses no index"
     elif found["disable_token_auth"]:
         yield (
             "disable_token_auth",
-            "no token is checked: whoever reaches the port may do everything",
+            "no token is checked: every client that reaches the port may do everything",
         )
     where = found["ldap.url"] or ""
     near = re.match(r"ldap://(localhost|127\.|\[::1\])", where)
     if where.startswith("ldap:") and not near and not found["ldap.start_tls"]:
-        yield "ldap.url", "passwords go over the net in the clear: use ldaps:// or start_tls"
+        yield "ldap.url", "passwords are sent unencrypted: use ldaps:// or start_tls"

@@ -1,7 +1,7 @@
-"""PEM files that the configuration names: each is loaded when the configuration is checked.
+"""Checks of the PEM files in the configuration, by loading them.
 
-A server that cannot load its certificate serves no client, and one that cannot load an authority
-trusts no other server; both are noticed here, before a process starts.
+With a damaged certificate the server could not serve any client, and with a damaged CA file it
+could not trust any other server. The check reports both before a process starts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _AUTHORITIES = ("index_ca", "ldap.ca", "cache_ca")
 
 
 def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Keys of files that cannot be used, and why."""
+    """Iterate over the keys of files that cannot be used, and the reasons."""
     missing = False
     for key in (*_PAIR, *_AUTHORITIES):
         if found[key] and not os.path.isfile(found[key]):
@@ -24,7 +24,7 @@ def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     given = [key for key in _PAIR if found[key]]
     if len(given) == 1:
         [other] = set(_PAIR) - set(given)
-        yield other, "must be set, for https needs a certificate and its key"
+        yield other, "must be set: https needs a certificate and its key"
     if missing:
         return
     if len(given) == 2 and (problem := pair_problem(found[_PAIR[0]], found[_PAIR[1]])):
@@ -36,14 +36,14 @@ def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def unreadable(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Keys of files that this user cannot read, and so could not check."""
+    """Iterate over the keys of files that this user may not read, which are not checked."""
     for key in (*_PAIR, *_AUTHORITIES):
         if found[key] and os.path.isfile(found[key]) and not is_readable(found[key]):
             yield key, f"not checked: this user may not read {found[key]}"
 
 
 def pair_problem(certificate: str, key: str) -> tuple[int, str] | None:
-    """Which of the two files cannot be used (0, 1), and why; None if both can, or are unreadable."""
+    """Return which file (0 or 1) cannot be used, and why; None if both can, or are unreadable."""
     if not (is_readable(certificate) and is_readable(key)):
         return None
     import ssl
@@ -52,7 +52,7 @@ def pair_problem(certificate: str, key: str) -> tuple[int, str] | None:
         return 0, f"no certificate in PEM form in {certificate}"
     encrypted = False
 
-    def password() -> str:  # without it, OpenSSL would ask on the terminal, and wait
+    def password() -> str:  # without a password, OpenSSL would wait for input on the terminal
         nonlocal encrypted
         encrypted = True
         return ""
@@ -81,7 +81,7 @@ def _has_certificates(file: str) -> bool:
 
 
 def is_readable(file: str) -> bool:
-    """Whether this user may read an existing file."""
+    """Return whether this user may read an existing file."""
     try:
         with open(file, "rb"):
             return True

@@ -1,4 +1,4 @@
-"""Finding the file, choosing the flavor, and making a `Config` of it."""
+"""Loading of the configuration: the file, its flavor, and the checked `Config`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from v1registry.config.schema import Config
 _PACKAGE = Path(__file__).resolve().parent.parent
 _INSTALLED = _PACKAGE / "_project"
 
-#: The folder that holds config.yml, wsgi.py and gunicorn.conf.py: a wheel brings copies of them.
+#: The folder of config.yml, wsgi.py and gunicorn.conf.py. An installed wheel has copies of them.
 PROJECT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent
 
 DEFAULT_FLAVOR = "dev"
@@ -26,9 +26,9 @@ _LARGEST_FILE = 1024 * 1024
 
 
 class Document:
-    """A configuration file, parsed but not looked at.
+    """A configuration file, parsed but not checked.
 
-    :raises ConfigError: it cannot be read or is not YAML with flavors.
+    :raises ConfigError: the file cannot be read, or is not YAML with flavors.
     """
 
     def __init__(self, file: Path) -> None:
@@ -55,22 +55,22 @@ class Document:
 
     @property
     def flavors(self) -> tuple[str, ...]:
-        """The names of the flavors; `common` is what they share."""
+        """The names of the flavors, without `common`."""
         return tuple(name for name in self._flavors if name != _COMMON)
 
     def config(
         self, flavor: str, environ: Mapping[str, str], drivers: Drivers | None = None
     ) -> Config:
-        """The checked flavor. `drivers`: those that there are, if not all that are installed.
+        """Return the checked flavor. `drivers`: the available drivers; by default all installed.
 
-        :raises ConfigError: there is no such flavor, or something in it is wrong.
+        :raises ConfigError: there is no such flavor, or it is not valid.
         """
         node = self._flavors.get(flavor)
         if node is None:
-            there = ", ".join(self.flavors) or "none"
+            known = ", ".join(self.flavors) or "none"
             raise ConfigError(
                 self.file,
-                [Problem("", f"no flavor {flavor!r} (SETTINGS_FLAVOR); there are: {there}")],
+                [Problem("", f"no flavor {flavor!r} (SETTINGS_FLAVOR); there are: {known}")],
             )
         line = node.start_mark.line + 1
         if not isinstance(node, yaml.MappingNode):
@@ -82,12 +82,12 @@ class Document:
         checker = Checker(flavor, values, reader.places, drivers or Available(), environ)
         checker.warnings += reader.warnings
         found = checker.config(str(self.file))
-        # Text options take the variable as it stands: that it is no YAML does not matter.
+        # Options for text use the unchanged variable, which need not be YAML.
         unread = [problem for problem in reader.problems if problem.key not in checker.verbatim]
         broken = {problem.key for problem in unread}
         problems = [
             *unread,
-            # what could not be read is null to the checker, which must not complain again
+            # The checker sees null for an unreadable value, and must not report it again.
             *(problem for problem in checker.problems if problem.key not in broken),
         ]
         if found is None or problems:
@@ -96,10 +96,10 @@ class Document:
         return found
 
     def _with_common(self, flavor: str, node: yaml.MappingNode) -> yaml.MappingNode:
-        """Put `common` below every flavor, as docker-registry up to 0.7.3 did.
+        """Add the values of `common` to the flavor, as docker-registry up to 0.7.3 did.
 
-        What the flavor says or inherits goes before it. Files of 0.8 and later inherit `common`
-        with `<<`; for them nothing changes.
+        The flavor's own and inherited values take precedence. Files of docker-registry 0.8 and later
+        inherit `common` with `<<` themselves.
         """
         common = self._flavors.get(_COMMON)
         if flavor == _COMMON or not isinstance(common, yaml.MappingNode):
@@ -118,25 +118,26 @@ def load_config(
     flavor: str | None = None,
     drivers: Drivers | None = None,
 ) -> Config:
-    """The configuration of the chosen flavor, checked.
+    """Return the checked configuration of the chosen flavor.
 
-    `path` and `flavor` go before DOCKER_REGISTRY_CONFIG and SETTINGS_FLAVOR of `environ`.
+    `path` and `flavor` take precedence over DOCKER_REGISTRY_CONFIG and SETTINGS_FLAVOR of `environ`.
 
-    :raises ConfigError: the file is missing or not usable; it lists everything that is wrong.
+    :raises ConfigError: the file is missing or not valid. The error lists all problems.
     """
     document = Document(find(environ) if path is None else Path(path))
     return document.config(flavor or chosen_flavor(environ), environ, drivers)
 
 
 def chosen_flavor(environ: Mapping[str, str]) -> str:
-    """SETTINGS_FLAVOR, or `dev`."""
+    """Return the flavor in SETTINGS_FLAVOR, or `dev`."""
     return environ.get("SETTINGS_FLAVOR") or DEFAULT_FLAVOR
 
 
 def find(environ: Mapping[str, str]) -> Path:
-    """The file that DOCKER_REGISTRY_CONFIG names; config.yml beside the project without it.
+    """Return the file that DOCKER_REGISTRY_CONFIG names, or the config.yml of v1registry.
 
-    A relative name is looked for in `config/` as in 0.x, then in the working directory.
+    A relative name is searched for in `config/`, as in docker-registry 0.x, and then in the working
+    directory.
 
     :raises ConfigError: there is no such file.
     """

@@ -1,7 +1,7 @@
-"""What an option is, and the kinds of values that there are.
+"""The class of an option, and the kinds of values.
 
 A kind is a function `(value, option) -> checked value`. It raises ValueError with a reason that
-begins with "must be"; it never quotes the value, which may be a secret.
+begins with "must be". The reason never quotes the value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 class Option:
     """One key of a flavor.
 
-    `key` is dotted within the flavor; `default` is written as it would be in the file; `variable`
-    is the environment variable that the shipped config.yml reads. `outside`: 0.x read it past the
-    file, so it counts also where a file does not name the key. `formerly`: the key's name in older
-    releases of 0.x, read where the key is missing. All fields are plain data, so that a
-    storage driver can declare its options without importing anything: `Option(**fields)`.
+    `key` is dotted within the flavor. `default` has the form of the file. `variable` is the
+    environment variable in the shipped config.yml. `outside`: the variable also has an effect if
+    the file does not name the key, as in docker-registry 0.x. `formerly`: the key's name in older
+    releases of docker-registry 0.x, used if the key is missing. All fields are plain data, so that
+    a storage driver can declare its options without an import: `Option(**fields)`.
     """
 
     key: str
@@ -50,9 +50,9 @@ class Option:
     formerly: str | None = None
 
     def check(self, value: Any) -> Any:
-        """The value in our type, e.g. a size in bytes. Null becomes the default.
+        """Return the value in its final type, e.g. a size in bytes. Null becomes the default.
 
-        :raises ValueError: the reason why it cannot be one.
+        :raises ValueError: the value is not valid.
         """
         if value is None:
             if self.required:
@@ -64,14 +64,17 @@ class Option:
 
 
 def boolean(value: Any, option: Option) -> bool:
-    # 0.x took DEBUG=1 for true; no other number makes sense
+    # docker-registry 0.x accepted DEBUG=1
     if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise ValueError("must be true or false")
 
 
 def literal(value: Any, option: Option) -> bool:
-    """For switches that open doors: whatever is not exactly `true` is false, as in 0.x."""
+    """Return whether the value is exactly `true`, as in docker-registry 0.x.
+
+    For switches that reduce protection: every other value is false.
+    """
     return value is True
 
 
@@ -96,7 +99,7 @@ def url_path(value: Any, option: Option) -> str:
 
 
 def url(value: Any, option: Option) -> str:
-    """Of a server, perhaps with a path; never with an account, a query or a fragment."""
+    """Check the URL of a server. It may have a path, but no account, query or fragment."""
     try:
         parts = urlsplit(text(value, option))
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -108,7 +111,7 @@ def url(value: Any, option: Option) -> str:
 
 
 def pem(value: Any, option: Option) -> str:
-    """The text of a PEM file, or the path of one."""
+    """Check the text of a PEM file, or the path of one."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be the text of a PEM file, or its path")
     return value if "-----BEGIN " in value else path(value, option)
@@ -129,7 +132,7 @@ def choice(value: Any, option: Option) -> str:
 
 
 def addressing(value: Any, option: Option) -> str:
-    """`path` or `virtual`; or the class of 0.x's library that meant the same."""
+    """Check `path` or `virtual`, or the equivalent class of docker-registry's library boto."""
     word = str(value).rpartition(".")[2].lower()
     if word in ("path", "ordinarycallingformat", "protocolindependentordinarycallingformat"):
         return "path"
@@ -139,7 +142,7 @@ def addressing(value: Any, option: Option) -> str:
 
 
 def auth_version(value: Any, option: Option) -> int:
-    """Of OpenStack's authentication; people write 3, "3", 2.0 or v3."""
+    """Check the version of OpenStack's authentication, written as 3, "3", 2.0 or v3."""
     found = re.fullmatch(r"v?([123])(\.0)?", str(value))
     if found is None:
         raise ValueError("must be 1, 2 or 3")
@@ -147,7 +150,7 @@ def auth_version(value: Any, option: Option) -> int:
 
 
 def search(value: Any, option: Option) -> bool:
-    """0.x names a module here; any name but none switches the search on."""
+    """Check the search switch. docker-registry 0.x has a module name here, which means true."""
     if isinstance(value, bool | str):
         return bool(value)
     raise ValueError("must be true, false or sqlalchemy")
@@ -160,7 +163,7 @@ def count(value: Any, option: Option) -> int:
 
 
 def size(value: Any, option: Option) -> int:
-    """Bytes: a number, or a text such as 512KiB, 4MiB, 1.5g (1024) or 1GB (1000)."""
+    """Return bytes of a number, or of a text such as 512KiB, 4MiB, 1.5g (1024) or 1GB (1000)."""
     if isinstance(value, str):
         found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,6})?) ?([a-zA-Z]{0,3})", value.strip())
         if found and found[2].lower() in _UNITS:
@@ -172,7 +175,7 @@ def size(value: Any, option: Option) -> int:
 
 
 def duration(value: Any, option: Option) -> int:
-    """Seconds: a number, or a text such as 90s, 30m, 1h30m, 7d."""
+    """Return seconds of a number, or of a text such as 90s, 30m, 1h30m, 7d."""
     if isinstance(value, str):
         word = value.replace(" ", "").lower()
         if re.fullmatch(r"[0-9]{1,12}", word):
@@ -186,7 +189,7 @@ def duration(value: Any, option: Option) -> int:
 
 
 def networks(value: Any, option: Option) -> tuple[str, ...]:
-    """IP addresses and networks, of a list or of a text with commas."""
+    """Check IP addresses and networks: a list, or a text with commas."""
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list):
         raise ValueError("must be a list of IP addresses and networks")
@@ -206,7 +209,7 @@ def networks(value: Any, option: Option) -> tuple[str, ...]:
 
 
 def words(value: Any, option: Option) -> tuple[str, ...]:
-    """Texts, of a list or of a text with commas."""
+    """Check words: a list, or a text with commas."""
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list):
         raise ValueError("must be a list of texts")
@@ -226,7 +229,7 @@ def database_url(value: Any, option: Option) -> str:
 
 
 def prefix(value: Any, option: Option) -> str:
-    """Of keys in Redis. `cache_path:` begins those of 0.x, which we must never touch."""
+    """Check a prefix of keys in Redis. Keys of docker-registry 0.x begin with `cache_path:`."""
     if not (isinstance(value, str) and re.fullmatch(r"[!-~]{1,200}", value)):
         raise ValueError("must be text without blanks, in ASCII")
     if value.startswith("cache_path:"):
@@ -281,7 +284,7 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "public keys": lambda value, option: access.public_keys(value),
 }
 
-#: Kinds that take a variable's text as it stands. As YAML, `pw #1` would become `pw`, and `~` nothing.
+#: Kinds that use a variable's text unchanged. As YAML, `pw #1` would become `pw`, and `~` null.
 VERBATIM = frozenset(
     {
         *("text", "path", "URL path", "URL", "PEM", "Redis URL", "database URL", "LDAP URL"),
@@ -289,7 +292,7 @@ VERBATIM = frozenset(
     }
 )
 
-#: Kinds that take a variable's text as it is where YAML saw a number or a date in it.
+#: Kinds that use a variable's text unchanged if YAML parses it as a number or a date.
 TEXTUAL = frozenset(
     {
         *("text", "path", "URL path", "URL", "PEM", "endpoints", "choice", "addressing"),

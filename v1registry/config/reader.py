@@ -1,8 +1,8 @@
-"""From YAML text to plain values, by walking the nodes ourselves.
+"""Reading of YAML nodes into plain values.
 
-PyYAML's own constructor would drop what we need: the line of each value, contradicting duplicate
-keys, and the means to look at one flavor only. Anchors may make a small file stand for a huge
-value, or for an endless one, so depth and number of nodes are bounded.
+PyYAML's own constructor drops the line of each value and duplicate keys, and cannot read only one
+flavor. Anchors can turn a small file into a huge or endless value, so depth and number of nodes are
+limited.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class YamlError(ValueError):
-    """The text is not usable YAML; `line` counts from 1."""
+    """The text is not valid YAML. `line` counts from 1."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(reason)
@@ -34,7 +34,7 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value comes from: its line and, if one gave it, the variable and its text."""
+    """The origin of a value: its line and, if a variable was read, its name and its text."""
 
     line: int
     variable: str | None = None
@@ -42,13 +42,12 @@ class Place:
 
 
 def compose(text: str) -> yaml.Node | None:
-    """The root node of one YAML document; None if it is empty. Nothing is constructed.
+    """Return the root node of one YAML document; None if the document is empty.
 
-    :raises YamlError: syntax, more than one document, unknown anchors, too deep.
+    :raises YamlError: wrong syntax, several documents, unknown anchors, or too many levels.
     """
     try:
-        # The pure Python loader: deep nesting ends in an exception there, in libyaml it would end
-        # the process.
+        # The pure Python loader raises an exception for deep nesting. libyaml would crash.
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -59,17 +58,16 @@ def compose(text: str) -> yaml.Node | None:
     except RecursionError:
         raise YamlError("nested too deeply") from None
     except (ValueError, OverflowError):
-        # PyYAML's scanner lets these through, as for "\\UFFFFFFFF"
+        # PyYAML's scanner raises these for text such as "\\UFFFFFFFF".
         raise YamlError("not valid YAML: a character that does not exist") from None
     assert node is None or isinstance(node, yaml.Node)
     return node
 
 
 class YamlReader:
-    """Turns nodes into values. Collects `problems`, and the `places` of values by their path.
+    """Reads nodes into values. Collects `problems`, and the `places` of values by their path.
 
-    A variable that holds a service link of a container platform counts as not set; `warnings`
-    says so.
+    A variable with a service link of a container platform is ignored, with a text in `warnings`.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -81,8 +79,10 @@ class YamlReader:
         self._nodes = 0
 
     def value(self, node: yaml.Node, path: Path) -> Any:
-        """The value of a node, variables looked up. What cannot be read becomes null, with a
-        problem; a file that is too large or refers to itself gives one problem and null.
+        """Return the value of a node, with the values of variables.
+
+        An unreadable value becomes null and a problem. A file that is too large or refers to itself
+        gives null and one problem.
         """
         try:
             return self._value(node, path, (), expand=True)
@@ -91,9 +91,9 @@ class YamlReader:
             return None
 
     def pairs(self, node: yaml.MappingNode, path: Path) -> dict[str, yaml.Node]:
-        """Keys and value nodes of a mapping, `<<` carried out: own keys go before merged ones.
+        """Return keys and value nodes of a mapping. Own keys take precedence over those of `<<`.
 
-        :raises YamlError: endless or too large.
+        :raises YamlError: the mapping refers to itself or is too large.
         """
         return {name: value for name, (_, value) in self._pairs(node, path, ()).items()}
 
@@ -125,7 +125,7 @@ class YamlReader:
         try:
             value = self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError, KeyError):
-            # `2014-99-99`, `!!int x`, `!!python/object:...`; the text may be a secret
+            # Examples: `2014-99-99`, `!!int x`, `!!python/object:...`. The text may be a secret.
             reason = f"not a value of the YAML type {node.tag.removeprefix(_TAG)}"
             if not expand:
                 raise YamlError(reason, line) from None
@@ -169,7 +169,7 @@ class YamlReader:
                 raise YamlError("a key must be a word, not a list or a mapping", line)
             if key.value in own and not _same(own[key.value][1], value):
                 first = own[key.value][0].start_mark.line + 1
-                reason = f"stands here twice, first in line {first}, with another value"
+                reason = f"is set twice, first in line {first}, with another value"
                 self._problem((*path, key.value), reason, line)
             own[key.value] = (key, value)
         return merged | own
@@ -192,7 +192,7 @@ class YamlReader:
 
 
 def _bases(node: yaml.Node) -> list[yaml.MappingNode]:
-    """The mappings that `<<` names, the one that counts most last."""
+    """Return the mappings that `<<` names, the one with the highest precedence last."""
     found = node.value[::-1] if isinstance(node, yaml.SequenceNode) else [node]
     for base in found:
         if not isinstance(base, yaml.MappingNode):
@@ -201,7 +201,6 @@ def _bases(node: yaml.Node) -> list[yaml.MappingNode]:
 
 
 def _same(one: yaml.Node, other: yaml.Node) -> bool:
-    # The original's own config_s3.yml says some keys twice, with one value: that contradicts
-    # nothing.
+    # The config_s3.yml of docker-registry 0.x sets some keys twice, to the same value.
     scalars = isinstance(one, yaml.ScalarNode) and isinstance(other, yaml.ScalarNode)
     return scalars and (one.tag, one.value) == (other.tag, other.value)

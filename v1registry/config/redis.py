@@ -1,4 +1,4 @@
-"""Which Redis the configuration names, in the form of 0.x or as a URL."""
+"""The Redis of the configuration, named by a URL or as docker-registry 0.x does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DATABASES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """`cache` or `cache_lru` as 0.x has them; without `host` it names none."""
+    """The options of the group `cache` or `cache_lru`. No `host`: no Redis."""
 
     host: str | None
     port: int
@@ -21,7 +21,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """One Redis: at `host` and `port`, or at the path `socket`. `ca` is a PEM file, for `tls`."""
+    """A Redis at `host` and `port`, or at the path `socket`. `ca` is a PEM file, for `tls`."""
 
     host: str | None
     port: int
@@ -34,12 +34,12 @@ class Redis:
 
     @property
     def address(self) -> str:
-        """For the log."""
+        """The address for the log."""
         return f"{self.socket or f'{self.host}:{self.port}'}, database {self.db}"
 
 
 def chosen(url: str | None, ca: str | None, cache: Section, cache_lru: Section) -> Redis | None:
-    """The one Redis that is used: `url`, else `cache`, else `cache_lru`, else none."""
+    """Return the Redis that is used: that of `url`, else `cache`, else `cache_lru`, else none."""
     section = cache if cache.host else cache_lru
     if url:
         return parse(url, cache.password, ca)
@@ -49,9 +49,11 @@ def chosen(url: str | None, ca: str | None, cache: Section, cache_lru: Section) 
 
 
 def parse(url: str, password: str | None = None, ca: str | None = None) -> Redis:
-    """What a URL names: redis://, rediss:// (TLS) or unix://; `password` counts if it has none.
+    """Return the Redis of a URL: redis://, rediss:// (TLS) or unix://.
 
-    :raises ValueError: it is none of these. The text does not quote it, for it may hold a password.
+    `password` is used if the URL has none.
+
+    :raises ValueError: the URL has another form. The text does not quote it: it may hold a password.
     """
     try:
         parts = urlsplit(url)
@@ -83,6 +85,6 @@ def _database(text: str) -> int:
 
 
 _FORM = (
-    "must be redis://[user][:password@]host[:port][/db], rediss:// likewise, or"
+    "must be redis://[user][:password@]host[:port][/db], the same with rediss://, or"
     " unix://[user][:password@]/path[?db=N]; write @ : / ? # in a password as %40 %3A %2F %3F %23"
 )

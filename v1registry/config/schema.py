@@ -1,7 +1,7 @@
-"""The `Config` that comes of a checked flavor.
+"""The class `Config` of a checked flavor.
 
-From the table of options (`tables`) derive the checks, the documentation
-(docs/configuration.md) and the tests that hold config.yml to it.
+The table of options (package `tables`) defines the checks and the tables in docs/configuration.md.
+Tests compare config.yml with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from v1registry.config.redis import Redis, Section
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may make us receive or compute. Bytes, seconds, numbers; 0 as documented."""
+    """The options of the group `limits`, in bytes, seconds and numbers."""
 
     json: int
     layer: int
@@ -31,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Paths of PEM files; both set or both None."""
+    """The options of the group `tls`: paths of PEM files, both or none."""
 
     certificate: str | None
     key: str | None
@@ -39,7 +39,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class V2:
-    """Who sees the v2 view, and where; see the table of options."""
+    """The options of the group `v2`."""
 
     enabled: bool
     hidden_from: tuple[str, ...]
@@ -52,8 +52,8 @@ class V2:
 class Config:
     """A checked flavor. Sizes in bytes, times in seconds.
 
-    `storage` holds the driver's own options, and under `storage` the driver's name as it was
-    configured (`local` and `file` are one). `warnings` are texts for the log at start.
+    `storage` has the driver's options and, under the key `storage`, the configured name of the driver
+    (`local` and `file` are one driver). `warnings` are texts for the log at start.
     """
 
     file: str
@@ -103,19 +103,19 @@ class Config:
 
     @property
     def has_users(self) -> bool:
-        """Whether there is something that tells here who asks."""
+        """Whether the registry itself can identify users."""
         return bool(self.accounts.htpasswd or self.accounts.user_header or self.ldap.url)
 
     @property
     def checks_access(self) -> bool:
-        """Whether there is anything that is not allowed to everybody."""
+        """Whether some access is not allowed to every client."""
         if self.standalone:
             return self.has_users or self.access is not None or self.is_index
         return not self.disable_token_auth
 
     @property
     def database(self) -> str | None:
-        """The database that is used, for an index or for the search alone; or None."""
+        """The database of the index or of the search, or None."""
         if self.index.database is not None:
             return self.index.database
         url = self.sqlalchemy_index_database
@@ -125,21 +125,21 @@ class Config:
 
     @property
     def is_index(self) -> bool:
-        """Whether this process answers as an index of our own."""
+        """Whether this process is an index."""
         return self.index.database is not None and (self.standalone or self.index.alone)
 
     @property
     def writes_to_index(self) -> bool:
-        """Whether what happens here changes what an index of our own knows."""
+        """Whether this process writes to the database of an index of our own."""
         return self.index.database is not None
 
     @property
     def redis(self) -> Redis | None:
-        """The Redis that nodes share as a cache, or None."""
+        """The Redis of the shared cache, or None."""
         return redis.chosen(self.cache_url, self.cache_ca, self.cache, self.cache_lru)
 
 
-#: Groups of options, and the class that holds each.
+#: The class of each group of options.
 GROUPS: Mapping[str, Any] = {
     "index": IndexOptions,
     "limits": Limits,

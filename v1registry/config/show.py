@@ -1,4 +1,4 @@
-"""The effective configuration as YAML, for people to read: secrets masked."""
+"""The effective configuration as YAML, with masked secrets."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 def effective(config: Config) -> dict[str, Any]:
-    """Keys and values that count, nested as in the file; sizes in bytes, times in seconds."""
+    """Return the effective values, nested as in the file; sizes in bytes, times in seconds."""
     shown: dict[str, Any] = {}
-    if config.storage:  # an index alone has none
+    if config.storage:  # empty for an index without a registry
         own = Available()[config.storage[STORAGE.key]]
         alternate = DRIVERS.get(config.storage.get(ALTERNATE, ""), ())
         for option in (STORAGE, *own, *alternate):
@@ -37,7 +37,7 @@ def effective(config: Config) -> dict[str, Any]:
 
 
 def as_yaml(config: Config) -> str:
-    """`effective` as YAML, with the file and the flavor above."""
+    """Return `effective` as YAML, below a comment with the file and the flavor."""
     head = f"# flavor {config.flavor} of {config.file}\n"
     return head + yaml.safe_dump(effective(config), sort_keys=False, allow_unicode=True)
 
@@ -47,11 +47,11 @@ def _put(shown: dict[str, Any], option: Option, value: Any) -> None:
     for group in groups:
         shown = shown.setdefault(group, {})
     if option.kind in ("Redis URL", "database URL"):
-        shown[name] = _plain(value)  # all but the password is worth seeing
+        shown[name] = _plain(value)  # only the password in the URL is masked
     elif option.secret and value is not None:
         shown[name] = MASK
     elif option.kind == "rules":
-        shown[name] = None if value is None else [rule.shown() for rule in value]
+        shown[name] = None if value is None else [rule.as_mapping() for rule in value]
     elif option.kind == "mapping":
         shown[name] = _masked(value)
     else:
@@ -59,7 +59,7 @@ def _put(shown: dict[str, Any], option: Option, value: Any) -> None:
 
 
 def _masked(value: Any) -> Any:
-    """Free-form values: what has the name of a secret is taken for one."""
+    """Return a free-form value in which each member with the name of a secret is masked."""
     if isinstance(value, Mapping):
         return {
             name: MASK

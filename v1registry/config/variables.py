@@ -1,11 +1,11 @@
-"""Environment variables that no option reads, although an operator may rely on them.
+"""Environment variables that no option reads, although an administrator may rely on them.
 
-A variable that asks for protection is refused, never ignored: an operator who sets `REGISTRY_AUTH`
-believes that the registry asks for a password. Other such variables get a warning.
+A variable that requests protection stops the start: an administrator who sets `REGISTRY_AUTH`
+believes that clients need a password. Other such variables give a warning.
 
-Three kinds are known: variables of registry 2.x (Distribution, which reads `REGISTRY_SECTION_KEY`
-for each key of its configuration file), variables of docker-registry 0.x without effect here, and
-names that begin like our own options about access but are misspelt.
+There are three kinds: variables of registry 2.x (Distribution, which reads `REGISTRY_SECTION_KEY`
+for each key of its configuration file), variables of docker-registry 0.x without an effect, and
+misspelt names of our own options for access.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from v1registry.config.tables import OPTIONS
 _ACCESS = "ACCOUNTS_HTPASSWD, LDAP_URL or INDEX_ENDPOINT (docs/access.md)"
 _TLS = "TLS_CERTIFICATE and TLS_KEY (docs/tls.md)"
 
-#: Variables of registry 2.x that ask for protection, by their beginning, and our options.
+#: Variables of registry 2.x that request protection, by their beginning, and our options.
 _PROTECTION: Mapping[str, str] = {
     "REGISTRY_AUTH": _ACCESS,
     "REGISTRY_HTTP_TLS": _TLS,
     "REGISTRY_STORAGE_MAINTENANCE_READONLY": "READ_ONLY=true",
 }
 
-#: Other variables of registry 2.x for which we have an option.
+#: Other variables of registry 2.x, and our options for the same purpose.
 _COUNTERPARTS: Mapping[str, str] = {
     "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "STORAGE_PATH",
     "REGISTRY_HTTP_ADDR": "REGISTRY_HOST and REGISTRY_PORT",
@@ -55,13 +55,13 @@ _LINK_NAME = re.compile(
     r"\w+_SERVICE_(HOST|PORT)(_\w+)?|\w+_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|\w+?_ENV_\w+"
 )
 
-#: How options about access and encryption begin.
+#: The beginnings of variables for access and encryption.
 _OURS = ("ACCESS_", "ACCOUNTS_", "INDEX_", "LDAP_", "TLS_")
 _OFF = ("", "none", "false", "0", "no", "off")
 
 
 def is_service_link(name: str, text: str) -> bool:
-    """Whether a container platform set this variable to describe another service.
+    """Return whether a container platform set this variable to describe another service.
 
     Kubernetes and `docker run --link` set `REGISTRY_PORT=tcp://10.0.0.9:5000`, and more variables
     of that form, for a service called `registry`.
@@ -72,17 +72,17 @@ def is_service_link(name: str, text: str) -> bool:
 
 
 def link_warning(name: str, text: str) -> str:
-    """The warning for a service link in a variable that an option reads."""
+    """Return the warning for a service link in a variable that an option reads."""
     return (
         f"variable {name}: ignored: {text} is a service link of Docker or Kubernetes, not a port;"
-        " `enableServiceLinks: false` keeps such variables away"
+        " set `enableServiceLinks: false` to avoid such variables"
     )
 
 
 def refused(environ: Mapping[str, str], read: Collection[str] = ()) -> Iterator[str]:
-    """A reason for each variable that asks for protection which it does not get here.
+    """Iterate over an error for each variable that requests protection without an effect.
 
-    `read` names the variables that the configuration file itself reads.
+    `read` has the variables that the configuration file reads.
     """
     for name in _of_registry_2(environ, read):
         asking = {inner for inner, text in _leaves(name, environ[name]) if text not in _OFF}
@@ -95,7 +95,7 @@ def refused(environ: Mapping[str, str], read: Collection[str] = ()) -> Iterator[
 
 
 def _leaves(name: str, text: str) -> Iterator[tuple[str, str]]:
-    """The variables that set the same; registry 2.x also reads a whole section from one variable."""
+    """Iterate over equivalent variables: registry 2.x also reads a whole section from one variable."""
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -109,7 +109,7 @@ def _leaves(name: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def warnings(environ: Mapping[str, str], read: Collection[str] = ()) -> list[str]:
-    """A line for each other variable that has no effect, though an operator may expect one."""
+    """Return a warning for each other variable that an administrator may expect to have an effect."""
     found = []
     for name, text in legacy.UNUSED_VARIABLES.items():
         if environ.get(name) and name not in read:
