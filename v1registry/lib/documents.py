@@ -1,4 +1,4 @@
-"""JSON as the protocol speaks it: read with bounds, written as 0.x wrote it."""
+"""JSON documents: reading within limits, and writing in the form of 0.x."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from v1registry.lib.running import collector_off
 
 T = TypeVar("T")
 
-_AT_ONCE = 1000  # members, nested ones too, that are written in one go
-# Escapes; a backslash that is escaped itself begins none.
+_AT_ONCE = 1000  # members, including nested ones, that are written without a pause
+# Escapes. A backslash that is escaped itself begins no escape.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_VALUES_AT_ONCE = 20_000  # that are parsed in one go: some 20 ms
-_MOST_VALUES = 500_000  # an image list of 4 MiB has 170,000 at most
-_DIGITS = 308  # every integer of so many is within the range of a double
+_VALUES_AT_ONCE = 20_000  # values that are parsed without a pause: about 20 ms
+_MOST_VALUES = 500_000  # an image list of 4 MiB has at most 170,000
+_DIGITS = 308  # every integer of at most 308 digits is within the range of a double
 _LONGEST = 4300  # digits; Python's own limit for integers
-# A string that does not end matches up to the end of the text. Otherwise the search would begin
-# again at each escaped quote, and its time would grow with the square of the length.
+# A string without an end matches up to the end of the text. Otherwise the search would start again at
+# each escaped quote, and its time would be quadratic in the length.
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 def parse(data: bytes, failure: errors.Text = errors.JSON_INVALID, *, opaque: bool = False) -> Any:
-    """Parse JSON in UTF-8 that a client sent; raise `failure` for anything else.
+    """Parse JSON in UTF-8 that a client sent; raise `failure` for any other text.
 
-    NaN and Infinity are not JSON. Nesting too deep, very many values, and numbers beyond the range
-    of a double count as invalid: they cannot be written back as JSON that every client reads.
-    `opaque`: the text of the document is kept, so numbers may be of 4300 digits, and are returned as 0.
+    NaN and Infinity are not JSON. Deep nesting, very many values, and numbers beyond the range of a
+    double are invalid: they cannot be written back as JSON that every client reads. `opaque` is for a
+    document that is stored as it is: numbers may have 4300 digits and are returned as 0.
     """
     try:
         text = data.decode("utf-8")
@@ -46,10 +46,10 @@ def parse(data: bytes, failure: errors.Text = errors.JSON_INVALID, *, opaque: bo
 
 
 def parse_text(data: bytes, failure: errors.Text = errors.JSON_INVALID) -> Any:
-    """Parse JSON whose strings are to be kept as text.
+    """Parse JSON whose strings will be stored as text.
 
-    Raise Failure 400 also for a NUL, which PostgreSQL cannot keep, and for a lone surrogate, which
-    has no form in UTF-8.
+    Raise Failure 400 also for a NUL, which PostgreSQL cannot store, and for a lone surrogate, which
+    cannot be encoded in UTF-8.
     """
     value = parse(data, failure)
     if _NUL.search(data):
@@ -63,9 +63,9 @@ def parse_text(data: bytes, failure: errors.Text = errors.JSON_INVALID) -> Any:
 
 
 def load(data: bytes) -> Any:
-    """Parse JSON of the store. What no JSON can hold, and 0.x may have written, becomes null.
+    """Parse JSON from the store. Invalid numbers, which 0.x may have written, become None.
 
-    Raises ValueError.
+    Raise ValueError.
     """
     try:
         return loads(
@@ -81,8 +81,8 @@ def load(data: bytes) -> Any:
 def loads(text: str, **hooks: Any) -> Any:
     """Parse JSON as `json.loads` does, but refuse texts of more than 500,000 values.
 
-    The parser in C holds the interpreter's lock to its end, and so stops all other threads: texts
-    of many values are parsed by the one in Python. Raises ValueError and RecursionError.
+    The parser in C holds the interpreter's lock until it ends and so stops all other threads. So the
+    parser in Python parses texts of many values. Raise ValueError or RecursionError.
     """
     decoder = json.JSONDecoder(**{"parse_constant": _refuse, **hooks})
     if _marks(text) <= _VALUES_AT_ONCE:
@@ -95,7 +95,7 @@ def loads(text: str, **hooks: Any) -> Any:
 
 
 def _marks(text: str) -> int:
-    """The number of values in a text, or more if its strings contain such characters."""
+    """Return the number of values in a text, or more if its strings contain these characters."""
     return sum(map(text.count, ",[{"))
 
 
@@ -133,9 +133,9 @@ def _or_none(read: Callable[[str], T]) -> Callable[[str], T | None]:
 
 
 def elements(data: bytes) -> Iterator[Any]:
-    """The elements of a JSON array one by one, so that they need not be in memory together.
+    """Yield the elements of a JSON array one by one, so that they are not in memory together.
 
-    Raises ValueError where the text is no array.
+    Raise ValueError if the text is not an array.
     """
     text = data.decode("utf-8")
     decode = json.JSONDecoder(parse_constant=_refuse).raw_decode
@@ -162,17 +162,17 @@ def _after_blanks(text: str, at: int) -> int:
 
 
 def dump(value: Any) -> bytes:
-    """Keys sorted, `, ` and `: ` between (protocol-v1.md section 1), ASCII only."""
+    """Return JSON with sorted keys, separators `, ` and `: ` (protocol-v1.md section 1), ASCII only."""
     return b"".join(_pieces(value)) if is_large(value) else _dump(value)
 
 
 def is_large(value: Any) -> bool:
-    """Whether writing the value in one go would stop all other threads for too long."""
+    """Return whether writing the value without a pause would stop all other threads for too long."""
     return _count(value) > _AT_ONCE
 
 
 def _count(value: Any, most: int = _AT_ONCE) -> int:
-    """The members of an array or object and of all in it; counted up to somewhat more than `most`."""
+    """Return the number of members, including nested ones; stop soon after `most`."""
     if not isinstance(value, dict | list):
         return 0
     count = len(value)
@@ -188,7 +188,7 @@ def _dump(value: Any) -> bytes:
 
 
 def _pieces(value: Any) -> Iterator[bytes]:
-    """The text of a large array or object in pieces; the interpreter's lock is free in between."""
+    """Yield the text of a large value in pieces; the interpreter's lock is free in between."""
     is_list = isinstance(value, list)
     names: list[Any] = list(range(len(value))) if is_list else sorted(value)
     yield b"[" if is_list else b"{"
@@ -212,7 +212,7 @@ def _pieces(value: Any) -> Iterator[bytes]:
 
 
 def _members(value: Any, names: list[Any]) -> bytes:
-    """The text of some members, without the brackets."""
+    """Return the text of some members, without the brackets."""
     if isinstance(value, list):
         return _dump([value[name] for name in names])[1:-1]
     return _dump({name: value[name] for name in names})[1:-1]

@@ -1,7 +1,7 @@
-"""The bytes of a layer, decompressed in bounded steps.
+"""Decompressing a layer in bounded steps.
 
-A layer comes from strangers: one step puts out at most `_OUT` bytes, whatever the
-layer says, and all that comes out counts against a limit.
+A layer comes from an untrusted client. So one step produces at most `_OUT` bytes, and the whole output
+counts against a limit.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _IN = 64 * 1024
 _OUT = 256 * 1024
 _ZEROS = bytes(BLOCK)
 _MEMBER_START = 8  # bytes: the longest magic number, the flags of gzip
-_MEMBER_COST = 1024  # bytes charged for each compressed member: empty ones are work, too
+_MEMBER_COST = 1024  # bytes counted for each compressed member, because empty ones take time
 _GZIP_EXTRAS = 0x1C  # flags of a gzip header: an extra field, a file name, a comment
 _XZ_MEMORY = 80 << 20  # bytes; `xz -9` needs 65 MiB
 
 
 class Readable(Protocol):
-    """What a layer is read from; an empty answer is the end."""
+    """A source of bytes; an empty result means the end."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class _Decoder(Protocol):
-    """What bz2 and lzma offer."""
+    """The interface of the decompressors in bz2 and lzma."""
 
     @property
     def eof(self) -> bool: ...
@@ -45,7 +45,7 @@ class _Decoder(Protocol):
 
 
 class _Gzip:
-    """zlib's gzip reader in the shape of the others."""
+    """zlib's gzip decompressor with the interface of the others."""
 
     def __init__(self) -> None:
         self._z = zlib.decompressobj(31)
@@ -56,7 +56,7 @@ class _Gzip:
 
     @property
     def needs_input(self) -> bool:
-        # Output may be left inside, but the trailer is needed after it in any case.
+        # zlib may still hold output, but it needs the trailer after that in any case.
         return not self._z.unconsumed_tail
 
     @property
@@ -84,13 +84,13 @@ _DECODERS: tuple[tuple[str, bytes, Callable[[], _Decoder]], ...] = (
 
 
 class DecompressedLayer:
-    """The archive's bytes, decompressed, counted against the limit.
+    """The decompressed bytes of a layer, counted against the limit.
 
-    `jump` passes over bytes of a seekable file without reading them, and returns how many it passed.
-    `encoding` is `tar` for a plain archive, else gzip, bzip2, xz or lzma. At the
-    end, `pure` tells whether a compressed layer holds nothing beside its members, and
-    `hides` whether it holds bytes that its archive does not show, other than zeros.
-    `pause` is called after each step.
+    `jump` skips bytes of a seekable file without reading them and returns their number. `pause` is
+    called after each step. `encoding` is `tar` for a plain tar, otherwise gzip, bzip2, xz or lzma.
+
+    At the end, `pure` is whether a compressed layer has no bytes besides its members, and `hides` is
+    whether it has bytes other than zeros that are not part of its tar.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class DecompressedLayer:
         while 0 < len(head) < BLOCK and (more := self._file.read(_IN)):
             head += more
         block = head[:BLOCK]
-        # A tar header first: the first name in a plain archive may look like a magic number.
+        # Check for a tar header first: the first name of a plain tar may look like a magic number.
         if not is_header(block) and block != _ZEROS[: len(block)]:
             for encoding, magic, decoder in _DECODERS:
                 if head.startswith(magic):
@@ -166,7 +166,7 @@ class DecompressedLayer:
         return make()
 
     def _next_member(self, data: bytes, magic: bytes) -> bytes:
-        """What follows a whole member: another one, or b"" for padding, garbage or the end."""
+        """Return the start of the next member, or b"" for padding, garbage or the end."""
         while True:
             stripped = data.lstrip(b"\0")
             self.pure = self.pure and len(stripped) == len(data)
@@ -181,7 +181,7 @@ class DecompressedLayer:
         return b""
 
     def _fill(self) -> bool:
-        """Put the next piece into the used-up buffer; tell whether there was one."""
+        """Refill the empty buffer; return whether there was another piece."""
         self._buffer = next(self._pieces, b"")
         self._at = 0
         self._filled += len(self._buffer)
@@ -190,11 +190,11 @@ class DecompressedLayer:
 
     @property
     def position(self) -> int:
-        """Bytes of the archive that were read or skipped."""
+        """The number of bytes of the tar that were read or skipped."""
         return self._filled - len(self._buffer) + self._at
 
     def some(self, count: int) -> bytes:
-        """From 1 to `count` bytes; b"" at the end."""
+        """Return 1 to `count` bytes; b"" at the end."""
         if self._at == len(self._buffer) and not self._fill():
             return b""
         start = self._at
@@ -202,7 +202,7 @@ class DecompressedLayer:
         return self._buffer[start : self._at]
 
     def read(self, count: int) -> bytes:
-        """`count` bytes, fewer at the end; for counts that fit into memory."""
+        """Return `count` bytes, fewer at the end, for counts that fit into memory."""
         piece = self.some(count)
         if len(piece) == count or not piece:
             return piece
@@ -214,10 +214,10 @@ class DecompressedLayer:
         return b"".join(parts)
 
     def skip(self, count: int) -> int:
-        """Pass over `count` bytes; return how many were missing."""
+        """Skip `count` bytes; return how many were missing."""
         while count:
             if self._at == len(self._buffer):
-                # not before the first piece was taken, which was read to know the encoding
+                # Only after the first piece, which was read to detect the encoding.
                 if self._jump and self._buffer and self.encoding == "tar" and count > _OUT:
                     jumped = self._jump(count)
                     self._filled += jumped
@@ -231,6 +231,6 @@ class DecompressedLayer:
         return count
 
     def drain(self) -> None:
-        """Read a compressed layer to its end, so that its own checksum is held against it."""
+        """Read a compressed layer to its end, so that its own checksum is verified."""
         while self.encoding != "tar" and self._fill():
             pass

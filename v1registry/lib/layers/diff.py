@@ -1,18 +1,16 @@
-"""What a layer changes against its ancestors, as `images/ID/_diff` and the `diff` answer say it.
+"""The changes of a layer against its ancestors, in the format of `images/ID/_diff` and the `diff` answer.
 
-From the rows of `layers.list_files`, or those that 0.x stored as `_files`, where
-whiteouts below the root still have their raw names: both are understood.
+The input are rows of `files.list_files`, or rows that 0.x stored in `_files`, where whiteouts below the
+root still have their raw names. Both forms are accepted.
 
-The rules of 0.x: a whiteout is *deleted*; a file that an ancestor holds is
-*changed*, unless a nearer ancestor deleted it; any other is *created*. Here the
-ancestors count as the engines stack them: nothing shows through a folder that a
-nearer one deleted, made opaque, or replaced by something else. A deleted folder
-stands for all that is below it. An opaque folder names the uppermost things that
-vanish under it.
+The rules of 0.x: a whiteout is *deleted*; a file that an ancestor has is *changed*, unless a nearer
+ancestor deleted it; any other file is *created*. Here, the ancestors are stacked as in engines: nothing
+is visible in a folder that a nearer ancestor deleted, made opaque, or replaced. A deleted folder
+includes all that is below it. For an opaque folder, only the topmost names that disappear are listed.
 
-Names are compared by their components, so `./a`, `/a` and `a` of different
-engines are one file. Time is linear in the bytes of all names: the layer's own
-names make a tree, and each name of an ancestor is one way down in it.
+Names are compared by their components, so `./a`, `/a` and `a` of different engines are one file. The
+time is linear in the bytes of all names: the layer's own names form a tree, and each name of an ancestor
+is one descent in it.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ Diff = dict[str, dict[str, list[Any]]]
 
 
 class _Node:
-    """A place in the tree, and what is known of it from the layers seen so far."""
+    """A node of the tree, with its state from the layers read so far."""
 
     __slots__ = (
         "blocked",
@@ -44,18 +42,20 @@ class _Node:
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] | None = None
-        self.row: AnyRow | None = None  # what our layer has here
-        self.whiteout: AnyRow | None = None  # our layer deletes what was here
-        self.opaque = False  # our layer hides what was below
-        self.kept = False  # our layer has something below
+        self.row: AnyRow | None = None  # the row of the layer itself
+        self.whiteout: AnyRow | None = None  # the row with which the layer deletes it
+        self.opaque = False  # the layer hides everything that was below
+        self.kept = False  # the layer has an entry below
         self.existed = False  # an ancestor has it
-        self.vanished: AnyRow | None = None  # an ancestor's row that our opaque folder hides
-        self.gone = False  # farther ancestors' versions do not show
-        self.blocked = False  # nor does anything of theirs below
+        self.vanished: AnyRow | None = (
+            None  # an ancestor's row that an opaque folder of the layer hides
+        )
+        self.gone = False  # versions of farther ancestors are not visible
+        self.blocked = False  # nothing of farther ancestors is visible below
 
 
 class _Seen(NamedTuple):
-    """A row read: the path it is about, and `live`, `whiteout` or `opaque`."""
+    """A row with its path and its kind: `live`, `whiteout` or `opaque`."""
 
     path: list[str]
     kind: str
@@ -63,7 +63,7 @@ class _Seen(NamedTuple):
 
 
 def diff(own_rows: Iterable[AnyRow], ancestors_rows: Iterable[Iterable[AnyRow]]) -> Diff:
-    """Compare a layer with its ancestors, which come nearest first; see `Comparison`."""
+    """Compare a layer with its ancestors, the nearest first; see `Comparison`."""
     comparison = Comparison()
     comparison.add_own(own_rows)
     ancestors = iter(ancestors_rows)
@@ -73,27 +73,27 @@ def diff(own_rows: Iterable[AnyRow], ancestors_rows: Iterable[Iterable[AnyRow]])
 
 
 class Comparison:
-    """A layer's files, held against those of one ancestor after the other, the nearest first.
+    """Compares a layer's files with those of one ancestor after the other, the nearest first.
 
-    Only the layer's own rows stay in memory, and the names below its opaque folders. `max_names`
-    limits the places in the tree of names; the methods raise `LayerTooLarge` past it.
+    Only the layer's own rows and the names below its opaque folders stay in memory. `max_names` limits
+    the nodes of the tree; the methods raise `LayerTooLarge` beyond it.
     """
 
     def __init__(self, max_names: int | None = None) -> None:
         self._left = max_names
         self._root = _Node()
         self._live: dict[int, tuple[_Node, AnyRow]] = {}
-        self._pending = 0  # files of the layer that no ancestor had yet
+        self._pending = 0  # files of the layer that were in no ancestor yet
         self._opaque = False
 
     @property
     def is_complete(self) -> bool:
         """Whether no further ancestor can change the result."""
-        # without an opaque folder, nothing matters once all our files are found
+        # Without an opaque folder, the result is final once all files are found in ancestors.
         return not self._pending and not self._opaque
 
     def add_own(self, rows: Iterable[AnyRow]) -> None:
-        """Take the layer's own rows, before any ancestor's."""
+        """Add the layer's own rows, before those of any ancestor."""
         for seen in map(_read, rows):
             if seen is not None:
                 self._plant(seen)
@@ -101,7 +101,7 @@ class Comparison:
         self._opaque = _find_opaque(self._root)
 
     def result(self) -> Diff:
-        """`{"deleted", "changed", "created"}`, each name -> the last seven fields of its row."""
+        """Return `{"deleted", "changed", "created"}`, each with name -> the last seven fields of a row."""
         answer: Diff = {"deleted": {}, "changed": {}, "created": {}}
         for node, row in self._live.values():
             answer["changed" if node.existed else "created"][row[0]] = list(row[1:])
@@ -113,7 +113,7 @@ class Comparison:
         self._root, self._live = _Node(), {}
 
     def _child(self, node: _Node, name: str) -> _Node:
-        """The place of this name below another, made if it is not there."""
+        """Return the child node of this name; create it if necessary."""
         if node.children is None:
             node.children = {}
         child = node.children.get(name)
@@ -126,7 +126,7 @@ class Comparison:
         return child
 
     def _plant(self, seen: _Seen) -> None:
-        """Put a row of our own layer into the tree."""
+        """Put a row of the layer into the tree."""
         node = self._root
         for part in seen.path:
             node.kept = True
@@ -136,11 +136,11 @@ class Comparison:
         elif seen.kind == "opaque":
             node.opaque = True
         else:
-            node.row = seen.row  # of equal names the last counts, as in 0.x
+            node.row = seen.row  # the last row of a name counts, as in 0.x
             self._live[id(node)] = (node, seen.row)
 
     def add_ancestor(self, rows: Iterable[AnyRow]) -> None:
-        """Hold the next ancestor's rows against the tree."""
+        """Compare the next ancestor's rows with the tree."""
         gone: list[_Node] = []
         blocked: list[_Node] = []
         for seen in map(_read, rows):
@@ -151,7 +151,7 @@ class Comparison:
                 continue
             if seen.kind == "live":
                 if not node.gone:
-                    node.gone = True  # farther versions are older ones of the same
+                    node.gone = True  # farther versions are older
                     if node.row is not None:
                         node.existed = True
                         self._pending -= 1
@@ -163,16 +163,16 @@ class Comparison:
                 blocked.append(node)
                 if seen.kind == "whiteout":
                     gone.append(node)
-        # only now: a layer's own marks do not hide its own files
+        # Only now, because a layer's whiteouts do not hide its own files.
         for node in gone:
             node.gone = True
         for node in blocked:
             node.blocked = True
 
     def _descend(self, path: list[str]) -> _Node | None:
-        """The node of an ancestor's name; None if it does not show or does not matter.
+        """Return the node of an ancestor's name; None if it is not visible or not relevant.
 
-        Below our opaque folders the tree grows, for there every name matters.
+        Below the layer's opaque folders every name is relevant, so nodes are created there.
         """
         node = self._root
         grows = False
@@ -190,7 +190,7 @@ class Comparison:
 
 
 def _read(row: AnyRow) -> _Seen | None:
-    """Tell what a row is about; None for the union file system's own entries."""
+    """Return the path and kind of a row; None for entries of the union file system itself."""
     path = [part for part in str(row[0]).split("/") if part and part != "."]
     if not path or WHITEOUT not in str(row[0]):
         return _Seen(path, "whiteout" if row[2] else "live", row)
@@ -210,7 +210,7 @@ def _read(row: AnyRow) -> _Seen | None:
 
 
 def _find_opaque(root: _Node) -> bool:
-    """Mark the folders that our layer deletes and has: those are opaque. Tell if any is."""
+    """Mark folders that the layer deletes and has as opaque; return whether there is one."""
     found = False
     todo = [root]
     while todo:
@@ -223,13 +223,13 @@ def _find_opaque(root: _Node) -> bool:
 
 
 def _collect_deleted(root: _Node, deleted: dict[str, list[Any]]) -> None:
-    """Our whiteouts, and the uppermost of what vanished under opaque folders."""
+    """Collect the whiteouts, and the topmost names that disappeared below opaque folders."""
     todo = [(root, root.opaque)]
     while todo:
         node, hides = todo.pop()
         if node.row is None and node.whiteout is not None:
             deleted[node.whiteout[0]] = list(node.whiteout[1:])
-            hides = False  # said already, with all that is below
+            hides = False  # the whiteout includes all that is below
         elif node.row is None and not node.kept and node.vanished is not None and hides:
             name, kind, _, *rest = node.vanished
             deleted[name] = [kind, True, *rest]

@@ -1,16 +1,15 @@
-"""What a layer holds, as `images/ID/_files` and the `files` answer say it.
+"""The file listing of a layer, in the format of `images/ID/_files` and of the `files` answer.
 
-A row is `[name, type, deleted, size, mtime, mode, uid, gid]`: type one letter of
-`TYPES` or `u`, size in bytes, mtime in whole seconds since the epoch. Names are
-written as 0.x did: `./a` becomes `/a`, the root `/`, `a` stays `a`, a folder has
-no slash at its end. Bytes that are no UTF-8 become U+FFFD, for JSON holds none.
+A row is `[name, type, deleted, size, mtime, mode, uid, gid]`. The type is one letter of `TYPES` or
+`u`, the size is in bytes, and mtime in whole seconds since the epoch. Names are written as in 0.x:
+`./a` becomes `/a`, the root becomes `/`, `a` stays `a`, and a folder has no slash at its end. Bytes
+that are not UTF-8 become U+FFFD, because JSON cannot contain them.
 
-Deletions: a whiteout `.wh.NAME`, at any depth, is a row with the real name and
-`deleted` true. `.wh.` without a name deletes the folder that it lies in, as
-engines and 0.x read it: `./.wh.` deletes `/`. An opaque folder (marker `.wh..wh..opq`: nothing older below it
-shows) is a deletion of the folder followed by the folder itself, which is what
-it means; 0.x, where the last row of a name counts, reads such a folder as an
-ordinary one. Other entries of the union file system (`.wh..wh.*`) are left out.
+A whiteout `.wh.NAME`, at any depth, is a row with the real name and `deleted` true. `.wh.` without a
+name deletes the folder that contains it, as in engines and 0.x: `./.wh.` deletes `/`. In an opaque
+folder (marker `.wh..wh..opq`), nothing of older layers is visible. It is listed as a deletion of the
+folder followed by the folder itself. 0.x uses the last row of a name, so it reads an ordinary folder.
+Other entries of the union file system (`.wh..wh.*`) are omitted.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from v1registry.lib.layers.tar_stream import LayerTooLarge, Readable, TarEntry, 
 Row = list[str | int | bool]
 
 WHITEOUT = ".wh."
-WHITEOUTS_OF_FOLDER = (".wh.", ".wh..")  # they name the folder that they lie in
+WHITEOUTS_OF_FOLDER = (".wh.", ".wh..")  # they delete the folder that contains them
 UNION = ".wh..wh."
 OPAQUE = ".wh..wh..opq"
 
@@ -39,31 +38,31 @@ TYPES = {
     "S": "S",
 }
 
-_MAX_NAME = 4096  # bytes: PATH_MAX, so no engine can unpack more
-_MEAN_NAME = 256  # bytes: what names may take on average, so the rows stay in bounds
+_MAX_NAME = 4096  # bytes: PATH_MAX, so no engine can unpack a longer name
+_MEAN_NAME = 256  # bytes: the limit for the average name, so that memory is bounded
 
 
 def list_files(
     file: Readable, max_bytes: int | None = None, max_entries: int | None = None
 ) -> list[Row]:
-    """The rows of a layer, in the archive's order.
+    """Return the rows of a layer, in the order of the tar.
 
-    `max_bytes` counts decompressed bytes; names may take 256 bytes an entry of
-    `max_entries` altogether, so memory is bounded by about 600 bytes an entry.
-    Raises `LayerUnreadable` and `LayerTooLarge`.
+    `max_bytes` counts decompressed bytes. All names together may have 256 bytes for each of
+    `max_entries`, so memory is bounded by about 600 bytes for each entry. Raise `LayerUnreadable` or
+    `LayerTooLarge`.
     """
     rows: list[Row] = []
     opaque: dict[str, Row] = {}
-    room = None if max_entries is None else max_entries * _MEAN_NAME
+    name_bytes_left = None if max_entries is None else max_entries * _MEAN_NAME
     for entry in entries(file, max_bytes, max_entries):
         if entry.typeflag == "g":
-            continue  # a global pax header, no file
+            continue  # a global pax header is not a file
         name = _name(entry)
         if len(name) > _MAX_NAME:
-            raise LayerTooLarge("a name longer than any file system takes")
-        if room is not None:
-            room -= len(name)
-            if room < 0:
+            raise LayerTooLarge("a name is longer than any file system allows")
+        if name_bytes_left is not None:
+            name_bytes_left -= len(name)
+            if name_bytes_left < 0:
                 raise LayerTooLarge("the names of the layer's entries are too long")
         folder, slash, last = name.rpartition("/")
         if last == OPAQUE and not _is_union(folder):
@@ -81,7 +80,7 @@ def list_files(
 
 
 def hidden_name(name: str) -> str | None:
-    """The file name that a whiteout stands for, or None if it is no whiteout."""
+    """Return the name that a whiteout deletes, or None if `name` is not a whiteout."""
     if not name.startswith(WHITEOUT) or name.startswith(UNION):
         return None
     hidden = name[len(WHITEOUT) :]
@@ -89,7 +88,7 @@ def hidden_name(name: str) -> str | None:
 
 
 def _is_union(name: str) -> bool:
-    """Whether a name is, or lies below, an entry of the union file system's own."""
+    """Return whether a name is, or is below, an entry of the union file system itself."""
     return name.startswith(UNION) or f"/{UNION}" in name
 
 

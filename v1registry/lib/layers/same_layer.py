@@ -1,10 +1,10 @@
-"""Whether two layers hold the same, although their bytes differ.
+"""Compares two layers by content.
 
-An engine writes the archive of a layer anew for each push, in the way of its version.
-Two layers are the same if they hold equal entries, and equal bytes wherever an archive
-can hold bytes that no entry shows. Only these may differ: the compression, zeros at the
-end, the first entry for the root folder `.` (see `_is_plain_root`), the order of entries with different names,
-and what a writer of archives adds by itself (see `UnreadBytes`).
+An engine writes the tar of a layer anew for each push, in the way of its version. Two layers are the
+same if they contain equal entries, and equal bytes wherever a tar can contain bytes that belong to no
+entry. Only these may differ: the compression, zeros at the end, the first entry for the root folder
+`.` (see `_is_plain_root`), the order of entries with different names, and what a tar writer adds by
+itself (see `UnreadBytes`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from v1registry.lib.layers.tar_stream import (
 from v1registry.lib.layers.tar_trailer import UnreadBytes
 from v1registry.lib.running import sorted_in_steps
 
-#: More entries than any real layer has; each is held as 40 bytes.
+#: More entries than any real layer has; each takes 40 bytes of memory.
 MAX_ENTRIES = 1_000_000
 
-_MAX_HEADERS = 8  # of one entry with its extended ones; writers of archives make up to four
+_MAX_HEADERS = 8  # of one entry with its extended ones; tar writers make up to four
 _SIZE = 32  # bytes of one SHA-256
 _PIECE = 1 << 20
 
-_FILE_TYPES = {  # the bits of a mode that Go writes beside the type flag; GNU tar does not
+_FILE_TYPES = {  # type bits in the mode; Go writes them, GNU tar does not
     "0": 0o100000,
     "1": 0o100000,
     "2": 0o120000,
@@ -41,14 +41,16 @@ _FILE_TYPES = {  # the bits of a mode that Go writes beside the type flag; GNU t
     "6": 0o010000,
 }
 _TYPE_MASK = 0o170000
-_UNSAFE = 0o7022  # bits of a mode: set-user-id and the like, writable by others than the owner
+_UNSAFE = (
+    0o7022  # bits of a mode: set-user-id, set-group-id, and writable by other users than the owner
+)
 
 
 class LayerContent:
-    """What a layer holds, as one digest. Constant memory, but 40 bytes for each entry.
+    """The content of a layer as one digest. Takes 40 bytes of memory for each entry.
 
-    As the observer of a walk it gets all bytes outside the entries; give each entry to
-    `start`, hash the body with what that returns, and give it to `finish`.
+    As the observer of a walk it receives all bytes outside the entries. The caller passes each entry
+    to `start`, hashes the body with the returned hash, and passes that to `finish`.
     """
 
     def __init__(self) -> None:
@@ -64,9 +66,9 @@ class LayerContent:
 
     @classmethod
     def read(cls, file: Readable, max_bytes: int | None = None) -> str:
-        """Return the `value` of a layer, which is read to its end once.
+        """Read a layer to its end once and return its `value`.
 
-        `max_bytes` (decompressed) bounds the walk over its entries.
+        `max_bytes` (decompressed) limits the walk over its entries.
         """
         tap = _Tap(file)
         content = cls()
@@ -83,10 +85,10 @@ class LayerContent:
         return content.value(tap.sha256.hexdigest())
 
     def value(self, raw: str) -> str:
-        """Return a text that equals another layer's if the two hold the same.
+        """Return a text that is equal for two layers with the same content.
 
-        `raw` is the hex SHA-256 of the layer as it was sent: the only value of a layer that
-        no walk could read, or that has bytes beside its compressed archive.
+        `raw` is the hex SHA-256 of the layer as it was sent. It is the value of a layer that the walk
+        cannot read, or that has bytes besides its compressed tar.
         """
         if not self._is_readable:
             return f"bytes:{raw}"
@@ -101,18 +103,19 @@ class LayerContent:
     # -- entries ------------------------------------------------------------------
 
     def start(self, entry: TarEntry) -> Any:
-        """Return the hash that the entry's body must be added to."""
+        """Return the hash for the entry's body, None if the entry is ignored."""
         if self._is_readable:
             self._rest.add_headers(entry, self._heads, self._extended)
         self._heads, self._extended = [], []
         fields = _fields(entry)
         if not self._root_is_known and _is_plain_root(fields):
-            self._root_is_known = True  # a second one could hold something
+            self._root_is_known = True  # a second root entry could hide data
             return None
         self._names.append(hash(entry.name.removeprefix("./").removesuffix("/")))
         return hashlib.sha256(ascii(fields).encode() + b"\n")
 
     def finish(self, running: Any) -> None:
+        """Add the entry whose body was hashed with `running`."""
         if running is not None:
             self._digests += running.digest()
 
@@ -122,7 +125,7 @@ class LayerContent:
         if len(self._heads) < _MAX_HEADERS:
             self._heads.append(block)
         else:
-            self.incomplete()  # comparing each with the entry would cost seconds for a few bytes
+            self.incomplete()  # comparing all of them would take seconds for a few bytes
 
     def extended(self, typeflag: str, data: bytes) -> None:
         self._extended.append((typeflag, data))
@@ -139,10 +142,10 @@ class LayerContent:
 
 
 def _fields(entry: TarEntry) -> tuple[Any, ...]:
-    """What a TarSum covers, in one form for all writers of archives, and extended attributes."""
+    """Return the fields that a TarSum covers and extended attributes, equal for all tar writers."""
     typeflag, name, linkname = entry.typeflag, entry.name, entry.linkname
     if typeflag == "\0" and not name.endswith("/"):
-        typeflag = "0"  # both are a file
+        typeflag = "0"  # both mean a file
     if typeflag == "5":
         name = name.removesuffix("/")
     if typeflag == "1":
@@ -158,9 +161,10 @@ def _fields(entry: TarEntry) -> tuple[Any, ...]:
 
 
 def _is_plain_root(fields: tuple[Any, ...]) -> bool:
-    """Whether this is the root folder as engines have it, which some of them leave out.
+    """Return whether this is the root folder as engines write it; some engines omit it.
 
-    Else a client could make `/` writable to others in an image that another client pushes later.
+    Any other root folder must count. Otherwise a client could make `/` writable to others in an image
+    that another client pushes later.
     """
     name, typeflag, mode, uid, gid, _mtime, *others = fields
     is_safe = mode & _UNSAFE == 0 and uid == gid == 0
@@ -168,13 +172,13 @@ def _is_plain_root(fields: tuple[Any, ...]) -> bool:
 
 
 def split(digests: bytes | bytearray) -> list[bytes]:
-    """Cut joined SHA-256 digests apart."""
+    """Split concatenated SHA-256 digests."""
     raw = bytes(digests)
     return [raw[at : at + _SIZE] for at in range(0, len(raw), _SIZE)]
 
 
 def in_archive_order(digests: list[bytes], names: Sequence[int]) -> list[bytes]:
-    """Sort the digests, but put those of one name into the archive's order among their places."""
+    """Sort the digests, but keep the archive's order among those of one name."""
     order = sorted_in_steps(range(len(digests)), digests.__getitem__)
     places: dict[int, list[int]] = {}
     for place, position in enumerate(order):
@@ -186,7 +190,7 @@ def in_archive_order(digests: list[bytes], names: Sequence[int]) -> list[bytes]:
 
 
 class _Tap:
-    """A file that is hashed while it is read."""
+    """Hashes a file while it is read."""
 
     def __init__(self, file: Readable) -> None:
         self._file = file

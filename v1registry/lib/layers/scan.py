@@ -1,7 +1,7 @@
-"""One pass over a stored layer: is it whole, and what is it called over v2.
+"""The layer scan: one pass over a stored layer that verifies it and computes its layer metadata.
 
-The layer comes from strangers, and from disks that forget: nothing is believed
-that was not hashed here.
+A layer comes from an untrusted client, and a disk may damage it. So every value is computed from the
+bytes that this pass has read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from v1registry.lib.layers.tar_stream import entries
 _PIECE = 1 << 20
 _SIMPLE = "sha256:"
 
-#: Digests of archives without any entry: nothing but zeros. They tell nobody anything.
+#: Digests of tar archives without any entry, only zeros. They disclose nothing.
 EMPTY_DIFF_IDS = frozenset(
     {
         "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",  # 0 bytes
@@ -33,16 +33,16 @@ class DamagedLayer(Exception):
 
 
 class NotWhole(DamagedLayer):
-    """The layer is missing or not all there now, which may be over soon: keep nothing of it."""
+    """The layer is missing or truncated now. That may end soon, so the result must not be stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerDescriptor:
-    """What a layer is over v2.
+    """The metadata of a layer for v2.
 
-    `digest` and `size` are those of the blob as it is served: the stored bytes if
-    `as_stored`, else the unpacked archive. `encoding` is how it is stored (tar,
-    gzip, bzip2, xz, lzma), `diff_id` the digest of the unpacked archive.
+    `digest` and `size` are those of the blob as it is served: of the stored bytes if `as_stored`,
+    otherwise of the unpacked tar. `encoding` is that of the stored bytes (tar, gzip, bzip2, xz, lzma),
+    `diff_id` the digest of the unpacked tar.
     """
 
     digest: str
@@ -53,23 +53,23 @@ class LayerDescriptor:
 
     @property
     def gzipped(self) -> bool:
-        """Whether the blob is a gzipped archive rather than a plain one."""
+        """Whether the blob is a gzipped tar rather than a plain one."""
         return self.as_stored and self.encoding == "gzip"
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds no entry at all, as layers of metadata-only steps do."""
+        """Whether the layer has no entry, like the layer of a build step that changes no file."""
         return self.diff_id in EMPTY_DIFF_IDS
 
 
 def scan_layer(
     layer: Readable, document: bytes, checksums: Sequence[str], max_bytes: int | None
 ) -> LayerDescriptor:
-    """The facts of a layer, read to its end once. `document` is its image's JSON.
+    """Read a layer to its end once and return its metadata. `document` is its image's JSON.
 
-    `checksums` are the image's: where one is a simple checksum, the bytes must fit
-    it. Where nothing could be held against a plain archive, `walk` it, too.
-    `max_bytes` counts unpacked bytes. Raises Damaged.
+    `checksums` are those of the image. If one of them is a simple checksum, the bytes must match it.
+    A plain tar without such a checksum is not verified: `walk` it as well (see `is_checked`).
+    `max_bytes` counts unpacked bytes. Raise DamagedLayer.
     """
     simple = {sum for sum in checksums if sum.startswith(_SIMPLE)}
     tap = _Tap(layer, document if simple else None)
@@ -95,17 +95,17 @@ def scan_layer(
     diff_id = f"{_SIMPLE}{unpacked.hexdigest()}"
     if source.encoding == "gzip" and source.pure:
         return LayerDescriptor(stored, tap.size, diff_id, "gzip", True)
-    # As a plain archive: its bytes depend on no compressor's version, now or in ten years.
+    # Serve the plain tar: its bytes never depend on the version of a compressor.
     return LayerDescriptor(diff_id, size, diff_id, source.encoding, False)
 
 
 def is_checked(facts: LayerDescriptor, checksums: Sequence[str]) -> bool:
-    """Whether a cut or changed layer would have been noticed by `scan_layer`."""
+    """Return whether `scan_layer` has verified that the layer is complete and unchanged."""
     return facts.encoding != "tar" or any(sum.startswith(_SIMPLE) for sum in checksums)
 
 
 def walk(layer: Readable) -> None:
-    """Go over the entries of an archive. Raises Damaged where it is cut off or broken."""
+    """Walk over the entries of a tar. Raise DamagedLayer if it is truncated or damaged."""
     try:
         for _ in entries(layer):
             pass
@@ -114,7 +114,7 @@ def walk(layer: Readable) -> None:
 
 
 class _Tap:
-    """Hashes what is read through it: for the blob's digest, and with `document` for the checksum."""
+    """Hashes what is read through it: for the digest and, with `document`, for the checksum."""
 
     def __init__(self, layer: Readable, document: bytes | None) -> None:
         self._layer = layer

@@ -1,6 +1,6 @@
-"""One block of a tar archive: what its fields say, and what pax records change in them.
+"""One header block of a tar: its fields, and how pax records change them.
 
-Pure; `tarstream` walks, this module parses. Formats: v7, ustar, star, old GNU, pax.
+Pure functions; `tar_stream` walks. Formats: v7, ustar, star, old GNU, pax.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 BLOCK = 512
 
-#: of a header block, in ustar's places
+#: The fields of a header block, in the positions of ustar.
 FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
 _CHECKSUM = slice(148, 156)
 _HEADER_ONLY = frozenset("123456")  # links, devices, folders, fifos: no body follows
@@ -21,10 +21,10 @@ _TIME = re.compile(rb"(-?)([0-9]{1,19})(?:\.([0-9]*))?")
 _INTEGER = re.compile(rb"-?[0-9]{1,19}")
 _INT64 = 1 << 63
 
-#: Limits on extended headers (pax records, long names): of one header and of all before one entry ...
+#: Limits for extended headers (pax records, long names): for all headers before one entry ...
 MAX_EXTENDED_BYTES = 1 << 20  # Go has the same limit for one header
 MAX_EXTENDED_RECORDS = 10_000
-#: ... and of all in one archive. bsdtar writes seven records of 30 bytes for each entry.
+#: ... and for all headers in one tar. bsdtar writes seven records of 30 bytes for each entry.
 MAX_ARCHIVE_EXTENDED_BYTES = 1 << 30
 MAX_ARCHIVE_EXTENDED_RECORDS = 16_000_000
 
@@ -33,25 +33,25 @@ EXTENDED = ("x", *_LONG_NAMES)
 
 
 class LayerUnreadable(ValueError):
-    """The layer is no tar archive that we can read, or it is damaged or cut off."""
+    """The layer is not a readable tar, or it is damaged or truncated."""
 
 
 class LayerTooLarge(ValueError):
-    """The layer holds more than the limits allow."""
+    """The layer exceeds a limit."""
 
 
 def text(raw: bytes) -> str:
-    """Text of a field; what is no UTF-8 becomes surrogate escapes, so it can be undone."""
+    """Return the text of a field, with surrogate escapes for bytes that are not UTF-8."""
     return raw.decode("utf-8", "surrogateescape")
 
 
 def c_string(raw: bytes) -> bytes:
-    """The bytes before the first NUL."""
+    """Return the bytes before the first NUL."""
     return raw.partition(b"\0")[0]
 
 
 def _number(field: bytes) -> int:
-    """Octal digits among NULs and blanks, or base 256 where the first bit is set."""
+    """Return a number: octal digits among NULs and blanks, or base 256 if the first bit is set."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") & ~(0x80 << 8 * (len(field) - 1))
         if field[0] & 0x40:
@@ -67,7 +67,7 @@ def _number(field: bytes) -> int:
             return int(digits, 8)
     except ValueError:
         pass
-    raise LayerUnreadable("a number in a tar header is none")
+    raise LayerUnreadable("a number in a tar header is invalid")
 
 
 def _is_number(field: bytes) -> bool:
@@ -79,12 +79,12 @@ def _is_number(field: bytes) -> bool:
 
 
 def is_times(block: bytes) -> bool:
-    """Whether GNU's times of the last access and change stand where ustar has its prefix."""
+    """Return whether the block has GNU's times of last access and change in place of a prefix."""
     return _is_number(block[345:357]) and _is_number(block[357:369])
 
 
 def is_header(block: bytes) -> bool:
-    """Whether a block carries its own right checksum, summed unsigned or signed."""
+    """Return whether a block contains its own checksum, of unsigned or signed bytes."""
     if len(block) < BLOCK:
         return False
     try:
@@ -99,10 +99,10 @@ def is_header(block: bytes) -> bool:
 
 
 class Header:
-    """A header's fields: texts as bytes, numbers as int, the type flag as one character.
+    """The fields of a header: texts as bytes, numbers as int, the type flag as one character.
 
-    sparse_size: bytes that an old GNU sparse file unpacks to; sparse_continues:
-    whether blocks of its map stand between the header and the body.
+    sparse_size: the unpacked size of an old GNU sparse file in bytes; sparse_continues: whether more
+    blocks of its map are between the header and the body.
     """
 
     __slots__ = (
@@ -123,7 +123,7 @@ class Header:
     )
 
     def __init__(self, block: bytes) -> None:
-        """Read a header block; raises `LayerUnreadable` if it is short or is none."""
+        """Read a header block; raise `LayerUnreadable` if it is short or not a header."""
         if len(block) < BLOCK:
             raise LayerUnreadable("the archive is cut off inside a header")
         if not is_header(block):
@@ -159,7 +159,7 @@ class Header:
         self._check()
 
     def _prepend(self, block: bytes, posix: bool) -> None:
-        """Put the prefix field before the name, where the block has one."""
+        """Put the prefix field, if there is one, before the name."""
         if not block[345]:
             return
         if posix:
@@ -168,11 +168,11 @@ class Header:
         elif is_times(block):
             return
         else:
-            prefix = c_string(block[345:500])  # written so by Go before 1.8
+            prefix = c_string(block[345:500])  # as Go before 1.8 writes it
         self.name = prefix + b"/" + self.name
 
     def merge(self, pax: dict[str, bytes]) -> None:
-        """Let pax records replace fields; an empty value leaves the field as it is."""
+        """Replace fields by pax records; an empty value does not replace a field."""
         self.name = pax.get("path") or self.name
         self.linkname = pax.get("linkpath") or self.linkname
         self.uname = pax.get("uname") or self.uname
@@ -192,15 +192,15 @@ class Header:
             raise LayerUnreadable("a negative size in a tar header")
 
     def body_size(self) -> int:
-        """Bytes that follow in the archive, without their padding."""
+        """Return the size of the body in the tar, without padding."""
         return 0 if self.typeflag in _HEADER_ONLY else self.size
 
 
 class ExtendedHeaders:
-    """What the extended headers of an archive say of the next entry, within the limits above.
+    """The extended headers of the next entry, within the limits above.
 
-    Many headers may stand before one entry, so the limits count them together, and
-    each header and each record is counted before it is kept.
+    Many headers may precede one entry, so the limits count them together. Each header and each record
+    is counted before it is kept.
     """
 
     def __init__(self) -> None:
@@ -216,10 +216,10 @@ class ExtendedHeaders:
             raise LayerTooLarge(f"extended headers of {self._bytes} bytes before one entry")
         if self._all_bytes > MAX_ARCHIVE_EXTENDED_BYTES:
             raise LayerTooLarge(f"extended headers of {self._all_bytes} bytes")
-        self._add_record()  # an empty header is work, too
+        self._add_record()  # an empty header takes time as well
 
     def add(self, typeflag: str, data: bytes) -> None:
-        """Keep what a header says, under pax keys. Raises `LayerUnreadable`, `LayerTooLarge`."""
+        """Keep the records of a header, by pax key. Raise `LayerUnreadable`, `LayerTooLarge`."""
         if typeflag in _LONG_NAMES:
             self.records[_LONG_NAMES[typeflag]] = c_string(data)
             return
@@ -228,7 +228,7 @@ class ExtendedHeaders:
             self.records[key] = value
 
     def take(self) -> dict[str, bytes]:
-        """Return the records of the entry that comes now; those of the next one start empty."""
+        """Return the records of the current entry, and start again for the next one."""
         taken, self.records = self.records, {}
         self._bytes = self._count = 0
         return taken
@@ -243,7 +243,7 @@ class ExtendedHeaders:
 
 
 def pax_records(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """The `LENGTH KEY=VALUE` lines of a pax header; values stay bytes (xattrs are no text)."""
+    """Yield the `LENGTH KEY=VALUE` records of a pax header; values are bytes, as xattrs are."""
     at = 0
     while at < len(data) and data[at]:  # some writers pad with NULs
         blank = data.find(b" ", at, at + 20)
@@ -263,18 +263,18 @@ def _pax_integer(pax: dict[str, bytes], key: str, default: int) -> int:
     if not value:
         return default
     if not _INTEGER.fullmatch(value) or not -_INT64 <= (number := int(value)) < _INT64:
-        raise LayerUnreadable(f"a pax {key} that is no number")
+        raise LayerUnreadable(f"the pax record {key} is not a number")
     return number
 
 
 def _pax_seconds(pax: dict[str, bytes], default: int) -> int:
-    """Whole seconds, rounded down, of a time such as 1400000000.25 or -1.5."""
+    """Return a time such as 1400000000.25 or -1.5 in whole seconds, rounded down."""
     value = pax.get("mtime")
     if not value:
         return default
     match = _TIME.fullmatch(value)
     if not match:
-        raise LayerUnreadable("a pax mtime that is no time")
+        raise LayerUnreadable("the pax record mtime is not a time")
     seconds = int(match[2])
     if not match[1]:
         return seconds

@@ -1,15 +1,13 @@
-"""Reading a layer: bounded decompression, and a walk over the entries of a tar archive.
+"""Walking over the entries of a layer's tar.
 
-A layer comes from strangers. So nothing here trusts a size that the archive
-states, decompression goes in bounded steps (`unpack`), and what is held in memory
-(headers, long names, extended attributes) is capped: memory stays constant
-whatever the layer says. Nothing is ever extracted.
+A layer comes from an untrusted client. So this module trusts no size that the tar states,
+decompression runs in bounded steps (`DecompressedLayer`), and all that is kept in memory (headers, long
+names, extended attributes) is limited: memory stays constant for any layer. Nothing is ever extracted.
 
-What a header means follows Go's archive/tar, which the engines use; where its
-versions differ, the ones engines were built with (up to 1.7). Their facts:
-global pax headers are entries like others and change nothing; NUL and `0` type
-flags stay apart; device numbers count for devices only; the prefix field is a
-part of the name in old GNU headers too, unless it holds times.
+Headers are read as by Go's archive/tar, which the engines use; where its versions differ, as by those
+of engines up to 1.7. There, global pax headers are entries like others and change nothing. The type
+flags NUL and `0` stay different. Device numbers count only for devices. The prefix field is a part of
+the name in old GNU headers, too, unless it holds times.
 """
 
 from __future__ import annotations
@@ -33,15 +31,15 @@ __all__ = ["LayerTooLarge", "LayerUnreadable", "Readable", "TarEntry", "entries"
 _ZEROS = bytes(BLOCK)
 _PIECE = 256 * 1024
 _XATTR = "SCHILY.xattr."
-MAX_SPARSE_BLOCKS = 50_000  # of 21 regions each; Go stops at a million regions
+MAX_SPARSE_BLOCKS = 50_000  # of 21 regions each; Go allows a million regions
 
 
 class Observer(Protocol):
-    """Gets all bytes of a layer that are no entry's body, in their order.
+    """Receives all bytes of a layer outside the bodies of entries, in their order.
 
-    header: each header block; extended: the data of an extended header; between: padding
-    and sparse maps; after: what follows the last entry; incomplete: called if
-    a compressed layer has bytes that its archive does not show (`unpack.Source.hides`).
+    header: each header block; extended: the data of an extended header; between: padding and sparse
+    maps; after: the bytes after the last entry; incomplete: called if a compressed layer has bytes
+    that are not part of its tar (`DecompressedLayer.hides`).
     """
 
     def header(self, block: bytes) -> None: ...
@@ -52,12 +50,12 @@ class Observer(Protocol):
 
 
 class TarEntry:
-    """One entry of the archive; see `tarheader.Header` for the plain fields.
+    """One entry of the tar; see `Header` for the plain fields.
 
-    name, linkname, uname, gname: str, bytes that are no UTF-8 as surrogate escapes;
-    size: bytes as the archive states it; mtime: whole seconds since the epoch;
-    typeflag: one character; xattrs: extended attributes, name -> raw value;
-    sparse_name, sparse_size: what a GNU sparse file unpacks to, else None.
+    name, linkname, uname, gname: str, with surrogate escapes for bytes that are not UTF-8; size: bytes
+    as the tar states it; mtime: whole seconds since the epoch; typeflag: one character; xattrs:
+    extended attributes, name -> raw value; sparse_name, sparse_size: those of the unpacked file for a
+    GNU sparse file, otherwise None.
     """
 
     __slots__ = (
@@ -108,9 +106,9 @@ class TarEntry:
         self._left = header.body_size()
 
     def body(self) -> Iterator[bytes]:
-        """Yield the stored bytes in pieces, once, before the walk goes on.
+        """Yield the stored bytes in pieces, once, before the walk continues.
 
-        Raises `LayerUnreadable` where the archive ends inside the body.
+        Raise `LayerUnreadable` if the tar ends inside the body.
         """
         if self._source is None:
             raise RuntimeError("the walk is past this entry")
@@ -134,17 +132,16 @@ def entries(
     observer: Observer | None = None,
     pause: Callable[[], None] | None = None,
 ) -> Iterator[TarEntry]:
-    """Walk over a layer: plain tar, gzip, bzip2, xz or lzma, known by its first bytes.
+    """Walk over a layer: plain tar, gzip, bzip2, xz or lzma, detected by its first bytes.
 
-    `max_bytes` counts decompressed bytes. The archive may end without its zero
-    blocks (Docker up to 1.2) and inside the padding of its last entry; an empty
-    file has no entries. A compressed layer is read to its end, so its own
-    checksum is checked; what follows a whole gzip, bzip2 or xz member and is none
-    is passed over. With an `observer` a plain archive is read to its end, too.
-    `pause` is called after each entry and each step of decompression.
+    `max_bytes` counts decompressed bytes. The tar may end without its zero blocks (Docker up to 1.2)
+    and inside the padding of its last entry. An empty file has no entries. A compressed layer is read
+    to its end, so its own checksum is verified; bytes after its last complete member are ignored. With
+    an `observer`, a plain tar is read to its end as well. `pause` is called after each entry and each
+    step of decompression.
 
-    Raises `LayerUnreadable` (no tar, damaged, cut off), `LayerTooLarge` (a limit
-    is passed), and whatever `file.read` raises.
+    Raise `LayerUnreadable` (not a tar, damaged, truncated), `LayerTooLarge` (a limit is exceeded), and
+    whatever `file.read` raises.
     """
     return walk(DecompressedLayer(file, max_bytes, pause=pause), max_entries, observer, pause)
 
@@ -155,7 +152,7 @@ def walk(
     observer: Observer | None = None,
     pause: Callable[[], None] | None = None,
 ) -> Iterator[TarEntry]:
-    """Walk over a source. When an entry is yielded, the source is at the first byte of its body."""
+    """Walk over a source. At each yielded entry, the source is at the first byte of its body."""
     extended = ExtendedHeaders()
     pending = False
     count = 0
@@ -204,7 +201,7 @@ def _skip(source: DecompressedLayer, padding: int, observer: Observer | None) ->
 
 
 def _read_extended(source: DecompressedLayer, header: Header, extended: ExtendedHeaders) -> bytes:
-    """Read what a pax header or a long name says about the next entry; return its data."""
+    """Read a pax header or long name of the next entry; return its data."""
     extended.reserve(header.size)
     data = source.read(header.size)
     if len(data) < header.size:
@@ -214,7 +211,7 @@ def _read_extended(source: DecompressedLayer, header: Header, extended: Extended
 
 
 def _skip_sparse_map(source: DecompressedLayer, header: Header, observer: Observer | None) -> None:
-    """Old GNU sparse files have the rest of their map between header and body."""
+    """Skip the rest of an old GNU sparse file's map, which is between header and body."""
     more = header.sparse_continues
     blocks = 0
     while more:

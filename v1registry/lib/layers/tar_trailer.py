@@ -1,6 +1,6 @@
-"""The bytes of a tar archive that no field of an entry shows, such as comments in pax headers.
+"""The bytes of a tar that no field of an entry contains, such as comments in pax headers.
 
-They belong to the layer, so a client that claims to have it must have sent them, too.
+They belong to the layer. So a client that claims to have the layer must have sent them as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from v1registry.lib.layers.tar_stream import TarEntry
 _XATTR = "SCHILY.xattr."
 _ENTRY_FIELDS = frozenset({"path", "linkpath", "uname", "gname", "uid", "gid", "size"})
 _TIMES = re.compile(rb"-?[0-9]{1,19}(\.[0-9]{0,9})?")
-_MEASURED = frozenset(  # a writer adds them by itself, and they change with each reading of a file
+_MEASURED = frozenset(  # tar writers add them, and they change whenever a file is read
     {"mtime", "atime", "ctime", "LIBARCHIVE.creationtime"}
     | {"SCHILY.dev", "SCHILY.ino", "SCHILY.nlink"}
 )
@@ -25,10 +25,10 @@ _PERMISSIONS = 0o7777
 
 
 class UnreadBytes:
-    """The bytes of an archive that are in no field of an entry, nor follow from one.
+    """Hashes the bytes of a tar that are not in a field of an entry and do not follow from one.
 
-    Left out is what writers of archives add by themselves: names of extended headers made
-    of the entry's, shortened names beside the long ones, and times and numbers of inodes.
+    What tar writers add by themselves is ignored: names of extended headers derived from the entry's
+    name, shortened names beside the long ones, and times and inode numbers.
     """
 
     def __init__(self) -> None:
@@ -43,15 +43,15 @@ class UnreadBytes:
     def add_headers(
         self, entry: TarEntry, heads: list[bytes], extended: list[tuple[str, bytes]]
     ) -> None:
-        """Add what an entry's header, the last of `heads`, and its extended headers hold."""
+        """Add the rest of an entry's header, the last of `heads`, and of its extended headers."""
         for block in heads:
             self.add(*_unread_in_header(block))
-        if extended:  # else the entry's fields are those of its header
+        if extended:  # otherwise the entry's fields are those of its header
             self._add_replaced(entry, heads)
             self._add_records(extended)
 
     def _add_replaced(self, entry: TarEntry, heads: list[bytes]) -> None:
-        """Add the fields of headers that the entry does not have, since others replace them."""
+        """Add the fields of headers that extended headers replace, so the entry does not have them."""
         final = {
             name: getattr(entry, name).encode("utf-8", "surrogateescape")
             for name in ("name", "linkname", "uname", "gname")
@@ -84,7 +84,7 @@ class UnreadBytes:
             self.add(rest.rstrip(b"\0"))
             for key, value in pairs:
                 if key in records:
-                    self.add(records[key])  # no entry shows it any more
+                    self.add(records[key])  # replaced, so no entry contains it
                 records[key] = value
         for key, value in sorted(records.items()):
             if key in _ENTRY_FIELDS or key.startswith(_XATTR):
@@ -98,9 +98,9 @@ class UnreadBytes:
 
 
 def _unread_in_header(block: bytes) -> list[bytes]:
-    """Return what a header block holds in places that no field of its `Header` covers.
+    """Return the bytes of a header block that no field of its `Header` covers.
 
-    Zeros are left out, so the list is empty for a block as all usual writers make it.
+    Zeros are omitted, so the list is empty for the blocks of all common tar writers.
     """
     fields: tuple[Any, ...] = FIELDS.unpack(block)
     name, mode, uid, gid, size, mtime, checksum, flag, link, magic = fields[:10]
@@ -131,9 +131,9 @@ def _unread_in_header(block: bytes) -> list[bytes]:
 
 
 def _is_part(part: bytes, whole: bytes) -> bool:
-    """Whether `part` is left if some bytes of `whole` are taken away.
+    """Return whether removing some bytes of `whole` gives `part`.
 
-    Python's tarfile puts `?` for letters that are not ASCII.
+    Python's tarfile writes `?` for letters that are not ASCII.
     """
     if part == whole:
         return True

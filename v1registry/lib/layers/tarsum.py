@@ -1,19 +1,19 @@
-"""TarSum: the checksum over a layer's entries that engines from 0.6 on send.
+"""TarSum: the checksum over a layer's entries that Docker from 0.6 on sends.
 
-protocol-v1.md section 3 has the algorithm. Engines disagreed on entries of the
-same name, so one layer can have several values, and each of them is accepted:
+protocol-v1.md section 3 describes the algorithm. Engines treat entries with the same name differently,
+so one layer can have several values. Each of them is accepted:
 
-1. all digests sorted (0.6 to 0.7.2, and every engine when no name repeats);
+1. all digests sorted (0.6 to 0.7.2, and every engine if no name repeats);
 2. only the last entry of each name (0.7.3 to 1.2);
-3. all, but entries of one name in the archive's order (1.3 and later). That is
-   no consistent order, so Go's result depends on its sort. For up to 12 entries
-   we do what it does: insertion sort (Go to 1.4 up to 7 entries), and the same
-   after one pass with gap 6 (Go 1.5 and later, up to 12). For any number we also
-   accept the sorted digests with those of one name put into the archive's order
-   within the places they take. What Go's quicksort makes of more than 12 entries
-   with repeated names is not imitated: such engines send the payload checksum.
+3. all digests sorted, but entries of one name in the order of the tar (1.3 and later).
 
-A name is compared without a leading `./` and a trailing `/`, as engines do.
+The third order is not consistent, so Go's result depends on its sorting algorithm. For up to 12
+entries, this module imitates it: insertion sort (Go up to 1.4, up to 7 entries), and insertion sort
+after one pass with gap 6 (Go 1.5 and later, up to 12). For any number of entries, it also accepts the
+sorted digests with those of one name in the order of the tar. It does not imitate Go's quicksort for
+more than 12 entries with repeated names: such engines send the payload checksum as well.
+
+Names are compared without a leading `./` and a trailing `/`, as in engines.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from v1registry.lib.running import sorted_in_steps
 
 PREFIXES = ("tarsum+sha256:", "tarsum.v1+sha256:")
 
-_SLICE = 256 * 1024  # bytes that are handed over at once, so that what waits stays small
-_TURN = 0.005  # seconds of work before others get a turn
-_REST = 1e-4  # seconds; gevent looks at sockets only after 50 sleeps of 0
-_GO_SMALL = 12  # Go's sort is an insertion sort up to this number
+_SLICE = 256 * 1024  # bytes passed to the thread at once, so that few bytes wait in the queue
+_WORK = 0.005  # seconds of work between two pauses
+_PAUSE = 1e-4  # seconds of a pause; gevent checks sockets only after 50 sleeps of 0
+_GO_SMALL = 12  # number of entries up to which Go uses insertion sort
 
 
 class TarSums:
-    """The digests of one layer's entries, from which a TarSum with any JSON follows."""
+    """The digests of a layer's entries, from which the TarSum with any image JSON is computed."""
 
     def __init__(
         self, versions: Sequence[int] = (0, 1), content: LayerContent | None = None
@@ -52,7 +52,7 @@ class TarSums:
         self._versions = tuple(versions)
         self._content = content
         self._digests = {version: bytearray() for version in self._versions}
-        self._names = array("q")  # hashes only: names may be long, and are only compared
+        self._names = array("q")  # only hashes: names may be long and are only compared
 
     @classmethod
     def read(
@@ -64,12 +64,12 @@ class TarSums:
         content: LayerContent | None = None,
         pause: Callable[[], None] | None = None,
     ) -> TarSums:
-        """Read a layer, compressed or not, once, hashing each body for each version wanted.
+        """Read a layer, compressed or not, once, and hash each body for each version.
 
-        `content` gets the same walk. `pause` is called now and then (`tarstream.entries`).
+        `content` observes the same walk. `pause` is called from time to time (`tar_stream.entries`).
 
-        Raises `LayerUnreadable` for what is no whole tar: that has no TarSum (0.x
-        took the JSON alone then), and `LayerTooLarge` past the limits.
+        Raise `LayerUnreadable` for a layer that is not a complete tar: it has no TarSum (0.x hashed
+        only the JSON then). Raise `LayerTooLarge` beyond the limits.
         """
         sums = cls(versions, content)
         for entry in entries(file, max_bytes, max_entries, content, pause):
@@ -89,9 +89,9 @@ class TarSums:
         self._names.append(hash(entry.name.removeprefix("./").removesuffix("/")))
 
     def values(self, json: bytes, versions: Sequence[int] | None = None) -> list[str]:
-        """Every header value accepted with this image JSON; the one of all digests sorted first.
+        """Return all accepted header values with this image JSON, that of all digests sorted first.
 
-        `versions` picks from those that were read; v0 comes first.
+        `versions` selects from those that were read; v0 comes first.
         """
         found: dict[str, None] = {}
         for version in versions or self._versions:
@@ -104,7 +104,7 @@ class TarSums:
         return list(found)
 
     def matches(self, json: bytes, header_value: str) -> bool:
-        """Whether an `X-Docker-Checksum` value belongs to this layer and this JSON."""
+        """Return whether an `X-Docker-Checksum` value belongs to this layer and this JSON."""
         return any(
             header_value.startswith(PREFIXES[version])
             and header_value in self.values(json, (version,))
@@ -126,7 +126,7 @@ class TarSums:
         yield in_archive_order(digests, self._names)
 
     def _go_sort(self, digests: list[bytes], gaps: Sequence[int]) -> list[int]:
-        """Positions in the order of Go's sort of few elements; gap 6 makes one pass only."""
+        """Return the positions as Go sorts few elements; gap 6 makes only one pass."""
 
         def less(one: int, other: int) -> bool:
             if self._names[one] == self._names[other]:
@@ -148,7 +148,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _header(entry: TarEntry, version: int) -> bytes:
-    """What is hashed before an entry's body. Fields and order: protocol-v1.md section 3."""
+    """Return the bytes hashed before an entry's body: fields in the order of protocol-v1.md section 3."""
     head = b"name%bmode%duid%dgid%dsize%d" % (
         _bytes(entry.name),
         entry.mode,
@@ -173,11 +173,11 @@ def _header(entry: TarEntry, version: int) -> bytes:
 
 
 class _Pipe:
-    """The reading end of a feed: a file whose bytes come through a bounded queue."""
+    """The reading end of a feed: a file whose bytes come from a bounded queue."""
 
     def __init__(self, depth: int) -> None:
         self.pieces: queue.Queue[bytes] = queue.Queue(depth)
-        self.over = False  # nobody reads any more
+        self.over = False  # whether the reader has stopped
         self._rest = b""
         self._ended = False
 
@@ -189,33 +189,34 @@ class _Pipe:
         return piece
 
     def drain(self) -> None:
-        """Take what is still written, up to the end, so that the writer never waits in vain."""
+        """Discard the rest up to the end, so that the writer never blocks."""
         self.over = True
         while not self._ended:
             self._ended = not self.pieces.get()
 
 
-class _Turns:
-    """Lets others run every few milliseconds: under gevent the thread of a feed is a greenlet, and
-    a small piece of a compressed layer may unpack to seconds of work.
+class _Pauses:
+    """Lets other threads run every few milliseconds.
+
+    Under gevent, the thread of a feed is a greenlet, and a small piece of a compressed layer may unpack
+    to seconds of work.
     """
 
     def __init__(self) -> None:
-        self._end = time.monotonic() + _TURN
+        self._end = time.monotonic() + _WORK
 
     def __call__(self) -> None:
         if time.monotonic() >= self._end:
-            time.sleep(_REST)
-            self._end = time.monotonic() + _TURN
+            time.sleep(_PAUSE)
+            self._end = time.monotonic() + _WORK
 
 
 class TarSumFeed:
-    """A TarSum over a layer that arrives in pieces: `write` them, then `finish` or `close`.
+    """Computes the TarSums of a layer that arrives in pieces: `write` them, then `finish` or `close`.
 
-    The walk runs in a thread of its own, at most `depth` slices behind. However
-    it ends (no tar, garbage at the end, limits), writing goes on without waiting.
-    Use it in a `with`, or call `close`: a feed that is neither finished nor closed
-    keeps its thread.
+    The walk runs in its own thread, at most `depth` slices behind. When it ends early (not a tar,
+    garbage at the end, limits), `write` no longer blocks. Use a feed in a `with` statement or call
+    `close`: a feed that is neither finished nor closed keeps its thread.
     """
 
     def __init__(
@@ -234,7 +235,7 @@ class TarSumFeed:
             target=_run,
             args=(
                 pipe,
-                lambda: TarSums.read(pipe, versions, max_bytes, max_entries, content, _Turns()),
+                lambda: TarSums.read(pipe, versions, max_bytes, max_entries, content, _Pauses()),
                 self._result,
                 self._failure,
             ),
@@ -244,7 +245,7 @@ class TarSumFeed:
         self._thread.start()
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Hand on a piece; it is copied, so its buffer may be used again."""
+        """Pass on a piece; it is copied, so the caller may reuse its buffer."""
         if not self._open:
             raise ValueError("the feed is closed")
         view = memoryview(piece)
@@ -253,7 +254,7 @@ class TarSumFeed:
                 self._pipe.pieces.put(bytes(view[start : start + _SLICE]))
 
     def finish(self) -> TarSums | None:
-        """The sums of what was written, or None if that is no tar or passes the limits."""
+        """Return the sums of the written bytes, None if they are not a tar or exceed the limits."""
         if not self._open:
             return None
         self.close()
@@ -262,7 +263,7 @@ class TarSumFeed:
         return self._result[0] if self._result else None
 
     def close(self) -> None:
-        """End the walk, whatever came so far, and wait for its thread; may be repeated."""
+        """End the walk and wait for its thread; may be called again."""
         if self._open:
             self._open = False
             self._pipe.pieces.put(b"")
@@ -285,7 +286,7 @@ def _run(
         result.append(read())
     except (LayerUnreadable, LayerTooLarge):
         pass
-    except BaseException as error:  # a fault of ours: told to whoever finishes
+    except BaseException as error:  # a bug: `finish` raises it
         failure.append(error)
     finally:
         pipe.drain()

@@ -1,8 +1,7 @@
-"""From a v1 image to what today's clients pull: pure functions, no I/O.
+"""Conversion of a v1 image to a config and manifests for v2 clients: pure functions without I/O.
 
-An image's bytes must come out the same on every node, after every restart, for
-ever: clients pin their digests. So nothing here depends on anything but its
-arguments.
+The result must have the same bytes on every node, after every restart and in every later version,
+because clients pin digests. So nothing here depends on anything but the arguments.
 """
 
 from v1registry.lib.oci.convert.config import Unconvertible, chain_ids, complete, image_config

@@ -1,7 +1,7 @@
-"""The image configuration that engines 1.10 to 17.11 compute when they pull an image over v1.
+"""The config that Docker 1.10 to 17.11 computes when it pulls an image over v1.
 
-Its SHA-256 is the image id that those engines show, so it is theirs to the last
-byte, with one exception that `complete` makes.
+Its SHA-256 is the image id that these engines show. So it must equal theirs in every byte, with one
+exception, which `complete` makes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from v1registry.lib.oci.convert.gojson import NotJSON
 from v1registry.lib.oci.convert.kinds import Mistyped
 from v1registry.lib.oci.convert.v1image import V1Image
 
-_NOT_REWRITTEN_FROM = (1, 8, 3)  # this docker_version on
+_NOT_REWRITTEN_FROM = (1, 8, 3)  # the first docker_version whose JSON is not rewritten
 _DROPPED = ("id", "parent", "Size", "parent_id", "layer_id", "throwaway")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_MOST_DIGITS = 18  # what is longer is larger than any version
+_MOST_DIGITS = 18  # a longer number is larger than any version
 _LARGEST = 10**_MOST_DIGITS
 
-# What Go calls the machines that old engines called as the kernel does.
+# Go's names of the architectures, by the kernel's names, which old engines wrote.
 _ARCHITECTURES = {
     "": "amd64",
     "x86_64": "amd64",
@@ -42,14 +42,13 @@ _SYSTEM = "linux"
 
 
 class Unconvertible(ValueError):
-    """No engine takes this image either; the text says why."""
+    """Engines refuse this image as well; the text says why."""
 
 
 def image_config(jsons: Sequence[bytes], diff_ids: Sequence[str]) -> bytes:
-    """The configuration of the image whose chain this is, the base first.
+    """Return the config of the image at the end of this chain; the base image is first.
 
-    `jsons` are the bytes as stored, `diff_ids` the digests of the unpacked
-    layers. Raises Unconvertible.
+    `jsons` are the stored bytes, `diff_ids` the digests of the unpacked layers. Raise Unconvertible.
     """
     images = [_read(data) for data in jsons]
     top = jsons[-1]
@@ -64,10 +63,10 @@ def image_config(jsons: Sequence[bytes], diff_ids: Sequence[str]) -> bytes:
 
 
 def complete(config: bytes) -> bytes:
-    """The configuration with `os` and `architecture` where they are missing, else as it is.
+    """Return the config with `os` and `architecture`, which are added if they are missing.
 
-    OCI wants both; engines before 0.7 wrote no `os`, and `x86_64`, which is no
-    name of Go's. Such an image has another id than those engines show.
+    OCI requires both. Docker before 0.7 wrote no `os`, and `x86_64`, which is not a name in Go. Such an
+    image gets another id than the one that engines show.
     """
     image = _read(config)
     values = gojson.members(config)
@@ -79,7 +78,7 @@ def complete(config: bytes) -> bytes:
 
 
 def chain_ids(diff_ids: Sequence[str]) -> list[str]:
-    """The chain id of each layer on those before it: what engines from 1.10 on call a layer."""
+    """Return the chain id of each layer, by which Docker 1.10 and later identify layers."""
     chain: list[str] = []
     for diff_id in diff_ids:
         below = f"{chain[-1]} {diff_id}" if chain else ""
@@ -98,7 +97,7 @@ def _read(data: bytes) -> V1Image:
 
 
 def _is_older(version: str) -> bool:
-    """Whether engines write the JSON anew. Part by part, where what is no number counts as 0."""
+    """Return whether engines write the JSON anew. A part that is not a number counts as 0."""
     parts = [_part(text) for text in version.split(".")]
     for part, bound in zip_longest(parts, _NOT_REWRITTEN_FROM, fillvalue=0):
         if part != bound:
@@ -122,7 +121,7 @@ def _root(diff_ids: Sequence[str]) -> bytes:
 
 
 def _history(image: V1Image) -> bytes:
-    """One step; engines never set `empty_layer` for an image from v1."""
+    """Return one step of the history; engines never set `empty_layer` for a v1 image."""
     command = image["container_config"]["Cmd"] or []
     values = {
         "author": image["author"],

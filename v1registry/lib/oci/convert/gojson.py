@@ -1,9 +1,8 @@
 """JSON as Go's encoding/json reads and writes it, byte for byte, as far as engines need it.
 
-What differs from other libraries: bytes that are no UTF-8 are read as U+FFFD,
-one for each byte, and kept where a value is passed on unread; `<`, `>`, `&`,
-U+2028 and U+2029 are written as escapes; names of fields match without regard
-to case, and of equal names the last counts.
+It differs from other libraries: each byte that is not UTF-8 is read as U+FFFD, and kept in values that
+are passed on without parsing. `<`, `>`, `&`, U+2028 and U+2029 are escaped. Names of fields ignore
+case, and the last of equal names is used.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from v1registry.lib import documents
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'  # in this form, long strings take a tenth of the time
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'  # a simpler pattern takes ten times as long for long strings
 _SPACE = re.compile(_STRING + rb"|[ \t\r\n]+", re.DOTALL)
 _TOKEN = re.compile(_STRING + rb'|[{}\[\],:]|[^"{}\[\],:]+', re.DOTALL)
 _MARKUP = {
@@ -28,26 +27,26 @@ _MARKUP = {
     b"\xe2\x80\xa9": b"\\u2029",
 }
 
-# Two characters beyond ASCII are other cases of a letter: the Kelvin sign and the long s.
+# Two characters beyond ASCII fold to letters: the Kelvin sign and the long s.
 _FOLD = str.maketrans({"\u212a": "k", "\u017f": "s"} | {chr(c): chr(c + 32) for c in range(65, 91)})
 
 
 class NotJSON(ValueError):
-    """The text is no JSON, or nested deeper than we follow."""
+    """The text is not JSON, or is nested too deeply."""
 
 
 class Number(str):
-    """A number as it stands there."""
+    """A number as it is written."""
 
     __slots__ = ()
 
 
 class Object(list[tuple[str, Any]]):
-    """An object's members in order, equal names kept."""
+    """The members of an object in order, including equal names."""
 
 
 def parse(data: bytes) -> Any:
-    """The value: `Object`, list, str, `Number`, bool or None. Raises NotJSON."""
+    """Return the value: `Object`, list, str, `Number`, bool or None. Raise NotJSON."""
     try:
         return documents.loads(
             data.decode("utf-8", "surrogateescape"),
@@ -62,19 +61,19 @@ def parse(data: bytes) -> Any:
 
 
 def text(value: str) -> str:
-    """A text out of `parse` as Go has it: what is no character is U+FFFD."""
+    """Return a text from `parse` as Go reads it, with U+FFFD for invalid characters."""
     return _SURROGATE.sub("\ufffd", value)
 
 
 def same_name(field: str, name: str) -> bool:
-    """Whether a member called `name` is the field."""
+    """Return whether a member with this name is the field."""
     return field.translate(_FOLD) == name.translate(_FOLD)
 
 
 def members(data: bytes) -> dict[str, bytes]:
-    """The members of an object, each value as it stands there but without white space.
+    """Return the members of an object, with each value as it is written, without white space.
 
-    Raises NotJSON, also for another value than an object.
+    Raise NotJSON, also if the value is not an object.
     """
     if not isinstance(parse(data), Object):
         raise NotJSON("not an object")
@@ -82,7 +81,7 @@ def members(data: bytes) -> dict[str, bytes]:
 
 
 def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and values of the object that `data`, compact, is."""
+    """Yield the names and values of a compact object."""
     depth, start, name = 0, 0, ""
     for token in _TOKEN.finditer(data):
         mark = token[0]
@@ -102,7 +101,7 @@ def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def compact(data: bytes) -> bytes:
-    """JSON passed on unread: no white space between, and the five characters escaped."""
+    """Return JSON without white space and with the five characters escaped, without parsing it."""
     data = _SPACE.sub(lambda match: match[0] if match[0][:1] == b'"' else b"", data)
     for character, escape in _MARKUP.items():
         data = data.replace(character, escape)
@@ -110,7 +109,7 @@ def compact(data: bytes) -> bytes:
 
 
 def string(value: str) -> bytes:
-    """A text, quoted."""
+    """Return a quoted text."""
     return b'"' + _ESCAPED.sub(_escape, value).encode("utf-8") + b'"'
 
 
@@ -120,15 +119,15 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def array(values: Iterable[bytes]) -> bytes:
-    """A list of encoded values."""
+    """Return a list of encoded values."""
     return b"[" + b",".join(values) + b"]"
 
 
 def object_of(values: Iterable[tuple[str, bytes]]) -> bytes:
-    """An object of encoded values, in this order."""
+    """Return an object of encoded values, in this order."""
     return b"{" + b",".join(string(name) + b":" + value for name, value in values) + b"}"
 
 
 def mapping(values: dict[str, bytes]) -> bytes:
-    """An object of encoded values, as Go writes a map: sorted by the bytes of the names."""
+    """Return an object of encoded values, sorted by the bytes of the names, as Go writes a map."""
     return object_of(sorted(values.items(), key=lambda item: item[0].encode("utf-8")))

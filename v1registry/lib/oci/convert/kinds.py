@@ -1,8 +1,7 @@
-"""Kinds of values that engines decode an image's JSON into: reading, zero, writing.
+"""The types into which engines decode an image's JSON: reading, zero values, writing.
 
-A kind reads a value of `gojson.parse` over the one that is there (a name may
-come twice: structures and maps are then merged, as Go does), and writes it.
-`null` leaves texts, numbers and structures as they are.
+A kind reads a value of `gojson.parse` over the previous value, and writes it. If a name appears twice,
+structures and maps are merged, as in Go. `null` leaves texts, numbers and structures unchanged.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ NO_TIME = "0001-01-01T00:00:00Z"
 
 
 class Mistyped(ValueError):
-    """The value is of another kind, and engines refuse the image; the text says where."""
+    """The value has another type, so engines refuse the image; the text says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`read(value, old)` returns the new value; `is_empty` is what `omitempty` leaves out."""
+    """A type. `read(value, old)` returns the new value; `omitempty` omits values that `is_empty`."""
 
     zero: Any
     read: Callable[[Any, Any], Any]
@@ -41,7 +40,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a structure, by the name under which it is written."""
+    """A field of a structure, with the name that is written."""
 
     name: str
     kind: Kind
@@ -49,7 +48,7 @@ class Field:
 
 
 def struct(*fields: Field) -> Kind:
-    """A structure, read into a dictionary that holds every field."""
+    """Return the kind of a structure, which is read into a dictionary of all fields."""
     zero = {field.name: field.kind.zero for field in fields}
     exact = {field.name: field for field in fields}
 
@@ -86,7 +85,7 @@ def struct(*fields: Field) -> Kind:
 
 
 def pointer(kind: Kind) -> Kind:
-    """A value that may be missing: None."""
+    """Return the kind of a value that may be missing (None)."""
 
     def read(value: Any, old: Any) -> Any:
         return None if value is None else kind.read(value, kind.zero if old is None else old)
@@ -137,7 +136,7 @@ def _read_texts(value: Any, old: list[str] | None) -> list[str] | None:
 
 
 def _read_command(value: Any, _old: list[str] | None) -> list[str] | None:
-    """A list of texts; a text alone is a list of one."""
+    """Read a list of texts; a single text is a list of one."""
     if isinstance(value, str) and not isinstance(value, Number):
         return [gojson.text(value)]
     return _read_texts(value, None)
@@ -174,7 +173,7 @@ def _write_labels(value: dict[str, str] | None) -> bytes:
 
 
 def _read_time(value: Any, old: str) -> str:
-    """RFC 3339 as Go understands it, in the form in which Go writes it."""
+    """Read a time in RFC 3339 as Go does; return it as Go writes it."""
     if value is None:
         return old
     match = _TIME.fullmatch(value) if type(value) is str else None
@@ -195,7 +194,7 @@ def _read_time(value: Any, old: str) -> str:
 
 
 def _fraction(digits: str | None) -> str:
-    """`.5` of `.500`; nothing of zeros. Go does not read more than 999999999 nanoseconds."""
+    """Return `.5` for `.500`, and "" for zeros. Go reads at most 999999999 nanoseconds."""
     if digits is None:
         return ""
     nanoseconds = int(digits[1:20])

@@ -1,4 +1,4 @@
-"""The manifest of an image, as Docker's schema 2 and as OCI's."""
+"""The manifest of an image, in the media types of Docker (schema 2) and OCI."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LAYER = {
 
 @dataclass(frozen=True, slots=True)
 class ManifestLayer:
-    """A layer as it is served: `digest` and `size` in bytes of a tar archive, perhaps gzipped."""
+    """A layer as it is served: the `digest` and `size` in bytes of a tar, perhaps gzipped."""
 
     digest: str
     size: int
@@ -37,7 +37,7 @@ class ManifestLayer:
 
 
 def manifest(media_type: str, config: bytes, layers: Sequence[ManifestLayer]) -> bytes:
-    """The manifest of the image with this configuration and these layers, the base first."""
+    """Return the manifest of the image with this config and these layers, the base image first."""
     document = {
         "schemaVersion": 2,
         "mediaType": media_type,
@@ -51,7 +51,7 @@ def manifest(media_type: str, config: bytes, layers: Sequence[ManifestLayer]) ->
 
 
 def digest_of(data: bytes) -> str:
-    """What a blob or a manifest is called."""
+    """Return the digest of a blob or a manifest."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 

@@ -1,7 +1,7 @@
-"""The JSON of a v1 image as engines 1.12 to 17.11 know it; 1.10 and 1.11 know less.
+"""The JSON of a v1 image, with the fields of Docker 1.12 to 17.11 (1.10 and 1.11 have fewer).
 
-Order, names and what is left out when empty are those of their structures: where
-an engine writes an image's JSON anew, this decides about every byte.
+The order, the names and the omitted empty fields are those of the engines' structures. If an engine
+writes an image's JSON anew, they determine every byte.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ V1Image = dict[str, Any]
 
 
 def read(data: bytes) -> V1Image:
-    """The image. Raises `gojson.NotJSON`, and `kinds.Mistyped` where engines refuse it."""
+    """Return the image. Raise `gojson.NotJSON`, or `kinds.Mistyped` if engines refuse it."""
     value = gojson.parse(data)
     if value is not None and not isinstance(value, gojson.Object):
         raise gojson.NotJSON("not an object")
@@ -87,5 +87,5 @@ def read(data: bytes) -> V1Image:
 
 
 def write(image: V1Image) -> bytes:
-    """The JSON that an engine would write."""
+    """Return the JSON that an engine would write."""
     return _IMAGE.write(image)
