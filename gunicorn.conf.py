@@ -1,7 +1,7 @@
 """gunicorn's configuration: `gunicorn -c gunicorn.conf.py wsgi:application`.
 
-Every value comes from the environment and from config.yml, see v1registry/server/settings.py;
-options on gunicorn's command line go before what stands here.
+Every value comes from environment variables and config.yml, see v1registry/server/settings.py.
+Options on gunicorn's command line override the values here.
 """
 
 import os
@@ -17,5 +17,5 @@ try:
     _registry = load_config(environ=os.environ)
     globals().update(settings(os.environ, _registry), **hooks(partial(import_for, _registry)))
 except (ConfigError, SettingsError) as reason:
-    # One clear line instead of gunicorn's traceback.
+    # One line instead of gunicorn's traceback.
     sys.exit(f"v1registry: {reason}")

@@ -1,4 +1,4 @@
-"""The WSGI application, for any server that wants to import one (`wsgi:application`)."""
+"""The WSGI application `wsgi:application`, for any WSGI server."""
 
 import sys
 
@@ -6,7 +6,7 @@ from v1registry.app import create_app
 from v1registry.config import ConfigError, load_config
 from v1registry.storage.errors import StorageError
 
-_LOAD_ERROR = 4  # gunicorn's own number: its master gives up instead of trying for ever
+_LOAD_ERROR = 4  # gunicorn's APP_LOAD_ERROR: its master stops instead of retrying forever
 
 try:
     application = create_app(load_config())

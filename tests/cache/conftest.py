@@ -1,4 +1,4 @@
-"""Redis servers for tests: their sockets' paths must be short."""
+"""Redis servers for tests. The paths of their sockets must be short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.redisserver import Redis
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:
-    """A Redis for a module: whoever stops it, starts it again."""
+    """A Redis for a module. A test that stops it must start it again."""
     require("redis")
     with tempfile.TemporaryDirectory(prefix="v1r-") as folder, Redis(Path(folder)) as running:
         yield running

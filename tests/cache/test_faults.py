@@ -1,4 +1,4 @@
-"""Redis gone, slow, full, changed under us: the registry serves on, says so once, and recovers."""
+"""Failures of Redis: the registry works without it, logs the failure once, and recovers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.protocol.engine import Image, image
 from tests.redisserver import Redis
 
 OFF, ON = "is not used for now", "is used again"
-TAKES_NOT, TAKES = "takes nothing", "takes values again"
+REFUSES, ACCEPTS = "refuses values", "accepts values again"
 _WAIT = 40.0  # seconds; a pause is 3
 
 
 @pytest.fixture(scope="module")
 def registry(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """It keeps nothing in memory: every request asks Redis."""
+    """A registry without a cache in memory, so that every request uses Redis."""
     env = {**redis.env, "CACHE_MEMORY": "0", "CACHE_REDIS_PASSWORD": "right"}
     redis("CONFIG", "SET", "requirepass", "right")
     redis.password = "right"
@@ -34,14 +34,14 @@ def registry(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def pushed(registry: Server, request: pytest.FixtureRequest) -> Image:
-    """An image that the registry holds, and Redis too."""
+    """An image in the store and in Redis."""
     made = image(request.node.name)
     engine.upload(registry, made)
     return made
 
 
 class Log:
-    """What the log says since this began."""
+    """The log of a registry since the creation of this object."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -52,7 +52,7 @@ class Log:
 
 
 def ask(registry: Server, image: Image) -> None:
-    """A wait without end would end here after ten seconds, with an error."""
+    """Get an image. A request that never ends fails here after ten seconds."""
     with contextlib.closing(raw.Connection(registry, timeout=10)) as connection:
         connection.send(
             f"GET {image.path('json')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
@@ -62,7 +62,7 @@ def ask(registry: Server, image: Image) -> None:
 
 
 def ask_until(registry: Server, image: Image, log: Log, words: str) -> None:
-    """Ask for an image again and again, each time with success, until the log says `words`."""
+    """Get an image repeatedly, always with success, until the log contains `words`."""
     end = time.monotonic() + _WAIT
     while not log.count(words):
         assert time.monotonic() < end, registry.log[-3000:]
@@ -71,7 +71,7 @@ def ask_until(registry: Server, image: Image, log: Log, words: str) -> None:
 
 
 def is_failing(registry: Server, reason: str) -> bool:
-    """Whether `_status` names Redis, and no more; the reason is in the log."""
+    """Return whether `_status` names only Redis as failing, and the log contains the reason."""
     told = status(registry) == (503, {"redis": "cannot be used now, the log says why"})
     return told and f"The service redis cannot be used: {reason}" in registry.log
 
@@ -88,7 +88,7 @@ def is_shared(redis: Redis, image: Image) -> bool:
     return any(key.endswith(f"image:{image.id}") for key in redis.all_keys())
 
 
-def test_killed_and_started_again(registry: Server, redis: Redis, pushed: Image) -> None:
+def test_redis_is_killed_and_restarted(registry: Server, redis: Redis, pushed: Image) -> None:
     log = Log(registry)
     stop, failures = threading.Event(), []
 
@@ -122,26 +122,26 @@ def test_killed_and_started_again(registry: Server, redis: Redis, pushed: Image)
     assert status(registry) == (200, {})
 
 
-def test_standing_still(registry: Server, redis: Redis, pushed: Image) -> None:
+def test_redis_does_not_answer(registry: Server, redis: Redis, pushed: Image) -> None:
     log = Log(registry)
     redis.pause()
     try:
         with ThreadPoolExecutor(60) as clients:  # ten times as many as there are connections
             for asked in [clients.submit(ask, registry, pushed) for _ in range(180)]:
                 asked.result()
-        engine.upload(registry, image("pushed while redis stands still"))
+        engine.upload(registry, image("pushed while redis does not answer"))
         assert is_failing(registry, "no answer within 0.25 s")
     finally:
         redis.go_on()
     ask_until(registry, pushed, log, ON)
     assert log.count(OFF) == 1
-    assert log.count("serves on: no answer within 0.25 s") == 1
+    assert log.count("works without it: no answer within 0.25 s") == 1
     redis("FLUSHALL")
     ask(registry, pushed)
     assert is_shared(redis, pushed)
 
 
-def test_full(registry: Server, redis: Redis, pushed: Image) -> None:
+def test_redis_is_full(registry: Server, redis: Redis, pushed: Image) -> None:
     log = Log(registry)
     redis("CONFIG", "SET", "maxmemory-policy", "noeviction")
     redis("CONFIG", "SET", "maxmemory", "1")
@@ -151,24 +151,26 @@ def test_full(registry: Server, redis: Redis, pushed: Image) -> None:
             engine.upload(registry, other)
             ask(registry, other)
             assert not is_shared(redis, other)
-        assert (log.count(TAKES_NOT), log.count("used memory > 'maxmemory'"), log.count(OFF)) == (
+        assert (log.count(REFUSES), log.count("used memory > 'maxmemory'"), log.count(OFF)) == (
             1,
             1,
             0,
         )
-        # reading goes on: the store has it no more
+        # Reads still use Redis: the store no longer has the image.
         for part in ("json", "ancestry", "_checksum", "_commit"):
             (registry.store / "images" / pushed.id / part).unlink()
         ask(registry, pushed)
         assert status(registry)[0] == 200
     finally:
         redis("CONFIG", "SET", "maxmemory", "0")
-    ask_until(registry, others[0], log, TAKES)
+    ask_until(registry, others[0], log, ACCEPTS)
     assert is_shared(redis, others[0])
-    assert log.count(TAKES_NOT) == 1
+    assert log.count(REFUSES) == 1
 
 
-def test_a_replica_takes_nothing(registry: Server, redis: Redis, pushed: Image) -> None:
+def test_redis_is_a_replica_and_refuses_writes(
+    registry: Server, redis: Redis, pushed: Image
+) -> None:
     log = Log(registry)
     redis("REPLICAOF", "127.0.0.1", "1")
     try:
@@ -176,20 +178,20 @@ def test_a_replica_takes_nothing(registry: Server, redis: Redis, pushed: Image) 
         engine.upload(registry, other)
         ask(registry, other)
         ask(registry, pushed)
-        assert (log.count(TAKES_NOT), log.count(OFF)) == (1, 0)
+        assert (log.count(REFUSES), log.count(OFF)) == (1, 0)
     finally:
         redis("REPLICAOF", "NO", "ONE")
-    ask_until(registry, other, log, TAKES)
+    ask_until(registry, other, log, ACCEPTS)
 
 
-def test_another_password(registry: Server, redis: Redis, pushed: Image) -> None:
+def test_redis_has_another_password(registry: Server, redis: Redis, pushed: Image) -> None:
     log = Log(registry)
     redis("CONFIG", "SET", "requirepass", "another")
     redis.password = "another"
     redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     try:
         ask_until(registry, pushed, log, OFF)
-        assert is_failing(registry, "it wants another password, or none")
+        assert is_failing(registry, "the password is wrong, or Redis requires none")
         assert log.count(OFF) == 1
     finally:
         redis("CONFIG", "SET", "requirepass", "right")
@@ -200,7 +202,7 @@ def test_another_password(registry: Server, redis: Redis, pushed: Image) -> None
 
 
 class Slow:
-    """In the place of Redis: takes connections, and sends a long answer a byte at a time."""
+    """A server in place of Redis that sends a long answer one byte at a time."""
 
     def __init__(self, port: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", port))
@@ -232,7 +234,7 @@ class Slow:
 
 
 def test_an_answer_that_never_ends(registry: Server, redis: Redis, pushed: Image) -> None:
-    """Each byte comes in time, the whole does not."""
+    """Each byte arrives before its timeout, but the whole answer does not."""
     log = Log(registry)
     redis.kill()
     slow = Slow(redis.port)
@@ -250,7 +252,7 @@ def test_an_answer_that_never_ends(registry: Server, redis: Redis, pushed: Image
     assert log.count(OFF) == 1
 
 
-def test_gone_at_the_start(redis: Redis, store) -> None:
+def test_redis_is_unreachable_at_the_start(redis: Redis, store) -> None:
     redis.kill()
     try:
         with Server(store, env={**redis.env, "CACHE_MEMORY": "0"}) as server:

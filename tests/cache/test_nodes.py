@@ -1,4 +1,4 @@
-"""Three nodes behind nginx, one store, one Redis, as docs/nodes.md says."""
+"""Three nodes behind nginx with one store and one Redis, as in docs/nodes.md."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def push(url: str, image: Image, tag: str) -> None:
     assert [answer.status_code for answer in answers] == [200] * 4
 
 
-def test_pushed_through_nginx_and_read_everywhere_at_once(site: Site, redis: Redis) -> None:
+def test_a_push_through_nginx_is_visible_on_all_nodes_at_once(site: Site, redis: Redis) -> None:
     for number in range(4):
         pushed = image(f"nodes {number}")
         push(site.url, pushed, "latest")
@@ -63,7 +63,7 @@ def test_pushed_through_nginx_and_read_everywhere_at_once(site: Site, redis: Red
     assert len(used) > 1  # the calls of a push really reached several nodes
 
 
-def test_a_node_dies_and_redis_with_it(site: Site, redis: Redis) -> None:
+def test_a_node_and_redis_are_killed(site: Site, redis: Redis) -> None:
     pushed = image("nodes before")
     push(site.url, pushed, "before")
     victim = site.nodes[0]
@@ -71,7 +71,7 @@ def test_a_node_dies_and_redis_with_it(site: Site, redis: Redis) -> None:
     redis.kill()
     try:
         for number in range(12):
-            # Another URL each time: nginx keeps the answer to one, and shall ask the nodes.
+            # A new URL each time: nginx caches answers by URL, and must ask the nodes here.
             answer = requests.get(f"{site.url}/v1/images/{pushed.id}/json?{number}", timeout=30)
             assert (answer.status_code, answer.content) == (200, pushed.json)
         push(site.url, image("nodes after"), "after")

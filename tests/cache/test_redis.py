@@ -1,4 +1,4 @@
-"""The level by itself, against a real redis-server; under a server see test_shared, test_faults."""
+"""RedisCache with a real redis-server. test_shared and test_faults test it in a registry."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_short_life_ends(url: str) -> None:
         time.sleep(0.1)
 
 
-def test_databases_and_prefixes_are_apart(redis: Redis, url: str) -> None:
+def test_databases_and_prefixes_are_separate(redis: Redis, url: str) -> None:
     level(f"{url}/3").put("a", b"3")
     level(url, "other:").put("a", b"other")
     assert level(url).get("a") is None
@@ -90,14 +90,14 @@ def test_user_and_password(redis: Redis) -> None:
     redis("ACL", "SETUSER", "reg", "on", ">p@ss", f"~{PREFIX}*", "+getrange", "+set", "+ping")
     try:
         assert works(level(f"redis://reg:p%40ss@127.0.0.1:{redis.port}"))
-        reason = "it wants another password, or none"
+        reason = "the password is wrong, or Redis requires none"
         assert level(f"redis://reg:wrong@127.0.0.1:{redis.port}").check() == reason
         assert level(f"redis://:wrong@127.0.0.1:{redis.port}").check() == reason
     finally:
         redis("ACL", "DELUSER", "reg")
 
 
-def test_what_its_rights_do_not_allow(redis: Redis, caplog) -> None:
+def test_a_redis_user_without_permission_to_write(redis: Redis, caplog) -> None:
     redis("ACL", "SETUSER", "reader", "on", ">p", "~*", "+getrange", "+ping", "+select")
     one = level(f"redis://reader:p@127.0.0.1:{redis.port}")
     redis("SET", f"{PREFIX}there", "x")
@@ -105,7 +105,7 @@ def test_what_its_rights_do_not_allow(redis: Redis, caplog) -> None:
         one.put("a", b"x")
     assert one.get("there") == b"x"
     [record] = caplog.records
-    assert "takes nothing: " in record.getMessage()
+    assert "refuses values: " in record.getMessage()
     redis("ACL", "SETUSER", "reader", "-getrange")
     caplog.clear()
     assert [one.get("there") for _ in range(3)] == [None] * 3
@@ -150,7 +150,7 @@ def test_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
 
 
 class Other:
-    """Something else that listens; it answers everything with `answer`, or closes for None."""
+    """A server that is not Redis. It answers everything with `answer`, or closes the connection for None."""
 
     def __init__(self, answer: bytes | None) -> None:
         self._answer = answer
@@ -208,7 +208,7 @@ def other(request: pytest.FixtureRequest) -> Iterator[Other]:
     running.close()
 
 
-def test_what_is_no_redis_is_never_believed(other: Other, caplog) -> None:
+def test_answers_of_a_server_that_is_not_redis_are_ignored(other: Other, caplog) -> None:
     one = level(f"redis://127.0.0.1:{other.port}")
     caplog.set_level(logging.WARNING)
     for _ in range(5):
@@ -218,17 +218,17 @@ def test_what_is_no_redis_is_never_believed(other: Other, caplog) -> None:
     assert len(caplog.records) <= 1
 
 
-def test_nobody_there(caplog) -> None:
+def test_a_refused_connection(caplog) -> None:
     one = level(f"redis://127.0.0.1:{free_port()}")
     for _ in range(5):
         assert one.get("a") is None
         one.put("a", b"x")
     assert one.check() == "Connection refused"
     [record] = caplog.records
-    assert record.getMessage().endswith("serves on: Connection refused")
+    assert record.getMessage().endswith("works without it: Connection refused")
 
 
-def test_a_name_that_does_not_exist(caplog) -> None:
+def test_an_unknown_host_name(caplog) -> None:
     one = level("redis://no-such-host.invalid")
     assert one.get("a") is None
     assert len(caplog.records) == 1
@@ -237,9 +237,7 @@ def test_a_name_that_does_not_exist(caplog) -> None:
 # -- connections ----------------------------------------------------------------------------------
 
 
-def test_connections_that_the_server_closed_while_idle_are_no_failure(
-    redis: Redis, url: str, caplog
-) -> None:
+def test_a_connection_closed_while_idle_is_no_failure(redis: Redis, url: str, caplog) -> None:
     one = level(url)
     assert works(one)
     redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -295,7 +293,7 @@ def test_counters_that_nodes_share(redis: Redis, url: str) -> None:
     assert not any(word in key for key in keys for word in ("ann", "bob", "10.0.0.7"))
 
 
-def test_each_node_counts_alone_without_redis() -> None:
+def test_each_node_counts_for_itself_without_redis() -> None:
     throttle = Throttle(2, level(f"redis://127.0.0.1:{free_port()}"))
     for _ in range(2):
         with throttle.attempt("ann", "10.0.0.7"):
@@ -304,8 +302,8 @@ def test_each_node_counts_alone_without_redis() -> None:
         throttle.check("ann", "10.0.0.7")
 
 
-def test_each_node_counts_alone_while_redis_takes_no_writes(redis: Redis, url: str) -> None:
-    """Its counters can be read and stay 0: they must not replace those of the node."""
+def test_each_node_counts_for_itself_while_redis_refuses_writes(redis: Redis, url: str) -> None:
+    """The counters of Redis stay 0 and must not replace the counters of the node."""
     throttle = Throttle(2, level(url))
     redis("CONFIG", "SET", "maxmemory", "1")
     try:
@@ -318,7 +316,7 @@ def test_each_node_counts_alone_while_redis_takes_no_writes(redis: Redis, url: s
         redis("CONFIG", "SET", "maxmemory", "0")
 
 
-def test_values_of_others_under_the_keys_of_counters(redis: Redis, url: str) -> None:
+def test_foreign_values_under_the_keys_of_counters(redis: Redis, url: str) -> None:
     one = level(url)
     assert one.add({"a": 2, "b": 0}, 60) == {"a": 2, "b": 0}
     for command in (("SET", "{}", "many"), ("LPUSH", "{}", "x")):

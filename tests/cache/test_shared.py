@@ -1,4 +1,4 @@
-"""Two registries on one store and one Redis: what they share, and what they must not."""
+"""Two registries on one store and one Redis: what they share, and what they must not share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PASSWORD = "correct horse"
 
 @dataclass
 class Pair:
-    """`one` and `other` keep images in their memory too, `bare` does not."""
+    """Registries: `one` and `other` also cache images in memory, `bare` does not."""
 
     one: Server
     other: Server
@@ -42,7 +42,7 @@ class Pair:
         return [key for key in self.redis.all_keys() if key.endswith(image.id) and "image:" in key]
 
     def hide(self, image: Image) -> None:
-        """Take all but the layer out of the store."""
+        """Delete everything but the layer from the store."""
         for part in ("json", "ancestry", "_checksum", "_commit"):
             (self.images / image.id / part).unlink()
 
@@ -63,7 +63,7 @@ def pair(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pai
 
 
 def parts(server: Server, image: Image, headers: dict[str, str] | None = None) -> list[object]:
-    """What a server answers about an image, in all that does not depend on the moment."""
+    """Return the answers about an image, without the headers that change with time."""
     found: list[object] = []
     for part in ("json", "ancestry"):
         answer = raw.get(server, image.path(part), headers or {})
@@ -72,7 +72,7 @@ def parts(server: Server, image: Image, headers: dict[str, str] | None = None) -
     return found
 
 
-def test_what_one_has_read_the_other_finds(pair: Pair) -> None:
+def test_a_registry_finds_what_the_other_has_read(pair: Pair) -> None:
     base = image("shared-base")
     child = image("shared-child", base)
     for each in (base, child):
@@ -86,14 +86,14 @@ def test_what_one_has_read_the_other_finds(pair: Pair) -> None:
     assert parts(pair.bare, child) == expected
     assert parts(pair.other, child) == expected
     assert raw.get(pair.other, child.path("layer")).body == child.layer
-    # and it was Redis, nothing else
+    # The values came from Redis.
     for key in pair.keys(child):
         pair.redis("DEL", key)
     assert raw.get(pair.bare, child.path("json")).status == 404
     assert parts(pair.other, child) == expected  # from its own memory
 
 
-def test_keys_have_a_prefix_of_the_store_a_life_and_a_size(pair: Pair) -> None:
+def test_keys_have_a_prefix_for_the_store_and_a_lifetime_and_a_size_limit(pair: Pair) -> None:
     small = image("size-small")
     large = image("size-large")
     large = Image(large.id, json.dumps({"id": large.id, "x": "x" * 300_000}).encode(), b"l", ())
@@ -113,7 +113,7 @@ def test_keys_have_a_prefix_of_the_store_a_life_and_a_size(pair: Pair) -> None:
 
 
 def test_another_store_shares_nothing(pair: Pair, tmp_path: Path) -> None:
-    """Neither with a name of its own nor under the same prefix, and not a copy elsewhere either."""
+    """Not with a prefix of its own, not with the same prefix, and not as a copy at another path."""
     pushed = image("other-store")
     engine.upload(pair.one, pushed)
     [key] = pair.keys(pushed)
@@ -125,7 +125,7 @@ def test_another_store_shares_nothing(pair: Pair, tmp_path: Path) -> None:
     assert raw.get(pair.bare, pushed.path("json")).status == 200
 
 
-def test_a_node_that_only_reads_shares_too(pair: Pair) -> None:
+def test_a_read_only_node_shares_too(pair: Pair) -> None:
     pushed = image("read-only")
     engine.upload(pair.one, pushed)
     expected = parts(pair.one, pushed)
@@ -134,7 +134,7 @@ def test_a_node_that_only_reads_shares_too(pair: Pair) -> None:
         assert parts(server, pushed) == expected
 
 
-def test_only_what_is_finished_is_shared(pair: Pair) -> None:
+def test_only_complete_images_are_shared(pair: Pair) -> None:
     pushed = image("open")
     engine.expect(raw.put(pair.one, pushed.path("json"), pushed.json))
     for server in (pair.one, pair.other, pair.bare):
@@ -184,7 +184,7 @@ def test_tags_and_lists_are_never_stale(pair: Pair) -> None:
     assert not [key for key in pair.redis.all_keys() if "nodes" in key or "tag" in key]
 
 
-def test_who_may_cache_is_decided_for_each_asker(pair: Pair) -> None:
+def test_cache_headers_depend_on_the_client(pair: Pair) -> None:
     pushed = image("private")
     engine.upload(pair.one, pushed)
     pair.hide(pushed)
@@ -195,7 +195,7 @@ def test_who_may_cache_is_decided_for_each_asker(pair: Pair) -> None:
         assert answer.header("Cache-Control") == f"{scope}, max-age=31536000"
 
 
-def test_what_0x_left_there_stays_as_it_is(pair: Pair) -> None:
+def test_values_of_0x_in_redis_are_unchanged(pair: Pair) -> None:
     pushed = image("beside-0x")
     paths = [f"images/{pushed.id}/{part}" for part in ("json", "ancestry", "layer", "_checksum")]
     paths += ["repositories/beside/old/tag_latest", "repositories/beside/old/_index_images"]
@@ -232,7 +232,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_garbage_is_not_served_and_is_written_anew(pair: Pair, kind: str) -> None:
+def test_damaged_values_are_not_served_and_are_replaced(pair: Pair, kind: str) -> None:
     pushed, another = image(f"garbage {kind}"), image(f"garbage beside {kind}")
     engine.upload(pair.one, pushed)
     engine.upload(pair.one, another)
@@ -255,7 +255,7 @@ def test_garbage_is_not_served_and_is_written_anew(pair: Pair, kind: str) -> Non
     assert raw.get(pair.bare, another.path("json")).body == another.json
 
 
-def test_flushed_in_the_middle(pair: Pair) -> None:
+def test_redis_is_flushed_while_in_use(pair: Pair) -> None:
     pushed = image("flushed")
     engine.upload(pair.one, pushed)
     for _ in range(5):
@@ -273,7 +273,7 @@ def test_status_names_redis(pair: Pair) -> None:
             assert body == {"services": ["redis", "storage"], "failures": {}, "host": ""}
 
 
-def test_no_log_tells_the_password(pair: Pair) -> None:
+def test_no_log_contains_the_password(pair: Pair) -> None:
     for server in (pair.one, pair.other, pair.bare):
         assert PASSWORD not in server.log
         assert "is not used for now" not in server.log

@@ -7,7 +7,7 @@ from tests.server.serving import STOCK, Serving
 
 @pytest.fixture(scope="session")
 def big_file(tmp_path_factory):
-    """A file larger than all socket buffers together, no two MiB of it alike."""
+    """A file larger than all socket buffers together. Every MiB of it is different."""
     path = tmp_path_factory.mktemp("edge") / "layer"
     path.write_bytes(os.urandom(24 * 1024 * 1024 + 12345))
     return path
@@ -21,6 +21,6 @@ def edge(tmp_path_factory, big_file):
 
 @pytest.fixture(scope="session")
 def stock_edge(tmp_path_factory):
-    """gunicorn's own worker, to compare with."""
+    """A server with gunicorn's own worker, for comparison."""
     with Serving(tmp_path_factory.mktemp("stock"), worker=STOCK) as serving:
         yield serving

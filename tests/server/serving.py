@@ -1,4 +1,4 @@
-"""A real gunicorn with our worker and settings around tests/server/wsgi_app.py, and a raw client."""
+"""A real gunicorn with our worker and settings that serves tests/server/wsgi_app.py, and a raw client."""
 
 import http.client
 import os
@@ -34,7 +34,7 @@ STOCK = "gevent"
 
 
 class Serving:
-    """gunicorn on a free port of loopback, from `with` to the end of the block."""
+    """gunicorn on a free port of the loopback interface while the `with` block runs."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Serving:
         return self.access_log.read_text().splitlines() if self.access_log.exists() else []
 
     def line_of(self, answer):
-        """The access line of an answer; it is written after the answer is sent."""
+        """Return the access log line of an answer, which is written after the answer is sent."""
         identity = answer[1]["X-Request-Id"]
         return wait_for(lambda: [line for line in self.access_lines if identity in line])[0]
 
@@ -145,7 +145,7 @@ class Serving:
         return sock
 
     def get(self, path, method="GET", headers=(), body=b"", http_version="1.1"):
-        """One request on its own connection: status, headers, body."""
+        """Send one request on its own connection; return status, headers and body."""
         with self.connect() as sock:
             sock.sendall(
                 head(method, path, [*headers, ("Connection", "close")], http_version) + body
@@ -160,7 +160,7 @@ def head(method, path, headers=(), version="1.1"):
 
 
 def read_answer(sock, method="GET"):
-    """The next answer on a connection: status, headers, body. Reads not a byte beyond it."""
+    """Read the next answer on a connection, and no byte more; return status, headers and body."""
     response = http.client.HTTPResponse(_Unbuffered(sock), method=method)
     response.begin()
     return response.status, response.headers, response.read()
@@ -175,7 +175,7 @@ class _Unbuffered:
 
 
 class _Reader:
-    """A file on a socket without read-ahead, so that a next answer stays in the socket."""
+    """A file on a socket without read-ahead: the bytes of a next answer stay in the socket."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -208,12 +208,12 @@ class _Reader:
 
 
 def chunked(*parts):
-    """`parts` as a chunked body."""
+    """Return `parts` as a chunked body."""
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts if part) + b"0\r\n\r\n"
 
 
 def wait_for(check, seconds=10):
-    """What `check` returns as soon as that is true; fails after `seconds`."""
+    """Wait until `check()` is true and return its result; fail after `seconds`."""
     ends = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < ends, f"{check} did not come true within {seconds} s"

@@ -1,5 +1,4 @@
-"""What a running server does by itself: remove leftovers, once for all its processes; look at
-layers that were pushed."""
+"""Periodic tasks of a running server: the cleaner, in one worker only; the scan of pushed layers."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from tests.live_server import Server
 from tests.protocol import engine
 
 
-def test_leftovers_vanish(store: Path) -> None:
+def test_old_staged_uploads_are_deleted(store: Path) -> None:
     uploads = store / "_v1registry" / "uploads"
     uploads.mkdir(parents=True)
     old, new = uploads / "put-old", uploads / "put-new"
@@ -31,8 +30,8 @@ def test_leftovers_vanish(store: Path) -> None:
         assert server.log.count("Cleaned up") == 1
 
 
-def test_pushed_layers_are_read(store: Path) -> None:
-    """Soon after the push; those that hold no archive are told about, and stop nothing."""
+def test_pushed_layers_are_scanned(store: Path) -> None:
+    """Soon after the push. Layers that are no archive are logged, and do not stop the scan."""
     good, bad = engine.image("good"), engine.image("bad", layer=b"no archive" * 1000)
     last = engine.image("last", good)
     with Server(store, env={"V2_READ_PUSHED": "1"}) as server:
@@ -50,7 +49,7 @@ def test_pushed_layers_are_read(store: Path) -> None:
         assert list((store / "_v1registry/digests/sha256").glob(f"*/{digest}.layer-{last.id}"))
 
 
-def test_they_are_not_if_nobody_wants_it(store: Path) -> None:
+def test_pushed_layers_are_not_scanned_if_switched_off(store: Path) -> None:
     image = engine.image("pushed")
     with Server(store, env={"V2_READ_PUSHED": "0"}) as server:
         engine.push(server, "a/b", [image], ["1"])

@@ -1,4 +1,4 @@
-"""Slow clients: every small body has a deadline, and one address cannot take all connections."""
+"""Slow clients: every small body has a timeout, and one address cannot use all connections."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def begin(
 def drip(
     server: Server, heads: list[bytes], piece: bytes, seconds: float
 ) -> list[tuple[int, float]]:
-    """Send the bodies behind `heads`, piece by piece; the status of each answer, and when it came."""
+    """Send the bodies for `heads` piece by piece; return the status and the time of each answer."""
     begun = time.monotonic()
     connections = [raw.Connection(server) for _ in heads]
     answers: dict[int, tuple[int, float]] = {}
@@ -76,14 +76,14 @@ def impatient(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server
     ("framing", "piece"),
     [("Content-Length: 1000", b" "), ("Transfer-Encoding: chunked", b"1\r\n \r\n")],
 )
-def test_every_small_body_has_a_deadline(impatient: Server, framing: str, piece: bytes) -> None:
+def test_every_small_body_has_a_timeout(impatient: Server, framing: str, piece: bytes) -> None:
     heads = [begin(method, path, framing=framing) for method, path in SMALL_BODIES]
     answers = drip(impatient, heads, piece, 10)
     assert [status for status, _ in answers] == [408] * len(heads)
     assert all(2 <= seconds < 6 for _, seconds in answers), answers
 
 
-def test_a_slow_body_within_the_deadline_is_served(impatient: Server) -> None:
+def test_a_slow_body_within_the_timeout_is_served(impatient: Server) -> None:
     data = b"[" + b" " * 8 + b"]"
     head = begin("PUT", "/v1/repositories/slow/app/", framing=f"Content-Length: {len(data)}")
     with raw.Connection(impatient) as connection:
@@ -105,7 +105,7 @@ def narrow(store: Path) -> Iterator[Server]:
 
 
 class From:
-    """Connections from one address of the loopback."""
+    """A client with its own loopback address."""
 
     def __init__(self, server: Server, address: str) -> None:
         self._server = server
@@ -126,7 +126,7 @@ class From:
 
 @contextlib.contextmanager
 def flood(source: From, sent: bytes) -> Iterator[list[socket.socket]]:
-    """Many connections that send no more than this."""
+    """Many open connections that send `sent` and nothing more."""
     with contextlib.ExitStack() as stack:
         opened = []
         for _ in range(FLOOD):
@@ -137,7 +137,7 @@ def flood(source: From, sent: bytes) -> Iterator[list[socket.socket]]:
 
 
 def served(source: From, headers: Mapping[str, str] | None = None) -> float:
-    """Seconds until a new client has its answer."""
+    """Return the seconds until a new client has its answer."""
     begun = time.monotonic()
     data = raw.encode("GET", "/v1/_ping", "x", headers or {})
     with raw.Connection(source, timeout=5) as connection:  # type: ignore[arg-type]
@@ -160,12 +160,12 @@ SLOW = {
 
 @pytest.mark.parametrize("sent", SLOW.values(), ids=SLOW)
 def test_new_clients_are_served_while_one_address_sends_slowly(narrow: Server, sent: bytes) -> None:
-    """From another address, and from the same one."""
+    """New clients with another address, and with the same one."""
     with flood(From(narrow, ATTACKER), sent):
         assert served(From(narrow, OTHER)) < 2
         assert served(From(narrow, ATTACKER)) < 2
-    assert "as many as one address may" in narrow.log
-    assert narrow.log.count("as many as one address may") == 1
+    assert "the limit for one address" in narrow.log
+    assert narrow.log.count("the limit for one address") == 1
     assert "Traceback" not in narrow.log
 
 
@@ -183,7 +183,7 @@ def test_a_push_goes_on_while_its_address_sends_slowly(narrow: Server) -> None:
 
 
 @pytest.mark.parametrize("forwarded", [False, True], ids=["direct", "behind a proxy"])
-def test_an_address_whose_connections_are_all_busy_hears_429(store: Path, forwarded: bool) -> None:
+def test_an_address_whose_connections_are_all_busy_gets_429(store: Path, forwarded: bool) -> None:
     headers = {"X-Forwarded-For": "203.0.113.7"} if forwarded else {}
     with Server(store, env={"GUNICORN_ADDRESS_CONNECTIONS": "2"}) as server:
         source = From(server, "127.0.0.1" if forwarded else ATTACKER)
@@ -203,12 +203,12 @@ def test_an_address_whose_connections_are_all_busy_hears_429(store: Path, forwar
             assert answer.json() == {"error": "Too many connections from this address, retry later"}
             assert answer.header("Retry-After")
             assert served(From(server, OTHER)) < 2
-        # Their places are free again.
+        # The closed connections no longer count.
         time.sleep(0.3)
         assert served(source, headers) < 2
 
 
-def test_clients_behind_a_proxy_are_told_apart(narrow: Server) -> None:
+def test_clients_behind_a_proxy_count_separately(narrow: Server) -> None:
     """The loopback is a trusted proxy by default."""
     proxy = From(narrow, "127.0.0.1")
     slow = begin("POST", "/v1/users/", "X-Forwarded-For: 203.0.113.7\r\n")

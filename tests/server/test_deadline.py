@@ -1,4 +1,4 @@
-"""within: no bound here, one on the whole in a worker."""
+"""within: it has no effect here, and bounds the whole call in a worker."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from tests.server.serving import ROOT
 from v1registry.server.deadline import within
 
 
-def test_elsewhere_it_only_calls():
+def test_without_gevent_it_only_calls_the_function():
     assert within(1, lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):
         within(1, lambda: 1 // 0)
@@ -25,7 +25,7 @@ gevent.get_hub()
 assert within(5, lambda: 5) == 5
 
 def stubborn():
-    # as a library does that tries one address after the other
+    # like a library that tries one address after another
     for _ in range(1000):
         try:
             time.sleep(0.05)
@@ -47,7 +47,7 @@ try:
     within(60, of_somebody_else)
 except gevent.Timeout:
     pass
-time.sleep(0.05)  # what was broken off leaves nothing behind
+time.sleep(0.05)  # the timeout leaves nothing behind
 within(0.02, lambda: None)
 time.sleep(0.05)
 """

@@ -1,4 +1,4 @@
-"""Heads read the short way say what gunicorn says of them; every other head is gunicorn's."""
+"""Heads that our parser reads give the same result as gunicorn's; all others go to gunicorn's parser."""
 
 import logging
 import socket
@@ -39,7 +39,7 @@ CONFIGS = {trusted: config(trusted) for trusted in ("", "10.0.0.0/8", "*")}
 
 
 def read(data, cfg, make, pieces=1):
-    """What is made of `data`, after which the client has ended; or the error's type."""
+    """Return the result of parsing `data`, after which the client closes; or the type of the error."""
     ours, theirs = socket.socketpair()
     sock = EdgeSocket(ours.family, ours.type, ours.proto, fileno=ours.detach())
     with sock, theirs:
@@ -58,7 +58,7 @@ def head(cfg, unreader, peer):
 
 
 def facts(made):
-    """All that the rest of the server looks at."""
+    """Return all attributes that the server uses."""
     request, unreader = made
     if unreader is None:
         return request
@@ -73,7 +73,7 @@ def facts(made):
 
 
 class Sent(list):
-    """In place of the connection: what is written to it."""
+    """Replaces a connection, and stores what is written to it."""
 
     send = list.append
 
@@ -101,7 +101,7 @@ def compare(data, trusted="", pieces=1):
     return ours[0] if ours[1] else None
 
 
-def test_an_engines_head_is_an_ordinary_one():
+def test_the_head_of_a_docker_engine_is_ordinary():
     assert compare(PUSH).ordinary
     assert compare(PUSH, "10.0.0.0/8").scheme == "https"
     assert compare(PUSH).scheme == "http"
@@ -138,7 +138,7 @@ TRUSTED = st.sampled_from(list(CONFIGS))
 )
 @example(b"GET / HTTP/1.1", [b"Host: a"] * 2, b"", "", 1)
 @example(b"GET / HTTP/1.1", [], b"", "", 1)
-def test_gunicorn_says_the_same(line, fields, rest, trusted, pieces):
+def test_heads_give_the_result_of_gunicorn(line, fields, rest, trusted, pieces):
     compare(b"".join(part + b"\r\n" for part in (line, *fields, b"")) + rest, trusted, pieces)
 
 
@@ -148,12 +148,12 @@ def test_gunicorn_says_the_same(line, fields, rest, trusted, pieces):
     st.binary(max_size=3) | st.sampled_from([b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"_", b"#"]),
     TRUSTED,
 )
-def test_gunicorn_says_the_same_of_damaged_heads(at, removed, put, trusted):
+def test_damaged_heads_give_the_result_of_gunicorn(at, removed, put, trusted):
     compare(PUSH[:at] + put + PUSH[at + removed :], trusted)
 
 
 @given(st.binary(max_size=60))
-def test_gunicorn_says_the_same_of_anything(data):
+def test_any_bytes_give_the_result_of_gunicorn(data):
     compare(data)
 
 
@@ -163,7 +163,7 @@ def test_limits_are_those_of_gunicorn():
         compare(b"GET / HTTP/1.1\r\n" + fields + b"\r\n")
 
 
-def test_where_the_application_is_mounted(monkeypatch):
+def test_script_name_of_the_application(monkeypatch):
     monkeypatch.setenv("SCRIPT_NAME", "/docker")
     data = b"GET /docker/v1/_ping HTTP/1.1\r\nHost: a\r\n\r\n"
     request = compare(data)
@@ -191,7 +191,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("header", HEADERS)
-def test_headers_of_answers_are_judged_as_by_gunicorn(header):
+def test_headers_of_answers_are_checked_as_by_gunicorn(header):
     cfg = CONFIGS[""]
     found = []
     for kind in (Answer, wsgi.Response):
@@ -212,7 +212,7 @@ def test_headers_of_answers_are_judged_as_by_gunicorn(header):
         assert ours[0][4][0].__name__ == "InvalidResponseHeader"
 
 
-def test_an_answers_first_lines_are_those_of_gunicorn():
+def test_the_first_lines_of_an_answer_are_those_of_gunicorn():
     request, _ = read(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", CONFIGS[""], head)
     ours, theirs = (kind(request, None, CONFIGS[""]) for kind in (Answer, wsgi.Response))
     for answer in (ours, theirs):
@@ -226,7 +226,7 @@ def test_an_answers_first_lines_are_those_of_gunicorn():
     assert mine.splitlines()[0] == "HTTP/1.1 200 OK"
 
 
-def test_a_line_of_the_access_log_is_a_whole_record():
+def test_a_record_of_the_access_log_has_all_attributes():
     stock = logging.LogRecord("gunicorn.access", logging.INFO, "", 0, "said", None, None)
     time.sleep(0.01)
     record = _Line("said")

@@ -1,4 +1,4 @@
-"""Log lines: complete, free of secrets, and not to be forged."""
+"""Log lines: complete, without secrets, and impossible to forge."""
 
 import json
 import logging
@@ -12,13 +12,13 @@ from tests import raw as raw_client
 from tests.live_server import Server
 from tests.server.serving import Serving, head, read_answer
 from tests.server.test_receive import told
-from v1registry.server.log import JSONFormatter, PlainFormatter, sane_request_id
+from v1registry.server.log import JSONFormatter, PlainFormatter, is_request_id
 from v1registry.server.redact import escape, mask, path_of
 
 
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory):
-    """Loopback is a trusted proxy, and so is 10/8; the logs are JSON."""
+    """A server that trusts proxies on the loopback interface and in 10/8, with JSON logs."""
     folder = tmp_path_factory.mktemp("proxied")
     with Serving(folder, log_format="json", trusted=["127.0.0.1", "10.0.0.0/8"]) as edge:
         yield edge
@@ -26,7 +26,7 @@ def proxied(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """A server whose error log other tests do not look at."""
+    """A server whose error log no other test reads."""
     with Serving(tmp_path_factory.mktemp("plain")) as edge:
         yield edge
 
@@ -97,7 +97,7 @@ def test_no_forged_lines(edge, proxied):
             line = serving.line_of(read_answer(sock))
         assert line.isascii()
         assert line.isprintable()
-        # Every line is one of ours, none is a rest of this one.
+        # Every line is a line of the log, and none is a part of this request.
         assert all(re.match(r'(\{"time": ")?\d{4}-', line) for line in serving.access_lines)
     assert json.loads(line)["user_agent"] == FORGED
 
@@ -183,8 +183,8 @@ def test_request_ids_differ(edge):
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a\n", "x" * 129, "ü", "a,b", "<a>"])
-def test_insane_request_ids(text):
-    assert not sane_request_id(text)
+def test_unsafe_request_ids(text):
+    assert not is_request_id(text)
 
 
 # What clients get wrong, or what they send to find it in the log.
@@ -219,7 +219,7 @@ LEAKS = {
 
 @pytest.mark.parametrize("raw", LEAKS.values(), ids=LEAKS)
 def test_no_secret_is_logged(plain, proxied, raw):
-    """Both servers log at the level debug."""
+    """Even at the log level debug."""
     for serving in (plain, proxied):
         before = [len(text) for text in logs_of(serving)]
         with serving.connect() as sock:
@@ -232,8 +232,8 @@ def test_no_secret_is_logged(plain, proxied, raw):
             assert SECRET not in text[old:].lower()
 
 
-def test_lines_for_syslog_are_cleaned_too(tmp_path):
-    """They have a prefix of gunicorn's, and are datagrams here."""
+def test_lines_for_syslog_are_escaped_too(tmp_path):
+    """These lines have a prefix from gunicorn, and are sent as datagrams."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "syslog"))
         syslog.settimeout(10)
@@ -285,7 +285,7 @@ def test_the_path_of_a_target(target, path):
     assert path_of(target) == path
 
 
-def test_no_line_of_a_traceback_looks_like_one_of_the_log():
+def test_no_line_of_a_traceback_looks_like_a_line_of_the_log():
     try:
         raise ValueError("why\n2026-01-01T00:00:00.000Z forged\x1b[1m\u202e\ud800")
     except ValueError:

@@ -1,4 +1,4 @@
-"""What processes share with their master, and that nothing in it waits in Python's way."""
+"""Modules that workers share with their master, and gevent's patches in them."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def run(code, **environ):
 
 
 def test_modules_come_from_the_master(tmp_path):
-    """In the first processes, after a crash, and after a reload."""
+    """In the first workers, after a crash, and after a reload."""
     with Serving(tmp_path, workers=2) as edge:
         first = both_pids(edge)
         assert told(edge.get("/facts"))["shared"]
@@ -42,8 +42,8 @@ def test_modules_come_from_the_master(tmp_path):
         assert "Traceback" not in edge.log + edge.output.read_text()
 
 
-def test_what_is_shared_is_not_copied(tmp_path):
-    """A process that has answered holds at least a third of its memory together with others."""
+def test_shared_memory_is_not_copied(tmp_path):
+    """A worker that has answered a request shares at least a third of its memory."""
     with Serving(tmp_path, workers=2) as edge:
         for pid in both_pids(edge):
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -52,16 +52,16 @@ def test_what_is_shared_is_not_copied(tmp_path):
             assert shared > alone / 2, text
 
 
-def test_a_module_that_cannot_be_imported_stops_nothing(tmp_path):
+def test_a_module_that_cannot_be_imported_does_not_stop_the_server(tmp_path):
     with Serving(tmp_path) as edge:
         pid = told(edge.get("/facts"))["pid"]
         edge.conf.write_text(edge.conf.read_text().replace('"v1registry.app"', '"v1registry.none"'))
         edge.process.send_signal(signal.SIGHUP)
         wait_for(lambda: other_pid(edge, pid))
-        assert "Modules are not shared: importing one failed" in edge.log
+        assert "Workers do not share modules: importing one failed" in edge.log
 
 
-def test_gevent_replaces_all_that_it_can(edge):
+def test_gevent_patches_everything_that_it_can(edge):
     found = told(edge.get("/unpatched"))
     whole = "from gevent import monkey; monkey.patch_all(); print(*sorted(monkey.saved))"
     assert found["patched"] == run(whole)
@@ -69,7 +69,7 @@ def test_gevent_replaces_all_that_it_can(edge):
 
 
 @pytest.mark.parametrize("how", ["sleep", "lock", "socket", "select", "queue", "process"])
-def test_who_waits_holds_up_nobody(edge, how):
+def test_a_waiting_request_does_not_block_others(edge, how):
     with edge.connect() as waiting:
         path = f"/wait?seconds=1.5&how={how}"
         waiting.sendall(head("GET", path, [("Connection", "close")]))
@@ -82,7 +82,7 @@ def test_who_waits_holds_up_nobody(edge, how):
         assert read_answer(waiting)[2] == b"true"
 
 
-def test_the_master_keeps_its_own_way_with_processes():
+def test_forks_and_signals_of_the_master_are_not_patched():
     code = """
 import os, signal
 fork, waitpid, handle = os.fork, os.waitpid, signal.signal
@@ -98,8 +98,8 @@ assert os.fork is not fork and signal.signal is not handle
     run(code)
 
 
-def test_the_database_driver_waits_in_gevents_way():
-    """psycopg decides that when it is imported: its own wait in C would stop the whole process."""
+def test_the_database_driver_waits_with_gevent():
+    """psycopg chooses its way to wait at its import. Its own wait in C would block the whole worker."""
     code = """
 from v1registry.server.preload import patch_master
 patch_master()
@@ -110,7 +110,7 @@ print(waiting.wait.__name__)
 
 
 @pytest.mark.parametrize("environ", [{}, {"MALLOC_ARENA_MAX": "3"}], ids=["ours", "told"])
-def test_threads_have_one_heap_unless_the_environment_says_otherwise(environ):
+def test_threads_share_one_heap_unless_the_environment_configures_malloc(environ):
     code = """
 import ctypes
 from v1registry.server.preload import hooks

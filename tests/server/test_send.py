@@ -1,4 +1,4 @@
-"""Files sent: every byte of a range, to slow and stalled clients too, and never too few in silence."""
+"""Sending files: every byte of a range, slow and stalled clients, and files that are too short."""
 
 import hashlib
 import io
@@ -52,7 +52,7 @@ def test_head(edge):
         sock.sendall(head("HEAD", path_of(0, 5 * MIB)))
         status, headers, _ = read_answer(sock, "HEAD")
         assert (status, headers["Content-Length"]) == (200, str(5 * MIB))
-        # No byte of a body before the next answer.
+        # There is no body before the next answer.
         sock.sendall(head("GET", path_of(0, 1)))
         assert read_answer(sock)[0] == 200
 
@@ -63,7 +63,7 @@ def test_file_wrapper(edge, big_file):
     assert f" 200 {big_file.stat().st_size} " in edge.line_of(answer)
 
 
-def test_access_log_counts_the_bytes_that_went_out(edge):
+def test_the_access_log_counts_the_bytes_sent(edge):
     assert f" 200 {3 * MIB} " in edge.line_of(edge.get(path_of(5, 3 * MIB)))
 
 
@@ -86,7 +86,7 @@ def test_file_shorter_than_announced(edge, big_file):
         with edge.connect() as sock:
             sock.sendall(head("GET", path_of(size - 1000, 5000, wrapped=wrapped)))
             received = b""
-            # Neither padded nor hung: the connection ends with too few bytes.
+            # The answer is not padded and does not hang: the connection ends too early.
             try:
                 while piece := sock.recv(65536):
                     received += piece
@@ -148,7 +148,7 @@ def test_stalled_clients_are_cut(tmp_path, big_file):
         with reader, pieces, writer, silent, dripping:
             assert read_answer(writer)[0] == 408
             assert silent.recv(1) == b""
-            # A head that drips in is bounded as a whole.
+            # The timeout is for the whole head, even if it arrives byte by byte.
             ends = time.monotonic() + 10
             with pytest.raises(OSError):
                 while time.monotonic() < ends:
@@ -159,8 +159,8 @@ def test_stalled_clients_are_cut(tmp_path, big_file):
         assert "Traceback" not in edge.log + edge.output.read_text()
 
 
-def test_slow_but_living_reader_is_not_cut(tmp_path, big_file):
-    """The time-out is one of stillness: neither of the transfer, nor of the kernel's buffer."""
+def test_a_slow_reader_is_not_cut(tmp_path, big_file):
+    """The timeout restarts whenever the client receives bytes, even within the kernel's buffer."""
     length = 20 * MIB
     with Serving(tmp_path, file=big_file, environ={"GUNICORN_STALL_TIMEOUT": "0.5"}) as edge:
         with edge.connect(receive_buffer=8192) as sock:
@@ -175,7 +175,7 @@ def test_slow_but_living_reader_is_not_cut(tmp_path, big_file):
             assert received >= length
 
 
-def test_error_half_way_ends_the_connection(edge):
+def test_an_error_in_the_middle_of_an_answer_closes_the_connection(edge):
     with edge.connect() as sock:
         sock.sendall(head("GET", "/fail"))
         received = b""

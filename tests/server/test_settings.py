@@ -1,4 +1,4 @@
-"""gunicorn's settings from an environment."""
+"""gunicorn's settings from environment variables."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def test_gunicorn_takes_every_setting():
     assert not cfg.is_ssl
 
 
-def test_an_old_launchers_environment():
+def test_the_environment_of_a_0x_launcher():
     found = settings(
         {
             "REGISTRY_HOST": "127.0.0.1",
@@ -73,7 +73,7 @@ def test_an_old_launchers_environment():
     assert found["forwarded_allow_ips"] == "10.0.0.0/8,::1"
 
 
-def test_empty_variables_are_unset_ones():
+def test_an_empty_variable_counts_as_unset():
     environ = dict.fromkeys(("REGISTRY_HOST", "GUNICORN_WORKERS", "GUNICORN_OPTS"), "")
     assert settings(environ, config())["bind"] == "0.0.0.0:5000"
 
@@ -100,7 +100,7 @@ def test_a_port_for_v2(host, bind):
 
 
 @pytest.mark.parametrize("port", [5000, 65536])
-def test_a_port_for_v2_must_be_one_of_its_own(port):
+def test_the_port_for_v2_must_differ(port):
     with pytest.raises(SettingsError, match=r"v2\.port"):
         settings({}, config(v2=SimpleNamespace(port=port)))
 
@@ -123,7 +123,7 @@ def test_a_port_for_v2_must_be_one_of_its_own(port):
         ("GUNICORN_OPTS", "[[a]]"),
     ],
 )
-def test_unusable_variables(name, value):
+def test_invalid_variables(name, value):
     with pytest.raises(SettingsError) as caught:
         settings({name: value}, config())
     assert name in str(caught.value)
@@ -171,7 +171,7 @@ def test_no_more_connections_than_open_files(monkeypatch):
     assert "448 connections" in warnings[0]
 
 
-def test_open_files_are_raised(tmp_path):
+def test_the_limit_of_open_files_is_raised(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 4128:
         pytest.skip("the hard limit here is too low to see anything raised")
@@ -185,7 +185,7 @@ def test_open_files_are_raised(tmp_path):
     assert int(line.split()[3]) == 4128
 
 
-def test_a_bad_variable_stops_the_start_with_one_line():
+def test_an_invalid_variable_stops_the_start_with_one_line():
     done = subprocess.run(
         [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:application"],
         cwd=ROOT,

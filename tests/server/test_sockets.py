@@ -1,4 +1,4 @@
-"""A connection that never has to wait must not keep the worker for itself."""
+"""A connection that never has to wait must not block the worker."""
 
 import os
 import socket
@@ -64,7 +64,7 @@ def test_others_run_after_a_burst(pair, tmp_path, move):
         assert file.tell() == 0
 
 
-def test_others_run_while_a_fast_client_takes_a_large_file(pair, tmp_path, monkeypatch):
+def test_others_run_while_a_fast_client_receives_a_large_file(pair, tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"x")
     turns = []
@@ -74,7 +74,7 @@ def test_others_run_while_a_fast_client_takes_a_large_file(pair, tmp_path, monke
             turns.append(True)
             gevent.sleep(0)
 
-    def all_of_it(_out, _in, _offset, count):  # a socket that is never full cannot be had for real
+    def all_of_it(_out, _in, _offset, count):  # a real socket that is never full is impossible
         return count
 
     monkeypatch.setattr(os, "sendfile", all_of_it)
@@ -85,7 +85,7 @@ def test_others_run_while_a_fast_client_takes_a_large_file(pair, tmp_path, monke
     assert len(turns) >= 5
 
 
-def test_others_run_while_a_fast_client_takes_a_large_answer(pair, monkeypatch):
+def test_others_run_while_a_fast_client_receives_a_large_answer(pair, monkeypatch):
     turns = []
 
     def others():
@@ -93,7 +93,7 @@ def test_others_run_while_a_fast_client_takes_a_large_answer(pair, monkeypatch):
             turns.append(True)
             gevent.sleep(0)
 
-    # a socket that is never full cannot be had for real
+    # a real socket that is never full is impossible
     monkeypatch.setattr(EdgeSocket, "send", lambda _self, data, _flags=0: len(data))
     other = gevent.spawn(others)
     pair[0].sendall(bytes(20 * BURST))

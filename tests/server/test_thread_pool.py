@@ -1,4 +1,4 @@
-"""run_in_thread: in place here; in the pool in a worker (test_worker shows that others go on)."""
+"""run_in_thread: in the calling thread here, in the pool in a worker. See also test_worker."""
 
 import subprocess
 import sys
@@ -89,5 +89,5 @@ def test_in_a_patched_process(code):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
-    # An error is the caller's business: the pool must not print it.
+    # The caller handles the error: the pool must not print it.
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""A TLS listener: bodies and files go another way there, with the same result."""
+"""A TLS listener: other code sends and receives there, with the same result."""
 
 import os
 import socket
@@ -63,8 +63,8 @@ def test_download_and_keep_alive(secure, big_file):
     assert told(secure.get("/facts"))["scheme"] == "https"
 
 
-def test_slow_but_living_reader_is_not_cut(secure, big_file):
-    """The time-out is one of stillness, not of the transfer."""
+def test_a_slow_reader_is_not_cut(secure, big_file):
+    """The timeout restarts whenever the client receives bytes."""
     length = 6 * MIB
     with secure.connect(receive_buffer=32768) as sock:
         sock.sendall(head("GET", f"/send?start=0&length={length}"))
@@ -90,7 +90,7 @@ def test_plain_http_on_the_tls_port(secure):
     assert "Traceback" not in secure.log + secure.output.read_text()
 
 
-def test_silent_handshake_is_bounded(secure):
+def test_a_stalled_handshake_has_a_timeout(secure):
     with socket.create_connection(("127.0.0.1", secure.port)) as sock:
         sock.settimeout(10)
         sock.sendall(b"\x16\x03")

@@ -1,4 +1,4 @@
-"""A certificate and a key that do not belong together: at the start, at a reload, and in between."""
+"""A certificate and a key that do not match: at the start, at a reload, and while serving."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def other(tmp_path: Path) -> Certificate:
 
 
 def command(store: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """`v1registry ...`, which must end by itself."""
+    """Run `v1registry ...`, which must end by itself."""
     env = {
         "PATH": os.environ["PATH"],
         "SETTINGS_FLAVOR": "local",
@@ -48,7 +48,7 @@ def command(store: Path, *arguments: str, **environ: str) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("subcommand", ["config", "serve"])
-def test_a_pair_that_does_not_match_is_told_before_the_start(
+def test_a_pair_that_does_not_match_is_reported_before_the_start(
     store: Path, pair: Certificate, other: Certificate, subcommand: str
 ) -> None:
     files = {"TLS_CERTIFICATE": str(pair.certificate), "TLS_KEY": str(other.key)}
@@ -62,7 +62,7 @@ def test_a_pair_that_does_not_match_is_told_before_the_start(
 def test_workers_that_never_serve_end_the_server(
     store: Path, pair: Certificate, other: Certificate
 ) -> None:
-    """Files that only gunicorn knows of are loaded by the workers alone."""
+    """Only the workers load files that are named in options of gunicorn."""
     files = ["--certfile", str(pair.certificate), "--keyfile", str(other.key)]
     done = command(store, "serve", *files)
     assert done.returncode == 3, done.stderr
@@ -73,12 +73,12 @@ def test_workers_that_never_serve_end_the_server(
 
 
 def shown(server: Server) -> str:
-    """The certificate that clients get."""
+    """Return the certificate that clients receive."""
     return ssl.get_server_certificate(("127.0.0.1", server.port), timeout=10)
 
 
 def answered_by(server: Server) -> str:
-    """What the ids of one worker's answers have in common."""
+    """Return the common prefix of the request ids of one worker."""
     return (raw.get(server, "/v1/_ping").header("X-Request-Id") or "")[:12]
 
 
@@ -112,7 +112,7 @@ def test_a_reload_with_such_a_pair_changes_nothing(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_that_is_replaced_meanwhile_is_tried_again_with_pauses(
+def test_a_worker_replaced_meanwhile_is_retried_with_pauses(
     store: Path, pair: Certificate, other: Certificate, workers: int
 ) -> None:
     with Server(store, workers=workers, tls=(pair.certificate, pair.key)) as server:

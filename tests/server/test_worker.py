@@ -1,4 +1,4 @@
-"""Connections: TLS probes, keep-alive, reload and stop without a lost byte."""
+"""Connections: TLS probes, keep-alive, and reload and stop without a lost byte."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def test_tls_probe_on_the_plain_port(edge):
         started = time.monotonic()
         with edge.connect() as sock:
             sock.sendall(sent)
-            # A clean end, not a reset, and long before anybody's time-out.
+            # A normal close, not a reset, and long before any timeout.
             assert sock.recv(1) == b""
         assert time.monotonic() - started < 1
     assert edge.get("/facts")[0] == 200
@@ -52,7 +52,7 @@ def test_many_requests_on_one_connection(edge):
         ("1.0", [("Connection", "keep-alive")], "keep-alive"),
     ],
 )
-def test_who_keeps_the_connection(edge, version, headers, kept):
+def test_when_the_connection_stays_open(edge, version, headers, kept):
     with edge.connect() as sock:
         sock.sendall(head("GET", "/facts", headers, version))
         assert read_answer(sock)[1]["Connection"] == kept
@@ -81,7 +81,7 @@ def test_exception_of_the_application(edge):
     assert edge.get("/facts")[0] == 200
 
 
-def test_blocking_work_does_not_hold_up_others(edge):
+def test_blocking_work_does_not_block_other_requests(edge):
     with edge.connect() as blocked:
         blocked.sendall(head("GET", "/block?seconds=2", [("Connection", "close")]))
         wait_for(lambda: edge.get("/facts")[0] == 200)
@@ -92,7 +92,7 @@ def test_blocking_work_does_not_hold_up_others(edge):
         assert read_answer(blocked)[2] == b"true"
 
 
-def test_idle_connection_ends_after_the_keep_alive_time(tmp_path):
+def test_an_idle_connection_ends_after_the_keep_alive_timeout(tmp_path):
     with Serving(tmp_path, environ={"GUNICORN_KEEPALIVE": "1"}) as edge, edge.connect() as sock:
         sock.sendall(head("GET", "/facts"))
         assert read_answer(sock)[0] == 200
@@ -100,7 +100,7 @@ def test_idle_connection_ends_after_the_keep_alive_time(tmp_path):
 
 
 class Transfers:
-    """A slow download, a slow upload and an idle connection, to be under way while things happen."""
+    """A slow download, a slow upload and an idle connection, in progress while a test does something."""
 
     def __init__(self, edge, big_file):
         self.edge = edge
@@ -139,7 +139,7 @@ def test_reload_breaks_no_transfer(tmp_path, big_file):
         edge.process.send_signal(signal.SIGHUP)
         wait_for(lambda: other_pid(edge, transfers.pid))
         assert transfers.idle_is_closed()
-        # The old process is still there, for the two transfers only.
+        # The old worker still runs, only for the two transfers.
         os.kill(transfers.pid, 0)
         transfers.finish()
         wait_for(lambda: f"Worker exiting (pid: {transfers.pid})" in edge.log)
@@ -147,7 +147,7 @@ def test_reload_breaks_no_transfer(tmp_path, big_file):
         assert "Traceback" not in edge.log + edge.output.read_text()
 
 
-def test_master_lives_on_while_old_transfers_finish(tmp_path, big_file):
+def test_the_master_keeps_working_while_old_transfers_finish(tmp_path, big_file):
     with Serving(tmp_path, file=big_file) as edge:
         transfers = Transfers(edge, big_file)
         edge.process.send_signal(signal.SIGHUP)
@@ -155,18 +155,18 @@ def test_master_lives_on_while_old_transfers_finish(tmp_path, big_file):
         # A crashed worker is replaced, ...
         os.kill(second, signal.SIGKILL)
         third = wait_for(lambda: other_pid(edge, transfers.pid, second))
-        # ... another reload is taken, ...
+        # ... another reload is accepted, ...
         edge.process.send_signal(signal.SIGHUP)
         wait_for(lambda: other_pid(edge, transfers.pid, second, third))
         os.kill(transfers.pid, 0)
-        # ... and so is the order to stop, and still nothing is cut.
+        # ... and so is the signal to stop. No transfer is cut.
         edge.process.send_signal(signal.SIGTERM)
         transfers.finish()
         assert edge.process.wait(15) == 0
 
 
 def both_pids(edge):
-    """The processes of two workers, both serving."""
+    """Return the process ids of two workers, which both serve."""
     pids = set()
 
     def answered():
@@ -178,7 +178,7 @@ def both_pids(edge):
 
 
 def other_pid(edge, *known):
-    """The process that answers, if it is none of `known`."""
+    """Return the id of the process that answers, if it is not in `known`."""
     try:
         pid = told(edge.get("/facts"))["pid"]
     except OSError:
@@ -203,19 +203,19 @@ def test_reload_with_a_broken_configuration_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("way", ["exit", "raise", "exit otherwise"])
-def test_reload_to_workers_that_cannot_start_stops_nothing(tmp_path, way):
+def test_a_reload_to_workers_that_cannot_start_stops_no_worker(tmp_path, way):
     with Serving(tmp_path, workers=2) as edge:
         pids = both_pids(edge)
         edge.obstacle.write_text(way)
         edge.process.send_signal(signal.SIGHUP)
-        # Tried more than once, and all the while the old ones answer.
+        # The start is retried, and the old workers answer meanwhile.
         wait_for(lambda: edge.log.count("A worker cannot start") >= 2)
         for _ in range(20):
             assert edge.get("/facts")[0] == 200
         assert "2 others serve on, next try in 1 s" in edge.log
         assert edge.log.count("Booting worker") <= 2 + 2 * 3  # at the reload, after 1 s, after 3 s
         edge.obstacle.unlink()
-        # What a second HUP would do at once happens by itself, too: the new ones take over.
+        # The new workers also take over without a second HUP.
         wait_for(lambda: all(f"Worker exiting (pid: {pid})" in edge.log for pid in pids))
         assert other_pid(edge, *pids)
 
@@ -235,7 +235,7 @@ def test_a_crashed_worker_that_cannot_start_again_stops_no_other(tmp_path):
 
 
 @pytest.mark.parametrize("way", ["exit", "raise", "exit otherwise"])
-def test_the_first_start_is_not_tried_again(tmp_path, way):
+def test_the_first_start_is_not_retried(tmp_path, way):
     edge = Serving(tmp_path, workers=2)
     edge.obstacle.write_text(way)
     with pytest.raises(AssertionError, match="gunicorn ended"), edge:
@@ -249,13 +249,13 @@ def test_a_reload_keeps_the_addresses(tmp_path):
         pid = told(edge.get("/facts"))["pid"]
         edge.conf.write_text(edge.conf.read_text() + "bind = '127.0.0.1:1'\n")
         edge.process.send_signal(signal.SIGHUP)
-        # The old process is the only one that could listen there; the new one must be able to.
+        # Only the old worker could listen there; the new one must be able to.
         wait_for(lambda: other_pid(edge, pid))
         assert "Addresses change with a restart only" in edge.log
 
 
 def test_reloads_faster_than_workers_start(tmp_path):
-    """No worker may miss the order to stop because it was not yet listening for it."""
+    """No worker may miss the signal to stop because it has no handler yet."""
     with Serving(tmp_path, workers=2) as edge:
         for number in range(8):
             edge.process.send_signal(signal.SIGHUP)
@@ -290,14 +290,14 @@ def test_stop_with_idle_connections_is_quick(tmp_path):
             sock.sendall(head("GET", "/facts"))
             read_answer(sock)
         edge.process.send_signal(signal.SIGTERM)
-        # The keep-alive time is 75 s.
+        # The keep-alive timeout is 75 s.
         assert edge.process.wait(15) == 0
         for sock in socks:
             assert sock.recv(1) == b""
             sock.close()
 
 
-def test_graceful_time_ends(tmp_path, big_file):
+def test_the_graceful_timeout_ends(tmp_path, big_file):
     with (
         Serving(tmp_path, file=big_file, environ={"GUNICORN_GRACEFUL_TIMEOUT": "1"}) as edge,
         edge.connect(receive_buffer=8192) as sock,
@@ -309,7 +309,7 @@ def test_graceful_time_ends(tmp_path, big_file):
 
 
 def test_no_request_is_lost_over_reloads(tmp_path):
-    """New connections while processes come and go: every one is answered."""
+    """While workers start and stop, every new connection is answered."""
     with Serving(tmp_path, workers=2) as edge:
         stop = threading.Event()
         failed = []
@@ -338,7 +338,7 @@ def test_no_request_is_lost_over_reloads(tmp_path):
         assert answered[0] > 10
 
 
-def test_max_requests_replaces_the_process(tmp_path):
+def test_max_requests_replaces_the_worker(tmp_path):
     with Serving(tmp_path, environ={"GUNICORN_MAX_REQUESTS": "3"}) as edge:
         pids = set()
 

@@ -1,4 +1,4 @@
-"""A tiny WSGI application that shows what the edge does; run by the real gunicorn of the tests."""
+"""A small WSGI application that shows what the server does. The real gunicorn of the tests runs it."""
 
 import contextlib
 import hashlib
@@ -66,7 +66,7 @@ def receive(environ, query, start_response):
     piece = b""
     for piece in pieces(environ, limit):
         if "pause" in query:
-            time.sleep(float(query["pause"]))  # as a store over the network does
+            time.sleep(float(query["pause"]))  # like a store over the network
         digest.update(piece)
         sizes.append(len(piece))
         if query.get("stop"):
@@ -82,7 +82,7 @@ def receive(environ, query, start_response):
 
 
 def hold(environ, query, start_response):
-    """Leaves the body half read, without an end to the generator."""
+    """Read only a part of the body, and keep the generator open."""
     held.append(pieces(environ, None))
     next(held[-1])
     return answer(start_response, "true")
@@ -151,7 +151,7 @@ def block(environ, query, start_response):
 
 
 def unpatched(environ, query, start_response):
-    """Which modules hold what gevent replaces, and which of those it has not looked at."""
+    """Return the modules that still refer to functions that gevent replaces."""
     from gevent import monkey
 
     originals = {
@@ -172,7 +172,7 @@ def unpatched(environ, query, start_response):
 
 
 def wait(environ, query, start_response):
-    """Waits as plain code does, in the way that is asked for."""
+    """Wait like blocking code, in the requested way."""
     seconds = float(query["seconds"])
     WAITS[query["how"]](seconds)
     return answer(start_response, "true")
@@ -215,7 +215,7 @@ WAITS = {
 def blocking(seconds):
     import gevent.monkey
 
-    # The patched sleep would not hold up anybody.
+    # The patched sleep would not block other requests.
     gevent.monkey.get_original("time", "sleep")(seconds)
 
 

@@ -1,1 +1,1 @@
-"""Caches that nodes share: what lies behind `lib.cache.Level`. Imported only when configured."""
+"""The caches that nodes share, behind `lib.support.cache.SharedCache`. Imported only if configured."""

@@ -1,8 +1,7 @@
-"""Redis as the cache that nodes share.
+"""Redis as the shared cache of all nodes.
 
-The registry can do without it at any moment: a call is bounded in time, the
-first failure switches it off for a while, then one call tries again. Each
-change is logged once, not each failure.
+The registry works without it at any moment. Every call has a timeout. The first failure opens a
+circuit breaker for some seconds; then one call tries again. Only changes of this state are logged.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from redis.retry import Retry
 from v1registry.config.redis import Redis
 from v1registry.lib.support.circuit_breaker import Breaker
 
-PAUSE = 3.0  # seconds until Redis is tried again
-PATIENCE = 0.25  # seconds that a call may take, with look-up and connection
+PAUSE = 3.0  # seconds until the next attempt after a failure
+TIMEOUT = 0.25  # seconds for a call, with name look-up and connection
 QUEUEING = 0.1  # seconds to wait for a free connection
-# One answers some ten thousand calls a second. Fewer than gevent's threads (10): a name server that
-# hangs would otherwise take all of them, and fsync needs some.
+# One connection handles about ten thousand calls per second. There must be fewer than gevent's threads
+# (10): a name server that does not answer would otherwise block all of them, and fsync needs some.
 _CONNECTIONS = 6
-_DIGITS = 20  # of a counter, at most
+_DIGITS = 20  # longest counter
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +32,9 @@ Within = Callable[[float, Callable[[], Any]], Any]
 
 
 class RedisCache:
-    """Implements `lib.cache.Level`. `life` of a key in seconds, `limit` of a value in bytes.
+    """Implements `SharedCache`. `life` of a key is in seconds, `limit` of a value in bytes.
 
-    `within(seconds, function)` bounds the whole time of a call where it can.
+    `within(seconds, function)` is the timeout for a whole call, see `server.deadline`.
     """
 
     name = "redis"
@@ -46,20 +45,22 @@ class RedisCache:
         self._life = life
         self._limit = limit
         self._within = within
-        self._client: Any = _client(at)  # its calls have no types
+        self._client: Any = _client(at)  # its methods have no types
         self._slots = threading.BoundedSemaphore(_CONNECTIONS)
         self._calls = Breaker(PAUSE)
-        self._writes = Breaker(PAUSE)  # it may answer, and yet take nothing: full, or a replica
-        self._counts = Breaker(PAUSE)  # likewise, for counters
+        self._writes = Breaker(
+            PAUSE
+        )  # Redis may answer reads and refuse writes: it is full, or a replica
+        self._counts = Breaker(PAUSE)  # the same for counters
         _log.info("Redis at %s is the shared cache, under %s*", self._address, prefix)
 
     def get(self, key: str) -> bytes | None:
-        """The value, or None; what is larger than we write is none of ours."""
+        """Return the value, or None. A value over the limit is not one of ours."""
         ticket = self._calls.admit()
         if ticket is None:
             return None
         try:
-            # not GET: under our key may lie a gigabyte of somebody else's
+            # Not GET: another program may have stored a gigabyte under our key.
             found = self._call("GETRANGE", self._prefix + key, 0, self._limit)
         except redis.ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
@@ -67,7 +68,7 @@ class RedisCache:
             else:
                 self._failed(ticket, error)
             return None
-        except Exception as error:  # whatever it is: nobody's request fails for a cache
+        except Exception as error:  # any error: the cache must not make a request fail
             self._failed(ticket, error)
             return None
         if found is None:
@@ -76,7 +77,7 @@ class RedisCache:
         return found if isinstance(found, bytes) and 0 < len(found) <= self._limit else None
 
     def put(self, key: str, value: bytes) -> None:
-        """Keep a value for its life; not if it is too large, or Redis takes nothing now."""
+        """Store a value, unless it is too large or Redis refuses writes."""
         if len(value) > self._limit:
             return
         writing = self._writes.admit()
@@ -88,7 +89,7 @@ class RedisCache:
         except redis.ResponseError as error:
             self._answered(ticket)
             if self._writes.failed(writing):
-                _log.warning("Redis at %s takes nothing: %s", self._address, reason(error))
+                _log.warning("Redis at %s refuses values: %s", self._address, reason(error))
             return
         except Exception as error:
             self._failed(ticket, error)
@@ -96,10 +97,10 @@ class RedisCache:
         if done is not None:
             self._answered(ticket)
             if self._writes.succeeded(writing):
-                _log.warning("Redis at %s takes values again", self._address)
+                _log.warning("Redis at %s accepts values again", self._address)
 
     def add(self, changes: Mapping[str, int], life: int) -> dict[str, int] | None:
-        """Implement `lib.counts.Counts`."""
+        """Add `changes` to counters, and return their totals; see `lib.support.counts.Counts`."""
         counting = self._counts.admit()
         ticket = self._calls.admit() if counting is not None else None
         if counting is None or ticket is None:
@@ -109,7 +110,9 @@ class RedisCache:
             totals = None if found is None else [int(text or 0) for text in found]
         except (redis.ResponseError, ValueError):
             self._answered(ticket)
-            self._counts.failed(counting)  # else reads would show too little while writes fail
+            self._counts.failed(
+                counting
+            )  # otherwise reads would return too low totals while writes fail
             return None
         except Exception as error:
             self._failed(ticket, error)
@@ -133,7 +136,7 @@ class RedisCache:
         return found[: len(changes)]
 
     def check(self) -> str | None:
-        """Ask it now, also while it is switched off."""
+        """Send a PING, even while the circuit breaker is open; return the reason of a failure."""
         try:
             return None if self._call("PING") else "no free connection"
         except Exception as error:
@@ -143,11 +146,11 @@ class RedisCache:
         return self._bounded(lambda: self._client.execute_command(*command))
 
     def _bounded(self, work: Callable[[], Any]) -> Any:
-        """The answer; None if all connections are taken, which says nothing about Redis."""
+        """Return the answer; None if all connections are in use, which is no failure of Redis."""
         if not self._slots.acquire(timeout=QUEUEING):
             return None
         try:
-            return self._within(PATIENCE, work)
+            return self._within(TIMEOUT, work)
         finally:
             self._slots.release()
 
@@ -157,20 +160,20 @@ class RedisCache:
 
     def _failed(self, ticket: int, error: Exception) -> None:
         if self._calls.failed(ticket):
-            text = "Redis at %s is not used for now, the registry serves on: %s"
+            text = "Redis at %s is not used for now, the registry works without it: %s"
             _log.warning(text, self._address, reason(error))
-        # What was open is open to nothing now, or will answer an older question.
+        # Open connections are broken, or would return the answer to an earlier call.
         self._client.connection_pool.disconnect(inuse_connections=False)
 
 
 def reason(error: BaseException) -> str:
-    """Why, in words that tell no addresses and no passwords: anybody may ask for the status."""
+    """Return the reason of `error` without addresses and passwords: the status page is public."""
     if isinstance(error, redis.AuthenticationError):
-        return "it wants another password, or none"
+        return "the password is wrong, or Redis requires none"
     if isinstance(error, redis.BusyLoadingError):
         return "it is loading its data"
     if isinstance(error, redis.TimeoutError | TimeoutError):
-        return f"no answer within {PATIENCE:g} s"
+        return f"no answer within {TIMEOUT:g} s"
     if isinstance(error, redis.ResponseError):
         return str(error)[:120]
     cause: BaseException | None = error
@@ -182,7 +185,7 @@ def reason(error: BaseException) -> str:
 
 
 def _client(at: Redis) -> redis.Redis:
-    """A client that connects at its first call, and never tries anything twice."""
+    """Return a client that connects at its first call and never retries."""
     place: dict[str, Any] = {"host": at.host, "port": at.port}
     if at.socket is not None:
         place = {"unix_socket_path": at.socket}
@@ -193,10 +196,10 @@ def _client(at: Redis) -> redis.Redis:
         db=at.db,
         username=at.username,
         password=at.password,
-        socket_timeout=PATIENCE,
-        socket_connect_timeout=PATIENCE,
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
         max_connections=_CONNECTIONS,
         retry=Retry(NoBackoff(), 0),
-        protocol=2,  # servers before 6 know no other
-        driver_info=None,  # and this would be two more questions
+        protocol=2,  # Redis before 6 supports no other
+        driver_info=None,  # would send two more commands per connection
     )

@@ -1,1 +1,1 @@
-"""The business with gunicorn and gevent; nothing below it knows either of them."""
+"""Everything that depends on gunicorn and gevent. No other package imports them."""

@@ -1,4 +1,4 @@
-"""gunicorn's Response with a request id, real sendfile, and honest ends of connections."""
+"""gunicorn's Response with a request id and sendfile; it detects answers that are too short."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from v1registry.server.send import FileRange, Truncated
 from v1registry.server.sockets import EdgeSocket
 
 DRAIN = 64 * 1024
-"""Bytes of an unread body that are worth reading to keep a connection."""
+"""Largest unread rest of a body, in bytes, that is read to keep the connection open."""
 
 TOGETHER = 16 * 1024
-"""Bytes of a body's first piece that go out in one packet with the head, if no more."""
+"""Largest first piece of a body, in bytes, that is sent in one call with the head."""
 
 
 class Answer(Response):  # type: ignore[misc]
@@ -30,9 +30,9 @@ class Answer(Response):  # type: ignore[misc]
     sock: Any
 
     def default_headers(self) -> list[str]:
-        """The head's first lines; whether the connection is kept is decided here, once."""
+        """Return the head's first lines; decide whether the connection is kept open."""
         if unread(self.req) > DRAIN:
-            # The rest of the body is never read: say so now, then end the connection gently.
+            # The rest of the body is not read, so the connection must be closed after the answer.
             self.force_close()
         kept = "close" if self.should_close() else "keep-alive"
         major, minor = self.req.version
@@ -46,7 +46,7 @@ class Answer(Response):  # type: ignore[misc]
         return headers
 
     def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
-        """As gunicorn's, where a header's name is judged once for all answers."""
+        """As gunicorn's, but check each header name only once for all answers."""
         for header in headers:
             name, value = header
             if _is_end_to_end(name) and HEADER_VALUE_RE.fullmatch(value):
@@ -55,21 +55,21 @@ class Answer(Response):  # type: ignore[misc]
                 super().process_headers([header])
 
     def write(self, arg: Any) -> None:
-        """As gunicorn's; but a small answer is one call and one packet."""
+        """As gunicorn's, but send a small answer with its head in one call."""
         if self.headers_sent or len(arg) > TOGETHER:
             super().write(arg)
             return
-        sock, self.sock = self.sock, _Gathered()
+        sock, self.sock = self.sock, _PartCollector()
         try:
             super().write(arg)
         finally:
-            gathered, self.sock = self.sock, sock
-        sock.sendall(b"".join(gathered.parts))
+            collector, self.sock = self.sock, sock
+        sock.sendall(b"".join(collector.parts))
 
     def send(self, body: Any, file_wrapper: type) -> None:
-        """Send what the application returned, headers first, to the last announced byte.
+        """Send the headers and what the application returned.
 
-        :raises Truncated: there was less than the announced Content-Length.
+        :raises Truncated: the body was shorter than its Content-Length.
         """
         if isinstance(body, FileRange):
             self.send_range(body)
@@ -85,12 +85,12 @@ class Answer(Response):  # type: ignore[misc]
                 raise Truncated(missing)
 
     def send_range(self, body: FileRange) -> None:
-        """Send a FileRange, by os.sendfile where the connection is a plain one."""
+        """Send a FileRange, with os.sendfile if the connection is a plain one."""
         if self._omits_body or not body.length:
             self.send_headers()
         elif isinstance(self.sock, EdgeSocket) and self.response_length == body.length:
             before = self.sock.file_bytes
-            self.sock.cork(True)  # for good if this fails: closing the connection sends the rest
+            self.sock.cork(True)  # not undone after a failure: the close sends the rest
             self.send_headers()
             try:
                 self.sock.sendfile(body.file, body.start, body.length)
@@ -102,7 +102,7 @@ class Answer(Response):  # type: ignore[misc]
                 self.write(piece)
 
     def sendfile(self, respiter: Any) -> bool:
-        """gunicorn's, for `wsgi.file_wrapper`, with the bytes counted."""
+        """As gunicorn's, for `wsgi.file_wrapper`; count the bytes sent."""
         if not isinstance(self.sock, EdgeSocket):
             return False
         before = self.sock.file_bytes
@@ -114,14 +114,14 @@ class Answer(Response):  # type: ignore[misc]
 
 @lru_cache(maxsize=256)
 def _is_end_to_end(name: str) -> bool:
-    """Whether a header of this name goes to the client as it is, and tells gunicorn nothing."""
+    """Return whether a header of this name is sent unchanged and has no meaning for gunicorn."""
     return bool(
         TOKEN_RE.fullmatch(name) and not util.is_hoppish(name) and name.lower() != "content-length"
     )
 
 
-class _Gathered:
-    """In place of a connection while what is to be sent together is put together."""
+class _PartCollector:
+    """Replaces a connection while the parts of one packet are collected."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -131,7 +131,7 @@ class _Gathered:
 
 
 def unread(request: Any) -> int:
-    """Bytes of the request's body that nobody has read; more than any limit when not known."""
+    """Return the number of unread bytes of the request's body; a huge number if it is unknown."""
     body = request.body
     if body.failed:
         return 1 << 62

@@ -1,4 +1,4 @@
-"""The scheduled work of a serving process, beside its requests; and reading what was pushed."""
+"""The periodic tasks of a worker, and its scan of pushed layers."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from v1registry.storage.errors import StorageError
 
 
 def start(worker: Any) -> None:
-    """gunicorn's `post_worker_init` hook: begin the chores of this process, if any are due."""
-    parts = getattr(worker.wsgi, "extensions", {}).get("v1registry")
-    if parts is None:
+    """gunicorn's `post_worker_init` hook: start the periodic tasks of this worker, if it has any."""
+    services = getattr(worker.wsgi, "extensions", {}).get("v1registry")
+    if services is None:
         return
-    for chore in parts.chores:
-        gevent.spawn(_for_ever, chore, worker.log)
-    view = getattr(parts, "v2", None)  # an index alone has none
+    for task in services.chores:
+        gevent.spawn(_repeat, task, worker.log)
+    view = getattr(services, "v2", None)  # not in an index alone
     if view is not None and view.pushed is not None:
-        gevent.spawn(_read_pushed, parts.images, view, worker.log)
+        gevent.spawn(_scan_pushed, services.images, view, worker.log)
 
 
 def end(worker: Any) -> None:
-    """gunicorn's `worker_exit` hook: do what must not be left undone."""
-    app = getattr(worker, "wsgi", None)  # none, if it did not come so far
-    parts = getattr(app, "extensions", {}).get("v1registry")
-    for chore in parts.chores if parts is not None else ():
-        if chore.at_end:
-            _once(chore, worker.log)
+    """gunicorn's `worker_exit` hook: run the tasks that must run once more at the end."""
+    app = getattr(worker, "wsgi", None)  # missing if the worker could not start
+    services = getattr(app, "extensions", {}).get("v1registry")
+    for task in services.chores if services is not None else ():
+        if task.at_end:
+            _run(task, worker.log)
 
 
-def _for_ever(chore: PeriodicTask, log: Any) -> None:
-    # processes that began together must not all do it at once
-    gevent.sleep(random.uniform(0, min(chore.interval, chore.delay)))
+def _repeat(task: PeriodicTask, log: Any) -> None:
+    # A random delay: workers that started together must not run the task at the same time.
+    gevent.sleep(random.uniform(0, min(task.interval, task.delay)))
     while True:
-        _once(chore, log)
-        gevent.sleep(chore.interval)
+        _run(task, log)
+        gevent.sleep(task.interval)
 
 
-def _once(chore: PeriodicTask, log: Any) -> None:
+def _run(task: PeriodicTask, log: Any) -> None:
     try:
-        report = chore.run()
+        report = task.run()
     except (StorageError, Failure) as error:
-        log.warning("%s failed: %r", chore.name, error)
+        log.warning("%s failed: %r", task.name, error)
     except Exception:
-        log.exception("%s failed", chore.name)
+        log.exception("%s failed", task.name)
     else:
         if report:
-            log.info("%s: %s", chore.name, report)
+            log.info("%s: %s", task.name, report)
 
 
-def _read_pushed(images: Any, view: Any, log: Any) -> None:
-    """Find out what v2 clients must know of each pushed layer; damage is logged where it is found."""
-    quiet = BackgroundThread()
+def _scan_pushed(images: Any, view: Any, log: Any) -> None:
+    """Scan each pushed layer for v2 clients. `scan_pushed` logs damaged layers."""
+    background = BackgroundThread()
     while True:
         image_id = view.pushed.next()
         try:
             image = images.find(image_id)
             if image is not None:
-                view.blobs.scan_pushed(image, quiet)
+                view.blobs.scan_pushed(image, background)
         except (StorageError, Failure) as error:
             log.warning("Reading the layer of %s failed: %r", image_id, error)
         except Exception:

@@ -1,4 +1,4 @@
-"""Connections as the worker sees them: accepting, waiting for requests, and ending gently."""
+"""Connections of the worker: accepting them, waiting for requests, and closing them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from v1registry.server.sockets import EdgeSocket, peek
 TLS_HANDSHAKE = b"\x16"
 
 LINGER_SECONDS = 30.0
-"""How long an early answered client may go on writing before the connection is cut."""
+"""Seconds for which a client that was answered early may still send before the connection is cut."""
 LINGER_IDLE = 5.0
 LINGER_BYTES = 16 * 1024**3
 
 FRESH_GRACE = 2.0
-"""On stop, the seconds that a connection without a request yet has to send it."""
+"""Seconds after a stop in which a new connection may still send its first request."""
 
 GONE = frozenset(
     (
@@ -38,20 +38,21 @@ GONE = frozenset(
         errno.EBADF,
     )
 )
-"""What sends and receives report when the client or the way to it is gone."""
+"""Errors of send and receive calls on a broken connection."""
 
 NEW, IDLE, HEAD, BODY, ENDING, BUSY = "new", "idle", "head", "body", "ending", "busy"
-"""What a connection does. Except when busy (with a layer, its answer, or our own work), it waits for
-its client: for a first byte, for a next request, for the rest of a head or of a small body, or until
-the client stops writing after its answer."""
+"""States of a connection. BUSY means that a layer is transferred, an answer is sent, or a handler runs.
+In every other state the connection waits for its client: for a first byte (NEW), for a next request
+(IDLE), for the rest of a head (HEAD) or of a small body (BODY), or until the client stops sending
+after its answer (ENDING)."""
 
 
 class Stopped(BaseException):
-    """Thrown into a greenlet that waits for a request when the worker stops."""
+    """Thrown into a greenlet that waits for a request, when the worker stops."""
 
 
 class Connection:
-    """One client's connection: its socket, the greenlet serving it, and what it is waiting for."""
+    """One client's connection: its socket, the greenlet that serves it, and its state."""
 
     __slots__ = ("address", "greenlet", "linger", "sock", "state")
 
@@ -60,13 +61,13 @@ class Connection:
         self.greenlet = gevent.getcurrent()
         self.state = NEW
         self.linger = False
-        """Whether the client may still be writing when we close."""
+        """Whether the client may still be sending when the connection is closed."""
         self.address: str | None = None
-        """The client address that for which it is counted; see ConnectionLimits."""
+        """The client address for which ConnectionLimits counts the connection."""
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """While the client sends a small body: the connection may be ended for a new one."""
+        """Mark the connection as waiting for a small body: a new one of its client may replace it."""
         self.state = BODY
         try:
             yield
@@ -74,7 +75,7 @@ class Connection:
             self.state = BUSY
 
     def end_input(self) -> None:
-        """Let the wait for the client end now, as if the client had closed its side."""
+        """End the wait for the client, as if the client had closed its side."""
         try:
             self.sock._sock.shutdown(stdlib.SHUT_RD)
         except OSError:
@@ -82,14 +83,14 @@ class Connection:
 
 
 class Server(StreamServer):
-    """Accepts connections as EdgeSocket and calls `handle(sock, address)` for each in `pool`."""
+    """Accepts connections as EdgeSocket, and calls `handle(sock, address)` for each in `connections`."""
 
     def __init__(self, listener: Any, handle: Callable[..., None], connections: Pool) -> None:
         super().__init__(listener, handle=handle, spawn=connections)
         self.connections = connections
 
     def do_read(self) -> Any:
-        """Accept one connection as (socket, address); None when none is waiting."""
+        """Accept one connection; return (socket, address), or None if none is waiting."""
         listener: Any = self.socket
         try:
             descriptor, address = listener._accept()
@@ -100,33 +101,33 @@ class Server(StreamServer):
 
 
 def linger(sock: Any) -> None:
-    """Take what the client still writes, unread, so that it gets to read its answer.
+    """Receive and discard what the client still sends, so that it can read its answer.
 
-    Engines write the whole body before they look at the answer; a plain close would make the
-    kernel reset the connection and drop the answer with it. Bounded in time and bytes.
+    Docker engines send the whole body before they read the answer. A plain close would make the
+    kernel reset the connection and drop the answer. Time and bytes are limited.
     """
     sock.shutdown(stdlib.SHUT_WR)
-    ends = time.monotonic() + LINGER_SECONDS
+    end = time.monotonic() + LINGER_SECONDS
     sink = bytearray(256 * 1024)
-    taken = 0
-    while taken < LINGER_BYTES and (left := ends - time.monotonic()) > 0:
+    received = 0
+    while received < LINGER_BYTES and (left := end - time.monotonic()) > 0:
         sock.settimeout(min(left, LINGER_IDLE))
         count = sock.recv_into(sink)
         if not count:
             return
-        taken += count
+        received += count
         gevent.sleep(0)
 
 
 def throw_if_waiting(connection: Connection, states: tuple[str, ...]) -> None:
-    """End a connection that is in one of `states` and has sent nothing; called by the hub."""
-    # While the state says so, the greenlet is inside `Worker._wait`.
+    """End a connection that is in one of `states` and has sent nothing. Called by the hub."""
+    # In these states the greenlet is inside `Worker._wait`.
     if connection.state in states and peek(connection.sock) is None:
         connection.greenlet.throw(Stopped)
 
 
 def accept_waiting(server: Server) -> None:
-    """Take what the kernel has accepted for us: closing the listener would reset it."""
+    """Accept the connections in the kernel's queue, which closing the listener would reset."""
     while not server.full():
         accepted = server.do_read()
         if accepted is None:
@@ -135,10 +136,10 @@ def accept_waiting(server: Server) -> None:
 
 
 def pending(sock: Any) -> bool:
-    """Whether a TLS connection holds bytes that it has decrypted and nobody has read."""
+    """Return whether a TLS connection holds decrypted bytes that are unread."""
     return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
 
 def host(addr: Any) -> str:
-    """The peer's address for the error log."""
+    """Return the client's address for the error log."""
     return str(addr[0]) if isinstance(addr, tuple) else "local socket"

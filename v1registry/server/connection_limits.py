@@ -1,7 +1,7 @@
-"""The share of a process's connections that one client address may hold.
+"""The limit of connections per client address.
 
-Slow clients need no bandwidth: without a limit, one address that opens connections and sends nearly
-nothing takes all of them, and no other client is served.
+Without it, one client that opens many connections and sends almost nothing would use up all
+connections of a worker, and no other client would be served.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from v1registry.lib.errors import TOO_MANY_CONNECTIONS
 from v1registry.server.connection import BUSY, IDLE, Connection
 
 _RETRY_AFTER = "5"  # seconds
-_SILENCE = 60.0  # seconds between two lines about it in the log
+_LOG_INTERVAL = 60.0  # seconds between two warnings in the log
 
 
 class ConnectionLimits:
-    """Counts the connections of each client address, at most `most` each.
+    """Counts the connections of each client address: at most `limit` each.
 
-    A new connection over the limit takes the place of one of the same address that waits for its
-    client: so a client behind the same address is still served. It is refused if all are busy.
+    A new connection over the limit replaces one of the same address that waits for its client, so
+    that other clients behind the same address are still served. If all are busy, it is refused.
     """
 
-    def __init__(self, most: int, log: Any) -> None:
-        self._most = most
+    def __init__(self, limit: int, log: Any) -> None:
+        self._limit = limit
         self._log = log
-        self._held: dict[str, dict[Connection, None]] = {}  # in the order in which they came
-        self._next_line = 0.0
+        self._held: dict[str, dict[Connection, None]] = {}  # oldest first
+        self._next_warning = 0.0
 
-    def enter(self, connection: Connection, address: str) -> bool:
-        """Count `connection` for `address` from now on; False if it must be refused."""
+    def add(self, connection: Connection, address: str) -> bool:
+        """Count `connection` for `address` from now on; return False if it must be refused."""
         if connection.address == address:
             return True
-        self.leave(connection)
+        self.remove(connection)
         client = _network(address)
         held = self._held.setdefault(client, {})
-        if len(held) >= self._most and not self._make_room(client, held):
+        if len(held) >= self._limit and not self._replace_one(client, held):
             return False
         self._held.setdefault(client, held)[connection] = None
         connection.address = address
         return True
 
-    def leave(self, connection: Connection) -> None:
-        """Count `connection` for no address."""
+    def remove(self, connection: Connection) -> None:
+        """Stop counting `connection`."""
         if connection.address is None:
             return
         client = _network(connection.address)
@@ -57,29 +57,29 @@ class ConnectionLimits:
         if not held:
             del self._held[client]
 
-    def _make_room(self, client: str, held: dict[Connection, None]) -> bool:
-        waiting = [one for one in held if one.state != BUSY]
-        idle = [one for one in waiting if one.state == IDLE]
-        if time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + _SILENCE
+    def _replace_one(self, client: str, held: dict[Connection, None]) -> bool:
+        waiting = [other for other in held if other.state != BUSY]
+        idle = [other for other in waiting if other.state == IDLE]
+        if time.monotonic() >= self._next_warning:
+            self._next_warning = time.monotonic() + _LOG_INTERVAL
             self._log.warning(
-                "%s holds %d connections of this process, as many as one address may"
+                "%s holds %d connections of this worker, the limit for one address"
                 " (GUNICORN_ADDRESS_CONNECTIONS): %s",
                 client,
                 len(held),
-                "new ones replace those that wait for their client"
+                "a new one replaces one that waits for its client"
                 if waiting
-                else "all are busy, new ones are answered with 429",
+                else "all are busy, a new one is answered with 429",
             )
-        for one in (idle or waiting)[:1]:
-            self.leave(one)
-            one.end_input()
+        for replaced in (idle or waiting)[:1]:
+            self.remove(replaced)
+            replaced.end_input()
         return bool(waiting)
 
 
 @lru_cache(maxsize=4096)
 def _network(address: str) -> str:
-    """An IPv4 address as it is; of an IPv6 address the /64, which one client has to itself."""
+    """Return an IPv4 address unchanged, and of an IPv6 address its /64 network, which one client owns."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -91,7 +91,7 @@ def _network(address: str) -> str:
     return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
 
 
-# The refusal, to a connection without a request and to a request
+# The answer to a connection over the limit, with or without a request
 
 _STATUS = f"{TOO_MANY_CONNECTIONS[0]} Too Many Requests"
 _BODY = json.dumps({"error": TOO_MANY_CONNECTIONS[1]}).encode()
@@ -104,16 +104,18 @@ _HEADERS = [
 
 
 def refuse(sock: Any) -> None:
-    """Answer a plain connection without reading a request; never waits."""
+    """Answer a plain connection without reading its request. Never blocks."""
     head = "".join(f"{name}: {value}\r\n" for name, value in _HEADERS)
     try:
         sock._sock.send(f"HTTP/1.1 {_STATUS}\r\n{head}\r\n".encode() + _BODY)
-        sock._sock.recv(65536)  # unread bytes would make the close a reset, and lose the answer
+        sock._sock.recv(
+            65536
+        )  # with unread bytes, close would reset the connection and drop the answer
     except OSError:
         pass
 
 
-def refusing(_environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """The WSGI application that answers a request over the limit."""
+def refuse_request(_environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """WSGI application that refuses a request over the limit."""
     start_response(_STATUS, _HEADERS)
     return [_BODY]

@@ -1,4 +1,4 @@
-"""A bound on the whole time of something that waits: look-up, connection and answer together."""
+"""A timeout for a whole call: name look-up, connection and answer together."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:
-    """Call `function`; raise TimeoutError if it has not returned after so long.
+    """Call `function`; raise TimeoutError if it has not returned after `seconds`.
 
-    It is broken off wherever it waits in a greenlet of a gevent-patched process.
-    Anywhere else nothing can break it off: it must bound its waits itself.
+    The timeout works in greenlets of a gevent-patched process, where it ends any wait. Anywhere else
+    `function` cannot be interrupted and must have timeouts of its own.
     """
-    # Looked up, not imported: see offload.
+    # Looked up, not imported: see thread_pool.run_in_thread.
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("socket"):
         return function()
@@ -23,7 +23,7 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     if hub is None or sys.modules["gevent"].getcurrent() is hub:
         return function()
     timeout_type = sys.modules["gevent"].Timeout
-    # Not an Exception while it flies: libraries catch those and try the next address.
+    # gevent's Timeout is no Exception: libraries would catch one and try the next address.
     timeout = timeout_type(seconds)
     try:
         with timeout:

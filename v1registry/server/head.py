@@ -1,9 +1,9 @@
-"""Heads of requests: an ordinary one is read in a few steps, any other by gunicorn.
+"""Request heads: one with the usual form is parsed in a few steps, any other by gunicorn's parser.
 
-Nearly every head that a registry gets has the one narrow form below and comes in one packet. About
-it nothing can be asked that gunicorn asks of heads in general; what has any other form is
-gunicorn's to judge, byte for byte. Its policy of single fields holds for both, and so does its way
-to find the body. What a server needs to know of a request is put together here, too.
+Nearly every head that a registry receives has the narrow form below and arrives in one packet. Heads
+in this exact form pass every check that gunicorn makes on the head as a whole. gunicorn's parser
+reads all other heads. Its policies for single fields, and its way to find the body, apply to both.
+This module also builds the WSGI environment.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from v1registry.server.answer import Answer
 from v1registry.server.log import trusted_by
 from v1registry.server.sockets import EdgeSocket
 
-# No fragment and no second slash, which make a target other than path and query; no folded,
-# empty or blank-edged value; no underscore in a name, which a proxy may read as a hyphen.
+# Excluded are: a fragment or a leading "//", with which a target is not just path and query; values
+# that are folded, empty or padded; underscores in names, which some proxies read as hyphens.
 _ORDINARY = re.compile(
     r'(DELETE|GET|HEAD|PATCH|POST|PUT) (/(?!/)[!"$-~]*) HTTP/1\.1\r\n'
     r"((?:[A-Za-z0-9-]+: ?[!-~](?:[ -~]*[!-~])?\r\n)+)\r\n"
@@ -41,20 +41,21 @@ class Head(Request):  # type: ignore[misc]
     ordinary = False
 
     def __init__(self, stall: float, *args: Any) -> None:
-        """`stall`: seconds for the whole head once it has begun, however it drips in; for its first
-        packet as much again over TLS.
+        """`stall`: timeout for the whole head in seconds. Over TLS, the first packet has a timeout
+        of its own of the same length.
         """
         self._stall = stall
         super().__init__(*args)
 
     def parse(self, unreader: Any) -> bytes:
-        """Read the head; return what was received behind it.
+        """Read the head; return the received bytes that follow it.
 
-        Something of it must lie there unread, except over TLS.
+        Except over TLS, the first bytes must already be in the kernel's buffer.
 
-        :raises StopIteration: the client is gone; TimeoutError; and what gunicorn raises.
+        :raises StopIteration: the client has closed the connection; TimeoutError; and the errors of
+            gunicorn's parser.
         """
-        plain = isinstance(unreader.sock, EdgeSocket)  # where reading on cannot wait
+        plain = isinstance(unreader.sock, EdgeSocket)  # its first read cannot block
         with nullcontext() if plain else self._timer():
             rest = self._parse_ordinary(unreader)
         if rest is None:
@@ -66,11 +67,11 @@ class Head(Request):  # type: ignore[misc]
         return gevent.Timeout(self._stall, TimeoutError("request head"))
 
     def _parse_ordinary(self, unreader: Any) -> bytes | None:
-        """As `parse`, or None with nothing taken: this head is for gunicorn."""
+        """As `parse`; return None, with nothing consumed, if gunicorn's parser must read this head."""
         data: bytes = unreader.read()
         if not data:
             raise StopIteration
-        end = data.find(b"\r\n\r\n") + 4  # 3 if it is not whole, which is no head either
+        end = data.find(b"\r\n\r\n") + 4  # 3 if the head is incomplete, which matches nothing
         found = _ORDINARY.fullmatch(data[:end].decode("latin-1"))
         if found is None or not self._take(*found.groups()):
             unreader.unread(data)
@@ -78,7 +79,7 @@ class Head(Request):  # type: ignore[misc]
         return data[end:]
 
     def _take(self, method: str, target: str, block: str) -> bool:
-        """Note what the head says; False, with nothing noted, if it is more than an ordinary one."""
+        """Set the request's attributes; return False, with none set, if the head needs gunicorn's parser."""
         fields = _FIELD.findall(block)
         if (
             len(method) + len(target) + _AROUND_TARGET > self.limit_request_line > 0
@@ -111,10 +112,10 @@ class Head(Request):  # type: ignore[misc]
 
 
 class Environs:
-    """Makes the WSGI environments (PEP 3333) of the requests that come in at one address."""
+    """Creates the WSGI environments (PEP 3333) for the requests to one listener."""
 
     def __init__(self, cfg: Any, listener: Any) -> None:
-        """`listener`: the address, as `getsockname` gives it."""
+        """`listener`: its address, as returned by `getsockname`."""
         self._cfg = cfg
         self._listener = listener
         self._mount = os.environ.get("SCRIPT_NAME", "")
@@ -131,7 +132,7 @@ class Environs:
             }
 
     def create(self, request: Head, sock: Any, addr: Any) -> tuple[Answer, dict[str, Any]]:
-        """An answer to be begun, and the environment. Raise what `gunicorn.http.wsgi.create` does."""
+        """Return a new Answer and the environment. Raise what `gunicorn.http.wsgi.create` raises."""
         if not (request.ordinary and self._common):
             answer, environ = wsgi.create(
                 request, sock, addr, self._listener, self._cfg, response_class=Answer
@@ -162,7 +163,7 @@ class Environs:
 
 
 class _Errors:
-    """`wsgi.errors`: the error log, as it is when something is written."""
+    """`wsgi.errors`: writes to the error log that is open at the time of the write."""
 
     def __init__(self, cfg: Any) -> None:
         self._cfg = cfg
@@ -174,4 +175,4 @@ class _Errors:
         self.write("".join(lines))
 
     def flush(self) -> None:
-        """Each write is flushed."""
+        """Do nothing: every write is flushed at once."""

@@ -1,8 +1,8 @@
-"""The access and error logs, plain or JSON; `logger_class` of gunicorn.
+"""The access and error logs, as plain text or JSON: gunicorn's `logger_class`.
 
-One line a request: time, request id, client address, method, path, status, bytes sent, bytes
-received, milliseconds, user agent. Neither the query nor any credentials are ever written, and
-whatever a client can choose is escaped, so that no client can write a line of its own.
+Each request has one line: time, request id, client address, method, path, status, bytes sent, bytes
+received, milliseconds, user agent. Queries and credentials are never logged. All text from clients
+is escaped, so that no client can forge a line.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from v1registry.server.redact import escape, mask, one_line, path_of
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 
 
-def sane_request_id(text: str) -> bool:
-    """Whether a proxy's X-Request-Id has a shape that may be logged and answered."""
+def is_request_id(text: str) -> bool:
+    """Return whether a proxy's X-Request-Id is safe to log and to send back."""
     return _REQUEST_ID.fullmatch(text) is not None
 
 
@@ -36,11 +36,11 @@ def sane_request_id(text: str) -> bool:
 
 
 def client_address(environ: dict[str, Any], cfg: Any) -> tuple[str, bool]:
-    """The client's address, and whether the peer is a trusted proxy.
+    """Return the client's address, and whether the peer is a trusted proxy.
 
-    X-Forwarded-For is walked from the right: each trusted proxy vouches for the address that it
-    heard from, the first untrusted one is the client. `cfg` is gunicorn's; trusted are its
-    `forwarded_allow_ips`, and peers without an address (Unix sockets).
+    X-Forwarded-For is read from the right. Each trusted proxy has added the address of its own peer,
+    so the first untrusted address is the client. Trusted are the `forwarded_allow_ips` of `cfg`
+    (gunicorn's configuration), and peers without an address (Unix sockets).
     """
     peer = environ.get("REMOTE_ADDR") or ""
     if peer.startswith("::ffff:"):
@@ -63,15 +63,15 @@ def client_address(environ: dict[str, Any], cfg: Any) -> tuple[str, bool]:
 
 
 def trusted_by(cfg: Any) -> Callable[[str], bool]:
-    """Tells whether an address is one of gunicorn's `forwarded_allow_ips`."""
-    found: Callable[[str], bool] | None = cfg.__dict__.get("_v1registry_trusts")
-    if found is None:
+    """Return a function that tells whether an address is in gunicorn's `forwarded_allow_ips`."""
+    is_trusted: Callable[[str], bool] | None = cfg.__dict__.get("_v1registry_trusts")
+    if is_trusted is None:
         networks = tuple(cfg.forwarded_allow_networks())
         if "*" in cfg.forwarded_allow_ips:
             networks = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
-        found = lru_cache(maxsize=4096)(partial(_is_within, networks))
-        cfg.__dict__["_v1registry_trusts"] = found
-    return found
+        is_trusted = lru_cache(maxsize=4096)(partial(_is_within, networks))
+        cfg.__dict__["_v1registry_trusts"] = is_trusted
+    return is_trusted
 
 
 def _is_within(networks: tuple[Any, ...], host: str) -> bool:
@@ -83,7 +83,7 @@ def _is_within(networks: tuple[Any, ...], host: str) -> bool:
 
 
 def _host(text: str) -> str | None:
-    """An address as proxies write it (`1.2.3.4`, `1.2.3.4:80`, `[::1]:80`), or None."""
+    """Parse an address as proxies write it: `1.2.3.4`, `1.2.3.4:80`, `[::1]:80`. None if malformed."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -94,40 +94,40 @@ def _host(text: str) -> str | None:
         return None
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
-    # A listener on [::] sees IPv4 clients in this form; one client shall have one address. A zone
-    # (`%eth0`) is any text, and means something on the machine alone that wrote it.
+    # A listener on [::] sees IPv4 clients as mapped addresses; one client must have one address. A
+    # zone (`%eth0`) can be any text, and has a meaning only on the machine that added it.
     return str(address.ipv4_mapped or ipaddress.IPv6Address(int(address)))
 
 
-# The lines
+# The format of lines
 
 
 class PlainFormatter(logging.Formatter):
-    """`[time] [pid] [LEVEL] message`, one line, tracebacks indented below it; secrets masked."""
+    """Formats a record as `[time] [pid] [LEVEL] message`. Tracebacks are indented, secrets masked."""
 
     def __init__(self, form: str = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s") -> None:
         super().__init__(form)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
-        """The record's time as ISO 8601 in UTC."""
+        """Return the record's time as ISO 8601 in UTC."""
         return f"[{timestamp(record.created)}]"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """The line, without the control characters and secrets that the message may carry."""
+        """Return the line, with control characters escaped and secrets masked."""
         record.message = one_line(mask(record.message))
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        """The traceback, in which no line looks like one of the log."""
+        """Return the traceback, indented so that no line looks like a line of the log."""
         lines = super().formatException(ei).split("\n")
         return "\n".join(f"    {one_line(mask(line))}" for line in lines)
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: time, level, pid, logger, message, exception."""
+    """Formats a record as a JSON object: time, level, pid, logger, message, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line."""
+        """Return the record as one line."""
         entry: dict[str, Any] = {
             "time": timestamp(record.created),
             "level": record.levelname.lower(),
@@ -141,7 +141,7 @@ class JSONFormatter(logging.Formatter):
 
 
 def timestamp(seconds: float) -> str:
-    """Seconds since 1970 as ISO 8601 in UTC, with milliseconds."""
+    """Return seconds since 1970 as ISO 8601 in UTC, with milliseconds."""
     whole = int(seconds)
     return f"{_date(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
@@ -152,44 +152,44 @@ def _date(whole: int) -> str:
 
 
 class _Line(logging.LogRecord):
-    """A record of the access log, made without asking for what is always the same.
+    """A record of the access log, created without computing what is always the same.
 
-    Logger.info would walk the stack for the caller's name, and every record takes a path apart.
+    Logger.info would search the stack for its caller, and every LogRecord parses a path.
     """
 
     def __init__(self, line: str) -> None:
-        self.__dict__.update(_ALWAYS)
+        self.__dict__.update(_DEFAULTS)
         self.msg = line
         self.created = now = time.time()
         self.msecs = now % 1 * 1000
-        self.relativeCreated += (now - _ALWAYS["created"]) * 1000
+        self.relativeCreated += (now - _DEFAULTS["created"]) * 1000
         self.process = os.getpid()
 
 
-_ALWAYS = vars(logging.LogRecord("gunicorn.access", logging.INFO, "", 0, "", None, None))
+_DEFAULTS = vars(logging.LogRecord("gunicorn.access", logging.INFO, "", 0, "", None, None))
 
 
 class PlainLogger(Logger):  # type: ignore[misc]
-    """Both logs as plain text."""
+    """Writes both logs as plain text."""
 
     formatter: type[logging.Formatter] = PlainFormatter
 
     def setup(self, cfg: Any) -> None:
-        """Open the logs; our own modules' loggers write into the error log."""
+        """Open the logs. The loggers of our modules write into the error log."""
         super().setup(cfg)
-        # Each record would look for the names of its thread and process, which no line shows.
+        # Otherwise each record looks up the names of its thread and process, which no line shows.
         logging.logThreads = logging.logMultiprocessing = False
         for handler in self.access_log.handlers:
-            # gevent's is written in Python, and taken three times a line. Where lines go to a file
-            # no greenlet waits while it has this one (for syslog it might), and threads exclude
-            # each other by it as by any other.
+            # gevent's lock is written in Python and is acquired three times per line, which is slow.
+            # A native lock is safe here: a greenlet that writes to a file does not switch while it
+            # holds the lock. With syslog it might.
             if isinstance(handler, logging.StreamHandler):
                 handler.lock = _thread.RLock()
         for handler in self.error_log.handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.setFormatter(self.formatter())
             elif isinstance(handler, SysLogHandler) and handler.formatter is not None:
-                # The prefix of its lines stays.
+                # Keep the prefix of its lines.
                 handler.setFormatter(PlainFormatter(str(handler.formatter._fmt)))
         ours = logging.getLogger("v1registry")
         ours.setLevel(self.loglevel)
@@ -197,14 +197,14 @@ class PlainLogger(Logger):  # type: ignore[misc]
         ours.propagate = False
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Write the line of one finished request."""
+        """Write the line of a finished request."""
         if not self.access_log_enabled:
             return
         line = self.line(resp, environ, request_time / timedelta(milliseconds=1))
         self.access_log.handle(_Line(line))
 
     def line(self, resp: Any, environ: dict[str, Any], milliseconds: float) -> str:
-        """The plain line: fields in a fixed order, what clients choose is quoted."""
+        """Return the plain line: fields in a fixed order, text from clients in quotes."""
         get = environ.get
         received = get("v1registry.received", "-")
         return (
@@ -216,12 +216,12 @@ class PlainLogger(Logger):  # type: ignore[misc]
 
 
 class JSONLogger(PlainLogger):
-    """Both logs as one JSON object a line."""
+    """Writes both logs as JSON, one object per line."""
 
     formatter = JSONFormatter
 
     def line(self, resp: Any, environ: dict[str, Any], milliseconds: float) -> str:
-        """The same fields as a JSON object."""
+        """Return the same fields as a JSON object."""
         get = environ.get
         entry = {
             "time": timestamp(time.time()),

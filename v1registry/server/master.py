@@ -1,11 +1,15 @@
-"""gunicorn's master process, repaired where a registry with long transfers would suffer.
+"""The master process: gunicorn's Arbiter, changed for workers with long transfers.
 
-gunicorn 27's master, on SIGHUP, waits for its old workers and does nothing else: with a graceful
-time of an hour and one slow download it ignores SIGTERM, replaces no crashed worker and takes no
-second SIGHUP for that hour. It also loses a SIGTERM that it sends to a worker still starting, then
-waits as long for it. A broken configuration ends it on reload; and so does, at any time, one worker
-that cannot start, with all others that serve: a store that is away for a second would be enough.
-There is no setting for another master class, so `on_starting` makes the running one ours.
+It changes these properties of gunicorn 27's master:
+
+- On SIGHUP, gunicorn waits for its old workers and does nothing else. With a graceful timeout of an
+  hour, one slow download makes it ignore SIGTERM, crashed workers and a second SIGHUP for that hour.
+- gunicorn loses a SIGTERM that it sends to a worker that is still starting, and waits as long for it.
+- A broken configuration ends gunicorn's master on reload.
+- One worker that cannot start ends gunicorn's master and all workers, at any time. A store that is
+  unavailable for a second would be enough.
+
+gunicorn has no setting for the class of its master, so `on_starting` changes the running one's class.
 """
 
 from __future__ import annotations
@@ -23,13 +27,13 @@ from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
 from v1registry.server.settings import raise_open_files
 
 HELD_WHILE_STARTING = frozenset((signal.SIGTERM, signal.SIGQUIT, signal.SIGINT))
-"""Blocked from before the fork until the worker has its own handlers; see Worker.init_signals."""
+"""Signals blocked from before the fork until the worker has its handlers; see Worker.init_signals."""
 
-_LONGEST_PAUSE = 30.0  # seconds between tries to start a worker that cannot
+_LONGEST_PAUSE = 30.0  # seconds between two attempts to start a worker
 
 
 def on_starting(server: Any) -> None:
-    """gunicorn's hook: `server` becomes a Master, with enough open files."""
+    """gunicorn's hook: make `server` a Master, and raise its limit of open files."""
     server.__class__ = Master
     server.retired = 0
     server.reloading = False
@@ -41,15 +45,15 @@ def on_starting(server: Any) -> None:
 
 
 class _Reloaded(Exception):
-    """Ends gunicorn's reload where it begins to wait."""
+    """Raised to leave gunicorn's reload before it waits for the old workers."""
 
 
 class Master(Arbiter):  # type: ignore[misc]
-    """Workers up to the age `retired` belong to an earlier configuration.
+    """gunicorn's Arbiter, whose workers up to the age `retired` belong to an earlier configuration.
 
-    They serve until those of the current one can, and then finish what they have begun. A worker
-    that cannot start ends the master only if none ever could; later it is tried again and again.
-    `stopped` holds the workers that were told to end.
+    Those serve until the workers of the current configuration can, and then finish their requests.
+    A worker that cannot start ends the master only if no worker ever could. After that, the master
+    keeps retrying. `stopped` holds the process ids of workers that were told to end.
     """
 
     retired: int
@@ -60,9 +64,9 @@ class Master(Arbiter):  # type: ignore[misc]
     stopped: set[int]
 
     def reload(self) -> None:
-        """SIGHUP: new workers take over, old ones finish while the master goes on as ever.
+        """Start workers with the new configuration (SIGHUP); do not wait for the old ones.
 
-        With a configuration that cannot be used everything stays as it is.
+        If the new configuration cannot be used, the old configuration and its workers stay.
         """
         before = self.app.cfg, self.retired
         self.retired = self.worker_age
@@ -74,30 +78,30 @@ class Master(Arbiter):  # type: ignore[misc]
             pass
         except SystemExit as end:
             if os.getpid() != self.pid:
-                raise  # a worker, forked in there, has come to its end
+                raise  # in a worker that was forked by super().reload() and now exits
             self.app.cfg, self.retired = before
             self.log.error("Not reloaded, the old configuration stays: %s", end.code)
         finally:
             self.reloading = False
 
     def setup(self, app: Any) -> None:
-        """Take `app`'s configuration, but for its addresses: theirs are taken once, at the start.
+        """Apply the configuration of `app`, except its addresses, which change only with a restart.
 
-        The old workers still listen on them, so nobody could listen there anew. Raise SystemExit if
-        no worker could load the certificate.
+        The old workers still listen on the addresses, so they cannot be opened again. Raise
+        SystemExit if the certificate cannot be loaded.
         """
         if app.cfg.address != self.cfg.address:
             self.log.warning("Addresses change with a restart only, not with a reload")
             app.cfg.set("bind", self.cfg.bind)
         if app.cfg.is_ssl:
             try:
-                ssl_context(app.cfg)  # gunicorn's own options may name files, too
+                ssl_context(app.cfg)  # its files may also come from gunicorn's own options
             except OSError as error:  # SSLError is one
                 sys.exit(f"the certificate and key cannot be loaded: {error}")
         super().setup(app)
 
     def reap_workers(self) -> None:
-        """Take note of ended workers; one that could not start is tried again later."""
+        """Note which workers have ended; schedule a retry for one that could not start."""
         if self.reloading:
             raise _Reloaded
         before = None
@@ -107,26 +111,26 @@ class Master(Arbiter):  # type: ignore[misc]
             try:
                 super().reap_workers()
             except HaltServer:
-                if not self.has_served and self.LISTENERS:  # none is left when we stop
+                if not self.has_served and self.LISTENERS:  # no listeners: the master is stopping
                     raise
                 for pid in before.keys() - self.WORKERS.keys():
-                    before[pid].tmp.close()  # where gunicorn left off
-            # Whatever its exit status was: gunicorn knows only two as boot errors. After any other it
+                    before[pid].tmp.close()  # the exception skipped gunicorn's own call
+            # For any exit status: gunicorn treats only two of them as boot errors. After any other it
             # would replace the worker at once, without a pause, for ever.
             if before.keys() - self.WORKERS.keys() - served - self.stopped and self.LISTENERS:
                 if not self.has_served:
                     raise HaltServer("No worker could start, see above", self.WORKER_BOOT_ERROR)
-                self._try_later()
+                self._retry_later()
             self.stopped &= self.WORKERS.keys()
 
     def kill_worker(self, pid: int, sig: int) -> None:
-        """Note which workers end because they were told to."""
+        """Signal a worker, and note that it was told to end."""
         self.stopped.add(pid)
         super().kill_worker(pid, sig)
 
-    def _try_later(self) -> None:
+    def _retry_later(self) -> None:
         if time.monotonic() < self.next_try:
-            return  # said already, of another worker of this try
+            return  # already logged for another worker of this attempt
         pause = min(_LONGEST_PAUSE, 2.0**self.failures)
         self.failures += 1
         self.next_try = time.monotonic() + pause
@@ -138,7 +142,7 @@ class Master(Arbiter):  # type: ignore[misc]
         )
 
     def manage_workers(self) -> None:
-        """Keep `num_workers` of the current configuration; when they serve, old ones may go."""
+        """Keep `num_workers` workers of the current configuration; stop old ones when those serve."""
         old = {pid: worker for pid, worker in self.WORKERS.items() if worker.age <= self.retired}
         current = {pid: worker for pid, worker in self.WORKERS.items() if pid not in old}
         ready = len(current) >= self.num_workers and all(map(_serves, current.values()))
@@ -155,7 +159,7 @@ class Master(Arbiter):  # type: ignore[misc]
             self.kill_worker(pid, signal.SIGTERM)
 
     def spawn_worker(self) -> Any:
-        """Fork a worker that gets every signal, also those sent before it can handle them."""
+        """Fork a worker that receives every signal, even one sent before it has its handlers."""
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_WHILE_STARTING)
         try:
             return super().spawn_worker()
@@ -164,8 +168,8 @@ class Master(Arbiter):  # type: ignore[misc]
 
 
 def _serves(worker: Any) -> bool:
-    """Whether a worker has come so far as to serve: it has then given its first sign of life.
+    """Return whether a worker has started to serve, which its first heartbeat shows.
 
-    Until then its file has the time of the wall clock, which is far beyond the monotonic one.
+    Before that, its heartbeat file has a wall-clock time, which is far above the monotonic time.
     """
     return bool(worker.tmp.last_update() <= time.monotonic())

@@ -1,8 +1,7 @@
-"""What all processes of a server have in common: the modules, imported once, before the fork.
+"""Imports in the master, before it forks, so that all workers share the memory of the modules.
 
-A process shares its pages with its master until one of the two writes to them, so a module that the
-master has imported costs its memory and its time once. No application is built there: a process
-does that by itself, from the configuration that holds when it begins.
+A worker shares a memory page with its master until one of the two writes to it. The master builds no
+application: each worker builds its own, from the configuration at its start.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ _MALLOC_SETTINGS = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 
 
 class StoreIds:
-    """The id of the store that this server's processes serve, in memory that they share.
+    """The id of the store that this server serves, in memory that its processes share.
 
-    So a process that begins while the disk is not mounted does not take the empty mount point for a
-    new store. It lasts as long as the master, also over a reload.
+    With it, a worker that starts while the disk is not mounted does not treat the empty mount point
+    as a new store. It lasts until the master ends, and survives a reload.
     """
 
-    #: made by the master before it forks; None in commands and under other servers
+    #: Set by the master before it forks; None in commands and under other servers.
     of_server: ClassVar[StoreIds | None] = None
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, _PAGE)  # shared with all processes forked from now on
+        self._page = mmap.mmap(-1, _PAGE)  # shared with all processes that are forked later
 
     def get(self, place: str) -> str | None:
         name = _place_name(place)
@@ -45,15 +44,15 @@ class StoreIds:
         return None
 
     def set(self, place: str, store_id: str) -> None:
-        """Remember the last place alone: a reload may name another one."""
+        """Store the id for `place`, and forget any other place: a reload may name another one."""
         line = b"%s %s\n" % (_place_name(place), store_id.encode("ascii"))
         self._page[: len(line)] = line
 
 
 def hooks(load: Callable[[], None]) -> dict[str, Callable[[Any], None]]:
-    """gunicorn's hooks that call `load`, which imports, before it forks: at the start and at a reload.
+    """Return gunicorn's hooks that call `load`, which imports modules, at the start and at a reload.
 
-    Not sooner than the listeners are there: gevent's sockets would begin an event loop in the master.
+    They run after the listeners exist: gevent's sockets would start an event loop in the master.
     """
 
     def share(server: Any) -> None:
@@ -64,10 +63,10 @@ def hooks(load: Callable[[], None]) -> dict[str, Callable[[Any], None]]:
         try:
             load()
         except Exception:
-            server.log.exception("Modules are not shared: importing one failed")
-        import v1registry.server.chores  # noqa: F401 - a process imports it when it begins
+            server.log.exception("Workers do not share modules: importing one failed")
+        import v1registry.server.chores  # noqa: F401 - every worker imports it at its start
 
-        # What is there now stays: looking it over for garbage would copy all of its pages.
+        # Exclude all present objects from garbage collection, which would copy their pages.
         gc.collect()
         gc.freeze()
 
@@ -75,9 +74,9 @@ def hooks(load: Callable[[], None]) -> dict[str, Callable[[Any], None]]:
 
 
 def patch_master() -> None:
-    """Let gevent replace what waits, before modules take hold of it.
+    """Apply gevent's patches, before other modules import what they replace.
 
-    But for forks and signals, by which the master minds its processes: there they stay Python's.
+    Forks and signals are not patched, because the master controls its workers with them.
     """
     from gevent import monkey
 
@@ -86,7 +85,7 @@ def patch_master() -> None:
 
 
 def patch_process() -> None:
-    """The rest of it, in a process of its own; all of it, if there was no such master."""
+    """Apply the remaining patches in a worker; all patches if the master has applied none."""
     from gevent import monkey
 
     if monkey.is_module_patched("socket"):
@@ -97,13 +96,13 @@ def patch_process() -> None:
 
 
 def _keep_one_heap() -> None:
-    """Have glibc's malloc serve all threads from one heap, unless the environment says otherwise.
+    """Make glibc's malloc use one heap for all threads, unless the environment configures malloc.
 
-    Python runs one thread at a time, and heaps of their own are never given back.
+    Python runs one thread at a time, and the memory of further heaps is never returned.
     """
     if any(name in os.environ for name in _MALLOC_SETTINGS):
         return
-    with contextlib.suppress(OSError, AttributeError):  # another C library
+    with contextlib.suppress(OSError, AttributeError):  # the C library is not glibc
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 

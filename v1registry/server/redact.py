@@ -1,4 +1,4 @@
-"""Text that may stand in a log: what clients send is escaped, what may be a secret is masked."""
+"""Escaping of client text, and masking of secrets, for the logs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 MASK = "********"
 
-# Controls, the quote that delimits our fields, and the backslash that escapes: in latin-1 strings,
-# as WSGI has them, C1 controls too. Everything beyond is escaped for terminals' sake.
+# Control characters, the quote that delimits a field, and the backslash that escapes. WSGI strings
+# are latin-1, so C1 control characters occur too. Other non-ASCII characters can confuse a terminal.
 _UNSAFE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 _BEYOND_ASCII = re.compile(r"[^\x20-\x7e]")
 
@@ -19,14 +19,15 @@ _END_OF_PATH = re.compile(r"[?#]")
 
 
 def escape(text: str) -> str:
-    """`text` with everything but printable ASCII written as an escape, for one quoted field."""
+    """Return `text` for one quoted field: all but printable ASCII is escaped."""
     return _UNSAFE.sub(_escaped, text)
 
 
 def one_line(text: str) -> str:
-    """`text` without what a terminal or a reader of lines takes for more than a character.
+    """Return `text` with every character escaped that is not printable.
 
-    That is controls, line and paragraph separators, changes of direction, and lone surrogates.
+    These are control characters, line and paragraph separators, changes of the writing direction,
+    and lone surrogates.
     """
     return _BEYOND_ASCII.sub(
         lambda match: match[0] if match[0].isprintable() else _escaped(match), text
@@ -34,21 +35,21 @@ def one_line(text: str) -> str:
 
 
 def mask(text: str) -> str:
-    """`text` without accounts and queries in URLs, and without values of Authorization headers."""
+    """Return `text` with accounts and queries in URLs and values of Authorization headers masked."""
     text = _USERINFO.sub(f"{MASK}@", text)
     text = _QUERY.sub(f"?{MASK}", text)
     return _AUTHORIZATION.sub(rf"\g<1>{MASK}", text)
 
 
 def path_of(target: str) -> str:
-    """A request's target as it was sent, still percent-encoded, without account, query and fragment."""
-    if target[:1] != "/" or target[:2] == "//":  # an absolute URI, or a host's name with a port
+    """Return the path of a request target, as sent: percent-encoded, without account, query and fragment."""
+    if target[:1] != "/" or target[:2] == "//":  # an absolute URI, or a host name with a port
         target = _IN_TARGET.sub(rf"\g<1>{MASK}@", target)
     return _END_OF_PATH.split(target, maxsplit=1)[0]
 
 
 def forget_text(error: Exception) -> None:
-    """Leave of `error`'s text only what comes before the client's: `Invalid HTTP Header`, say."""
+    """Remove the client's text from `error`'s text: `Invalid HTTP Header`, for example, remains."""
     kind, text = type(error), str(error).partition(": ")[0]
     error.__class__ = type(kind.__name__, (kind,), {"__str__": lambda _: text})
 

@@ -1,4 +1,4 @@
-"""A byte range of an open file as an answer's body, by the shortest way out of the process.
+"""A byte range of an open file as the body of an answer.
 
 A Flask handler returns it like this, with the length in the headers::
 
@@ -6,8 +6,8 @@ A Flask handler returns it like this, with the length in the headers::
     answer = Response(body, status, headers, direct_passthrough=True)
     answer.headers["Content-Length"] = str(length)
 
-Under our worker the range goes out by `os.sendfile` after the headers; over TLS, under another
-server, or if a middleware has wrapped the iterable, it is read in pieces of 1 MiB.
+Our worker sends the range with `os.sendfile`. Over TLS, under another server, or if a middleware has
+wrapped the iterable, it is read in pieces of 1 MiB.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 PIECE = 1024 * 1024
-"""Bytes read at once where os.sendfile cannot be used."""
+"""Bytes of one read where os.sendfile cannot be used."""
 
 
 class Truncated(OSError):
-    """The file ended before the announced length; the connection must end, too."""
+    """Raised if the file ends before the announced length; the connection must then be closed."""
 
     def __init__(self, missing: int) -> None:
         super().__init__(f"the file is {missing} bytes shorter than announced")
@@ -31,9 +31,9 @@ class Truncated(OSError):
 class FileRange:
     """`length` bytes of `file` from offset `start`: an iterable of bytes which owns the file.
 
-    `file` is a regular file, open for reading, with a file descriptor; its position is neither
-    used nor moved, so several ranges may share one open file. `close` closes it, as every WSGI
-    server does at the end of an answer, also for HEAD and when the client is gone.
+    `file` is a regular file, open for reading, with a file descriptor. Its position is neither used
+    nor moved, so several ranges may share one open file. WSGI servers call `close` at the end of
+    every answer, even for HEAD and after a broken connection.
 
     Iterating raises Truncated if the file ends early.
     """
@@ -56,14 +56,14 @@ class FileRange:
             yield piece
 
     def close(self) -> None:
-        """Close the file; may be called more than once."""
+        """Close the file. May be called more than once."""
         self.file.close()
 
 
 def is_client_gone(environ: dict[str, Any]) -> bool:
-    """Whether the client of this request has ended its connection.
+    """Return whether the client of this request has closed its connection.
 
-    Always False where that cannot be seen: over TLS, and under another server.
+    Always False over TLS and under another server, where this cannot be detected.
     """
     sock: Any = environ.get("gunicorn.socket")
     return hasattr(sock, "has_ended") and bool(sock.has_ended())

@@ -1,22 +1,22 @@
-"""gunicorn's settings, from the environment of a 0.x launcher and from our configuration.
+"""gunicorn's settings, from the environment variables of docker-registry 0.x and from config.yml.
 
-`gunicorn.conf.py` at the top of the repository is nothing but `settings(os.environ)`; whoever
-starts gunicorn, in whichever way, gets the same server.
+`gunicorn.conf.py` at the top of the repository calls `settings(os.environ)`, so the server is the same
+however gunicorn is started.
 
 | Variable | Meaning, default |
 |---|---|
 | REGISTRY_HOST, REGISTRY_PORT | address to listen on: 0.0.0.0, 5000; `unix:/path` as host for a socket |
-| REGISTRY_ADDRESS | the same as REGISTRY_HOST, whose name it is in the RPM package of 0.x |
-| GUNICORN_WORKERS | processes: one a core, at least 2, at most 4 |
-| GUNICORN_WORKER_CONNECTIONS | connections of one process, 2000; fewer if open files are too few |
-| GUNICORN_ADDRESS_CONNECTIONS | how many of these one client address may hold, half of them |
-| GUNICORN_GRACEFUL_TIMEOUT | seconds that running transfers get on stop and reload, 3600 |
-| GUNICORN_SILENT_TIMEOUT | seconds without a sign of life after which a process is replaced, 300 |
-| GUNICORN_STALL_TIMEOUT | seconds after which a client that sends or takes nothing is cut, 60 |
-| GUNICORN_KEEPALIVE | seconds an idle connection is kept, 75 |
-| GUNICORN_BACKLOG | connections waiting to be accepted, 2048 |
-| GUNICORN_MAX_REQUESTS | requests after which a process is replaced, 0: never |
-| GUNICORN_USER, GUNICORN_GROUP | whom the processes run as; only when started as root |
+| REGISTRY_ADDRESS | the same as REGISTRY_HOST, under the name that the RPM package of 0.x uses |
+| GUNICORN_WORKERS | number of workers: one per core, at least 2, at most 4 |
+| GUNICORN_WORKER_CONNECTIONS | connections of one worker, 2000; fewer if the limit of open files is low |
+| GUNICORN_ADDRESS_CONNECTIONS | connections of one worker that one client address may hold, half of them |
+| GUNICORN_GRACEFUL_TIMEOUT | seconds for running transfers to finish on stop and reload, 3600 |
+| GUNICORN_SILENT_TIMEOUT | seconds without a heartbeat after which a worker is replaced, 300 |
+| GUNICORN_STALL_TIMEOUT | seconds after which the connection of a stalled client is closed, 60 |
+| GUNICORN_KEEPALIVE | seconds for which an idle connection stays open, 75 |
+| GUNICORN_BACKLOG | connections that may wait to be accepted, 2048 |
+| GUNICORN_MAX_REQUESTS | requests after which a worker is replaced, 0: never |
+| GUNICORN_USER, GUNICORN_GROUP | user and group of the workers; only if started as root |
 | GUNICORN_ACCESS_LOG_FILE, GUNICORN_ERROR_LOG_FILE | `-`: standard output and error |
 | GUNICORN_OPTS | a YAML list of further command-line options of gunicorn, for `v1registry serve` |
 """
@@ -34,29 +34,29 @@ from v1registry.config.variables import is_service_link
 _PORT = 5000
 _MOST_WORKERS = 4
 
-# A connection holds its socket and, while it transfers, one file; the rest is the process's own.
+# A connection needs its socket and, during a transfer, one file. The worker itself needs the others.
 _FILES_PER_CONNECTION = 2
 _OWN_FILES = 128
 
 _LEVELS = {"warn": "warning", "fatal": "critical", "notset": "debug"}
 
 
-#: What 0.x's operators were told to add, so that its workers did not fall over each other in the
-#: search's database. Ours do not; and an application that the master builds, before gevent is there,
-#: has locks and waits that stop a whole process instead of one request.
+#: An option that the documentation of 0.x recommended because of its search database. It is ignored:
+#: our workers do not need it. An application that the master builds, before gevent's patches, would
+#: have locks that block a whole worker instead of one request.
 PRELOAD = "--preload"
 
 
 class SettingsError(ValueError):
-    """A variable that cannot be used; the text names it and says why."""
+    """An invalid environment variable; the text names it and gives the reason."""
 
 
 def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
-    """Names and values of gunicorn's settings for this `environ`.
+    """Return the names and values of gunicorn's settings for `environ`.
 
-    `config` is our configuration (default: what `load_config` makes of `environ`).
+    `config` is our configuration; by default it is loaded with `load_config`.
 
-    :raises SettingsError: a variable is not usable; and what `load_config` raises.
+    :raises SettingsError: a variable is invalid; and the errors of `load_config`.
     """
     if config is None:
         from v1registry.config import load_config
@@ -75,11 +75,10 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         "worker_class": "v1registry.server.worker.Worker",
         "worker_connections": min(connections, connections_within(_open_files()[1])),
         "max_requests": _integer(environ, "GUNICORN_MAX_REQUESTS", 0),
-        # Processes that began together must not end together.
+        # Workers that started together must not end together.
         "max_requests_jitter": _integer(environ, "GUNICORN_MAX_REQUESTS", 0) // 10,
-        # The sign of life comes from gevent's loop however long a transfer takes, so silence means
-        # a process stuck in one system call. 5 minutes outlast a bad disk; 0.x's hour, with
-        # gevent, only meant an hour without service. The variable may still say 3600.
+        # The event loop sends the heartbeat however long a transfer takes, so a missing heartbeat
+        # means that the worker is stuck in one system call. 5 minutes are enough for a bad disk.
         "timeout": _integer(environ, "GUNICORN_SILENT_TIMEOUT", 300),
         "graceful_timeout": _integer(environ, "GUNICORN_GRACEFUL_TIMEOUT", 3600),
         "keepalive": _integer(environ, "GUNICORN_KEEPALIVE", 75),
@@ -87,19 +86,19 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         "errorlog": environ.get("GUNICORN_ERROR_LOG_FILE") or "-",
         "loglevel": _level(config),
         "pre_request": _log_nothing,
-        "post_worker_init": _begin_chores,
-        "worker_exit": _end_chores,
+        "post_worker_init": _start_periodic_tasks,
+        "worker_exit": _end_periodic_tasks,
         "logger_class": f"v1registry.server.log.{_logger(config)}",
-        # Only whom the configuration names: gunicorn's own default would trust all of loopback.
+        # Only the configured proxies: gunicorn's default would trust every client on loopback.
         "forwarded_allow_ips": ",".join(str(proxy) for proxy in config.trusted_proxies or ()),
-        # It would make a socket in the home directory, which an image may not have.
+        # The control socket needs a home directory, which a container may not have.
         "control_socket_disable": True,
-        # What server/head.py leaves to gunicorn is judged alike everywhere, whatever else is installed.
+        # Always the same parser for the heads that server/head.py does not parse, whatever is installed.
         "http_parser": "python",
         "on_starting": "v1registry.server.master.on_starting",
     }
     if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):
-        # On a disk the sign of life would wait for everyone else's writes.
+        # On a disk the heartbeat would wait for other writes.
         found["worker_tmp_dir"] = "/dev/shm"
     found.update(_identity(environ))
     found.update(_tls(config))
@@ -109,7 +108,7 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
 
 
 def address_connections(environ: Mapping[str, str], connections: int) -> int:
-    """How many of a process's `connections` one client address may hold.
+    """Return how many of a worker's `connections` one client address may hold.
 
     :raises SettingsError: GUNICORN_ADDRESS_CONNECTIONS is not a whole number above 0.
     """
@@ -118,9 +117,9 @@ def address_connections(environ: Mapping[str, str], connections: int) -> int:
 
 
 def stall_timeout(environ: Mapping[str, str]) -> float:
-    """Seconds after which a client that neither sends nor takes anything is cut.
+    """Return the seconds after which the connection of a stalled client is closed.
 
-    :raises SettingsError: GUNICORN_STALL_TIMEOUT is no number from 0.1 to a day.
+    :raises SettingsError: GUNICORN_STALL_TIMEOUT is not a number from 0.1 to 86400.
     """
     name = "GUNICORN_STALL_TIMEOUT"
     text = environ.get(name) or "60"
@@ -134,11 +133,9 @@ def stall_timeout(environ: Mapping[str, str]) -> float:
 
 
 def extra_options(environ: Mapping[str, str]) -> list[str]:
-    """GUNICORN_OPTS: further command-line options for gunicorn, as 0.x's launcher took them.
+    """Return the further command-line options for gunicorn in GUNICORN_OPTS, except `PRELOAD`.
 
-    `--preload` is left out (see `PRELOAD`).
-
-    :raises SettingsError: it is not a YAML list of texts and numbers.
+    :raises SettingsError: GUNICORN_OPTS is not a YAML list of strings and numbers.
     """
     text = environ.get("GUNICORN_OPTS") or ""
     if not text.strip():
@@ -155,21 +152,21 @@ def extra_options(environ: Mapping[str, str]) -> list[str]:
 
 
 def default_workers() -> int:
-    """One process a core, at least 2 (one may be blocked by a disk), at most 4 (memory)."""
+    """Return one worker per core: at least 2 (a disk may block one), at most 4 (memory)."""
     return max(2, min(_MOST_WORKERS, len(os.sched_getaffinity(0))))
 
 
 def connections_within(files: int) -> int:
-    """How many connections a process may serve that may open `files` files."""
+    """Return how many connections a worker can serve with `files` open files."""
     if files == resource.RLIM_INFINITY:
         return 1_000_000
     return max(1, (files - _OWN_FILES) // _FILES_PER_CONNECTION)
 
 
 def raise_open_files(server: Any) -> None:
-    """Before gunicorn (`server`) forks: allow as many open files as the connections need.
+    """Raise the soft limit of open files to what the connections of gunicorn's `server` need.
 
-    Logs a warning where the hard limit of the process is too low for what was asked.
+    Log a warning if the hard limit is too low for the configured connections.
     """
     connections = server.cfg.worker_connections
     need = connections * _FILES_PER_CONNECTION + _OWN_FILES
@@ -189,7 +186,7 @@ def raise_open_files(server: Any) -> None:
 
 
 def tls_context(conf: Any, default_factory: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """gunicorn's `ssl_context`: its own, from TLS 1.2 on."""
+    """gunicorn's hook `ssl_context`: return its own context, which then requires TLS 1.2."""
     context = default_factory()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
@@ -200,16 +197,16 @@ def _open_files() -> tuple[int, int]:
 
 
 def _log_nothing(_worker: Any, _request: Any) -> None:
-    """In place of gunicorn's debug line with the request's target, which may hold a password."""
+    """Replaces gunicorn's debug line with the request target, which may contain a password."""
 
 
-def _begin_chores(worker: Any) -> None:
-    from v1registry.server import chores  # in the worker only: the command line needs no gevent
+def _start_periodic_tasks(worker: Any) -> None:
+    from v1registry.server import chores  # in the worker only: commands need no gevent
 
     chores.start(worker)
 
 
-def _end_chores(_server: Any, worker: Any) -> None:
+def _end_periodic_tasks(_server: Any, worker: Any) -> None:
     from v1registry.server import chores
 
     chores.end(worker)
@@ -221,7 +218,7 @@ def _bind(environ: Mapping[str, str]) -> str:
 
 
 def _host(environ: Mapping[str, str]) -> str:
-    """REGISTRY_HOST; or REGISTRY_ADDRESS, its name in the RPM package of 0.x."""
+    """Return REGISTRY_HOST, or REGISTRY_ADDRESS, its name in the RPM package of 0.x."""
     host, address = environ.get("REGISTRY_HOST"), environ.get("REGISTRY_ADDRESS")
     if host and address and host != address:
         raise SettingsError(
@@ -232,15 +229,15 @@ def _host(environ: Mapping[str, str]) -> str:
 
 def _port(environ: Mapping[str, str]) -> int:
     if is_service_link("REGISTRY_PORT", environ.get("REGISTRY_PORT", "")):
-        return _PORT  # the configuration's warnings name it
+        return _PORT  # reported by the warnings of the configuration
     return _integer(environ, "REGISTRY_PORT", _PORT, high=65535)
 
 
 def _bind_v2(environ: Mapping[str, str], port: int) -> str:
-    """The address of v2 alone: the same host, or any where v1 has a socket."""
+    """Return the address for v2 only: the host of v1, or all interfaces if v1 uses a Unix socket."""
     host = _host(environ)
     if port > 65535 or port == _port(environ):
-        raise SettingsError(f"v2.port: {port} is no port, or that of REGISTRY_PORT")
+        raise SettingsError(f"v2.port: {port} is not a valid port, or equals REGISTRY_PORT")
     return _address("0.0.0.0" if host.startswith("unix:") else host, port)
 
 
@@ -274,7 +271,7 @@ def _logger(config: Any) -> str:
 
 
 def _identity(environ: Mapping[str, str]) -> dict[str, str]:
-    # As in 0.x: without root nobody can become somebody else.
+    # As in 0.x: only root can change the user and group.
     if os.geteuid() != 0:
         return {}
     named = {"user": environ.get("GUNICORN_USER"), "group": environ.get("GUNICORN_GROUP")}

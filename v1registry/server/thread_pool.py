@@ -1,7 +1,7 @@
-"""Blocking work off the worker's only thread.
+"""The thread pool for blocking work, which would stop the event loop of a worker.
 
-fsync, decompression, TarSum, password hashes and walks of the store would hold up every other
-connection of the worker; `run_in_thread` runs them in the hub's thread pool.
+fsync, decompression, TarSum, password hashes and walks of the store would block all connections of
+the worker. `run_in_thread` runs them in the thread pool of gevent's hub.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-_NICE = 10  # of 19: a tenth of the time of others that want the processor too
+_NICE = 10  # of 19: a tenth of the CPU time of a normal thread, while other threads are busy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,21 +23,21 @@ T = TypeVar("T")
 def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `function` and return what it returns, or raise what it raises.
 
-    In a greenlet of a gevent-patched process it runs in the hub's thread pool while other
-    greenlets go on; anywhere else (command line, tests, a thread of the pool itself) it runs in
-    place. The function must not use anything of gevent.
+    In a greenlet of a gevent-patched process the call runs in the hub's thread pool, while other
+    greenlets run. Anywhere else (commands, tests, a thread of the pool itself) it runs in the
+    calling thread. The function must not use gevent.
     """
-    # Looked up, not imported: the command line has no use for gevent's memory and start-up time.
+    # Looked up, not imported: commands do not need gevent, which costs memory and start-up time.
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("threading"):
         return function(*args, **kwargs)
     hub = sys.modules["gevent._hub_local"].get_hub_if_exists()
-    # Threads of the pool have no hub, and the hub itself must never wait.
+    # Threads of the pool have no hub, and the hub itself must never block.
     if hub is None or sys.modules["gevent"].getcurrent() is hub:
         return function(*args, **kwargs)
-    # The pool would print every exception with its traceback, so it gets to see none.
+    # Exceptions are returned as values, because the pool prints the traceback of every exception.
     context = contextvars.copy_context()  # for example with the caller's token for the store
-    value, error = hub.threadpool.apply(context.run, (_caught, function, args, kwargs))
+    value, error = hub.threadpool.apply(context.run, (_as_value, function, args, kwargs))
     if error is not None:
         raise error
     result: T = value
@@ -45,7 +45,7 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 
 class BackgroundThread:
-    """Like `run_in_thread`, for work that nobody waits for: one thread of its own, that yields to all.
+    """Like `run_in_thread`, for work without a waiting client: one thread with a low priority.
 
     Only for greenlets of a gevent-patched process.
     """
@@ -58,7 +58,7 @@ class BackgroundThread:
     def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` and return what it returns, or raise what it raises."""
         answer: tuple[Any, BaseException | None] = self._pool.apply(
-            _yielding, (function, args, kwargs)
+            _with_low_priority, (function, args, kwargs)
         )
         if answer[1] is not None:
             raise answer[1]
@@ -66,16 +66,16 @@ class BackgroundThread:
         return result
 
 
-def _yielding(
+def _with_low_priority(
     function: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]
 ) -> tuple[T | None, BaseException | None]:
-    # On Linux a thread has a niceness of its own, and this is its id.
+    # On Linux every thread has a niceness of its own.
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-    return _caught(function, args, kwargs)
+    return _as_value(function, args, kwargs)
 
 
-def _caught(
+def _as_value(
     function: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]
 ) -> tuple[T | None, BaseException | None]:
     try:

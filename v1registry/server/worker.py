@@ -1,9 +1,12 @@
-"""The gunicorn worker: connections served by gevent, none lost on reload, none waited for for ever.
+"""The worker process: gunicorn's gevent worker, changed for a registry.
 
-It differs from gunicorn's own gevent worker in what a registry needs: it closes TLS probes on a
-plain port at once (an engine's pull waits 2 to 6 s for it otherwise), bounds every wait, sends
-files by os.sendfile, lets a client that still writes read its early answer, and ends idle
-connections when it is told to stop instead of waiting for their keep-alive time.
+It differs from gunicorn's own gevent worker as follows:
+
+- It closes TLS probes on a plain port at once. Otherwise a pull by a Docker engine takes 2 to 6 s more.
+- Every wait has a timeout.
+- It sends files with os.sendfile.
+- A client that is answered before it has sent its whole request can still read the answer.
+- On a stop it closes idle connections at once, instead of waiting for their keep-alive timeout.
 """
 
 from __future__ import annotations
@@ -46,9 +49,9 @@ from v1registry.server.connection import (
     pending,
     throw_if_waiting,
 )
-from v1registry.server.connection_limits import ConnectionLimits, refuse, refusing
+from v1registry.server.connection_limits import ConnectionLimits, refuse, refuse_request
 from v1registry.server.head import Environs, Head
-from v1registry.server.log import client_address, sane_request_id
+from v1registry.server.log import client_address, is_request_id
 from v1registry.server.master import HELD_WHILE_STARTING
 from v1registry.server.preload import patch_process
 from v1registry.server.redact import forget_text, path_of
@@ -57,39 +60,39 @@ from v1registry.server.settings import address_connections, stall_timeout
 from v1registry.server.sockets import abort, peek, tls_context
 
 SWITCH = 0.001
-"""Seconds after which a thread that computes gives the interpreter's lock to another one."""
+"""Seconds after which a computing thread must give the interpreter lock to another thread."""
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """gunicorn's `worker_class`; the time-out of a stalled client is GUNICORN_STALL_TIMEOUT."""
+    """gunicorn's `worker_class`. GUNICORN_STALL_TIMEOUT is the timeout for a stalled client."""
 
     alive: bool
     sockets: list[Any]
 
     def init_process(self) -> None:
-        """Build what belongs to this process, then serve until told to stop."""
-        # A request takes the interpreter's lock some ten times, each time after at most this long,
-        # while a thread of the pool computes.
+        """Create the state of this worker, then serve until it is told to stop."""
+        # A request takes the interpreter lock about ten times. While a thread of the pool computes,
+        # each of these waits takes up to SWITCH seconds.
         sys.setswitchinterval(SWITCH)
         self.stall: float = stall_timeout(os.environ)
         self.connections: set[Connection] = set()
-        self.shares = ConnectionLimits(
+        self.limits = ConnectionLimits(
             address_connections(os.environ, self.worker_connections), self.log
         )
         self.stopping = Event()
-        # Unique without a system call per request; a process of its own has its own prefix.
+        # A random prefix for each worker makes ids unique without a system call per request.
         prefix = os.urandom(6).hex()
-        self.request_ids = map(partial(_request_id, prefix), itertools.count())
+        self.request_ids = (f"{prefix}{number:08x}" for number in itertools.count())
         self.buffers = BufferPool()
         self.head = partial(Head, self.stall)
         self.tls: ssl.SSLContext | None = None
-        # gunicorn looks settings up by a chain of calls, dozens of times a request. Nothing sets
-        # one any more: a reload makes a new process.
+        # gunicorn looks up settings by a chain of calls, dozens of times per request. They do not
+        # change any more: a reload starts new workers.
         self.cfg.__dict__.update({name: found.get() for name, found in self.cfg.settings.items()})
         super().init_process()
 
     def patch(self) -> None:
-        """Before anything else: have gevent wait in place of Python, also for the listeners."""
+        """Apply gevent's patches, and make the listeners gevent sockets. Called first."""
         patch_process()
         self.sockets = [
             gsocket.socket(listener.FAMILY, gsocket.SOCK_STREAM, fileno=listener.sock.detach())
@@ -97,19 +100,19 @@ class Worker(GeventWorker):  # type: ignore[misc]
         ]
 
     def init_signals(self) -> None:
-        """Handle signals from here on, those that came since the fork too."""
+        """Install the signal handlers, which then get the signals received since the fork."""
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_WHILE_STARTING)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: finish what runs, take nothing new."""
+        """Finish the running requests and accept no new ones (SIGTERM)."""
         super().handle_exit(sig, frame)
         self.stopping.set()
 
-    # The loop of the process
+    # The main loop
 
     def run(self) -> None:
-        """Serve until SIGTERM (or another reason to stop), then finish the running requests."""
+        """Serve until the worker must stop, then finish the running requests."""
         if self.cfg.is_ssl:
             self.tls = tls_context(self.cfg, self.log)
         servers = [self._start(listener) for listener in self.sockets]
@@ -126,7 +129,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         handle = partial(self.handle, Environs(self.cfg, listener.getsockname()))
         server = Server(listener, handle, Pool(self.worker_connections))
         if self.cfg.workers > 1:
-            # One at a time, so that the other workers get their share.
+            # Accept one at a time, so that other workers get connections too.
             server.max_accept = 1
         server.start()
         return server
@@ -136,11 +139,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
             accept_waiting(server)
             server.close()
         ends = time.monotonic() + self.cfg.graceful_timeout
-        fresh_until = time.monotonic() + FRESH_GRACE
+        new_until = time.monotonic() + FRESH_GRACE
         pools = [server.connections for server in servers]
         while any(len(pool) for pool in pools) and time.monotonic() < ends:
             self.notify()
-            states = (IDLE,) if time.monotonic() < fresh_until else (IDLE, NEW)
+            states = (IDLE,) if time.monotonic() < new_until else (IDLE, NEW)
             self._end_waiting(states)
             gevent.sleep(0.1)
         if any(len(pool) for pool in pools):
@@ -149,7 +152,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 pool.kill(timeout=1)
 
     def _end_waiting(self, states: tuple[str, ...]) -> None:
-        """Close the connections that wait for a request and have sent nothing of it."""
+        """Close the connections in `states` whose clients have sent nothing of a request."""
         hub = gevent.get_hub()
         for connection in list(self.connections):
             if connection.state in states:
@@ -158,23 +161,25 @@ class Worker(GeventWorker):  # type: ignore[misc]
     # One connection
 
     def handle(self, environs: Environs, client: Any, addr: Any) -> None:
-        """Serve all requests of one connection and close it; raises nothing."""
+        """Serve all requests of one connection, then close it. Raises nothing."""
         client.settimeout(self.stall)
         connection = Connection(client)
         self.connections.add(connection)
         request = None
         try:
-            if isinstance(addr, tuple) and not self.shares.enter(connection, addr[0]):
+            if isinstance(addr, tuple) and not self.limits.add(connection, addr[0]):
                 if self.tls is None:
                     refuse(connection.sock)
             elif self._opened(connection, addr):
                 for request in self._requests(connection, addr):
-                    if not self._one(environs, request, connection, addr):
+                    if not self._answer(environs, request, connection, addr):
                         break
         except (Stopped, gevent.GreenletExit):
             pass
         except http.errors.NoMoreData:
-            self.log.debug("Client gone: %s", host(addr))  # the error holds all that was sent
+            self.log.debug(
+                "Client gone: %s", host(addr)
+            )  # not the error itself: it contains what the client sent
         except TimeoutError:
             self.log.info("Client stalled for %g s, closed: %s", self.stall, host(addr))
             connection.linger = False
@@ -194,10 +199,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
             try:
                 self._close(connection)
             finally:
-                self.shares.leave(connection)
+                self.limits.remove(connection)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """As gunicorn's; but a malformed line, which may be a password, is neither logged nor sent."""
+        """As gunicorn's, but neither log nor send a malformed line, which may contain a password."""
         if isinstance(exc, http.errors.ParseException):
             forget_text(exc)
         if hasattr(req, "uri"):
@@ -205,12 +210,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().handle_error(req, client, addr, exc)
 
     def _opened(self, connection: Connection, addr: Any) -> bool:
-        """Wait for the first byte; whether there is HTTP to be read. Does the TLS handshake."""
+        """Wait for the first byte, and do the TLS handshake; return whether a request can be read."""
         first = self._wait(connection, self.stall)
         if self.tls is None:
             if first == TLS_HANDSHAKE:
                 self.log.debug("TLS on the plain port, closed: %s", host(addr))
-                # Taking what was sent makes this a plain end, not a reset.
+                # Reading the bytes first makes the close a normal one, not a reset.
                 connection.sock._sock.recv(65536)
                 return False
             return bool(first)
@@ -231,7 +236,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         return True
 
     def _requests(self, connection: Connection, addr: Any) -> Any:
-        """The requests of a connection, until it ends or the client asks for none."""
+        """Yield the requests of a connection, until it must be closed or the client closes it."""
         parser = http.RequestParser(self.cfg, connection.sock, addr)
         parser.mesg_class = self.head
         while True:
@@ -260,9 +265,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 return
 
     def _wait(self, connection: Connection, seconds: float) -> bytes | None:
-        """Wait until the client has sent something; return the first byte of it, empty at the end.
+        """Wait until the client has sent something; return its first byte, b"" at the end.
 
-        `Stopped` may be thrown only in here.
+        `Stopped` is thrown only here.
         """
         sock = connection.sock
         first = peek(sock)
@@ -284,22 +289,22 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     # One request
 
-    def _one(self, environs: Environs, request: Head, connection: Connection, addr: Any) -> bool:
-        """Answer one request; whether the connection may go on."""
+    def _answer(self, environs: Environs, request: Head, connection: Connection, addr: Any) -> bool:
+        """Answer one request; return whether the connection stays open."""
         sock = connection.sock
-        started = datetime.now()  # noqa: DTZ005 - gunicorn's logger takes a difference
+        started = datetime.now()  # noqa: DTZ005 - gunicorn's logger expects a timedelta
         self.cfg.pre_request(self, request)
         answer, environ = environs.create(request, sock, addr)
         connection.state = BUSY
         environ["v1registry.waiting"] = connection.waiting
         client = self._identify(answer, environ)
-        admitted = client == "-" or self.shares.enter(connection, client)
-        self._count()
+        admitted = client == "-" or self.limits.add(connection, client)
+        self._count_request()
         if not self.alive or not self.cfg.keepalive or not admitted:
             answer.force_close()
         body: Any = None
         try:
-            body = (self.wsgi if admitted else refusing)(environ, answer.start_response)
+            body = (self.wsgi if admitted else refuse_request)(environ, answer.start_response)
             answer.send(body, environ["wsgi.file_wrapper"])
         except Truncated as error:
             self.log.error("%s %s: %s", request.method, path_of(request.uri), error)
@@ -309,7 +314,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         except Exception:
             if not answer.headers_sent:
                 raise
-            # An answer begun cannot be taken back: the client must see it end too early.
+            # The answer has begun, so the client can learn of the error only from its early end.
             path = path_of(request.uri)
             self.log.exception("Error handling request %s %s", request.method, path)
             return False
@@ -323,26 +328,22 @@ class Worker(GeventWorker):  # type: ignore[misc]
         return not answer.should_close()
 
     def _identify(self, answer: Answer, environ: dict[str, Any]) -> str:
-        """Set the request's id and its client's address behind trusted proxies in `environ`.
+        """Put the request id and the client address behind trusted proxies into `environ`.
 
-        Return that address, "-" if there is none.
+        Return that address, or "-" if there is none.
         """
         address, trusted = client_address(environ, self.cfg)
         environ["v1registry.client"] = address
         environ["v1registry.trusted"] = trusted
         environ["v1registry.buffers"] = self.buffers
         given = environ.get("HTTP_X_REQUEST_ID") if trusted else None
-        identity = given if given and sane_request_id(given) else next(self.request_ids)
+        identity = given if given and is_request_id(given) else next(self.request_ids)
         environ["v1registry.request_id"] = answer.request_id = identity
         return address
 
-    def _count(self) -> None:
+    def _count_request(self) -> None:
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
             self.alive = False
             self.stopping.set()
-
-
-def _request_id(prefix: str, number: int) -> str:
-    return f"{prefix}{number:08x}"

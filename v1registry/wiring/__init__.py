@@ -1,1 +1,1 @@
-"""Putting the services together from a checked configuration."""
+"""Builds the services from a checked configuration."""

@@ -1,4 +1,4 @@
-"""What a database adds to a registry; without one, nothing."""
+"""The services that a database adds to a registry; none without a database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class AttachedIndex:
-    """`rights` and `index` if it is an index of our own; `search(rights)` if it can search."""
+    """The added services. `rights` and `index` are set if this registry is an index itself.
+
+    `search(rights)` returns a search in the database, or None without a database.
+    """
 
     events: Events = NOBODY
     rights: Rights | None = None
@@ -32,5 +35,5 @@ class AttachedIndex:
     search: Callable[[Rights], Search | None] = _no_search
     service: Service | None = None
     chores: tuple[PeriodicTask, ...] = ()
-    counts: Counts | None = None  # shared by the nodes of the database
+    counts: Counts | None = None  # shared by all nodes that use the database
     prepare: Callable[[], None] = _nothing

@@ -1,4 +1,4 @@
-"""An index of our own, put together. Imported only where a database is configured."""
+"""The services of an index of our own. Imported only if a database is configured."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ from v1registry.wiring.store import opened as opened_store
 
 Within = Callable[[float, Callable[[], Any]], Any]
 
-COUNTED = 10.0  # seconds after which pulls are written, and what failed is tried again
+FLUSH_INTERVAL = 10.0  # seconds between two writes of counted pulls, and between retries
 
 
 @dataclass(frozen=True, slots=True)
 class OwnIndex:
-    """The parts of an index, on one database."""
+    """The services of an index, on one database."""
 
     database: Database
     accounts: AccountStore
@@ -65,12 +65,12 @@ class OwnIndex:
     pulls: SqlPullCounter
     lists: SqlImageLists
     token_life: int
-    longest_token: int  # seconds after which no token that was issued now counts anywhere
+    longest_token: int  # seconds after which a token issued now has expired on every node
     lists_grant: bool
     is_taken: Callable[[str], bool]
 
     def rights(self, prover: Rights, reach: RepositoryReferences | None = None) -> OwnIndexRights:
-        """See `OwnIndexRights`; `prover` knows names and passwords."""
+        """Return the rights. `prover` checks names and passwords."""
         return OwnIndexRights(self.database, self.keys, prover.identify, reach, prover.state)
 
     def prover(self) -> AccountProver:
@@ -82,7 +82,7 @@ class OwnIndex:
     def index(
         self, rights: OwnIndexRights, reach: RepositoryReferences | None = None
     ) -> IndexServices:
-        """What the endpoints get; without `reach`, an index alone."""
+        """Return the services for the endpoints. `reach` is None for an index alone."""
 
         def may_read(image_id: ImageId, repository: RepositoryName, user: str | None) -> bool:
             if reach is not None:
@@ -101,7 +101,7 @@ class OwnIndex:
         )
 
     def chores(self) -> tuple[PeriodicTask, ...]:
-        return (PeriodicTask("Counting pulls", COUNTED, self.pulls.flush, at_end=True),)
+        return (PeriodicTask("Counting pulls", FLUSH_INTERVAL, self.pulls.flush, at_end=True),)
 
 
 def own(
@@ -112,8 +112,10 @@ def own(
     counts: Counts | None = None,
     compute: Run = in_place,
 ) -> OwnIndex:
-    """`hashing(function, *args)` runs what computes password hashes, `compute` what parses large
-    lists; `is_taken` tells of namespaces in the store; `counts` are shared by nodes.
+    """Return the services of an index on `database`.
+
+    `hashing(function, *args)` computes password hashes, `compute` parses large lists. `is_taken` tells
+    whether the store has a namespace. `counts` are shared by all nodes.
     """
     throttle = throttle_of(config, counts)
     return OwnIndex(
@@ -139,7 +141,7 @@ def sync_with(
     left_out: walk.LeftOut | None = None,
     policy: Policy | None = None,
 ) -> Sync:
-    """What keeps the database in step with a store.
+    """Return the object that updates the database from a store.
 
     `left_out` is called with a repository, its tag or "", and the reason why it cannot be read.
     """
@@ -159,9 +161,9 @@ def sync_with(
 
 
 def policy_of(config: Config) -> Policy:
-    """How the configuration wants rows to be made, and what a walk may find missing."""
+    """Return the configured policy: how rows are created, and how many a walk may find missing."""
     return Policy(
-        # a registry that only tells an index leaves it to the index to make something public
+        # in a registry that only notifies an index, the index decides what is public
         private=config.index.private or not config.is_index,
         is_index=config.writes_to_index,
         decides=config.is_index,
@@ -171,7 +173,7 @@ def policy_of(config: Config) -> Policy:
 
 
 def taken_in(storage: Storage) -> Callable[[str], bool]:
-    """Tells of a namespace whether there is anything of it in a store."""
+    """Return a function that tells whether a store has anything in a namespace."""
 
     def is_taken(name: str) -> bool:
         folder = f"{keys.REPOSITORIES}/{keys.encode(name)}"
@@ -183,8 +185,9 @@ def taken_in(storage: Storage) -> Callable[[str], bool]:
 def rebuild(
     config: Config, left_out: walk.LeftOut, *, with_lists: bool, trust_missing: bool
 ) -> tuple[SyncReport, int]:
-    """Compare the database with the whole store, and mend it; the report, and how many image lists
-    were copied. See `sync_with` for `left_out`.
+    """Compare the database with the whole store, and correct the database.
+
+    Return the report and the number of copied image lists. See `sync_with` for `left_out`.
     """
     storage = opened_store(config, in_place)
     storage.prepare()
@@ -200,19 +203,19 @@ def _copy_lists(database: Database, storage: Storage, left_out: walk.LeftOut) ->
     for repository in walk.repositories(storage):
         if stored.is_damaged(repository):
             left_out(str(repository), "", image_list.DAMAGED)
-        with contextlib.suppress(Failure):  # none there
+        with contextlib.suppress(Failure):  # it has no image list
             kept.update(repository, documents.dump(stored.get(repository)))
             copied += 1
     return copied
 
 
 def unbounded(_seconds: float, function: Callable[[], Any]) -> Any:
-    """Likewise."""
+    """Call `function` without a timeout, in place of `deadline.within`."""
     return function()
 
 
 def opened(config: Config, offload: Run, within: Within) -> Database:
-    """The configured database. Nothing connects yet."""
+    """Return the configured database. Opens no connection."""
     assert config.database is not None
     return Database(
         config.database,
@@ -224,23 +227,23 @@ def opened(config: Config, offload: Run, within: Within) -> Database:
 
 
 def prepare(config: Config, database: Database) -> None:
-    """Make it ready, if it answers; it will be later, if not, and endpoints answer 503 until then.
+    """Prepare the database, if it answers. If not, endpoints return 503 until it does.
 
-    Raise ConfigError for a database that a later version has used.
+    Raise ConfigError if a later version of v1registry has used the database.
     """
     try:
         database.prepare()
         if config.is_index and not config.read_only:
-            TokenKeys(database).ensure()  # so that registries can be told of it before any push
+            TokenKeys(database).ensure()  # registries need it before the first push
     except migrations.TooNew as error:
         raise _too_new(config, error) from None
     except Failure:
-        pass  # it is in the log
+        pass  # already logged
 
 
 def lacks(config: Config) -> str | None:
-    """Why the database cannot be used now; None if it can. Raise ConfigError as `prepare` does."""
-    logging.getLogger("v1registry.index").addHandler(logging.NullHandler())  # told once
+    """Return why the database cannot be used now, or None. Raise ConfigError as `prepare` does."""
+    logging.getLogger("v1registry.index").addHandler(logging.NullHandler())  # the caller reports it
     with contextlib.closing(opened(config, in_place, unbounded)) as database:
         try:
             database.prepare()
@@ -257,16 +260,16 @@ def _too_new(config: Config, error: migrations.TooNew) -> ConfigError:
 
 
 def repairs(config: Config, database: Database, sync: Sync) -> tuple[PeriodicTask, ...]:
-    """What keeps the database in step with the store."""
+    """Return the periodic tasks that update the database from the store."""
     interval = config.index.repair_interval
 
     def walk() -> str | None:
         if not leases.take(database, "rebuild", max(1, int(0.9 * interval))):
-            return None  # another process did it
+            return None  # another process holds the lease
         report = sync.rebuild()
         return str(report) if report.changed or report.removed else None
 
-    chores = [PeriodicTask("Repairing the index", COUNTED, sync.retry)]
+    chores = [PeriodicTask("Repairing the index", FLUSH_INTERVAL, sync.retry)]
     if interval:
         chores.append(PeriodicTask("Comparing the index with the store", interval, walk, delay=3.0))
     return tuple(chores)
@@ -281,7 +284,7 @@ def attached(
     hashing: Run,
     within: Within,
 ) -> AttachedIndex:
-    """What the database adds to a registry: an index, if it is to be one, or a search."""
+    """Return what the database adds to a registry: an index, or only a search."""
     database = opened(config, offload, within)
     sync = sync_with(database, storage, offload, policy=policy_of(config))
     rights: OwnIndexRights | None = None
@@ -311,7 +314,7 @@ def attached(
 
 
 def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexAppServices:
-    """An index without a registry, ready to serve."""
+    """Return the services of an index without a registry."""
     database = opened(config, offload, within)
     counts = DatabaseCounts(database)
     kept = own(config, database, hashing, lambda _: False, counts, offload)

@@ -1,6 +1,6 @@
-"""The modules that a configuration needs, so that they can be imported before processes fork.
+"""Imports the modules that a configuration needs, before the master forks its workers.
 
-Importing makes no state: each process builds its application of them by itself.
+An import creates no state: each worker builds its own application.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from v1registry.storage import loading
 
 
 def import_for(config: Config) -> None:
-    """Import what the application of `config` is made of, and nothing that it does not use.
+    """Import the modules that the application uses with `config`, and no others.
 
-    What is not installed is left out: the process that needs it says so in better words.
+    Modules that are not installed are skipped: the worker reports them with a clear message.
     """
     for name in _needed(config):
         with contextlib.suppress(ImportError):

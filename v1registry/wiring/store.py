@@ -1,4 +1,4 @@
-"""The configured store: which one it is, and the marker that proves it is mounted."""
+"""Opening and naming the configured store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def opened(
 
 
 def use_request_tokens(app: Flask, config: Config) -> None:
-    """For the Glance driver: act with the token that a request brings, until the request ends."""
+    """Make the Glance driver use the token of the current request, until the request ends."""
     if config.storage["storage"] != "glance" or not config.storage["glance_request_headers"]:
         return
     from flask import request  # here: commands do not load Flask
@@ -52,7 +52,7 @@ def use_request_tokens(app: Flask, config: Config) -> None:
 
 
 def described(options: Mapping[str, Any]) -> str:
-    """Return which store this is, for people: no secrets."""
+    """Return a description of the store for messages, without secrets."""
     folder = root(options)
     if folder is not None and options["storage"] in _LOCAL:
         return folder
@@ -68,7 +68,7 @@ def root(options: Mapping[str, Any]) -> str | None:
 
 
 def place(options: Mapping[str, Any]) -> str:
-    """Driver and root of a store, in one form, no secrets."""
+    """Return driver and root of a store as one text that identifies it, without secrets."""
     driver = "local" if options["storage"] in _LOCAL else options["storage"]
     return f"{driver} {_roots(options)}"
 
