@@ -135,6 +135,19 @@ def test_tests_that_the_pages_name_exist() -> None:
             assert (ROOT / path).is_file(), f"{page.name} names {path}"
 
 
+def test_private_apis_were_checked_against_the_pinned_versions() -> None:
+    """A new pin of gunicorn, say, needs a look at what we use of its private parts."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.partition("| Private API | Used in |")[2].partition("\n\n")[0]
+    rows = [row.strip("|").split(" | ") for row in table.splitlines()[2:]]
+    assert len(rows) > 5
+    pins = "\n".join(path.read_text() for path in ROOT.glob("requirements*.txt"))
+    for _api, _modules, checked in rows:
+        library, version = checked.split()
+        pinned = set(re.findall(rf"(?m)^{library}==([0-9.]+)", pins))
+        assert pinned == {version}, f"{library} {pinned}: docs/architecture.md names {version}"
+
+
 def test_every_page_is_listed() -> None:
     index = ROOT / "docs" / "README.md"
     listed = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
