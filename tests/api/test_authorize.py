@@ -1,4 +1,4 @@
-"""The door: no endpoint goes past it. What it lets through: tests/rights."""
+"""Authorization: every endpoint has a rule. tests/rights checks what the rules allow."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Services:
     """
 
     config: Config
-    door: Authorizer
+    authorizer: Authorizer
     search: Search
     image_lists: ImageListStore
     services: tuple[Service, ...]
@@ -67,14 +67,14 @@ class Services:
     index: IndexServices | None  # our own index
     prepare: Callable[[], None]  # prepares services that may be unavailable at the start
 
-    is_alone = False  # whether this process is an index without a registry
+    is_index_only = False  # whether this process is an index without a registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexAppServices(Services):
     """The services of an index without a registry."""
 
-    is_alone = True
+    is_index_only = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class RegistryServices(Services):
     listings: Listings
     repositories: Repositories
     cleaner: Cleaner
-    reach: RepositoryReferences
-    facts: tuple[Backfill, ...]
+    references: RepositoryReferences
+    backfills: tuple[Backfill, ...]
     v2: V2Services
     shared_cache: SharedCache | None

@@ -49,7 +49,7 @@ def backfill(only: str | None, jobs: int | None, again: bool, as_json: bool) -> 
     run = Run(jobs or len(os.sched_getaffinity(0)), again, progress, tags=[] if as_json else None)
     counts: dict[str, dict[str, int]] = {}
     try:
-        kinds = build_registry(config).facts
+        kinds = build_registry(config).backfills
         if only is not None and only not in {kind.name for kind in kinds}:
             known = ", ".join(kind.name for kind in kinds)
             raise failure(click.ClickException(f"no kind {only!r} (there are: {known})"))

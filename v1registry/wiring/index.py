@@ -322,7 +322,7 @@ def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexAp
     rights = kept.rights(prover)
     return IndexAppServices(
         config=config,
-        door=Authorizer(rights, None, lambda _: False),
+        authorizer=Authorizer(rights, None, lambda _: False),
         search=kept.search(),
         image_lists=kept.lists,
         services=(database,),

@@ -118,9 +118,9 @@ def build_registry(config: Config) -> RegistryServices:
         index=attached.index,
         prepare=attached.prepare,
         cleaner=cleaner,
-        reach=reach,
-        door=_authorizer(config, rights, reach, provenance, repositories),
-        facts=(
+        references=reach,
+        authorizer=_authorizer(config, rights, reach, provenance, repositories),
+        backfills=(
             ReferenceBackfill(store, tags, reach, image_lists),
             LayerMetadataBackfill(store, read, tags, v2.blobs, v2.images),
         ),

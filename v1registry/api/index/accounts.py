@@ -20,14 +20,14 @@ from v1registry.lib.errors import Failure
 
 def blueprint(services: Services, index: IndexServices) -> Blueprint:
     routes = Blueprint("accounts", __name__)
-    door = services.door
+    authorizer = services.authorizer
 
     @routes.get("/v1/users")
     @without_check("a login: it refuses missing and wrong credentials itself")
     def login() -> Response:
-        caller = door.caller()
+        caller = authorizer.caller()
         if caller.user is None or caller.grant is not None:  # a token cannot log in
-            raise door.rights.refusal(caller)
+            raise authorizer.rights.refusal(caller)
         return answers.uncached_json("OK")
 
     @routes.post("/v1/users")
@@ -39,7 +39,7 @@ def blueprint(services: Services, index: IndexServices) -> Blueprint:
         email = _optional(given, "email")
         try:
             invitation = _optional(given, "invitation")
-            index.users.sign_up(name, password, email, invitation, door.address())
+            index.users.sign_up(name, password, email, invitation, authorizer.address())
         except Failure as failure:
             if failure.text == errors.ACCOUNT_EXISTS[1]:
                 # Engines compare the whole body with this text, so it must not be an object.
@@ -50,12 +50,12 @@ def blueprint(services: Services, index: IndexServices) -> Blueprint:
     @routes.put("/v1/users/<name>")
     @without_check("it checks itself: a user's own account, or any account as an administrator")
     def update_user(name: str) -> Response:
-        caller = door.caller()
+        caller = authorizer.caller()
         if caller.user is None or caller.grant is not None:
-            raise door.rights.refusal(caller)
+            raise authorizer.rights.refusal(caller)
         if caller.user != name and not index.users.is_admin(caller.user):
             raise Failure(*errors.FORBIDDEN)
-        shown = door.credentials().password or ""
+        shown = authorizer.credentials().password or ""
         if caller.user == name and not index.users.is_password(name, shown):
             # Otherwise a stolen secret would be enough to take over the account.
             raise Failure(*errors.SECRET_NO_PASSWORD)

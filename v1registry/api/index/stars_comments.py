@@ -48,7 +48,7 @@ def blueprint(services: Services, index: IndexServices) -> Blueprint:
     def change(name: str) -> Response:
         parsed = RepositoryName.parse_stored(name)
         given = _json_object(services)
-        services.door.require(parsed, Access.DELETE, errors.REPOSITORY_NOT_FOUND)
+        services.authorizer.require(parsed, Access.DELETE, errors.REPOSITORY_NOT_FOUND)
         _change(services, index, parsed, given)
         return answers.uncached_json(status=204)
 
@@ -101,7 +101,7 @@ def blueprint(services: Services, index: IndexServices) -> Blueprint:
             parsed,
             numbers.query_number("id", 0, 2**62),
             user,
-            any_author=services.door.allows(parsed, Access.DELETE),
+            any_author=services.authorizer.allows(parsed, Access.DELETE),
         )
         return answers.uncached_json(status=204)
 
@@ -117,14 +117,14 @@ def blueprint(services: Services, index: IndexServices) -> Blueprint:
 
 def _viewer(services: Services) -> str | None:
     """Return the user that sees the response. Push and pull tokens do not identify a user."""
-    caller = services.door.caller()
+    caller = services.authorizer.caller()
     return caller.user if caller.grant is None else None
 
 
 def _user(services: Services) -> str:
     user = _viewer(services)
     if user is None:
-        raise services.door.rights.refusal(NOBODY)
+        raise services.authorizer.rights.refusal(NOBODY)
     return user
 
 
@@ -160,7 +160,7 @@ def _change(
     if not all(isinstance(value, str) for value in texts.values()):
         raise Failure(*errors.DATA_INVALID)
     if flags.keys() - {"is_private"} and not index.users.is_admin(
-        services.door.caller().user or ""
+        services.authorizer.caller().user or ""
     ):
         raise Failure(*errors.FORBIDDEN)
     index.catalog.describe(repository, **texts)

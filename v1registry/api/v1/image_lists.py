@@ -50,7 +50,7 @@ def _token_creation(services: Services) -> str | None:
     """
     if services.index is None:
         return None
-    grant = services.door.caller().grant
+    grant = services.authorizer.caller().grant
     return grant.made if grant is not None else None
 
 
@@ -93,7 +93,7 @@ def _get_images(services: Services, target: paths.V1Target) -> Response:
 
 def _delete_images(services: Services, target: paths.V1Target) -> Response:
     """End the deletion of a repository. It has no effect in a process that is also the registry."""
-    if services.is_alone and services.index is not None:
+    if services.is_index_only and services.index is not None:
         services.index.catalog.delete(target.repository)
     return answers.uncached_json(
         status=204, headers=_headers(services, target.repository, "delete")
@@ -108,8 +108,8 @@ def _get_access(services: Services, target: paths.V1Target) -> Response:
     """Return whether callers that may pull from or push to this repository may read an image."""
     image_id = ImageId.parse(target.tag)
     if services.index is None:
-        return answers.uncached_json({"access": services.door.may_read(image_id)})
-    user = services.door.caller().user
+        return answers.uncached_json({"access": services.authorizer.may_read(image_id)})
+    user = services.authorizer.caller().user
     return answers.uncached_json(
         {"access": services.index.may_read(image_id, target.repository, user)}
     )
@@ -122,7 +122,7 @@ def _update(services: Services, repository: RepositoryName, *, recreate: bool) -
         services.image_lists.update(repository, data)
         return
     (begin_push if recreate else admit)(services, repository)
-    services.image_lists.update(repository, data, services.door.caller().user)
+    services.image_lists.update(repository, data, services.authorizer.caller().user)
 
 
 def _headers(services: Services, repository: RepositoryName, access: str) -> answers.Headers:
@@ -144,7 +144,7 @@ def _token(services: Services, repository: RepositoryName, access: str) -> str |
     if index is None:
         signature = base64.b32encode(secrets.token_bytes(10)).decode("ascii")
         return f'signature={signature},repository="{repository.quoted}",access={access}'
-    caller = services.door.caller()
+    caller = services.authorizer.caller()
     # A token never yields a second token: else a client could extend its access without end.
     if not wants_token() or caller.grant is not None:
         return None

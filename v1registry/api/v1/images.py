@@ -18,10 +18,10 @@ _BINARY = "application/octet-stream"
 def blueprint(services: RegistryServices) -> Blueprint:
     routes = Blueprint("images", __name__, url_prefix="/v1/images/<image_id>")
     limits = services.config.limits
-    door = services.door
+    authorizer = services.authorizer
 
     @routes.get("/json")
-    @door.requires_read
+    @authorizer.requires_read
     def get_json(image_id: ImageId) -> Response:
         image = services.images.get(image_id)
         headers = [("X-Docker-Checksum-Payload", sum) for sum in image.checksums]
@@ -30,31 +30,31 @@ def blueprint(services: RegistryServices) -> Blueprint:
         return _unless_known(services, lambda: image.json, headers)
 
     @routes.put("/json")
-    @door.requires_push
+    @authorizer.requires_push
     def put_json(image_id: ImageId) -> Response:
-        services.uploads.put_json(image_id, body.small(limits), door.sender())
+        services.uploads.put_json(image_id, body.small(limits), authorizer.sender())
         return answers.uncached_json()
 
     @routes.get("/ancestry")
-    @door.requires_read
+    @authorizer.requires_read
     def get_ancestry(image_id: ImageId) -> Response:
         image = services.images.get(image_id)
         return _unless_known(services, lambda: image.ancestry)
 
     @routes.get("/files")
-    @door.requires_read
+    @authorizer.requires_read
     def get_files(image_id: ImageId) -> Response:
         image = services.images.get(image_id)
         return _unless_known(services, lambda: services.listings.files(image))
 
     @routes.get("/diff")
-    @door.requires_read
+    @authorizer.requires_read
     def get_diff(image_id: ImageId) -> Response:
         image = services.images.get(image_id)
         return _unless_known(services, lambda: services.listings.diff(image))
 
     @routes.get("/layer")
-    @door.requires_read
+    @authorizer.requires_read
     def get_layer(image_id: ImageId) -> Response:
         image = services.images.get(image_id)
         if "If-Modified-Since" in request.headers:
@@ -65,20 +65,20 @@ def blueprint(services: RegistryServices) -> Blueprint:
         return layer_response.layer(services, image, image.size, _style(services), asked)
 
     @routes.put("/layer")
-    @door.requires_push
+    @authorizer.requires_push
     def put_layer(image_id: ImageId) -> Response:
         pieces = body.layer(limits.layer, limits.upload_seconds)
-        services.uploads.put_layer(image_id, pieces, door.sender())
+        services.uploads.put_layer(image_id, pieces, authorizer.sender())
         return answers.uncached_json()
 
     @routes.put("/checksum")
-    @door.requires_push
+    @authorizer.requires_push
     def put_checksum(image_id: ImageId) -> Response:
         is_new = services.uploads.put_checksum(
             image_id,
             request.headers.get("X-Docker-Checksum-Payload"),
             request.headers.get("X-Docker-Checksum"),
-            door.sender(),
+            authorizer.sender(),
         )
         if is_new and services.v2.pushed is not None:
             services.v2.pushed.add(image_id)
@@ -93,15 +93,17 @@ def _unless_known(
     """Return a response with `read()`, or 304 to a conditional request: images never change."""
     if "If-Modified-Since" in request.headers:
         return _not_modified(services)
-    return answers.immutable(read(), headers=headers, private=services.door.is_private_answer())
+    return answers.immutable(
+        read(), headers=headers, private=services.authorizer.is_private_answer()
+    )
 
 
 def _not_modified(services: RegistryServices) -> Response:
-    return answers.immutable(b"", status=304, private=services.door.is_private_answer())
+    return answers.immutable(b"", status=304, private=services.authorizer.is_private_answer())
 
 
 def _style(services: RegistryServices) -> layer_response.Style:
-    private = services.door.is_private_answer()
+    private = services.authorizer.is_private_answer()
 
     def sent(content: object, status: int, headers: answers.Headers) -> Response:
         return answers.immutable(content, _BINARY, status, headers, private=private)

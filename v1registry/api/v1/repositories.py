@@ -31,7 +31,7 @@ def _put_tag(services: RegistryServices, target: paths.V1Target) -> Response:
     agent = request.headers.get("User-Agent", "")
     data = body.small(services.config.limits)
     image_lists.admit(services, target.repository)
-    services.repositories.set_tag(target.repository, tag, data, agent, services.door.sender())
+    services.repositories.set_tag(target.repository, tag, data, agent, services.authorizer.sender())
     try:
         image_lists.admit(services, target.repository)
     except Failure as failure:

@@ -53,9 +53,9 @@ def blueprint(services: Services, actions: Actions) -> Blueprint:
         if action is None:
             raise MethodNotAllowed(valid_methods=list(by_method))
         if action.access is not None:
-            bearer = action.any_token and services.door.token_access(target.repository)
+            bearer = action.any_token and services.authorizer.token_access(target.repository)
             access = bearer or action.access
-            services.door.require(target.repository, access, action.hidden)
+            services.authorizer.require(target.repository, access, action.hidden)
         if not legal and not _is_known(services, target.repository):
             raise Failure(*errors.REPOSITORY_NAME_INVALID)
         return action.handler(services, target)

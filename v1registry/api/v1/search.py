@@ -55,10 +55,10 @@ def blueprint(services: Services) -> Blueprint:
                 _log.warning(_OFF)
             return answers.uncached_json(_answer(query, 0, 1, size))
         if "n" in request.args or "page" in request.args:
-            found = services.search.find(services.door.caller(), query, size, page)
+            found = services.search.find(services.authorizer.caller(), query, size, page)
             results = [_shown(result, with_stars) for result in found.results]
             return answers.uncached_json(_answer(query, found.total, page, size, results))
-        whole = services.search.whole(services.door.caller(), query)
+        whole = services.search.whole(services.authorizer.caller(), query)
         # Without pauses, the response to a fast client would block the event loop.
         shown = (_shown(result, with_stars) for result in paced(whole.results))
         if whole.total <= MOST:
@@ -76,7 +76,9 @@ def blueprint(services: Services) -> Blueprint:
         if not is_on:
             abort(404)
         size = numbers.page_size(LISTED, MOST)
-        found = services.search.listed(services.door.caller(), request.args.get("after", ""), size)
+        found = services.search.listed(
+            services.authorizer.caller(), request.args.get("after", ""), size
+        )
         headers = []
         if found.more is not None:
             following = urlencode({"n": size, "after": found.more})

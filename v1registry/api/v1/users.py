@@ -17,12 +17,12 @@ from v1registry.lib.errors import Failure
 
 def blueprint(services: Services) -> Blueprint:
     routes = Blueprint("users", __name__)
-    rights = services.door.rights
+    rights = services.authorizer.rights
 
     @routes.get("/v1/users")
     @without_check("a login: it refuses missing and wrong credentials itself")
     def login() -> Response:
-        caller = services.door.caller()
+        caller = services.authorizer.caller()
         if caller.is_nobody and not rights.open and rights.knows_users:
             raise rights.refusal(caller)
         return answers.uncached_json("OK")

@@ -40,7 +40,9 @@ def manifest(
         found = services.v2.lookup.manifest(repository, reference)
     else:
         found = _tagged(services, repository, reference)
-    return answers.manifest(found, by_digest=by_digest, private=services.door.is_private_answer())
+    return answers.manifest(
+        found, by_digest=by_digest, private=services.authorizer.is_private_answer()
+    )
 
 
 def _tagged(services: RegistryServices, repository: RepositoryName, tag: Tag) -> Manifest:
@@ -92,7 +94,7 @@ def blob(services: RegistryServices, repository: RepositoryName, digest: Digest)
 
 
 def _style(services: RegistryServices, digest: Digest) -> layer_response.Style:
-    private = services.door.is_private_answer()
+    private = services.authorizer.is_private_answer()
 
     def sent(content: object, status: int, headers: v1.Headers) -> Response:
         return answers.blob(content, digest, _BINARY, status, headers, private=private)

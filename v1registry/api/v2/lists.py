@@ -32,8 +32,8 @@ def catalog(services: RegistryServices) -> Response:
     count = _count()
     if not count:
         page, more = list[str](), None
-    elif services.index is not None and services.door.caller().grant is None:
-        found = services.search.listed(services.door.caller(), _last(), count)
+    elif services.index is not None and services.authorizer.caller().grant is None:
+        found = services.search.listed(services.authorizer.caller(), _last(), count)
         names = (str(repository["name"]) for repository in found.repositories)
         page, more = [name for name in names if is_sayable(name)], found.more
     else:
@@ -85,9 +85,9 @@ def _shown_name(repository: RepositoryName) -> str:
 
 
 def _is_shown(services: RegistryServices, repository: RepositoryName) -> bool:
-    if services.door.rights.open:
+    if services.authorizer.rights.open:
         return not services.repositories.is_private(repository)
-    return services.door.allows(repository, Access.PULL)
+    return services.authorizer.allows(repository, Access.PULL)
 
 
 def _last() -> str:

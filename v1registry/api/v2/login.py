@@ -31,7 +31,7 @@ _SCOPE = re.compile(r"repository(?:\([a-z]+\))?:([^:\s]+):([a-z,*]+)")
 
 def admit(services: RegistryServices, repository: RepositoryName | None) -> None:
     """Raise Failure unless the caller may pull from the repository; None: unless authenticated."""
-    rights = services.door.rights
+    rights = services.authorizer.rights
     if rights.open:
         return
     caller = _caller(services, repository)
@@ -48,13 +48,13 @@ def admit(services: RegistryServices, repository: RepositoryName | None) -> None
 
 def token(services: RegistryServices) -> Response:
     """Issue a bearer token to a client with a correct password, or to an anonymous client."""
-    rights = services.door.rights
+    rights = services.authorizer.rights
     if rights.open or not services.v2.bearer.is_possible():
         raise OciFailure(404, "UNSUPPORTED", "There is nothing to log in to")
     caller = NOBODY
-    shown = services.door.credentials()
+    shown = services.authorizer.credentials()
     try:
-        caller = rights.for_bearer(shown, services.door.address(), _scope())
+        caller = rights.for_bearer(shown, services.authorizer.address(), _scope())
     except Failure as failure:
         failure.headers.pop("WWW-Authenticate", None)
         if failure.status == 401:
@@ -71,7 +71,7 @@ def token(services: RegistryServices) -> Response:
 
 def _caller(services: RegistryServices, repository: RepositoryName | None) -> Caller:
     """Identify the caller once, and note it in `g` for `Authorizer.caller`."""
-    shown = services.door.credentials()
+    shown = services.authorizer.credentials()
     scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and shown.vouched is None:
         caller = _bearer(services, text.strip())
@@ -80,7 +80,9 @@ def _caller(services: RegistryServices, repository: RepositoryName | None) -> Ca
         g.bearer = True
     else:
         try:
-            caller = services.door.rights.of_v2(shown, services.door.address(), repository)
+            caller = services.authorizer.rights.of_v2(
+                shown, services.authorizer.address(), repository
+            )
         except Failure as failure:
             if failure.status == 401:
                 raise _challenge(services, repository) from None
@@ -91,12 +93,12 @@ def _caller(services: RegistryServices, repository: RepositoryName | None) -> Ca
 
 def _bearer(services: RegistryServices, text: str) -> Caller | None:
     """Return the bearer of a token; None if the token, or the v1 token in it, is no longer valid."""
-    caller = services.v2.bearer.read(text, time.time(), services.door.rights.state)
+    caller = services.v2.bearer.read(text, time.time(), services.authorizer.rights.state)
     if caller is None or caller.credentials.token is None:
         return caller
     shown = credentials.parse(f"Token {caller.credentials.token}")
     try:
-        found = services.door.rights.identify(shown, services.door.address())
+        found = services.authorizer.rights.identify(shown, services.authorizer.address())
         return replace(found, user=found.user or caller.user)  # some v1 tokens name no user
     except Failure as failure:
         if failure.status == 401:
