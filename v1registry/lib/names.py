@@ -20,6 +20,8 @@ _REPOSITORY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
 _ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_V2_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_V2_REPOSITORY = re.compile(rf"{_V2_COMPONENT}(?:/{_V2_COMPONENT})*")
 _OLD_NAMESPACE = re.compile(r"[a-z0-9_]{4,30}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 _NEVER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # no URL can contain such a name
@@ -164,6 +166,11 @@ class StoredName(RepositoryName):
             return False
         longest = max(map(len, [self.quoted, *self.folder.split("/")]))
         return parts[-1] not in RESERVED and longest <= NAME_LIMIT
+
+
+def is_v2_repository(name: str) -> bool:
+    """Return whether a v2 registry allows this repository name (OCI distribution specification)."""
+    return len(name) <= NAME_LIMIT and _V2_REPOSITORY.fullmatch(name) is not None
 
 
 def check_namespace(name: str) -> None:

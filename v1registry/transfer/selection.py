@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from v1registry.lib.errors import Failure
-from v1registry.lib.names import RepositoryName, Tag
+from v1registry.lib.names import RepositoryName, Tag, is_v2_repository
 from v1registry.lib.repositories.repositories import Repositories
 from v1registry.lib.repositories.walk import LeftOut
 from v1registry.transfer.errors import TransferError
-
-# A repository name and a tag as a v2 registry takes them (OCI distribution specification).
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_LONGEST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +102,9 @@ def unloadable(target: str, tag: str) -> str | None:
 
 def refused(target: str, tag: str) -> str | None:
     """Return why a v2 registry would refuse the repository or tag; None if it accepts them."""
-    if not _NAME.fullmatch(target) or len(target) > _LONGEST:
+    if not is_v2_repository(target):
         return f"{target} is no name for a repository of a v2 registry: rename it with --map"
-    if not _TAG.fullmatch(tag):
+    if not Tag.is_valid(tag):
         return f"{tag!r} is no tag for a v2 registry"
     return None
 

@@ -14,7 +14,7 @@ from v1registry.lib import errors
 from v1registry.lib.auth.rights import Access
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
-from v1registry.lib.repositories.catalog import is_sayable
+from v1registry.lib.repositories.catalog import is_listable
 
 LOOKED_AT = 1000  # repositories read for one page, which may then have fewer names than requested
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -35,7 +35,7 @@ def catalog(services: RegistryServices) -> Response:
     elif services.index is not None and services.authorizer.caller().grant is None:
         found = services.search.listed(services.authorizer.caller(), _last(), count)
         names = (str(repository["name"]) for repository in found.repositories)
-        page, more = [name for name in names if is_sayable(name)], found.more
+        page, more = [name for name in names if is_listable(name)], found.more
     else:
         page, more = _visible_page(services, count)
     headers = _link("_catalog", more, count) if more is not None else []

@@ -19,7 +19,7 @@ from v1registry.lib.oci.images import NotShown, V2Image, V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.repositories import walk
 from v1registry.lib.repositories.backfill import Run
-from v1registry.lib.repositories.catalog import is_sayable
+from v1registry.lib.repositories.catalog import is_listable
 from v1registry.lib.repositories.tags import Tags
 from v1registry.storage import Storage
 
@@ -107,10 +107,10 @@ class LayerMetadataBackfill:
     def _all_tags(self, run: Run) -> Iterator[tuple[RepositoryName, str, str]]:
         for repository in walk.repositories(self._storage, run.left_out):
             name = str(repository)
-            sayable = is_sayable(name)
+            listable = is_listable(name)
             for tag, image_id in self._tags.each(repository, run.unreadable(repository)):
-                if not sayable or not Tag.is_valid(tag):
-                    run.left_out(name, tag if sayable else "", NAME_NOT_SHOWN)
+                if not listable or not Tag.is_valid(tag):
+                    run.left_out(name, tag if listable else "", NAME_NOT_SHOWN)
                 yield repository, tag, image_id
 
     def _show(self, tag: tuple[RepositoryName, str, str]) -> V2Image | NotShown:

@@ -5,20 +5,16 @@ It lists only names that v2 clients can ask for: v1 allows more.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from v1registry.lib.names import RESERVED, RepositoryName
+from v1registry.lib.names import RESERVED, RepositoryName, is_v2_repository
 from v1registry.storage import Storage, keys
 
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 
-
-def is_sayable(name: str) -> bool:
+def is_listable(name: str) -> bool:
     """Return whether v2 clients can ask for this name. It must not end in a word of v1's paths."""
-    return _NAME.fullmatch(name) is not None and name.rpartition("/")[2] not in RESERVED
+    return is_v2_repository(name) and name.rpartition("/")[2] not in RESERVED
 
 
 class RepositoryCatalog:
@@ -38,7 +34,7 @@ class RepositoryCatalog:
             folder = f"{keys.REPOSITORIES}/{keys.encode(namespace)}"
             children = self._offload(self._children, folder, keys.repository_name)
             for name in sorted(children):
-                if prefix + name > after and is_sayable(prefix + name):
+                if prefix + name > after and is_listable(prefix + name):
                     parsed = RepositoryName.parse(prefix + name)
                     if f"{folder}/{children[name]}" in parsed.folders:
                         yield parsed
