@@ -28,7 +28,7 @@ from tests.needs import tool
 from tests.tls import Certificate
 
 ACCESS, SECRET = "ACCESSKEY0123456789", "SECRETKEY0123456789"
-OPTIONS = {  # of the driver, as the configuration gives them; tests replace some
+OPTIONS = {  # options of the driver as from the configuration; tests replace some
     "storage": "s3",
     "storage_path": "/registry",
     "boto_bucket": "registry",
@@ -87,11 +87,11 @@ osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 mon allow pool size one = true
 mon max pg per osd = 1000
-# decisions at once: nobody else is asked
+# decide at once: there is no other monitor
 paxos propose interval = 0.05
 paxos min wait = 0.01
 mon tick interval = 1
-# whatever the disk of the machine looks like
+# however full the machine's disk is
 mon data avail warn = 1
 mon data avail crit = 1
 auth allow insecure global id reclaim = false
@@ -149,15 +149,15 @@ class Ceph:
 
     @property
     def pids(self) -> list[int]:
-        """Of monitor, object daemon and gateway."""
+        """The process ids of monitor, object daemon and gateway."""
         return [process.pid for process in self._processes.values()]
 
     def options(self, **more: object) -> dict[str, object]:
-        """Options of the driver that reach this server."""
+        """Return options of the driver for this server."""
         return {**OPTIONS, "boto_port": self.port, **more}
 
     def environ(self, **more: str) -> dict[str, str]:
-        """Variables of a 0.x deployment that make a registry use this server."""
+        """Return the variables of a 0.x deployment that make a registry use this server."""
         return {
             "SETTINGS_FLAVOR": "ceph-s3",
             "AWS_BUCKET": "registry",
@@ -169,7 +169,7 @@ class Ceph:
         }
 
     def client(self, access: str = ACCESS, secret: str = SECRET):
-        """An ordinary client, with none of the driver's settings."""
+        """Return an ordinary client without the driver's settings."""
         return boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -180,10 +180,10 @@ class Ceph:
         )
 
     def admin(self, *words: str) -> str:
-        """radosgw-admin. Asked again: before the map has come, the monitor refuses."""
+        """Run radosgw-admin; retry it, because the monitor refuses requests before it has its map."""
         return self._ask("radosgw-admin", *words)
 
-    # -- its life ---------------------------------------------------------------
+    # -- start and stop ---------------------------------------------------------------
 
     def __enter__(self) -> Ceph:
         try:
@@ -202,17 +202,17 @@ class Ceph:
         self.stop()
 
     def stop(self) -> None:
-        self.kill(*reversed(self._processes))  # nothing of it is to be kept
+        self.kill(*reversed(self._processes))  # its data need not be kept
 
     def kill(self, *names: str) -> None:
-        """SIGKILL for some of DAEMONS."""
+        """Send SIGKILL to some of DAEMONS."""
         for name in names:
             process = self._processes.pop(name)
             process.send_signal(signal.SIGKILL)
             process.wait(_WAIT)
 
     def start_again(self) -> None:
-        """Start those that were killed; `on_disk` with all that was written."""
+        """Start the daemons that were killed; with `on_disk`, they still have their data."""
         for name in DAEMONS:
             if name not in self._processes:
                 self._spawn(name)
@@ -265,7 +265,7 @@ class Ceph:
         return done.stdout
 
     def _ask(self, name: str, *words: str) -> str:
-        # A command that is sent before the monitor's map has come is refused as of another cluster.
+        # Before the monitor has its map, it refuses commands as if from another cluster.
         for attempt in range(8):
             try:
                 return self._run(name, *words)
@@ -276,7 +276,7 @@ class Ceph:
         raise AssertionError("unreachable")
 
     def _spawn(self, name: str) -> None:
-        """Start one of DAEMONS, and wait until the next one can be."""
+        """Start one of DAEMONS, and wait until the next one can start."""
         with (self.folder / f"{name}.out").open("ab") as out:
             self._processes[name] = subprocess.Popen(
                 self._command(name, *DAEMONS[name]),
@@ -309,7 +309,7 @@ class Ceph:
 
 
 def _die_with_the_tests() -> None:
-    """A run that is killed cannot stop what it started."""
+    """Stop servers of an earlier test run that was killed."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""A fake of CloudFront, since none can be had for tests: it checks signed URLs as CloudFront does.
+"""A fake of CloudFront, which tests cannot use itself: it verifies signed URLs as CloudFront does.
 
     with Distribution(public_key, fetch) as distribution:
         distribution.url        # for cloudfront.base
@@ -54,7 +54,7 @@ class Distribution:
         self._thread.join(10)
 
     def why_not(self, path: str) -> str | None:
-        """Why the request for this path and query is refused, or None."""
+        """Return why the request for this path and query is refused, or None."""
         plain, _, query = path.partition("?")
         try:
             [expires], [signature], [key_id] = (

@@ -1,4 +1,4 @@
-"""What the proxy does to answers, or requests, by chance: some bytes change on their way."""
+"""Random damage of responses and requests in the proxy: some bytes change on the way."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Corrupting:
         return body, len(data)
 
     def _other(self, byte: int) -> int:
-        """Another digit for a digit, so that numbers stay numbers; else a bit less or more."""
+        """Replace a digit by another digit, so that numbers stay numbers; else change the byte by one."""
         if chr(byte) in "0123456789":
             return self._random.choice([one for one in b"0123456789" if one != byte])
         return byte ^ 1 << self._random.randrange(8)

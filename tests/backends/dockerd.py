@@ -24,14 +24,14 @@ _COMMAND = 90.0
 
 
 class Forbidden(Exception):
-    """They do not run on this machine; the text is the end of the log."""
+    """Docker cannot run on this machine; the text is the end of its log."""
 
 
 class Docker:
     """A daemon with an empty store of images, and the containerd that it starts."""
 
     def __init__(self) -> None:
-        # Paths of sockets are short by their own demand; so not below a test's folder.
+        # Paths of sockets must be short, so they are not below a test's folder.
         self._folder = tempfile.TemporaryDirectory(prefix="v1d-", ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name)
         self._log = self.folder / "log"
@@ -61,30 +61,30 @@ class Docker:
         raise Forbidden(self._log.read_text(errors="replace")[-600:])
 
     def run(self, *arguments: str) -> str:
-        """What a command of the client `docker` prints; it must succeed."""
+        """Run a command of the client `docker`, which must succeed; return its output."""
         done = self._done(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def fail(self, *arguments: str) -> str:
-        """What a command of the client says when it fails, as it must."""
+        """Run a command of the client, which must fail; return its error."""
         done = self._done(*arguments)
         assert done.returncode != 0, done.stdout
         return done.stderr
 
     def image(self, name: str) -> dict[str, Any]:
-        """What the daemon tells of one image."""
+        """Return the daemon's description of one image."""
         (found,) = json.loads(self.run("image", "inspect", name))
         return dict(found)
 
     def empty(self) -> None:
-        """Forget all images."""
+        """Delete all images."""
         names = set(self.run("image", "ls", "--quiet", "--no-trunc").split())
         if names:
             self.run("image", "rm", "--force", *names)
 
     def ctr(self, *arguments: str) -> str:
-        """A command of containerd's own client, in a namespace that Docker does not use."""
+        """Run a command of containerd's client, in a namespace that Docker does not use."""
         socket = self.folder / "exec" / "containerd" / "containerd.sock"
         command = [tool("ctr"), "--address", str(socket), "--namespace", "test", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND)
@@ -97,7 +97,7 @@ class Docker:
         )
 
     def _end(self) -> None:
-        self._process.terminate()  # it ends its containerd, too
+        self._process.terminate()  # it stops its containerd as well
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.backends.fakegcshandler import Handler
 
 ACCOUNT = "registry@project.iam.gserviceaccount.com"
-OPTIONS = {  # of the driver, as the configuration gives them; tests replace some
+OPTIONS = {  # options of the driver as from the configuration; tests replace some
     "storage": "gcs",
     "storage_path": "/registry",
     "boto_bucket": "registry",
@@ -52,7 +52,7 @@ OPTIONS = {  # of the driver, as the configuration gives them; tests replace som
 
 
 class QuietServer(ThreadingHTTPServer):
-    """A thread for each connection; clients that go are no news."""
+    """A server with a thread for each connection; it ignores clients that disconnect."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -64,7 +64,7 @@ class QuietServer(ThreadingHTTPServer):
 
 @dataclass
 class Object:
-    """A stored object; a new one, of another generation, for each write."""
+    """A stored object; each write makes a new one with another generation."""
 
     name: str
     data: bytes
@@ -85,7 +85,7 @@ class Session:
 
 @dataclass
 class Fault:
-    """What becomes of some requests: those that `matches` (method and path) is in."""
+    """A fault of the requests whose method and path contain `matches`."""
 
     times: int
     status: int
@@ -124,7 +124,7 @@ class FakeGcs:
         self.spoils = False
         self.stands_still = False
         self.token_life = 3600.0
-        self.tokens: dict[str, float] = {}  # and when they end
+        self.tokens: dict[str, float] = {}  # tokens and their end times
         self.signed_by_us = 0
         self.lock = threading.RLock()
         self._generation = int(time.time() * 1e6)
@@ -143,7 +143,7 @@ class FakeGcs:
         return f"http://127.0.0.1:{self.port}"
 
     def options(self, **more: object) -> dict[str, object]:
-        """Options of the driver that reach this server, with the account's key."""
+        """Return options of the driver for this server, with the account's key."""
         return {
             **OPTIONS,
             "gcs_endpoint": self.url,
@@ -152,7 +152,7 @@ class FakeGcs:
         }
 
     def environ(self, **more: str) -> dict[str, str]:
-        """Variables that make a registry use this server."""
+        """Return the variables that make a registry use this server."""
         return {
             "SETTINGS_FLAVOR": "gcs",
             "GCS_BUCKET": "registry",
@@ -162,7 +162,7 @@ class FakeGcs:
         }
 
     def account(self) -> dict[str, str]:
-        """The key file of a service account whose tokens come from here."""
+        """Write the key file of a service account whose tokens come from this server."""
         private = self.key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -177,7 +177,7 @@ class FakeGcs:
             "token_uri": f"{self.url}/token",
         }
 
-    # -- what tests do to it ------------------------------------------------------
+    # -- faults, for tests ------------------------------------------------------
 
     def fail(self, status: int, times: int = 1, **more: Any) -> None:
         """Let the next requests fail. See Fault."""
@@ -186,7 +186,7 @@ class FakeGcs:
     def names(self, begin: str = "") -> list[str]:
         return sorted(name for name in self.objects if name.startswith(begin))
 
-    # -- what the handler asks ------------------------------------------------------
+    # -- state, for the handler ------------------------------------------------------
 
     def fault(self, request: str) -> Fault | None:
         with self.lock:
@@ -211,11 +211,11 @@ class FakeGcs:
             return self.objects[name]
 
     def change(self, act: Callable[[], Any]) -> Any:
-        """Look and write with nothing between."""
+        """Check the condition and write atomically."""
         with self.lock:
             return act()
 
-    # -- its life -------------------------------------------------------------------
+    # -- start and stop -------------------------------------------------------------------
 
     def __enter__(self) -> FakeGcs:
         self._thread.start()

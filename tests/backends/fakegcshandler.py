@@ -1,4 +1,4 @@
-"""The requests that fakegcs.FakeGcs answers, each as Google's documents describe it."""
+"""The request handler of fakegcs.FakeGcs; it follows Google's documentation."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 UNIT = 256 * 1024
 _LARGEST_BATCH = 100
-_TOKENS = "https://oauth2.googleapis.com/token"  # whom assertions are made for, wherever it is
+_TOKENS = (
+    "https://oauth2.googleapis.com/token"  # the audience of assertions, wherever the server is
+)
 _CLASSES = {"STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"}
 
 
 class Refusal(Exception):
-    """An answer that tells an error."""
+    """An error response."""
 
     def __init__(self, status: int, reason: str, message: str = "") -> None:
         super().__init__(message or reason)
@@ -37,7 +39,7 @@ class Refusal(Exception):
 
 
 class Dropped(Exception):
-    """The connection ends here."""
+    """Raised to close the connection without a response."""
 
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -127,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
         return self._new_token()
 
     def federated(self, *, query: Any, headers: Any, body: bytes) -> Answer:
-        """A token for one of another cloud's: RFC 8693."""
+        """Exchange a token of another cloud (RFC 8693)."""
         given = dict(parse_qsl(body.decode()))
         if given["subject_token"] != "a token of another cloud's":
             return 400, {}, b'{"error": "invalid_grant"}'
@@ -142,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
         return self._new_token()
 
     def machine(self, *_: str, query: Any, headers: Any, body: bytes) -> Answer:
-        """What a machine of Google's tells of its service account, on an address of its own."""
+        """Answer as the metadata service of a Google machine about its service account."""
         flavor = {"Metadata-Flavor": "Google", "Content-Type": "application/json"}
         path = urlsplit(self.path).path
         if path.endswith("/universe-domain"):
@@ -169,7 +171,7 @@ class Handler(BaseHTTPRequestHandler):
     def signed(
         self, method: str, address: Any, query: dict[str, str], headers: Mapping[str, str]
     ) -> Answer:
-        """A V4 signed URL: cloud.google.com/storage/docs/authentication/canonical-requests"""
+        """Check a V4 signed URL: cloud.google.com/storage/docs/authentication/canonical-requests"""
         signature = query.pop("X-Goog-Signature")
         signed = query["X-Goog-SignedHeaders"].split(";")
         canonical = "\n".join(
@@ -368,7 +370,7 @@ class Handler(BaseHTTPRequestHandler):
         if start > len(session.data):
             raise Refusal(400, "invalid", "a gap")
         self._within_quota(session.name, len(session.data) + len(body))
-        fresh = body[len(session.data) - start :]  # what is kept already is not looked at
+        fresh = body[len(session.data) - start :]  # bytes that are stored already are ignored
         if self.fake.stands_still:
             fresh = b""
         if self.fake.spoils:
@@ -382,7 +384,7 @@ class Handler(BaseHTTPRequestHandler):
         del self.fake.sessions[query["upload_id"]]
         return 499, {}, b""
 
-    # -- many at once -----------------------------------------------------------------
+    # -- batches -----------------------------------------------------------------
 
     def batch(self, *, query: Any, headers: Any, body: bytes) -> Answer:
         head = f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode()
@@ -409,7 +411,7 @@ _B, _O = r"/storage/v1/b/([^/]+)/o", r"/([^/]+)"
 _IF = "ifGenerationMatch"
 _ACCOUNTS = r"/computeMetadata/v1/instance/service-accounts/(?:default|[^/]+@[^/]+)"
 
-#: path, method, what answers it, and the parameters that it knows
+#: path, method, handler, and the known parameters
 ROUTES = (
     ("/token", "POST", "token", ""),
     ("/sts", "POST", "federated", ""),

@@ -35,9 +35,9 @@ class FakeGcsXml:
 
     def __init__(self, ceph: Ceph) -> None:
         self.ceph = ceph
-        self.accounts = {ACCESS: (SECRET, ceph.client())}  # those that may sign
+        self.accounts = {ACCESS: (SECRET, ceph.client())}  # the accounts that may sign
         self.requests: list[str] = []
-        self.lose = 0  # answers to such puts as create something, which are carried out
+        self.lose = 0  # number of responses to successful creating puts to drop
         handler = type("FakeXmlHandler", (_Handler,), {"fake": self})
         self._server = QuietServer(("127.0.0.1", 0), handler)
         self.port: int = self._server.server_address[1]
@@ -46,12 +46,12 @@ class FakeGcsXml:
         )
 
     def options(self, **more: object) -> dict[str, object]:
-        """Options of the driver that reach this server."""
+        """Return options of the driver for this server."""
         keys = {"gs_access_key": ACCESS, "gs_secret_key": SECRET}
         return {**OPTIONS, "gcs_endpoint": f"http://127.0.0.1:{self.port}", **keys, **more}
 
     def environ(self, **more: str) -> dict[str, str]:
-        """Variables that make a registry use this server."""
+        """Return the variables that make a registry use this server."""
         return {
             "SETTINGS_FLAVOR": "gcs",
             "GCS_BUCKET": "registry",
@@ -62,7 +62,7 @@ class FakeGcsXml:
         }
 
     def admit(self, access: str, secret: str) -> None:
-        """Let an account of Ceph's in."""
+        """Add an account of Ceph."""
         self.accounts[access] = (secret, self.ceph.client(access, secret))
 
     def __enter__(self) -> FakeGcsXml:
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refusal(400, "TrailersAreNotUnderstood")
 
     def _in_googles_manner(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """A put, the one request that the driver signs so."""
+        """Answer a put, the only request that the driver signs in this form."""
         client = self._verify(body)
         bucket, _, key = unquote(urlsplit(self.path).path)[1:].partition("/")
         when = {"IfNoneMatch": "*"} if self.headers["x-goog-if-generation-match"] == "0" else {}
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, {"ETag": done["ETag"]}, b""
 
     def _verify(self, body: bytes) -> Any:
-        """The client of who signed. cloud.google.com/storage/docs/authentication/signatures and .../canonical-requests"""
+        """Return the client of the account that signed. cloud.google.com/storage/docs/authentication/signatures and .../canonical-requests"""
         given = re.fullmatch(
             r"GOOG4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/auto/storage/goog4_request,"
             r" SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})",

@@ -37,12 +37,12 @@ class Emulator:
         return f"http://127.0.0.1:{self.port}"
 
     def options(self, **more: object) -> dict[str, object]:
-        """Options of the driver that reach this server."""
+        """Return options of the driver for this server."""
         own = {"gcs_credentials": "anonymous", "gcs_conditional_writes": False}
         return {**OPTIONS, "gcs_endpoint": self.url, **own, **more}
 
     def environ(self, **more: str) -> dict[str, str]:
-        """Variables that make a registry use this server."""
+        """Return the variables that make a registry use this server."""
         return {
             "SETTINGS_FLAVOR": "gcs",
             "GCS_BUCKET": "registry",
@@ -89,7 +89,7 @@ class Emulator:
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.kill()  # nothing of it is to be kept
+            self._process.kill()  # its data need not be kept
             self._process.wait(_WAIT)
 
     def _accepts(self) -> bool:
@@ -100,5 +100,5 @@ class Emulator:
 
 
 def _die_with_the_tests() -> None:
-    """A run that is killed cannot stop what it started."""
+    """Stop servers of an earlier test run that was killed."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -2,7 +2,7 @@
 
     with Glance(folder) as glance:
         glance.url       # with tokens of `glance.keystone`, a fake
-        glance.open_url  # the same without: everybody is the administrator
+        glance.open_url  # without tokens: every client is the administrator
 
 Started in 4 seconds. One thread serves: SQLite takes no two writers.
 """
@@ -28,7 +28,7 @@ from tests.backends.glancekeystone import FakeKeystone
 from tests.live_server import free_port
 from tests.needs import GLANCE, tool
 
-OPTIONS: dict[str, Any] = {  # of the driver, as the configuration gives them; tests replace some
+OPTIONS: dict[str, Any] = {  # options of the driver as from the configuration; tests replace some
     "storage": "glance",
     "storage_alternate": "local",
     "nginx_x_accel_redirect": None,
@@ -143,21 +143,21 @@ class Glance:
         return f"{self.url}/open"
 
     def account(self, *roles: str) -> Account:
-        """A new account with a project of its own: it sees no images of others but public ones."""
+        """Make an account with its own project: it sees its own images and public ones only."""
         return Account(self, secrets.token_hex(4), roles or ("member",))
 
     def sql(self, statement: str, *values: object) -> None:
-        """Change its database as no request can."""
+        """Change the database in a way that no request can."""
         with contextlib.closing(sqlite3.connect(self.folder / "glance.sqlite", 30)) as base:
             base.execute(statement, values)
             base.commit()
 
     def open_images(self) -> list[dict[str, Any]]:
-        """All images, as everybody sees them at `open_url`."""
+        """Return all images, as any client sees them at `open_url`."""
         answer = requests.get(f"{self.open_url}/v2/images?limit=1000", timeout=_WAIT)
         return list(answer.json()["images"])
 
-    # -- its life ---------------------------------------------------------------
+    # -- start and stop ---------------------------------------------------------------
 
     def __enter__(self) -> Glance:
         try:
@@ -178,7 +178,7 @@ class Glance:
     def stop(self) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # nothing of it is to be kept
+                os.killpg(self._process.pid, signal.SIGKILL)  # its data need not be kept
             self._process.wait(_WAIT)
             self._process = None
         self.keystone.__exit__(None, None, None)
@@ -243,7 +243,7 @@ class OldGlance(Glance):
 
 
 class Account:
-    """An account of Glance's, and what it does past the registry."""
+    """An account of Glance, and its requests that do not use the registry."""
 
     def __init__(self, glance: Glance, name: str, roles: tuple[str, ...]) -> None:
         self.glance = glance
@@ -252,7 +252,7 @@ class Account:
         glance.keystone.add(name, f"{name}-secret", name, list(roles))
 
     def options(self, folder: Path, **more: object) -> dict[str, Any]:
-        """Options of the driver that reach Glance with this account; `folder` has the rest."""
+        """Return options of the driver for this account; `folder` is the alternate store."""
         return {
             **OPTIONS,
             "storage_path": str(folder),
@@ -264,7 +264,7 @@ class Account:
         }
 
     def environ(self, folder: Path, **more: str) -> dict[str, str]:
-        """Variables of a 0.x deployment that do the same for a registry."""
+        """Return the variables of a 0.x deployment for this account."""
         return {
             "SETTINGS_FLAVOR": "glance",
             "STORAGE_PATH": str(folder),
@@ -277,7 +277,7 @@ class Account:
         }
 
     def token(self) -> str:
-        """A token that counts."""
+        """Return a valid token."""
         keystone = self.glance.keystone
         if keystone.valid(self._token) is None:
             issued = keystone.issue(self.name, f"{self.name}-secret")
@@ -286,7 +286,7 @@ class Account:
         return self._token
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
-        """A request of its own."""
+        """Send a request."""
         headers = {"X-Auth-Token": self.token(), **more.pop("headers", {})}
         answer = requests.request(
             method, f"{self.glance.url}/v2{path}", headers=headers, timeout=_WAIT, **more
@@ -295,14 +295,14 @@ class Account:
         return answer
 
     def images(self, **filters: str) -> list[dict[str, Any]]:
-        """All that it owns."""
+        """Return the images that it owns."""
         filters = {"visibility": "all", "limit": "1000", **filters}
         found = self.call("GET", "/images", params=filters).json()["images"]
         project = self.glance.keystone.project(self.name)
         return [image for image in found if image["owner"] == project]
 
     def make(self, layer: bytes | None = None, **properties: str) -> str:
-        """An image, with data if there are any; its id."""
+        """Make an image, with data if there are any; return its id."""
         body = {"disk_format": "raw", "container_format": "docker", **properties}
         made = self.call("POST", "/images", json=body).json()["id"]
         if layer is not None:
@@ -315,7 +315,7 @@ class Account:
         self.call("PUT", f"/images/{image}/file", data=layer, headers=headers)
 
     def make_old(self, image_id: str, layer: bytes | None = None, **files: bytes) -> str:
-        """An image as 0.x wrote it: files as `meta_` properties, and `id`, which v2 cannot write."""
+        """Make an image as 0.x did: files as `meta_` properties, and `id`, which v2 cannot write."""
         made = self.make(layer, **{f"meta_{name}": data.decode() for name, data in files.items()})
         self.glance.sql(
             "INSERT INTO image_properties (image_id, name, value, created_at, deleted)"
@@ -326,7 +326,7 @@ class Account:
         return made
 
     def fill(self) -> None:
-        """Use up the quota: an image is made to look as large as that."""
+        """Use up the quota by an image whose recorded size is that large."""
         self.glance.sql(
             "UPDATE images SET size = ? WHERE id = ?", QUOTA, self.make(b"x", meta_json="")
         )
@@ -342,7 +342,7 @@ class Account:
         self.call("PATCH", f"/images/{image}", data=json.dumps(changes), headers=headers)
 
     def clear(self) -> None:
-        """Delete all that it owns."""
+        """Delete the images that it owns."""
         for image in self.images():
             self.call("DELETE", f"/images/{image['id']}")
 
@@ -351,5 +351,5 @@ class Account:
 
 
 def _die_with_the_tests() -> None:
-    """A run that is killed cannot stop what it started."""
+    """Stop servers of an earlier test run that was killed."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -2,8 +2,8 @@
 
     with FakeKeystone() as keystone:
         keystone.add("ann", "secret", project="p", roles=["member"])
-        keystone.life = 1      # seconds that new tokens count
-        keystone.revoke()      # no token counts any more
+        keystone.life = 1      # lifetime of new tokens in seconds
+        keystone.revoke()      # make all tokens invalid
 
 The real one is a large server; what is wanted of it here is that tokens expire when a test says so.
 """
@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class FakeKeystone:
-    """`url` is its address, `glance` what its catalog names as the image service."""
+    """The running fake at `url`; `glance` is the image service in its catalog."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
@@ -122,7 +122,7 @@ class FakeKeystone:
         self.accounts[user] = Account(password, project, roles)
 
     def revoke(self, user: str) -> None:
-        """Let no token of this user count any more."""
+        """Make all tokens of this user invalid."""
         self.tokens = {name: t for name, t in self.tokens.items() if t.user != user}
 
     def issue(self, user: str, password: str) -> tuple[str, Token] | None:
@@ -140,7 +140,7 @@ class FakeKeystone:
         return token if token and token.expires > datetime.now(UTC) else None
 
     def project(self, user: str) -> str:
-        """The id of the user's project."""
+        """Return the id of the user's project."""
         return _id(self.accounts[user].project)
 
     def v3(self, token: Token) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A fake of OpenStack's Keystone, for a real Swift: strict in what it takes, small in what it knows.
+"""A fake of OpenStack's Keystone for a real Swift: small, and strict about requests.
 
 It knows one user of one project, hands out tokens that Swift's own authentication made, and a
 catalog with two regions. Whatever else is asked is refused, and noted in `unexpected`.
@@ -35,7 +35,7 @@ V2 = {
 
 
 class Keystone:
-    """`url` is its root; `issued` counts tokens; `expires` is when the next ones do."""
+    """The running fake at `url`; `issued` counts tokens; `expires` is the end of the next ones."""
 
     def __init__(self, swift: Swift, storage_port: int = 0) -> None:
         self._swift = swift
@@ -83,7 +83,7 @@ class Keystone:
         self._thread.join()
 
     def options(self, **more: object) -> dict[str, object]:
-        """Options of the driver with which Swift is reached by this Keystone."""
+        """Return options of the driver to use Swift with this Keystone."""
         own = {
             "swift_authurl": f"{self.url}/v3",
             "swift_user": "registry",

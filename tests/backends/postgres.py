@@ -26,7 +26,7 @@ from tests.needs import tool
 _WAIT = 30.0  # seconds
 _ROOM = 1024**3  # bytes, more than all tests together write
 _SETTINGS = {
-    # nobody's data: what is written need not survive the machine
+    # the data need not survive a crash of the machine
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -39,7 +39,7 @@ _SETTINGS = {
 
 
 def _memory() -> str | None:
-    """A folder in memory, if there is room: a database is a thousand files."""
+    """Return a folder in memory if it is large enough: a database has a thousand files."""
     with contextlib.suppress(OSError):
         if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > _ROOM:
             return "/dev/shm"
@@ -65,21 +65,21 @@ class Postgres:
             raise
 
     def database(self) -> str:
-        """The URL of a new, empty database."""
+        """Return the URL of a new, empty database."""
         self._made += 1
         name = f"test{self._made}"
         self.sql(f"CREATE DATABASE {name}")
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
     def sql(self, statement: str, database: str = "postgres") -> str:
-        """What psql prints for a statement, without headings."""
+        """Return what psql prints for a statement, without headings."""
         return self._run(
             "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database,
             "-v", "ON_ERROR_STOP=1", "-XAtc", statement,
         )  # fmt: skip
 
     def start(self) -> None:
-        """Start it, or start it again: on the same port and data."""
+        """Start it, or start it again with the same port and data."""
         options = [item for pair in _SETTINGS.items() for item in ("-c", "=".join(pair))]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -101,7 +101,7 @@ class Postgres:
         raise TimeoutError((self.folder / "log").read_text())
 
     def stop(self) -> None:
-        """Ending every connection; what was written stays."""
+        """Stop the server and end all connections; the data stay."""
         self._end(signal.SIGINT)
 
     def _end(self, number: int) -> None:
@@ -112,7 +112,7 @@ class Postgres:
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
-        """All its processes stopped: the kernel takes connections, and nothing answers."""
+        """Pause all processes: the kernel accepts connections, but no process answers."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGSTOP)
         children = self._children()

@@ -19,7 +19,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
 def _ended(sink: socket.socket) -> None:
-    """End our side, and wait for the other: a reset at once would take what is still under way."""
+    """Close our side and wait for the other: a reset would drop bytes that are still on the way."""
     sink.shutdown(socket.SHUT_WR)
     sink.settimeout(1)
     while sink.recv(65536):

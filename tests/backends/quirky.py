@@ -1,4 +1,4 @@
-"""A reverse proxy that gives a real v2 registry the habits of others.
+"""A reverse proxy that gives a real v2 registry the peculiarities of other registries.
 
 with Quirky(registry.port) as quirky:
     quirky.before = lambda request: Answer(416) if request.method == "PATCH" else None

@@ -56,7 +56,7 @@ class RoleCredentials:
         return f"{self.name}{number}", f"secret{number}"
 
     def environ(self) -> dict[str, str]:
-        """Variables that let boto3 ask here, and nowhere else."""
+        """Return variables that make boto3 use this server only."""
         port = self._server.server_address[1]
         return {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{port}/role",
@@ -66,7 +66,7 @@ class RoleCredentials:
         }
 
     def change(self, wait: float = 1.0) -> None:
-        """Give other keys from now on; the old ones end a while later."""
+        """Issue other keys from now on; the old ones expire later."""
         old, number = self.keys[0], self._number + 1
         where = (f"--uid={self.name}", "--key-type=s3")
         self._ceph.admin("key", "create", *where, *self._words(number))

@@ -35,7 +35,7 @@ suffix "{suffix}"
 rootdn "{admin}"
 rootpw "{password}"
 directory {folder}/data
-# who is not logged in sees nothing but what a bind takes
+# anonymous clients can read only what a bind needs
 access to attrs=userPassword by anonymous auth by * none
 access to * by users read by * auth
 """
@@ -113,12 +113,12 @@ class Slapd:
 
     @contextlib.contextmanager
     def frozen(self):
-        """It accepts connections, and says nothing."""
+        """Pause it: it accepts connections, but does not answer."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
         try:
             end = time.monotonic() + 20
-            while not _is_stopped(self._process.pid):  # a busy machine takes its time
+            while not _is_stopped(self._process.pid):  # slow on a busy machine
                 assert time.monotonic() < end
                 time.sleep(0.01)
             yield
@@ -157,6 +157,6 @@ class Slapd:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Whether none of the process's threads runs any more."""
+    """Return whether all threads of the process are stopped."""
     threads = Path(f"/proc/{pid}/task").glob("*/stat")
     return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)

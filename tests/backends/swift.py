@@ -32,7 +32,7 @@ OURS = ROOT / ".venv-servers" / "swift" / "bin"  # scripts/servers.sh makes it
 DEBIAN = Path("/usr/bin")  # the packages swift-proxy, swift-account, swift-container, swift-object
 BIN = DEBIAN if os.environ.get("TEST_SWIFT") == "debian" else OURS
 
-OPTIONS = {  # of the driver, as the configuration gives them; tests replace some
+OPTIONS = {  # options of the driver as from the configuration; tests replace some
     "storage": "swift",
     "storage_path": "/registry",
     "swift_authurl": None,
@@ -102,7 +102,7 @@ account_autocreate = true
 conn_timeout = 10
 node_timeout = 30
 allow_account_management = true
-# one device: never put it aside after an error, or 60 s of 503 follow
+# one device: do not exclude it after an error, or 60 s of 503 follow
 error_suppression_limit = 1000000
 error_suppression_interval = 1
 [filter:catch_errors]
@@ -184,11 +184,11 @@ class Swift:
         return [process.pid for process in self._named.values()]
 
     def options(self, **more: object) -> dict[str, object]:
-        """Options of the driver `swift` that reach this server."""
+        """Return options of the driver `swift` for this server."""
         return {**OPTIONS, "swift_authurl": self.authurl, **more}
 
     def environ(self, **more: str) -> dict[str, str]:
-        """Variables of a 0.x deployment that make a registry use this server."""
+        """Return the variables of a 0.x deployment that make a registry use this server."""
         return {
             "SETTINGS_FLAVOR": "swift",
             "OS_AUTH_URL": self.authurl,
@@ -199,33 +199,33 @@ class Swift:
         }
 
     def s3_options(self, **more: object) -> dict[str, object]:
-        """Options of the driver `s3` that reach this server by its S3 API."""
+        """Return options of the driver `s3` for this server's S3 API."""
         from tests.backends.ceph import OPTIONS as S3
 
         keys = {"s3_access_key": USER, "s3_secret_key": PASSWORD, "s3_region": "us-east-1"}
-        # If-None-Match is looked at there, and then written: two may win
+        # its S3 API checks If-None-Match before it writes: two puts may succeed
         return {**S3, **keys, "boto_port": self.port, "s3_conditional_writes": False, **more}
 
     def client(self, user: str = USER, password: str = PASSWORD) -> swiftclient.Connection:
-        """An ordinary client, with none of the driver's settings."""
+        """Return an ordinary client without the driver's settings."""
         cacert = str(self._tls[0]) if self._tls else None
         return swiftclient.Connection(
             self.authurl, user, password, auth_version="1", retries=0, cacert=cacert
         )
 
     def forget_tokens(self) -> None:
-        """All tokens are refused from now on, as if they had expired."""
+        """Refuse all tokens from now on, as if they had expired."""
         with socket.create_connection(("127.0.0.1", self._memcached), timeout=5) as memcached:
             memcached.sendall(b"flush_all\r\n")
             assert memcached.recv(100) == b"OK\r\n"
 
     def kill(self, name: str) -> None:
-        """End one of the servers account, container and object for good."""
+        """Stop the account, container or object server for good."""
         process = self._named[name]
         process.send_signal(signal.SIGKILL)
         process.wait(_WAIT)
 
-    # -- its life ---------------------------------------------------------------
+    # -- start and stop ---------------------------------------------------------------
 
     def __enter__(self) -> Swift:
         try:
@@ -245,7 +245,7 @@ class Swift:
 
     def stop(self) -> None:
         for name in reversed(self._named):
-            self.kill(name)  # nothing of it is to be kept
+            self.kill(name)  # its data need not be kept
         self._named.clear()
         if os.path.ismount(self._device):
             subprocess.run([tool("umount"), "--lazy", self._device], check=True, timeout=_WAIT)
@@ -312,7 +312,7 @@ class Swift:
 
 
 def mount_for_attributes(target: Path, image: Path) -> None:
-    """Mount a file system that takes large extended attributes. Raise RuntimeError if none does."""
+    """Mount a file system with large extended attributes. Raise RuntimeError if there is none."""
     tmpfs = [tool("mount"), "-t", "tmpfs", "-o", "size=2g,mode=0755", "swift", str(target)]
     if _ran(tmpfs):
         if _takes_attributes(target):
@@ -339,7 +339,7 @@ def _takes_attributes(folder: Path) -> bool:
 
 
 def _die_with_the_tests() -> None:
-    """A run that is killed cannot stop what it started."""
+    """Stop servers of an earlier test run that was killed."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -74,7 +74,7 @@ class V2Registry:
         return f"auth: {{htpasswd: {{realm: tests, path: {file}}}}}\n"
 
     def start(self) -> None:
-        """Start it, again on the same store after `stop` or `kill`."""
+        """Start it, or start it again with the same store after `stop` or `kill`."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [tool("docker-registry"), "serve", str(self._config)],
@@ -98,7 +98,7 @@ class V2Registry:
         raise RuntimeError(f"docker-registry did not start: {(self.folder / 'log').read_text()}")
 
     def get(self, path: str, accept: str = "*/*") -> requests.Response:
-        """A request as the account."""
+        """Send a request as the account."""
         headers = {"Accept": accept}
         if self.account:
             text = ":".join(self.account).encode()
@@ -106,7 +106,7 @@ class V2Registry:
         return requests.get(f"{self.url}{path}", headers=headers, timeout=30, verify=self._verify)
 
     def blobs(self) -> set[str]:
-        """The digests of all blobs that its store holds."""
+        """Return the digests of all blobs in its store."""
         folder = self.folder / "store/docker/registry/v2/blobs/sha256"
         return {f"sha256:{path.parent.name}" for path in folder.glob("*/*/data")}
 

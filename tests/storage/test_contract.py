@@ -1,7 +1,7 @@
-"""One suite for every driver: what `v1registry.storage.Storage` promises.
+"""The suite for all drivers: they fulfil the contract of `v1registry.storage.Storage`.
 
-With STORE=config.yml it also takes the store that this configuration names (its flavor `test`): for
-a driver of your own. It is emptied; one that holds repositories is refused.
+With STORE=config.yml it also tests the store of the flavor `test` in that configuration, such as one
+of a driver in another package. It deletes all objects there, and refuses a store with repositories.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SERVERS = {
 #: what an emulator is known not to do: see tests/backends/gcs.py
 BEYOND_THE_EMULATOR = {
     "test_missing_keys",
-    "test_a_layer_comes_back_where_records_may_follow_each_other",
+    "test_a_commit_can_be_repeated_without_atomic_create",
 }
 
 
@@ -86,7 +86,7 @@ def storage(
 
 
 def configured(options: Mapping[str, Any]) -> Storage:
-    """As the server makes it."""
+    """Return the store as the server makes it."""
     store = load(options, lambda function, *arguments: function(*arguments))
     store.prepare()
     return store
@@ -134,7 +134,7 @@ def test_missing_keys(storage: Storage, key: str) -> None:
 
 
 def test_create_has_one_winner(storage: Storage) -> None:
-    """Where it is not atomic several may be told that they won: he who stayed is among them."""
+    """Without atomic `create`, several calls may return True, the one with the final value included."""
     barrier, wins = threading.Barrier(8), []
 
     def race(number: int) -> None:
@@ -155,7 +155,7 @@ def test_create_has_one_winner(storage: Storage) -> None:
         storage.delete("race/key")
 
 
-def test_delete_if_it_is_this_one(storage: Storage) -> None:
+def test_delete_if_compares_the_value(storage: Storage) -> None:
     key = "race/key"
     assert not storage.delete_if(key, b"one")
     storage.create(key, b"one")
@@ -189,8 +189,8 @@ def test_list(storage: Storage) -> None:
         'tag_"<>',
     ],
 )
-def test_names_that_are_not_encoded(storage: Storage, name: str) -> None:
-    """docker-registry up to 0.8.0 wrote names of tags and namespaces as they were."""
+def test_names_without_percent_encoding(storage: Storage, name: str) -> None:
+    """docker-registry up to 0.8.0 did not encode the names of tags and namespaces."""
     key = f"repositories/te am$/app/{name}"
     storage.put(key, b"one")
     assert (storage.get(key), storage.stat(key).size) == (b"one", 3)
@@ -234,7 +234,7 @@ def test_open_reads_ranges(storage: Storage) -> None:
         assert blob.read(10) == data[10:20]
 
 
-def test_an_open_object_outlives_its_name(storage: Storage) -> None:
+def test_an_open_object_stays_readable_after_deletion(storage: Storage) -> None:
     storage.put("f/key", b"before")
     with storage.open("f/key") as blob:
         storage.put("f/key", b"after!")
@@ -271,7 +271,7 @@ def test_stage_is_invisible_until_committed(storage: Storage) -> None:
     assert storage.get(LAYER) == b"abcdef"
 
 
-def test_a_layer_comes_back_where_records_may_follow_each_other(storage: Storage) -> None:
+def test_a_commit_can_be_repeated_without_atomic_create(storage: Storage) -> None:
     if storage.creates_atomically:
         pytest.skip("one record decides here, for good")
     first, second = (storage.stage(LAYER, [data]) for data in (b"first", b"second"))
@@ -298,7 +298,7 @@ def test_abandon(storage: Storage) -> None:
     assert not exists(storage, LAYER)
 
 
-def test_a_stage_that_fails_leaves_nothing(storage: Storage) -> None:
+def test_a_failed_stage_leaves_nothing(storage: Storage) -> None:
     def pieces() -> Iterator[bytes]:
         yield b"abc"
         raise KeyError("client gone")
@@ -322,8 +322,8 @@ def test_check(storage: Storage) -> None:
     assert set(storage.list("images")) == {ListEntry("x", False)}
 
 
-def test_concurrent_puts_into_folders_that_come_and_go(storage: Storage) -> None:
-    """A folder emptied by one is removed while another puts into it: no put is lost."""
+def test_concurrent_puts_into_folders_that_are_deleted(storage: Storage) -> None:
+    """One thread deletes an empty folder while another puts an object into it: no put is lost."""
     failures: list[BaseException] = []
     rounds = 150 if isinstance(storage, FileStorage) else 20  # elsewhere folders do not exist
 
@@ -346,7 +346,7 @@ def test_concurrent_puts_into_folders_that_come_and_go(storage: Storage) -> None
 
 
 def test_writes_need_the_marker(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that is not mounted, or another one in its place: `storage` is looked at from below."""
+    """No store or another store is mounted: writes by `storage` itself simulate it."""
     monkeypatch.setattr(marker, "_SETTLE", 0.0)
     storage.prepare()
     kept = marker.MarkedStorage(storage)
@@ -392,7 +392,7 @@ def test_writes_need_the_marker(storage: Storage, monkeypatch: pytest.MonkeyPatc
     again.delete_folder("repositories/a")  # a given store is refused while it holds repositories
 
 
-def test_nodes_that_begin_at_once_agree_on_the_marker(storage: Storage) -> None:
+def test_nodes_that_start_together_agree_on_the_marker(storage: Storage) -> None:
     storage.prepare()
     nodes = [marker.MarkedStorage(storage) for _ in range(4)]
     with ThreadPoolExecutor(len(nodes)) as pool:

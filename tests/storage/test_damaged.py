@@ -1,5 +1,6 @@
-"""Bytes that change on their way from a store, or to it: on real servers, through a proxy that does
-that by chance. What comes is right, or an error; what is written is right, or not there.
+"""Bytes that are damaged on the way from or to a store: real servers behind a proxy that damages them.
+
+A read returns the right bytes or an error; a write stores the right bytes or nothing.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ _EVERYDAY = {"s3", "swift"}
 def both(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Storage, Storage, Proxy]]:
-    """One store twice: as it is, and through a proxy."""
+    """One store, directly and through a proxy."""
     monkeypatch.setattr("time.sleep", lambda _: None)  # between tries
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of heads that it cannot read
     port, make = STORES[request.param](request)
@@ -98,7 +99,7 @@ def both(
 
 
 def results(act: Callable[[], object], times: int) -> tuple[list[object], list[StorageError]]:
-    """What came, and what was raised, of all the times."""
+    """The results and the exceptions of all attempts."""
     came, raised = [], []
     for _ in range(times):
         try:
@@ -135,7 +136,7 @@ def test_heads_and_statuses(both: tuple[Storage, Storage, Proxy], where: Where) 
         assert proxy.change.changed
 
 
-def test_a_listing_does_not_become_shorter(both: tuple[Storage, Storage, Proxy]) -> None:
+def test_a_damaged_listing_is_never_shorter(both: tuple[Storage, Storage, Proxy]) -> None:
     good, bad, proxy = both
     for number in range(5):
         good.put(f"t/f/tag_{number}", b"x")
@@ -147,8 +148,10 @@ def test_a_listing_does_not_become_shorter(both: tuple[Storage, Storage, Proxy])
 
 
 @pytest.mark.parametrize("where", ["head", "status"])
-def test_a_record_has_one_winner(both: tuple[Storage, Storage, Proxy], where: Where) -> None:
-    """Who is told that he created something has."""
+def test_create_has_one_winner_despite_damage(
+    both: tuple[Storage, Storage, Proxy], where: Where
+) -> None:
+    """If `create` returns True, the stored value is the caller's."""
     good, bad, proxy = both
     proxy.change = Corrupting(7, 0.3, where)
     for number in range(8):
@@ -162,7 +165,7 @@ def test_a_record_has_one_winner(both: tuple[Storage, Storage, Proxy], where: Wh
             assert good.get(key) == b"theirs"
 
 
-def test_what_is_written_is_what_was_sent(both: tuple[Storage, Storage, Proxy]) -> None:
+def test_written_bytes_are_those_that_were_sent(both: tuple[Storage, Storage, Proxy]) -> None:
     good, bad, proxy = both
     data = secrets.token_bytes(2 * MIB)
     proxy.change_there = change = Corrupting(8, 0.02, "body")
@@ -179,8 +182,8 @@ def test_what_is_written_is_what_was_sent(both: tuple[Storage, Storage, Proxy]) 
     assert change.changed
 
 
-def test_a_layer_has_its_length(both: tuple[Storage, Storage, Proxy]) -> None:
-    """Its bytes are the client's to check; that they are all there is ours."""
+def test_a_damaged_layer_keeps_its_length(both: tuple[Storage, Storage, Proxy]) -> None:
+    """The client verifies the bytes; the driver guarantees that none is missing."""
     good, bad, proxy = both
     data = secrets.token_bytes(MIB)
     good.commit(good.stage(LAYER, [data]))
@@ -226,7 +229,7 @@ def test_layers_in_glance(
     account.clear()
 
 
-def test_what_is_always_damaged_is_no_missing_key(both: tuple[Storage, Storage, Proxy]) -> None:
+def test_constant_damage_is_not_a_missing_key(both: tuple[Storage, Storage, Proxy]) -> None:
     good, bad, proxy = both
     good.put("t/a", b"x")
     proxy.change = Corrupting(12, 1, "status")

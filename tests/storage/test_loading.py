@@ -1,4 +1,4 @@
-"""From a driver's name to the driver; and what is said where the driver's library is missing."""
+"""Loading a driver by its name, and the error if its library is missing."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ except errors.Refused as error:
 
 
 def plain() -> set[str]:
-    """The distributions that requirements.txt names, in lower case."""
+    """Return the distributions in requirements.txt, in lower case."""
     text = (ROOT / "requirements.txt").read_text()
     return {name.lower() for name in re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)}
 
 
 def absent() -> list[str]:
-    """The packages that only other distributions bring."""
+    """Return the packages that only other distributions install."""
     kept = plain()
     return [
         package
@@ -70,7 +70,7 @@ def test_each_driver_has_options_and_a_module() -> None:
     assert set(loading._DRIVERS) == set(DRIVERS)
 
 
-def test_a_name_that_no_driver_has() -> None:
+def test_an_unknown_driver_name() -> None:
     with pytest.raises(ValueError, match="no storage driver is named 'nothing'"):
         loading.load({"storage": "nothing"}, lambda call: call())
 
@@ -78,7 +78,7 @@ def test_a_name_that_no_driver_has() -> None:
 @pytest.mark.parametrize(
     ("driver", "chosen"), VARIANTS, ids=[f"{name}-{len(chosen)}" for name, chosen in VARIANTS]
 )
-def test_without_its_library_a_driver_names_the_extra(
+def test_a_missing_library_names_the_requirements_file(
     driver: str, chosen: Mapping[str, Any]
 ) -> None:
     options = {"storage": driver, **defaults(driver), **chosen}
@@ -96,7 +96,7 @@ def test_without_its_library_a_driver_names_the_extra(
 
 
 @pytest.mark.parametrize("extra", sorted(set(EXTRAS.values())))
-def test_the_extra_is_one(extra: str) -> None:
+def test_each_requirements_file_pins_its_extra(extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = (ROOT / f"requirements-{extra}.txt").read_text()
     for requirement in project["optional-dependencies"][extra]:
@@ -107,7 +107,7 @@ def test_the_extra_is_one(extra: str) -> None:
         assert any(re.search(rf"^{name[0]}==", text, re.MULTILINE) for text in texts), requirement
 
 
-def test_others_need_nothing_more() -> None:
+def test_other_drivers_need_no_extra() -> None:
     options = {"storage": "memory", **defaults("memory")}
     assert isinstance(loading.load(options, lambda call: call()), MemoryStorage)
     assert set(loading._DRIVERS) - set(EXTRAS) == {"local", "file", "memory"}

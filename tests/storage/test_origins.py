@@ -1,4 +1,4 @@
-"""Stores name URLs, too (tokens, catalogs, uploads): none of them leads credentials out of TLS."""
+"""URLs that stores name (tokens, catalogs, uploads) never make the driver send credentials without TLS."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def works(storage: SwiftStorage | GcsStorage | GlanceStorage) -> bool:
 
 
 def replaced(old: str, new: str) -> object:
-    """Replace a text in every answer."""
+    """Replace a text in every response."""
 
     def after(asked: Asked, answer: Answer) -> Answer:
         headers = [(name, value.replace(old, new)) for name, value in answer.headers]
@@ -58,7 +58,7 @@ def secure_swift(made: Certificate, quirky: Quirky, path: str, **more: object) -
 
 @pytest.mark.parametrize("named", ["http://127.0.0.1", "http://127.0.0.1:8080"])
 def test_a_plain_storage_url_on_the_same_host(swift: Swift, made: Certificate, named: str) -> None:
-    """As Swift names it behind a proxy that ends TLS (`storage_url_scheme` is not set)."""
+    """Swift names it behind a proxy that ends TLS, without `storage_url_scheme`."""
     with Quirky(swift.port, made) as quirky:
         quirky.after = replaced(f"http://127.0.0.1:{quirky.port}", named)
         assert works(SwiftStorage(swift.options(**secure_swift(made, quirky, "/auth/v1.0"))))
@@ -122,7 +122,7 @@ def glance_options(glance: Glance, folder: Path, made: Certificate, url: str) ->
 def test_keystones_plain_versions_and_plain_glance(
     glance: Glance, made: Certificate, tmp_path: Path
 ) -> None:
-    """Keystone names its versions by plain URLs if it does not know of the proxy in front of it."""
+    """Keystone names its versions by plain URLs if it does not know of the proxy before it."""
     with (
         Quirky(glance.keystone.port, made) as quirky,
         Quirky(glance.port) as plain,
@@ -174,7 +174,7 @@ def test_an_upload_whose_session_is_plain(
 
 
 def test_an_upload_whose_session_is_elsewhere_gets_no_token(fake_gcs: FakeGcs) -> None:
-    """The session's URL is a credential itself, so the upload goes on there without ours."""
+    """The session's URL is a credential itself, so the upload continues without ours."""
     with Quirky(fake_gcs.port) as quirky, Quirky(fake_gcs.port) as other:
         shown: list[str | None] = []
 
@@ -189,7 +189,7 @@ def test_an_upload_whose_session_is_elsewhere_gets_no_token(fake_gcs: FakeGcs) -
 
 
 def test_googles_token_server_redirects_nowhere(fake_gcs: FakeGcs, tmp_path: Path) -> None:
-    """The request holds what the account's key signed."""
+    """The request contains an assertion that the account's key signed."""
     with Quirky(fake_gcs.port) as tokens, Quirky(fake_gcs.port) as other:
         tokens.before = lambda asked: Answer(307, [("Location", other.url + asked.path)])
         account = {**fake_gcs.account(), "token_uri": f"{tokens.url}/token"}

@@ -1,4 +1,4 @@
-"""Cutting layers into parts: right bytes in right parts, and a bound on what is held of them."""
+"""Splitting layers into parts: each byte is in its part, and memory stays within the limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KIB = 1024
 
 
 def cut(data: bytes, size: int) -> Iterator[memoryview]:
-    """As the receiver does: views of one buffer that is used again."""
+    """Yield views of one buffer that is reused, as the receiver does."""
     buffer = bytearray(size)
     for at in range(0, len(data), size):
         part = data[at : at + size]
@@ -31,7 +31,7 @@ def cut(data: bytes, size: int) -> Iterator[memoryview]:
 
 
 class Store:
-    """Keeps what it is sent; `waits` for an event before it takes anything."""
+    """Keeps the parts that it gets; `waits` for an event before it takes one."""
 
     def __init__(self, waits: threading.Event | None = None) -> None:
         self.parts: dict[int, bytes] = {}
@@ -55,8 +55,8 @@ class Store:
         return b"".join(self.parts[number] for number in sorted(self.parts))
 
 
-def free(room: PartBuffer) -> int:
-    return room._free
+def free(buffer: PartBuffer) -> int:
+    return buffer._free
 
 
 @settings(max_examples=60, deadline=None)
@@ -66,36 +66,36 @@ def free(room: PartBuffer) -> int:
     part=st.integers(100, 1200),
     memory=st.integers(1, 6000),
 )
-def test_every_byte_in_its_place(size: int, piece: int, part: int, memory: int):
+def test_every_byte_is_sent_once(size: int, piece: int, part: int, memory: int):
     data = secrets.token_bytes(size)
-    room, store = PartBuffer(memory, part), Store()
-    assert send_parts(cut(data, piece), room, store.send) == len(store.parts)
+    buffer, store = PartBuffer(memory, part), Store()
+    assert send_parts(cut(data, piece), buffer, store.send) == len(store.parts)
     assert store.data == data
     lengths = [len(store.parts[number]) for number in sorted(store.parts)]
     assert sorted(store.parts) == list(range(1, len(lengths) + 1))
     assert all(length == part for length in lengths[:-1])
     assert 0 < lengths[-1] <= part or size == 0
-    assert free(room) == memory // 2
+    assert free(buffer) == memory // 2
 
 
-def test_parts_of_one_upload_go_beside_each_other_but_not_all():
-    go, room = threading.Event(), PartBuffer(1000 * KIB, 10 * KIB)
+def test_a_limited_number_of_parts_is_sent_at_once():
+    go, buffer = threading.Event(), PartBuffer(1000 * KIB, 10 * KIB)
     store = Store(go)
     data = secrets.token_bytes(100 * KIB)
     threading.Timer(0.3, go.set).start()
-    assert send_parts(cut(data, 4 * KIB), room, store.send) == 10
+    assert send_parts(cut(data, 4 * KIB), buffer, store.send) == 10
     assert (store.data, store.most) == (data, AT_ONCE)
 
 
 def test_many_uploads_stay_within_the_memory(monkeypatch: pytest.MonkeyPatch):
-    """Those for whom there is none go by files, one each; and all are served."""
+    """Uploads beyond the memory limit use one temporary file each, and all succeed."""
     files = []
     make = tempfile.TemporaryFile
     monkeypatch.setattr(
         tempfile, "TemporaryFile", lambda **how: files.append(make(**how)) or files[-1]
     )
-    room, part = PartBuffer(80 * KIB, 10 * KIB), 10 * KIB
-    held, least = threading.Semaphore(0), [free(room)]
+    buffer, part = PartBuffer(80 * KIB, 10 * KIB), 10 * KIB
+    held, least = threading.Semaphore(0), [free(buffer)]
 
     def slowly(data: bytes) -> Iterator[memoryview]:
         for number, piece in enumerate(cut(data, 5 * KIB)):
@@ -103,12 +103,12 @@ def test_many_uploads_stay_within_the_memory(monkeypatch: pytest.MonkeyPatch):
                 held.release()  # half a part is there, and the client takes its time
                 time.sleep(0.3)
             yield piece
-            least.append(free(room))
+            least.append(free(buffer))
 
     stores = [Store() for _ in range(20)]
     datas = [secrets.token_bytes(3 * part) for _ in stores]
     threads = [
-        threading.Thread(target=send_parts, args=(slowly(data), room, store.send))
+        threading.Thread(target=send_parts, args=(slowly(data), buffer, store.send))
         for data, store in zip(datas, stores, strict=True)
     ]
     for thread in threads:
@@ -119,11 +119,11 @@ def test_many_uploads_stay_within_the_memory(monkeypatch: pytest.MonkeyPatch):
     assert min(least) == 0  # it was used, and never more than there is
     assert len(files) >= 12
     assert all(file.closed for file in files)
-    assert free(room) == 40 * KIB
+    assert free(buffer) == 40 * KIB
 
 
-def test_a_client_that_stands_still_is_nobodys_burden():
-    room = PartBuffer(40 * KIB, 10 * KIB)
+def test_a_stalled_client_uses_no_memory_of_others():
+    buffer = PartBuffer(40 * KIB, 10 * KIB)
     over, begun = threading.Event(), threading.Barrier(9)
 
     def stuck() -> Iterator[bytes]:
@@ -132,23 +132,23 @@ def test_a_client_that_stands_still_is_nobodys_burden():
         over.wait(20)
 
     slow = [
-        threading.Thread(target=send_parts, args=(stuck(), room, Store().send)) for _ in range(8)
+        threading.Thread(target=send_parts, args=(stuck(), buffer, Store().send)) for _ in range(8)
     ]
     for thread in slow:
         thread.start()
     begun.wait(20)
     store, data = Store(), secrets.token_bytes(55 * KIB)
-    send_parts(cut(data, KIB), room, store.send)
+    send_parts(cut(data, KIB), buffer, store.send)
     assert store.data == data
     over.set()
     for thread in slow:
         thread.join(20)
-    assert free(room) == 20 * KIB
+    assert free(buffer) == 20 * KIB
 
 
 @pytest.mark.parametrize("memory", [1, 1000 * KIB])
 def test_a_failure_ends_the_upload_at_once(memory: int):
-    room, sent, read = PartBuffer(memory, 10 * KIB), [], []
+    buffer, sent, read = PartBuffer(memory, 10 * KIB), [], []
 
     def send(number: int, data: bytearray) -> None:
         sent.append(number)
@@ -162,14 +162,14 @@ def test_a_failure_ends_the_upload_at_once(memory: int):
             yield bytes(5 * KIB)
 
     with pytest.raises(Unavailable, match="gone"):
-        send_parts(endless(), room, send)
+        send_parts(endless(), buffer, send)
     assert len(sent) <= 3 + AT_ONCE
-    assert free(room) == memory // 2
+    assert free(buffer) == memory // 2
 
 
 @pytest.mark.parametrize("memory", [1, 1000 * KIB])
-def test_a_client_that_goes_is_raised_after_all_is_sent(memory: int):
-    room, go = PartBuffer(memory, 10 * KIB), threading.Event()
+def test_a_client_failure_is_raised_after_running_sends(memory: int):
+    buffer, go = PartBuffer(memory, 10 * KIB), threading.Event()
     store = Store(go)
 
     def leaving() -> Iterator[bytes]:
@@ -179,23 +179,23 @@ def test_a_client_that_goes_is_raised_after_all_is_sent(memory: int):
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        send_parts(leaving(), room, store.send)
+        send_parts(leaving(), buffer, store.send)
     assert (store.busy, sorted(store.parts)) == (0, [1, 2])
-    assert free(room) == memory // 2
+    assert free(buffer) == memory // 2
 
 
 @needs("tmpfs")
-def test_no_room_for_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_space_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with tmpfs(tmp_path / "small", "size=64k") as folder:
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
-        room, store = PartBuffer(1, 100 * KIB), Store()
+        buffer, store = PartBuffer(1, 100 * KIB), Store()
         with pytest.raises(Unavailable, match=r"cannot write a temporary file .*No space left"):
-            send_parts([bytes(200 * KIB)], room, store.send)
-        send_parts([bytes(30 * KIB)], room, store.send)  # nothing was left behind
+            send_parts([bytes(200 * KIB)], buffer, store.send)
+        send_parts([bytes(30 * KIB)], buffer, store.send)  # nothing was left behind
         assert len(store.data) == 30 * KIB
 
 
-def test_a_file_that_was_cut_is_noticed():
+def test_a_truncated_temporary_file_is_noticed():
     part = Part(PartBuffer(1, 100))
     part.write(memoryview(bytes(50)))
     part._file.truncate(20)

@@ -1,4 +1,4 @@
-"""Drivers of other packages: a real one, installed by pip, and broken ones."""
+"""Drivers of other packages: one that pip installs, and broken ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GOOD = "OPTIONS = ()\ndef make(options, offload): {}\n"
 
 @pytest.fixture
 def config(tmp_path: Path):
-    """`config(wait=...)`: a file whose flavor `local` chooses the example."""
+    """`config(wait=...)` writes a file whose flavor `local` chooses the example driver."""
 
     def config(path: str = "/srv/x.sqlite", wait: str = "5s", driver: str = "sqlite") -> Path:
         file = tmp_path / "config.yml"
@@ -43,7 +43,7 @@ def config(tmp_path: Path):
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`package(code)`: a package that offers its module as the driver `nos`."""
+    """`package(code)` installs a package with this module as the driver `nos`."""
 
     def package(code: str, name: str = "nos-driver", driver: str = "nos") -> None:
         folder = tmp_path / name
@@ -73,7 +73,7 @@ def command(*words: object, path: Path, **environ: str) -> subprocess.CompletedP
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the package of docs/drivers.md is installed, with the flavor of the page."""
+    """Install the package of docs/drivers.md and write the flavor of that page."""
     text = (ROOT / "docs" / "drivers.md").read_text()
 
     def block(kind: str, number: int = 0) -> str:
@@ -184,7 +184,7 @@ def test_where_it_is_not_installed(tmp_path: Path, config):
         ),
     ],
 )
-def test_one_that_cannot_be_used(tmp_path: Path, package, code: str, reason: str):
+def test_a_driver_that_cannot_be_used(tmp_path: Path, package, code: str, reason: str):
     package(code)
     file = tmp_path / "config.yml"
     file.write_text("dev: {standalone: true, storage: nos, nos_bucket: b}\n")
@@ -203,14 +203,14 @@ def test_one_that_cannot_be_used(tmp_path: Path, package, code: str, reason: str
         ("return None", "is not a v1registry.storage.Storage but a NoneType"),
     ],
 )
-def test_one_that_cannot_be_made(package, body: str, reason: str):
+def test_a_driver_that_cannot_be_made(package, body: str, reason: str):
     package(GOOD.format(body))
     with pytest.raises(Refused, match=r"driver 'nos' of nos-driver 2\.1 ") as caught:
         load({"storage": "nos"}, lambda function: function())
     assert reason in str(caught.value)
 
 
-def test_a_broken_one_disturbs_nobody_else(tmp_path: Path, package):
+def test_a_broken_driver_does_not_affect_others(tmp_path: Path, package):
     package("import nos_sdk_that_is_missing")
     file = tmp_path / "config.yml"
     file.write_text("dev: {standalone: true, storage: local, storage_path: /srv/x}\n")
@@ -243,7 +243,7 @@ def test_our_own_drivers_cannot_be_replaced(tmp_path: Path, package):
     assert "dev.storage: 'memory' is our own driver; that of nos-driver 2.1 is not used" in texts
 
 
-def test_the_package_of_the_page_is_installed_and_configured(page: Path) -> None:
+def test_the_package_in_docs_is_installed_and_configured(page: Path) -> None:
     assert re.search(
         r"^nos +v1registry-nos 1\.0$", command("drivers", path=page / "to").stdout, re.M
     )

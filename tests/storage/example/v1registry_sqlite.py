@@ -45,12 +45,12 @@ _STAGED = "SELECT body, size FROM bodies WHERE body = ? AND body NOT IN (SELECT 
 
 
 def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> SqliteStorage:
-    """Called once a process, with the options checked and in our types."""
+    """Return the driver; called once per process, with checked and converted options."""
     return SqliteStorage(options["sqlite_path"], options["sqlite_wait"])
 
 
 class SqliteBlob:
-    """Reads one body in a transaction of its own, which sees the bytes even after a deletion."""
+    """Reads one body in its own transaction, which sees the bytes even after a deletion."""
 
     file: BinaryIO | None = None
 
@@ -85,14 +85,14 @@ class SqliteBlob:
 
 
 class SqliteStorage(Storage):
-    """Bodies in pieces; an object is a name that points to a body, a stage a body without one."""
+    """Keeps bodies in pieces. An object is a name that points to a body; a staged body has no name."""
 
     def __init__(self, path: str, wait: float) -> None:
         self._path, self._wait = path, wait
 
     @contextlib.contextmanager
     def _database(self, about: str, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """A transaction; what SQLite raises in it becomes an error of ours, here alone."""
+        """Run a transaction; turn exceptions of SQLite into storage errors."""
         try:
             with contextlib.closing(self._connect()) as database:
                 database.execute("BEGIN IMMEDIATE" if write else "BEGIN")
@@ -233,7 +233,7 @@ class SqliteStorage(Storage):
         )
 
     def _name(self, database: sqlite3.Connection, key: str, body: int | None) -> None:
-        """Let the key point to the body, or to none, and forget what it pointed to."""
+        """Let the key point to the body, or to none; delete the body to which it pointed."""
         before = database.execute(_FOUND, (key,)).fetchone()
         if body is None:
             database.execute("DELETE FROM objects WHERE key = ?", (key,))

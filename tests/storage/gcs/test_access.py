@@ -1,4 +1,4 @@
-"""Who the GCS driver is to Google: accounts, roles and keys, on the fakes of both APIs."""
+"""Credentials of the GCS driver: accounts, roles and keys, with fakes of both APIs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fake(fake_gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine that has no credentials of Google's."""
+    """A machine without Google credentials."""
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
@@ -53,7 +53,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 # -- which way in -----------------------------------------------------------------------------------
 
 
-def test_the_keys_choose_the_way(fake: FakeGcs) -> None:
+def test_the_credentials_choose_the_api(fake: FakeGcs) -> None:
     hmac = {"gs_access_key": "GOOG1", "gs_secret_key": "hush"}
     assert isinstance(make(fake.options(), None), GcsStorage)
     assert isinstance(make({**OPTIONS, **hmac}, None), GcsHmacStorage)
@@ -69,7 +69,7 @@ def test_the_keys_choose_the_way(fake: FakeGcs) -> None:
 # -- an account's key --------------------------------------------------------------------------------
 
 
-def test_a_token_is_had_once_and_renewed(fake: FakeGcs) -> None:
+def test_a_token_is_fetched_once_and_renewed(fake: FakeGcs) -> None:
     storage = GcsStorage(fake.options())
     before = fake.requests.count("POST /token")
     for _ in range(3):
@@ -80,7 +80,7 @@ def test_a_token_is_had_once_and_renewed(fake: FakeGcs) -> None:
     assert fake.requests.count("POST /token") == before + 2
 
 
-def test_an_account_that_is_closed_is_refused(fake: FakeGcs, tmp_path: Path) -> None:
+def test_a_closed_account_is_refused(fake: FakeGcs, tmp_path: Path) -> None:
     account = fake.account()
     with FakeGcs(tmp_path) as other:  # has another key
         account["private_key"] = other.account()["private_key"]
@@ -90,7 +90,7 @@ def test_an_account_that_is_closed_is_refused(fake: FakeGcs, tmp_path: Path) -> 
         storage.prepare()
 
 
-def test_google_that_gives_no_token_for_the_moment(fake: FakeGcs) -> None:
+def test_a_temporary_failure_of_googles_token_server(fake: FakeGcs) -> None:
     storage = GcsStorage(fake.options())
     fake.fail(503, times=999, matches="POST /token")
     begin = time.monotonic()
@@ -103,7 +103,7 @@ def test_google_that_gives_no_token_for_the_moment(fake: FakeGcs) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"type": "service_account"}', "no JSON"])
-def test_a_key_file_that_is_none(fake: FakeGcs, tmp_path: Path, text: str) -> None:
+def test_an_invalid_key_file(fake: FakeGcs, tmp_path: Path, text: str) -> None:
     file = tmp_path / "account.json"
     file.write_text(text)
     with pytest.raises(Refused, match="no credentials"):
@@ -111,7 +111,7 @@ def test_a_key_file_that_is_none(fake: FakeGcs, tmp_path: Path, text: str) -> No
 
 
 @pytest.mark.usefixtures("nobody")
-def test_nobody_is_refused(fake: FakeGcs) -> None:
+def test_missing_credentials_are_refused(fake: FakeGcs) -> None:
     with pytest.raises(Refused, match="no credentials"):
         GcsStorage(fake.options(gcs_credentials=None)).prepare()
     with pytest.raises(Refused, match="Anonymous credentials cannot be refreshed"):
@@ -137,7 +137,7 @@ def test_a_federated_identity(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It signs no URLs: the registry streams, and says so once."""
+    """It cannot sign URLs: the registry streams layers and logs that once."""
     (tmp_path / "subject").write_text("a token of another cloud's")
     identity = {
         "type": "external_account",
@@ -160,7 +160,7 @@ def test_a_federated_identity(
 
 
 def machine(fake: FakeGcs, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A process on a machine that has a role: its tokens come from the machine's own service."""
+    """Run a process on a machine with a role, whose tokens come from the metadata service."""
     code = (
         "import sys\n"
         "from tests.backends.fakegcs import OPTIONS\n"
@@ -190,7 +190,7 @@ def machine(fake: FakeGcs, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_the_role_of_the_machine_signs_by_a_call(fake: FakeGcs, tmp_path: Path) -> None:
+def test_a_machines_role_signs_urls_by_the_service(fake: FakeGcs, tmp_path: Path) -> None:
     signed = fake.signed_by_us
     url = machine(fake, tmp_path).stdout.strip()
     assert fake.signed_by_us == signed + 1
@@ -199,7 +199,7 @@ def test_the_role_of_the_machine_signs_by_a_call(fake: FakeGcs, tmp_path: Path) 
         assert answer.read() == b"1"
 
 
-def test_a_role_that_may_not_sign(fake: FakeGcs, tmp_path: Path) -> None:
+def test_a_role_without_the_right_to_sign(fake: FakeGcs, tmp_path: Path) -> None:
     fake.fail(403, times=99, matches="signBlob", reason="forbidden")
     assert "403 POST" in machine(fake, tmp_path).stdout
 
@@ -207,8 +207,8 @@ def test_a_role_that_may_not_sign(fake: FakeGcs, tmp_path: Path) -> None:
 # -- the way there --------------------------------------------------------------------------------------
 
 
-def test_a_proxy_on_the_way(fake: FakeGcs) -> None:
-    """The fake is asked as a proxy is, with the whole address."""
+def test_requests_use_the_proxy(fake: FakeGcs) -> None:
+    """The fake gets requests in the form for a proxy, with the whole URL."""
     where = {"boto_proxy": "127.0.0.1", "boto_proxy_port": fake.port}
     storage = GcsStorage(fake.options(gcs_endpoint="http://storage.example", **where))
     before = len(fake.requests)
@@ -220,7 +220,7 @@ def test_a_proxy_on_the_way(fake: FakeGcs) -> None:
     assert get.startswith("GET http://storage.example/download/storage/v1/b/registry/o/")
 
 
-def test_the_address_is_googles_own(fake: FakeGcs) -> None:
+def test_the_default_endpoint_is_googles(fake: FakeGcs) -> None:
     storage = GcsStorage(fake.options(gcs_endpoint=None))
     begin = "https://storage.googleapis.com/registry/registry/images/"
     assert str(storage.url("images/x")).startswith(begin)
@@ -231,7 +231,7 @@ def test_the_address_is_googles_own(fake: FakeGcs) -> None:
 # -- HMAC keys ------------------------------------------------------------------------------------------
 
 
-def test_options_of_s3_that_hmac_keys_stand_for() -> None:
+def test_hmac_keys_become_options_of_s3() -> None:
     hmac = {**OPTIONS, "gs_access_key": "GOOG1", "gs_secret_key": "hush"}
     found = as_s3({**hmac, "gcs_storage_class": "NEARLINE"})
     assert (found["boto_host"], found["boto_port"]) == ("storage.googleapis.com", None)
@@ -246,8 +246,8 @@ def test_options_of_s3_that_hmac_keys_stand_for() -> None:
     assert "%2Fauto%2Fs3%2Faws4_request" in url
 
 
-def test_a_signature_is_what_aws_calls_version_4() -> None:
-    """The same but for words, so that botocore can check it."""
+def test_a_signature_has_the_form_of_aws_version_4() -> None:
+    """Only some names differ, so botocore can verify the signature."""
     url = "https://storage.example/bucket/a%2Fb/c%20d?b=2&a=1"
     request = AWSRequest("PUT", url, data=b"body")
     request.context["payload_signing_enabled"] = True
@@ -261,7 +261,7 @@ def test_a_signature_is_what_aws_calls_version_4() -> None:
     assert found == request.headers["Authorization"]
 
 
-def test_a_create_is_signed_in_googles_manner(fake_gcs_xml: FakeGcsXml) -> None:
+def test_create_is_signed_in_googles_form(fake_gcs_xml: FakeGcsXml) -> None:
     storage = load(fake_gcs_xml.options(storage_path="/hmac"), None)
     storage.prepare()
     assert storage.create("odd/b%252Fc+~ x", b"1") is True
@@ -274,8 +274,8 @@ def test_a_create_is_signed_in_googles_manner(fake_gcs_xml: FakeGcsXml) -> None:
             load(fake_gcs_xml.options(**wrong), None).create("a", b"")
 
 
-def test_the_fake_refuses_what_google_does(fake_gcs_xml: FakeGcsXml) -> None:
-    """Else the tests of HMAC keys would show nothing."""
+def test_the_fake_refuses_what_google_refuses(fake_gcs_xml: FakeGcsXml) -> None:
+    """Otherwise the tests of HMAC keys would prove nothing."""
     from v1registry.storage.s3.driver import S3Storage
 
     class AsOnS3(GcsHmacStorage):

@@ -1,4 +1,4 @@
-"""What the GCS driver does beyond the contract, on a strict fake; see also test_contract.py.
+"""The GCS driver beyond the contract, with a strict fake; see also test_contract.py.
 
 Real Google Cloud Storage is unproven: see tests/backends/fakegcs.py.
 """
@@ -61,12 +61,12 @@ def proxied(fake: FakeGcs, root: str) -> Iterator[tuple[GcsStorage, Proxy]]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tries of a request follow each other at once; see the tests of the time that it takes."""
+    """Retry after a short pause; other tests check how long the pauses are."""
     monkeypatch.setattr(retry, "PAUSES", (0.01, 0.01, 0.01))
 
 
 def pieces(data: bytes, size: int = 100_000) -> Iterator[memoryview]:
-    """As the receiver does: views of one buffer that is used again."""
+    """Yield views of one buffer that is reused, as the receiver does."""
     buffer = bytearray(size)
     for at in range(0, len(data), size):
         part = data[at : at + size]
@@ -75,7 +75,7 @@ def pieces(data: bytes, size: int = 100_000) -> Iterator[memoryview]:
 
 
 def asked(fake: FakeGcs, act: Callable[[], object], *, failing: type[Exception] | None = None):
-    """The requests that it took."""
+    """Return the requests that a call sends."""
     before = len(fake.requests)
     if failing is None:
         act()
@@ -88,7 +88,7 @@ def asked(fake: FakeGcs, act: Callable[[], object], *, failing: type[Exception] 
 # -- keys ---------------------------------------------------------------------------------------
 
 
-def test_keys_lie_where_0x_looks(fake: FakeGcs, storage: GcsStorage, root: str) -> None:
+def test_keys_are_those_of_0x(fake: FakeGcs, storage: GcsStorage, root: str) -> None:
     odd = "repositories/a/b%252Fc+~/tag_x"
     storage.put(odd, b"id")
     assert fake.objects[f"{root}/{odd}"].data == b"id"
@@ -100,7 +100,7 @@ def test_keys_lie_where_0x_looks(fake: FakeGcs, storage: GcsStorage, root: str) 
     assert fake.objects.pop("images/x/json").data == b""
 
 
-def test_markers_of_other_tools_are_no_children(
+def test_folder_markers_of_other_programs_are_not_listed(
     fake: FakeGcs, storage: GcsStorage, root: str
 ) -> None:
     fake.store(f"{root}/f/", b"", {})
@@ -136,7 +136,7 @@ def test_deleting_by_batches_tags_first(fake: FakeGcs, storage: GcsStorage, root
     assert ["tag_" in request for request in deleted] == [True] * 205 + [False] * 205
 
 
-def test_what_a_batch_does_not_delete_is_told(
+def test_an_object_that_a_batch_cannot_delete_is_named(
     fake: FakeGcs, storage: GcsStorage, root: str
 ) -> None:
     storage.put("f/one", b"")
@@ -149,7 +149,7 @@ def test_what_a_batch_does_not_delete_is_told(
         storage.delete_folder("f")
 
 
-def test_small_objects_may_lie_in_no_cache(fake: FakeGcs, storage: GcsStorage, root: str) -> None:
+def test_objects_may_not_be_cached(fake: FakeGcs, storage: GcsStorage, root: str) -> None:
     storage.put("a", b"")
     storage.create("b", b"")
     storage.commit(storage.stage(LAYER, [bytes(CHUNK + 1)]))
@@ -178,14 +178,14 @@ def test_chunks(fake: FakeGcs, storage: GcsStorage, size: int, puts: int) -> Non
     assert storage.get(LAYER) == data
 
 
-def test_one_request_is_for_small_layers(fake: FakeGcs, root: str) -> None:
+def test_a_small_layer_takes_one_request(fake: FakeGcs, root: str) -> None:
     storage = GcsStorage(fake.options(storage_path=root))
     for size, methods in ((MIB, ["POST"]), (MIB + 1, ["POST", "PUT "])):
         requests = asked(fake, lambda size=size: storage.stage(LAYER, pieces(bytes(size))))
         assert [request[:4] for request in requests] == methods
 
 
-def test_where_memory_ends_chunks_lie_in_files(
+def test_chunks_beyond_the_memory_limit_use_files(
     fake: FakeGcs, root: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     own = {"storage_path": root, "gcs_chunk_size": CHUNK, "gcs_upload_memory": CHUNK}
@@ -199,7 +199,7 @@ def test_where_memory_ends_chunks_lie_in_files(
     assert len(list(storage.stages())) == 1
 
 
-def test_a_client_that_goes_leaves_nothing(fake: FakeGcs, storage: GcsStorage) -> None:
+def test_a_disconnected_client_leaves_nothing(fake: FakeGcs, storage: GcsStorage) -> None:
     sessions = set(fake.sessions)
 
     def leaving() -> Iterator[bytes]:
@@ -216,7 +216,7 @@ def test_a_client_that_goes_leaves_nothing(fake: FakeGcs, storage: GcsStorage) -
 
 @pytest.mark.parametrize("moves", [True, False])
 def test_many_commit_one_upload(fake: FakeGcs, root: str, moves: bool) -> None:
-    """Nodes that carry out one record: each commits, or is told that the upload is gone."""
+    """Several nodes execute one commit record: each commits or gets NotFound."""
     fake.moves = moves
     options = fake.options(storage_path=root, gcs_chunk_size=CHUNK)
     stores = [GcsStorage(options) for _ in range(8)]
@@ -244,8 +244,8 @@ def test_many_commit_one_upload(fake: FakeGcs, root: str, moves: bool) -> None:
         assert list(stores[0].stages()) == []
 
 
-def test_a_move_whose_answer_is_lost(fake: FakeGcs, storage: GcsStorage) -> None:
-    """The second try finds nothing to move; who commits then looks at what is in place."""
+def test_a_move_whose_response_is_lost(fake: FakeGcs, storage: GcsStorage) -> None:
+    """The second attempt finds nothing to move; the caller then checks which layer is in place."""
     handle = storage.stage(LAYER, [b"abc"])
     fake.fail(0, matches="/moveTo/", when="after")
     with pytest.raises(NotFound):
@@ -254,7 +254,7 @@ def test_a_move_whose_answer_is_lost(fake: FakeGcs, storage: GcsStorage) -> None
 
 
 @pytest.mark.parametrize("rounds", [1, 4])
-def test_a_store_that_moves_nothing_rewrites(fake: FakeGcs, root: str, rounds: int) -> None:
+def test_a_store_without_move_rewrites(fake: FakeGcs, root: str, rounds: int) -> None:
     fake.moves, fake.rounds = False, rounds
     own = {"storage_path": root, "gcs_storage_class": "NEARLINE"}
     storage = GcsStorage(fake.options(**own))
@@ -269,7 +269,7 @@ def test_a_store_that_moves_nothing_rewrites(fake: FakeGcs, root: str, rounds: i
         storage.commit(handle)
 
 
-def test_storage_class_of_layers_alone(fake: FakeGcs, root: str) -> None:
+def test_only_layers_get_the_storage_class(fake: FakeGcs, root: str) -> None:
     own = {"storage_path": root, "gcs_storage_class": "COLDLINE", "gcs_chunk_size": CHUNK}
     storage = GcsStorage(fake.options(**own))
     storage.put("small", b"")
@@ -283,7 +283,7 @@ def test_storage_class_of_layers_alone(fake: FakeGcs, root: str) -> None:
         wrong.stage(LAYER, [b""])
 
 
-def test_uploads_of_other_programs_are_not_ours(fake: FakeGcs, storage: GcsStorage, root: str):
+def test_uploads_of_other_programs_are_left_alone(fake: FakeGcs, storage: GcsStorage, root: str):
     fake.store(f"{root}/uploads/x", b"", {})
     fake.store(f"{root}/_v1registry/uploads/without-a-key", b"", {})
     assert list(storage.stages()) == []
@@ -300,7 +300,7 @@ def staged(storage: GcsStorage, data: bytes) -> bytes:
 
 @pytest.mark.parametrize("kept", [0, CHUNK, 3 * CHUNK])
 @pytest.mark.parametrize("last", [False, True])
-def test_a_chunk_that_is_kept_in_part(fake: FakeGcs, root: str, kept: int, last: bool) -> None:
+def test_a_chunk_that_is_stored_in_part(fake: FakeGcs, root: str, kept: int, last: bool) -> None:
     storage = GcsStorage(fake.options(storage_path=root, gcs_chunk_size=4 * CHUNK))
     data = secrets.token_bytes(8 * CHUNK)
 
@@ -322,8 +322,10 @@ def test_a_chunk_that_is_kept_in_part(fake: FakeGcs, root: str, kept: int, last:
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("status", [0, 503])
-def test_an_answer_that_is_lost(fake: FakeGcs, storage: GcsStorage, when: str, status: int) -> None:
-    """Chunks fail once, carried out or not; the next request asks how much came through."""
+def test_a_chunk_whose_response_is_lost(
+    fake: FakeGcs, storage: GcsStorage, when: str, status: int
+) -> None:
+    """Each chunk fails once, stored or not; the next request asks how much was stored."""
     data = secrets.token_bytes(3 * CHUNK + 5)
     fake.fail(status, times=99, every=3, matches="PUT ", when=when)
     assert staged(storage, data) == data
@@ -348,7 +350,7 @@ def test_a_connection_that_breaks_in_a_chunk(proxied: tuple[GcsStorage, Proxy]) 
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_session_that_is_gone(fake: FakeGcs, storage: GcsStorage, status: int) -> None:
+def test_an_expired_session(fake: FakeGcs, storage: GcsStorage, status: int) -> None:
     fake.fail(status, times=99, matches="PUT ", reason="uploadGone")
     with pytest.raises(Unavailable, match="session of the upload has expired"):
         storage.stage(LAYER, [bytes(2 * CHUNK)])
@@ -356,7 +358,7 @@ def test_a_session_that_is_gone(fake: FakeGcs, storage: GcsStorage, status: int)
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_session_that_cannot_be_begun(fake: FakeGcs, storage: GcsStorage) -> None:
+def test_a_session_that_cannot_be_started(fake: FakeGcs, storage: GcsStorage) -> None:
     fake.fail(503, times=99, matches="resumable")
     with pytest.raises(Unavailable):
         storage.stage(LAYER, [bytes(2 * CHUNK)])
@@ -367,14 +369,14 @@ def test_a_session_that_cannot_be_begun(fake: FakeGcs, storage: GcsStorage) -> N
     assert list(storage.stages()) == []
 
 
-def test_an_upload_that_stands_still(fake: FakeGcs, storage: GcsStorage) -> None:
+def test_an_upload_without_progress(fake: FakeGcs, storage: GcsStorage) -> None:
     fake.stands_still = True
     with pytest.raises(Unavailable, match="stands still at byte 0"):
         storage.stage(LAYER, [bytes(2 * CHUNK)])
     assert list(storage.stages()) == []
 
 
-def test_an_upload_that_arrives_otherwise(fake: FakeGcs, storage: GcsStorage) -> None:
+def test_an_upload_that_is_damaged(fake: FakeGcs, storage: GcsStorage) -> None:
     fake.spoils = True
     with pytest.raises(Unavailable, match="other bytes than were sent"):
         storage.stage(LAYER, [b"x" * 3 * CHUNK])
@@ -384,8 +386,8 @@ def test_an_upload_that_arrives_otherwise(fake: FakeGcs, storage: GcsStorage) ->
 # -- creating ----------------------------------------------------------------------------------------
 
 
-def test_a_lost_answer_is_not_a_lost_win(fake: FakeGcs, storage: GcsStorage) -> None:
-    """The first try came through, its answer did not: the second must not say that another won."""
+def test_create_succeeds_although_its_response_is_lost(fake: FakeGcs, storage: GcsStorage) -> None:
+    """The first attempt succeeds, but its response is lost: the second must return True as well."""
     fake.fail(0, matches="ifGenerationMatch", when="after")
     assert storage.create("record", b"mine") is True
     fake.fail(0, matches="ifGenerationMatch", when="before")
@@ -393,7 +395,7 @@ def test_a_lost_answer_is_not_a_lost_win(fake: FakeGcs, storage: GcsStorage) -> 
     assert storage.get("record") == b"mine"
 
 
-def test_a_store_that_ignores_preconditions_is_found(fake: FakeGcs, root: str) -> None:
+def test_a_store_that_ignores_preconditions_is_refused(fake: FakeGcs, root: str) -> None:
     fake.conditions = False
     storage = GcsStorage(fake.options(storage_path=root))
     with pytest.raises(Refused, match="Set gcs_conditional_writes: false"):
@@ -416,7 +418,7 @@ def test_leftovers_of_the_check_are_cleaned(storage: GcsStorage) -> None:
 # -- URLs ------------------------------------------------------------------------------------------
 
 
-def test_url_gives_the_object_to_who_has_no_key(
+def test_url_works_without_credentials(
     storage: GcsStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.put("odd/b%252Fc+~", b"0123456789")
@@ -456,7 +458,7 @@ def test_url_gives_the_object_to_who_has_no_key(
         (0, "no answer"),
     ],
 )
-def test_what_passes_is_tried_again(
+def test_temporary_errors_are_retried(
     fake: FakeGcs, storage: GcsStorage, status: int, reason: str
 ) -> None:
     storage.put("a", b"1")
@@ -487,7 +489,7 @@ def test_what_passes_is_tried_again(
         (507, "full", Unavailable),
     ],
 )
-def test_failures_have_our_names(
+def test_errors_are_mapped_to_storage_errors(
     fake: FakeGcs, storage: GcsStorage, status: int, reason: str, failure: type[Exception]
 ) -> None:
     fake.fail(status, times=99, reason=reason, matches="/storage/")
@@ -503,7 +505,7 @@ def test_failures_have_our_names(
         assert type(caught.value) is failure
 
 
-def test_retry_after_is_kept_to(fake: FakeGcs, storage: GcsStorage) -> None:
+def test_retry_after_is_respected(fake: FakeGcs, storage: GcsStorage) -> None:
     storage.put("a", b"1")
     fake.fail(429, retry_after=1, reason="rateLimitExceeded")
     begin = time.monotonic()
@@ -519,7 +521,7 @@ def test_missing_keys_cost_one_request(fake: FakeGcs, storage: GcsStorage) -> No
         assert len(asked(fake, lambda read=read: read("nothing/here"), failing=NotFound)) == 1
 
 
-def test_a_bucket_that_is_not_there_is_refused(fake: FakeGcs) -> None:
+def test_a_missing_bucket_is_refused(fake: FakeGcs) -> None:
     for bucket, text in (("none", "boto_bucket names a bucket"), ("-", "Bucket names must start")):
         storage = GcsStorage(fake.options(boto_bucket=bucket))
         for act in (
@@ -547,7 +549,7 @@ def test_a_full_quota_is_full(fake: FakeGcs, storage: GcsStorage, root: str) -> 
 # -- downloads that break ----------------------------------------------------------------------------
 
 
-def test_a_broken_download_goes_on_where_it_broke(proxied: tuple[GcsStorage, Proxy]) -> None:
+def test_a_broken_download_is_resumed(proxied: tuple[GcsStorage, Proxy]) -> None:
     storage, proxy = proxied
     data = secrets.token_bytes(4 * MIB)
     storage.commit(storage.stage(LAYER, [data]))
@@ -560,7 +562,7 @@ def test_a_broken_download_goes_on_where_it_broke(proxied: tuple[GcsStorage, Pro
         assert b"".join(blob.pieces(1 * MIB, 3 * MIB)) == data[1 * MIB : 3 * MIB]
 
 
-def test_a_download_that_cannot_go_on_raises(
+def test_a_download_that_cannot_be_resumed_raises(
     fake: FakeGcs, root: str, proxied: tuple[GcsStorage, Proxy]
 ) -> None:
     storage, proxy = proxied
@@ -588,10 +590,10 @@ def test_an_object_replaced_while_it_is_read_is_not_mixed(
             list(read)
 
 
-def test_a_store_that_does_not_go_on_but_begins_again(
+def test_a_store_that_ignores_the_range(
     fake: FakeGcs, root: str, proxied: tuple[GcsStorage, Proxy]
 ) -> None:
-    """As where it unpacks what it sends, and then knows no ranges."""
+    """GCS does so if it decompresses an object, because it has no ranges then."""
     storage, proxy = proxied
     fake.store(f"{root}/{LAYER}", secrets.token_bytes(8 * MIB), {})
     with storage.open(LAYER) as blob:
@@ -603,14 +605,14 @@ def test_a_store_that_does_not_go_on_but_begins_again(
             list(read)
 
 
-def test_a_redirect_is_no_answer(fake: FakeGcs, storage: GcsStorage) -> None:
+def test_a_redirect_is_refused(fake: FakeGcs, storage: GcsStorage) -> None:
     fake.fail(302, times=99, reason="moved", matches="/storage/")
     for act in (lambda: storage.get("a"), lambda: storage.stage(LAYER, [bytes(2 * MIB)])):
         with pytest.raises(Refused):
             act()
 
 
-def test_a_store_that_is_gone_or_silent_is_unavailable(proxied: tuple[GcsStorage, Proxy]) -> None:
+def test_an_unreachable_or_silent_store_is_unavailable(proxied: tuple[GcsStorage, Proxy]) -> None:
     storage, proxy = proxied
     storage.put("a", b"x")
     proxy.refusing = True
@@ -626,7 +628,7 @@ def test_a_store_that_is_gone_or_silent_is_unavailable(proxied: tuple[GcsStorage
 
 
 def test_read_in_another_thread_than_opened(storage: GcsStorage) -> None:
-    """The domain opens a layer here and reads it in the thread pool."""
+    """`lib` opens a layer in one thread and reads it in the thread pool."""
     data = secrets.token_bytes(MIB)
     storage.put(LAYER, data)
     got = []

@@ -1,4 +1,4 @@
-"""What the Glance driver does beyond the contract, against a real one; see also test_contract.py."""
+"""The Glance driver beyond the contract, with a real Glance; see also test_contract.py."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def account(glance: Glance) -> Account:
 
 @pytest.fixture
 def chief(glance: Glance) -> Iterator[Account]:
-    """An administrator: what this one publishes all others see, so it is removed."""
+    """An administrator. All other users see the images that it publishes, so they are deleted."""
     account = glance.account("admin")
     yield account
     account.clear()
@@ -66,7 +66,7 @@ def proxied(
 
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is sent to Glance from now on."""
+    """Record the requests to Glance from now on."""
     sent: list[str] = []
     send = GlanceClient._send
 
@@ -83,7 +83,7 @@ def document(image_id: str) -> bytes:
 
 
 def finish(storage: Storage, image_id: str, layer: bytes = b"layer") -> None:
-    """As the domain does when a push was decided."""
+    """Commit a layer as `lib` does."""
     parts = {"json": document(image_id), "ancestry": b"[]", "_checksum": b'["sha256:0"]'}
     values = {keys.image(image_id, part): data for part, data in parts.items()}
     with storage.aside(values) as aside:
@@ -120,7 +120,7 @@ def test_images_of_0x_are_read(account: Account, storage: GlanceStorage) -> None
         assert blob.read(3) == b'{"i'
 
 
-def test_old_images_are_listed_once(
+def test_images_of_0x_are_listed_once(
     account: Account, storage: GlanceStorage, requests: list[str]
 ) -> None:
     account.make_old(ID, b"x", json=document(ID))
@@ -152,7 +152,7 @@ def test_an_open_image_of_0x_is_open_until_it_is_pushed_again(
     assert storage.get(LAYER) == b"whole"
 
 
-def test_of_two_old_images_with_one_id_the_whole_one_counts(
+def test_the_complete_image_of_0x_is_chosen_among_two(
     account: Account, storage: GlanceStorage
 ) -> None:
     account.make_old(ID, b"whole", json=document(ID))
@@ -178,10 +178,10 @@ def test_deleting_parts_of_old_images(account: Account, storage: GlanceStorage) 
     assert list(make_anew.list("images")) == []
 
 
-def test_whoever_may_not_publish_cannot_pretend_to_be_the_registry(
+def test_other_users_cannot_forge_images_of_0x(
     glance: Glance, chief: Account, tmp_path: Path
 ) -> None:
-    """An administrator's list shows the images of all projects."""
+    """An administrator's listing includes the images of all projects."""
     registry, stranger = glance.account("admin"), glance.account()
     fake, published = secrets.token_hex(32), secrets.token_hex(32)
     stranger.make_old(fake, b"evil", json=document(fake))
@@ -260,7 +260,7 @@ def test_missing_layers_cost_one_request(
     [b'{"a": "' + b"x" * 70_000 + b'"}', '{"a": "\U0001f600"}'.encode(), b"\xff\xfe", b"a\0b"],
     ids=["long", "beyond the BMP", "no UTF-8", "NUL"],
 )
-def test_what_no_property_holds_is_kept_all_the_same(
+def test_values_that_no_property_holds_are_stored(
     account: Account, storage: GlanceStorage, data: bytes
 ) -> None:
     storage.commit(storage.stage(LAYER, [b"x"]))
@@ -271,7 +271,7 @@ def test_what_no_property_holds_is_kept_all_the_same(
     assert image["meta_ancestry"] == "[]"
 
 
-def test_layers_are_public_where_that_is_allowed(
+def test_layers_are_public_if_glance_allows_it(
     glance: Glance, chief: Account, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     member = glance.account()
@@ -341,7 +341,7 @@ def test_tags_name_images(account: Account, storage: GlanceStorage) -> None:
     assert storage.get("repositories/team/app/tag_2") == b"c" * 64
 
 
-def test_old_images_are_named_too(account: Account, storage: GlanceStorage) -> None:
+def test_images_of_0x_are_named(account: Account, storage: GlanceStorage) -> None:
     old = account.make_old(ID, b"x", json=document(ID), ancestry=b"[]")
     account.change(old, name="team/app:1")
     finish(storage, OTHER)
@@ -351,7 +351,7 @@ def test_old_images_are_named_too(account: Account, storage: GlanceStorage) -> N
     assert account.image(old)["name"] == "team/app:2"
 
 
-def test_an_image_that_may_not_be_named_is_tagged_all_the_same(
+def test_an_image_that_cannot_be_named_is_tagged(
     chief: Account, storage: GlanceStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     image_id = secrets.token_hex(32)
@@ -359,7 +359,7 @@ def test_an_image_that_may_not_be_named_is_tagged_all_the_same(
     chief.change(foreign, visibility="public")
     tag(storage, "team/app:1", image_id)
     assert storage.get("repositories/team/app/tag_1") == image_id.encode()
-    assert "Glance does not name an image" in caplog.text
+    assert "Glance refuses the name of an image" in caplog.text
 
 
 # -- uploads ----------------------------------------------------------------------------------------
@@ -378,10 +378,10 @@ def test_an_upload_is_private_and_nameless(account: Account, storage: GlanceStor
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ConnectionResetError(errno.ECONNRESET, "gone")])
-def test_a_client_that_goes_leaves_nothing(
+def test_a_disconnected_client_leaves_nothing(
     account: Account, storage: GlanceStorage, error: Exception
 ) -> None:
-    """The second is one that an HTTP library takes for a sign of the server, and swallows."""
+    """An HTTP library would take the second exception for a fault of the server."""
 
     def leaving() -> Iterator[bytes]:
         yield bytes(3 * MIB)
@@ -394,10 +394,10 @@ def test_a_client_that_goes_leaves_nothing(
     assert list(storage.stages()) == []
 
 
-def test_an_upload_that_goes_on_shows_it(
+def test_a_running_upload_touches_its_note(
     storage: GlanceStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("v1registry.storage.glance.layers._SIGN_OF_LIFE", 0.1)
+    monkeypatch.setattr("v1registry.storage.glance.layers._TOUCH_INTERVAL", 0.1)
     times = []
 
     def slow() -> Iterator[bytes]:
@@ -412,7 +412,7 @@ def test_an_upload_that_goes_on_shows_it(
 
 
 def test_many_commit_one_upload(glance: Glance, tmp_path: Path) -> None:
-    """Nodes that carry out one record: each commits, or is told that the upload is gone."""
+    """Several nodes execute one commit record: each commits or gets NotFound."""
     account = glance.account()
     stores = [make(account.options(tmp_path)) for _ in range(6)]
     handle = stores[0].stage(LAYER, [b"data"])
@@ -439,10 +439,8 @@ def test_many_commit_one_upload(glance: Glance, tmp_path: Path) -> None:
     assert len(account.images()) == 1
 
 
-def test_the_last_commit_counts_and_may_be_repeated(
-    account: Account, storage: GlanceStorage
-) -> None:
-    """Where two records could be written at once, they are carried out in turns."""
+def test_the_last_commit_wins_and_can_be_repeated(account: Account, storage: GlanceStorage) -> None:
+    """Two commit records that were written at once are executed in turn."""
     one, other = (storage.stage(LAYER, [data]) for data in (b"one", b"other"))
     storage.commit(one)
     storage.commit(other)
@@ -463,7 +461,7 @@ def test_the_last_commit_counts_and_may_be_repeated(
         storage.commit(other)
 
 
-def test_a_commit_that_died_before_its_end_is_no_upload(
+def test_an_interrupted_commit_is_not_staged_any_more(
     account: Account, storage: GlanceStorage
 ) -> None:
     handle = storage.stage(LAYER, [b"data"])
@@ -479,9 +477,7 @@ def test_a_commit_that_died_before_its_end_is_no_upload(
     assert list(storage.stages()) == []
 
 
-def test_an_upload_that_vanished_is_staged_no_more(
-    account: Account, storage: GlanceStorage
-) -> None:
+def test_a_deleted_upload_is_not_staged_any_more(account: Account, storage: GlanceStorage) -> None:
     handle = storage.stage(LAYER, [b"data"])
     [image] = account.images()
     account.call("DELETE", f"/images/{image['id']}")
@@ -493,7 +489,9 @@ def test_an_upload_that_vanished_is_staged_no_more(
     assert list(storage.stages()) == []
 
 
-def test_what_is_no_layer_is_staged_beside_glance(account: Account, storage: GlanceStorage) -> None:
+def test_other_objects_are_staged_in_the_alternate_store(
+    account: Account, storage: GlanceStorage
+) -> None:
     handle = storage.stage("images/x", [b"data"])
     assert [stage.key for stage in storage.stages()] == ["images/x"]
     storage.commit(handle)
@@ -512,7 +510,7 @@ def test_a_full_quota_is_full(account: Account, storage: GlanceStorage) -> None:
 # -- accounts ---------------------------------------------------------------------------------------
 
 
-def test_every_way_to_keystone(glance: Glance, account: Account, tmp_path: Path) -> None:
+def test_all_versions_of_keystone(glance: Glance, account: Account, tmp_path: Path) -> None:
     for number, url in enumerate(("", "/", "/v3", "/v3/", "/v2.0")):
         options = account.options(tmp_path, glance_authurl=f"{glance.keystone.url}{url}")
         storage = make({**options, "glance_region_name": "one"})
@@ -544,7 +542,7 @@ def test_addresses(url: str, address: str) -> None:
     assert base(url) == address
 
 
-def test_a_token_that_counts_no_more_is_replaced(
+def test_a_revoked_token_is_replaced(
     glance: Glance, account: Account, storage: GlanceStorage
 ) -> None:
     storage.put(LAYER, b"data")
@@ -562,7 +560,7 @@ def test_a_token_that_counts_no_more_is_replaced(
     assert not exists(storage, LAYER)
 
 
-def test_tokens_that_count_briefly_are_enough(
+def test_tokens_with_a_short_lifetime(
     glance: Glance, account: Account, storage: GlanceStorage
 ) -> None:
     glance.keystone.life = 2
@@ -595,7 +593,7 @@ def test_wrong_accounts_are_refused(glance: Glance, account: Account, tmp_path: 
 # -- what goes wrong --------------------------------------------------------------------------------
 
 
-def test_without_keystoneauth_the_extra_is_named(account: Account, tmp_path: Path) -> None:
+def test_a_missing_keystoneauth_is_named(account: Account, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['keystoneauth1'] = None\n"
         "from v1registry.storage import errors, loading\n"
@@ -607,7 +605,7 @@ def test_without_keystoneauth_the_extra_is_named(account: Account, tmp_path: Pat
     assert "requirements-glance.txt" in done.stdout
 
 
-def test_a_broken_download_goes_on_where_it_broke(proxied: tuple[GlanceStorage, Proxy]) -> None:
+def test_a_broken_download_is_resumed(proxied: tuple[GlanceStorage, Proxy]) -> None:
     storage, proxy = proxied
     data = secrets.token_bytes(4 * MIB)
     storage.put(LAYER, data)
@@ -620,10 +618,10 @@ def test_a_broken_download_goes_on_where_it_broke(proxied: tuple[GlanceStorage, 
         assert b"".join(blob.pieces(1 * MIB, 3 * MIB)) == data[1 * MIB : 3 * MIB]
 
 
-def test_a_glance_without_ranges_is_read_over(
+def test_a_glance_without_ranges_is_read_from_the_start(
     storage: GlanceStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before 2018 it sent the whole image whatever range was asked for."""
+    """Before 2018, Glance ignored ranges and sent the whole image."""
     data = secrets.token_bytes(2 * MIB)
     storage.put(LAYER, data)
     send = GlanceClient._send
@@ -637,7 +635,7 @@ def test_a_glance_without_ranges_is_read_over(
         assert b"".join(blob.pieces(MIB + 5, MIB + 10)) == data[MIB + 5 : MIB + 10]
 
 
-def test_a_download_that_cannot_go_on_raises(
+def test_a_download_that_cannot_be_resumed_raises(
     account: Account, proxied: tuple[GlanceStorage, Proxy]
 ) -> None:
     storage, proxy = proxied
@@ -659,7 +657,7 @@ def test_a_download_that_cannot_go_on_raises(
             list(read)
 
 
-def test_a_glance_that_is_gone_or_silent_is_unavailable(
+def test_an_unreachable_or_silent_glance_is_unavailable(
     proxied: tuple[GlanceStorage, Proxy],
 ) -> None:
     storage, proxy = proxied
@@ -678,7 +676,7 @@ def test_a_glance_that_is_gone_or_silent_is_unavailable(
     assert storage.get(LAYER) == b"x"
 
 
-def test_a_lost_answer_is_asked_for_again(proxied: tuple[GlanceStorage, Proxy]) -> None:
+def test_a_lost_response_is_requested_again(proxied: tuple[GlanceStorage, Proxy]) -> None:
     storage, proxy = proxied
     handle = storage.stage(LAYER, [b"data"])
     for act in (lambda: storage.commit(handle), storage.prepare):
@@ -689,7 +687,7 @@ def test_a_lost_answer_is_asked_for_again(proxied: tuple[GlanceStorage, Proxy]) 
     assert storage.get(LAYER) == b"data"
 
 
-def test_an_upload_that_breaks_is_unavailable_and_leaves_nothing(
+def test_a_broken_upload_is_unavailable_and_leaves_nothing(
     account: Account, proxied: tuple[GlanceStorage, Proxy]
 ) -> None:
     storage, proxy = proxied
@@ -707,7 +705,7 @@ def test_an_upload_that_breaks_is_unavailable_and_leaves_nothing(
 
 
 def test_read_in_another_thread_than_opened(storage: GlanceStorage) -> None:
-    """The domain opens a layer here and reads it in the thread pool."""
+    """`lib` opens a layer in one thread and reads it in the thread pool."""
     data = secrets.token_bytes(MIB)
     storage.put(LAYER, data)
     got = []
@@ -722,7 +720,7 @@ def test_read_in_another_thread_than_opened(storage: GlanceStorage) -> None:
 # -- what is written aside -------------------------------------------------------------------------
 
 
-def test_what_is_written_aside_is_described_at_once(
+def test_staged_writes_set_all_properties_at_once(
     account: Account, storage: GlanceStorage, requests: list[str]
 ) -> None:
     storage.put(LAYER, b"x")
@@ -743,7 +741,7 @@ def test_what_is_written_aside_is_described_at_once(
     assert list(storage.list("_v1registry/uploads")) == []
 
 
-def test_what_0x_left_is_not_created_aside(account: Account, storage: GlanceStorage) -> None:
+def test_staged_create_fails_for_a_property_of_0x(account: Account, storage: GlanceStorage) -> None:
     account.make_old(ID, b"x", json=document(ID))
     key = keys.image(ID, "json")
     with storage.aside({key: b"other"}) as aside:
@@ -751,7 +749,7 @@ def test_what_0x_left_is_not_created_aside(account: Account, storage: GlanceStor
     assert storage.get(key) == document(ID)
 
 
-def test_a_layer_written_aside(storage: GlanceStorage) -> None:
+def test_a_layer_in_staged_writes(storage: GlanceStorage) -> None:
     with storage.aside({LAYER: b"data"}) as aside:
         aside.put(LAYER)
     assert storage.get(LAYER) == b"data"
@@ -760,7 +758,7 @@ def test_a_layer_written_aside(storage: GlanceStorage) -> None:
 # -- other stores beside it -------------------------------------------------------------------------
 
 
-def test_beside_a_bucket(glance: Glance, request: pytest.FixtureRequest) -> None:
+def test_with_a_bucket_as_alternate_store(glance: Glance, request: pytest.FixtureRequest) -> None:
     ceph = request.getfixturevalue("ceph")
     account = glance.account()
     beside = ceph.options(storage_path=f"/{secrets.token_hex(4)}")
@@ -787,14 +785,14 @@ def test_beside_a_bucket(glance: Glance, request: pytest.FixtureRequest) -> None
 
 @pytest.fixture
 def loose(glance: Glance, request: pytest.FixtureRequest) -> tuple[Account, list[GlanceStorage]]:
-    """Nodes whose other store, a Swift, does not create atomically."""
+    """Several nodes with a Swift as alternate store, whose `create` is not atomic."""
     swift, account = request.getfixturevalue("swift"), glance.account()
     beside = swift.options(storage_path=f"/{secrets.token_hex(4)}")
     options = {**beside, **account.options(Path("unused")), "storage_alternate": "swift"}
     return account, [make({**options, "storage_path": beside["storage_path"]}) for _ in range(2)]
 
 
-def test_beside_a_container(loose: tuple[Account, list[GlanceStorage]]) -> None:
+def test_with_a_container_as_alternate_store(loose: tuple[Account, list[GlanceStorage]]) -> None:
     account, [storage, other] = loose
     storage.prepare()
     assert not storage.creates_atomically
@@ -806,10 +804,10 @@ def test_beside_a_container(loose: tuple[Account, list[GlanceStorage]]) -> None:
     assert account.images() == []
 
 
-def test_two_records_at_once_leave_one_image(
+def test_two_simultaneous_commit_records_leave_one_image(
     loose: tuple[Account, list[GlanceStorage]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever record stayed, the layer in place is its own, and both nodes say so."""
+    """The layer in place is that of the commit record that stayed, for both nodes."""
     account, stores = loose
     barrier = threading.Barrier(2)
     create = type(stores[0]._rest).create

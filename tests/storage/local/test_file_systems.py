@@ -1,4 +1,4 @@
-"""Stores whose folders lie on several file systems, or on one without hard links."""
+"""Stores with folders on several file systems, or on one without hard links."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ELSEWHERE = {
 
 @pytest.fixture(params=ELSEWHERE)
 def divided(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A store of which one folder lies on another file system; a bind mount has the same device."""
+    """A store with one folder on another file system; a bind mount has the same device."""
     name, kind = ELSEWHERE[request.param]
     store = tmp_path / "store"
     folder = store / name
@@ -74,7 +74,7 @@ def test_folders_on_other_file_systems(divided: Path) -> None:
 
 
 def left(store: Path) -> list[str]:
-    """Files and folders that a write has left behind."""
+    """Return temporary files and folders that a write has left."""
     found = subprocess.run(["find", "-L", store], capture_output=True, text=True, check=True)
     names = ("/put-", "/trash-", "/stage-", disk.TEMPORARY)
     return [line for line in found.stdout.splitlines() if any(name in line for name in names)]
@@ -87,7 +87,7 @@ def test_creating_on_another_file_system_has_one_winner(divided: Path) -> None:
     assert left(divided) == []
 
 
-def test_what_a_killed_process_left_there_is_cleaned(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_are_cleaned(tmp_path: Path) -> None:
     store = FileStorage(tmp_path)
     store.prepare()
     beside = [tmp_path / name / disk.TEMPORARY for name in ("images", "repositories/team")]
@@ -103,7 +103,7 @@ def test_what_a_killed_process_left_there_is_cleaned(tmp_path: Path) -> None:
 
 @pytest.fixture
 def without_links(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a real file system that has no hard links and takes `a` and `A` for the same."""
+    """A folder on a real file system without hard links, where `a` and `A` are the same name."""
     require("exfat")
     with exfat(tmp_path) as mounted:
         assert mounted is not None
@@ -169,7 +169,7 @@ def create(root: Path, number: int, start: threading.Barrier, wins: Told) -> Non
 
 
 def test_a_folder_is_deleted_while_others_write_into_it(tmp_path: Path) -> None:
-    """On tmpfs, where a turn takes microseconds: each side disturbs the other very often."""
+    """On tmpfs, where each step takes microseconds, both sides disturb each other very often."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         end = time.monotonic() + 3
         wins: multiprocessing.Queue[list[str]] = multiprocessing.Queue()

@@ -1,4 +1,4 @@
-"""What is special about local files: errors of the disk, leftovers, links, the layout."""
+"""The driver for local files beyond the contract: disk errors, remains, links, the layout."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_read_only(small: Path) -> None:
         (errno.ESTALE, Unavailable),
     ],
 )
-def test_errors_are_mapped_once(number: int, expected: type) -> None:
+def test_operating_system_errors_are_mapped(number: int, expected: type) -> None:
     error = storage_error(OSError(number, os.strerror(number)), "a/key")
     assert type(error) is expected
     assert "a/key" in str(error)
@@ -117,7 +117,7 @@ def test_folders_are_not_objects(tmp_path: Path) -> None:
         storage.stat("folder")
 
 
-def test_a_file_cut_under_us_is_never_padded(tmp_path: Path) -> None:
+def test_a_truncated_file_is_never_padded(tmp_path: Path) -> None:
     storage = FileStorage(tmp_path)
     storage.put("key", b"x" * 3_000_000)
     with storage.open("key") as blob:
@@ -128,7 +128,7 @@ def test_a_file_cut_under_us_is_never_padded(tmp_path: Path) -> None:
             list(pieces)
 
 
-def test_leftovers_of_broken_writes_are_removed_by_age(tmp_path: Path) -> None:
+def test_remains_of_failed_writes_are_deleted_by_age(tmp_path: Path) -> None:
     storage = FileStorage(tmp_path)
     uploads = tmp_path / "_v1registry" / "uploads"
     uploads.mkdir(parents=True)
@@ -144,10 +144,10 @@ def test_leftovers_of_broken_writes_are_removed_by_age(tmp_path: Path) -> None:
     assert {path.name for path in uploads.iterdir()} == {"put-new", handle}
 
 
-def test_of_those_who_delete_one_value_nobody_deletes_another(
+def test_delete_if_never_deletes_a_newer_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process deletes it, and creates the next, after we have looked and before we delete."""
+    """Another process replaces the value between the comparison and the deletion."""
     code = """if True:
         import sys
         from v1registry.storage.local.driver import FileStorage
@@ -174,7 +174,7 @@ def test_of_those_who_delete_one_value_nobody_deletes_another(
     assert store.get("a/b") == b"two"
 
 
-def test_handles_from_elsewhere_are_refused(tmp_path: Path) -> None:
+def test_foreign_handles_are_refused(tmp_path: Path) -> None:
     storage: Storage = FileStorage(tmp_path / "store")
     (tmp_path / "secret").write_bytes(b"x")
     for handle in ("../../secret", "put-1", "stage-/../../secret", ""):
@@ -188,7 +188,7 @@ def test_accel_path(tmp_path: Path) -> None:
     assert storage.accel_path("images/a/layer") == "/_layers/images/a/layer"
 
 
-def test_files_are_readable_by_whom_the_umask_says(tmp_path: Path) -> None:
+def test_files_have_the_mode_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         storage = FileStorage(tmp_path)
@@ -203,7 +203,7 @@ NOBODY = 65534
 
 
 def refusal_as_nobody(root: Path) -> str:
-    """What `prepare` says to a process that runs as nobody; empty if it is content."""
+    """Return the error of `prepare` in a process of the user nobody; empty if it succeeds."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -228,8 +228,8 @@ def refusal_as_nobody(root: Path) -> str:
 
 @as_root
 @pytest.mark.parametrize("part", ["", "images", "repositories/libtest/d101", "_v1registry"])
-def test_a_store_of_somebody_else_stops_the_start(tmp_path: Path, part: str) -> None:
-    """The old container ran as root, ours does not: say how to hand the store over."""
+def test_a_store_of_another_user_stops_the_start(tmp_path: Path, part: str) -> None:
+    """The container of 0.x ran as root: the error says how to hand the store over."""
     for folder in (tmp_path, *tmp_path.parents):
         if not folder.stat().st_mode & 0o001:  # pytest's own folders are closed to other users
             folder.chmod(0o711)
@@ -247,10 +247,10 @@ def test_a_store_of_somebody_else_stops_the_start(tmp_path: Path, part: str) -> 
     assert "container, run it on the host, for the folder mounted there" in refusal
 
 
-def test_what_vanishes_while_it_is_looked_at_is_no_fault(
+def test_a_file_that_vanishes_during_prepare_is_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process, starting at the same time, writes its own trial beside ours."""
+    """Another process that starts at the same time writes and deletes its own check object."""
     gone = str(tmp_path / "_v1registry" / "check-of-another")
     monkeypatch.setattr(disk, "sample", lambda root: iter([(gone, os.R_OK)]))
     FileStorage(tmp_path).prepare()
@@ -258,7 +258,7 @@ def test_what_vanishes_while_it_is_looked_at_is_no_fault(
 
 @pytest.fixture
 def few_descriptors() -> Iterator[None]:
-    """At most 300 open files, as 5,000 values meet the limits of real servers."""
+    """Allow 300 open files only, as 5,000 values exceed the limits of real servers."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
     yield
@@ -289,7 +289,7 @@ def test_values_are_named_in_order_also_in_a_write_of_many(
     assert named == [f"{tmp_path}/{key}" for key in values]
 
 
-def test_a_large_folder_is_listed_whole(tmp_path: Path) -> None:
+def test_a_large_folder_is_listed_completely(tmp_path: Path) -> None:
     for number in range(2500):
         (tmp_path / f"f{number}").touch()
     (tmp_path / "folder").mkdir()
@@ -297,8 +297,8 @@ def test_a_large_folder_is_listed_whole(tmp_path: Path) -> None:
     assert found == {f"f{number}": False for number in range(2500)} | {"folder": True}
 
 
-def test_a_process_that_begins_while_the_store_is_away_learns_of_its_mounts(tmp_path: Path) -> None:
-    """Else it would write into the mount point of a folder that is not mounted again."""
+def test_a_process_that_starts_without_the_store_learns_its_mounts(tmp_path: Path) -> None:
+    """Otherwise it would write into the mount point of a folder that is not mounted."""
     root, away = tmp_path / "store", tmp_path / "away"
     ids: dict[str, str] = {}
     memory = SimpleNamespace(get=ids.get, set=ids.__setitem__)

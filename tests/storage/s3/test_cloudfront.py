@@ -1,4 +1,4 @@
-"""Redirects to CloudFront: URLs that its (faked) check takes, for objects of a real bucket."""
+"""Signed CloudFront URLs for objects of a real bucket, verified by a fake of CloudFront."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_forms_of_the_key(distribution: Distribution, tmp_path: Path):
         (lambda: pem(ec.generate_private_key(ec.SECP256R1())), "need an RSA key"),
     ],
 )
-def test_keys_that_are_none(key, reason: str):
+def test_invalid_keys(key, reason: str):
     given = key()
     with pytest.raises(Refused, match=r"cloudfront\.keysecret: ") as caught:
         CloudFront("https://d1.cloudfront.net", KEY_ID, given)

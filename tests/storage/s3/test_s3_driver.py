@@ -1,4 +1,4 @@
-"""What the S3 driver does beyond the contract, against a real Ceph; see also test_contract.py."""
+"""The S3 driver beyond the contract, with a real Ceph; see also test_contract.py."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def proxied(ceph: Ceph, root: str) -> Iterator[tuple[S3Storage, Proxy]]:
 
 
 def pieces(data: bytes, size: int = 256 * 1024) -> Iterator[memoryview]:
-    """As the receiver does: views of one buffer that is used again."""
+    """Yield views of one buffer that is reused, as the receiver does."""
     buffer = bytearray(size)
     for at in range(0, len(data), size):
         part = data[at : at + size]
@@ -73,7 +73,7 @@ def test_prefix_is_that_of_0x(path: str | None, begins: str) -> None:
     assert prefix(path) == begins
 
 
-def test_keys_lie_where_0x_looks(ceph: Ceph, storage: S3Storage, root: str) -> None:
+def test_keys_are_those_of_0x(ceph: Ceph, storage: S3Storage, root: str) -> None:
     odd = "repositories/a/b%252Fc+~/tag_x"
     storage.put(odd, b"id")
     found = ceph.client().get_object(Bucket="registry", Key=f"{root}/{odd}")
@@ -82,7 +82,9 @@ def test_keys_lie_where_0x_looks(ceph: Ceph, storage: S3Storage, root: str) -> N
     assert list(storage.list("repositories/a/b%252Fc+~")) == [ListEntry("tag_x", False)]
 
 
-def test_markers_of_other_tools_are_no_children(ceph: Ceph, storage: S3Storage, root: str) -> None:
+def test_folder_markers_of_other_programs_are_not_listed(
+    ceph: Ceph, storage: S3Storage, root: str
+) -> None:
     ceph.client().put_object(Bucket="registry", Key=f"{root}/f/", Body=b"")
     storage.put("f/one", b"")
     assert list(storage.list("f")) == [ListEntry("one", False)]
@@ -120,7 +122,7 @@ def test_parts(ceph: Ceph, root: str, size: int) -> None:
 
 
 def test_parts_in_files(ceph: Ceph, root: str) -> None:
-    """Where there is no room in memory; two uploads in turn, so that both have a part half full."""
+    """Two uploads beyond the memory limit alternate, so that both have an incomplete part."""
     options = ceph.options(storage_path=root, s3_part_size=5 * MIB, s3_upload_memory=5 * MIB)
     storage = S3Storage(options)
     datas = [secrets.token_bytes(12 * MIB) for _ in range(2)]
@@ -140,7 +142,7 @@ def test_parts_in_files(ceph: Ceph, root: str) -> None:
         list(pool.map(upload, range(2)))
 
 
-def test_a_client_that_goes_leaves_no_part(ceph: Ceph, storage: S3Storage, root: str) -> None:
+def test_a_disconnected_client_leaves_no_part(ceph: Ceph, storage: S3Storage, root: str) -> None:
     def leaving() -> Iterator[bytes]:
         yield bytes(9 * MIB)
         assert len(list(storage.stages())) == 1  # a part is there
@@ -151,7 +153,7 @@ def test_a_client_that_goes_leaves_no_part(ceph: Ceph, storage: S3Storage, root:
     assert "Uploads" not in ceph.client().list_multipart_uploads(Bucket="registry", Prefix=root)
 
 
-def test_uploads_of_others_in_the_bucket_are_not_ours(ceph: Ceph) -> None:
+def test_uploads_of_other_programs_are_left_alone(ceph: Ceph) -> None:
     storage = S3Storage(ceph.options(storage_path="/"))
     client, key = ceph.client(), f"backups/{secrets.token_hex(4)}"
     upload = client.create_multipart_upload(Bucket="registry", Key=key)["UploadId"]
@@ -160,7 +162,7 @@ def test_uploads_of_others_in_the_bucket_are_not_ours(ceph: Ceph) -> None:
 
 
 def test_many_complete_one_upload(ceph: Ceph, root: str) -> None:
-    """Nodes that carry out one record: each commits, or is told that the upload is gone."""
+    """Several nodes execute one commit record: each commits or gets NotFound."""
     stores = [S3Storage(ceph.options(storage_path=root)) for _ in range(8)]
     data = secrets.token_bytes(9 * MIB)
     for _ in range(5):
@@ -211,7 +213,7 @@ def test_a_store_without_conditional_writes(ceph: Ceph, root: str) -> None:
 
 
 def test_copies_in_parts(ceph: Ceph, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of layers larger than S3 copies at once; nothing is left where that fails."""
+    """Layers larger than one copy request are copied in parts; a failure leaves nothing."""
     monkeypatch.setattr("v1registry.storage.s3.unconditional._MOST_COPIED", 5 * MIB)
     storage = make(ceph.options(storage_path=root, s3_conditional_writes=False), None)
     data = secrets.token_bytes(12 * MIB)
@@ -233,7 +235,7 @@ def test_copies_in_parts(ceph: Ceph, root: str, monkeypatch: pytest.MonkeyPatch)
     assert "Uploads" not in ceph.client().list_multipart_uploads(Bucket="registry", Prefix=root)
 
 
-def test_the_cleaner_ends_uploads_that_nobody_finished(ceph: Ceph, root: str) -> None:
+def test_the_cleaner_aborts_abandoned_uploads(ceph: Ceph, root: str) -> None:
     storage = make(ceph.options(storage_path=root, s3_conditional_writes=False), None)
     key = f"{root}/_v1registry/uploads/0123/{LAYER}"
     client = ceph.client()
@@ -247,7 +249,7 @@ def test_the_cleaner_ends_uploads_that_nobody_finished(ceph: Ceph, root: str) ->
 # -- URLs and TLS ---------------------------------------------------------------------------------
 
 
-def test_url_gives_the_object_to_who_has_no_key(storage: S3Storage) -> None:
+def test_url_works_without_credentials(storage: S3Storage) -> None:
     storage.put(LAYER, b"0123456789")
     url = storage.url(LAYER)
     assert "X-Amz-Expires=1200" in str(url)
@@ -318,7 +320,7 @@ def test_encryption_and_storage_class_are_asked_for(ceph: Ceph, root: str) -> No
 
 
 def requests_of(storage: S3Storage) -> list[AWSPreparedRequest]:
-    """What it sends from now on, by itself or by boto3."""
+    """Record the requests from now on, of the fast client and of boto3."""
     sent: list[AWSPreparedRequest] = []
     client = storage._clients.get()
     own = client._http.send
@@ -328,12 +330,12 @@ def requests_of(storage: S3Storage) -> list[AWSPreparedRequest]:
 
 
 def header(headers: Mapping[str, str | bytes], name: str) -> str | None:
-    """A header, which boto3 holds as bytes."""
+    """Return a header as text; boto3 has bytes."""
     value = headers.get(name)
     return value.decode() if isinstance(value, bytes) else value
 
 
-def test_it_is_found_by_name(ceph: Ceph) -> None:
+def test_the_driver_is_found_by_name(ceph: Ceph) -> None:
     assert isinstance(load(ceph.options(), lambda function: function()), S3Storage)
 
 
@@ -379,7 +381,7 @@ def test_missing_keys_cost_one_request(proxied: tuple[S3Storage, Proxy]) -> None
         assert len(requests) == 1
 
 
-def test_a_broken_download_goes_on_where_it_broke(proxied: tuple[S3Storage, Proxy]) -> None:
+def test_a_broken_download_is_resumed(proxied: tuple[S3Storage, Proxy]) -> None:
     storage, proxy = proxied
     data = secrets.token_bytes(4 * MIB)
     storage.put(LAYER, data)
@@ -392,7 +394,7 @@ def test_a_broken_download_goes_on_where_it_broke(proxied: tuple[S3Storage, Prox
         assert b"".join(blob.pieces(1 * MIB, 3 * MIB)) == data[1 * MIB : 3 * MIB]
 
 
-def test_a_download_that_cannot_go_on_raises(proxied: tuple[S3Storage, Proxy]) -> None:
+def test_a_download_that_cannot_be_resumed_raises(proxied: tuple[S3Storage, Proxy]) -> None:
     storage, proxy = proxied
     storage.put(LAYER, secrets.token_bytes(8 * MIB))
     with storage.open(LAYER) as blob:
@@ -418,7 +420,7 @@ def test_an_object_replaced_while_it_is_read_is_not_mixed(
             list(read)
 
 
-def test_a_store_that_is_gone_or_silent_is_unavailable(proxied: tuple[S3Storage, Proxy]) -> None:
+def test_an_unreachable_or_silent_store_is_unavailable(proxied: tuple[S3Storage, Proxy]) -> None:
     storage, proxy = proxied
     storage.put("a", b"x")
     proxy.refusing = True
@@ -434,8 +436,8 @@ def test_a_store_that_is_gone_or_silent_is_unavailable(proxied: tuple[S3Storage,
     assert storage.get("a") == b"x"
 
 
-def test_a_lost_answer_is_not_a_lost_win(proxied: tuple[S3Storage, Proxy]) -> None:
-    """The first try came through, its answer did not: the second must not say that another won."""
+def test_create_succeeds_although_its_response_is_lost(proxied: tuple[S3Storage, Proxy]) -> None:
+    """The first attempt succeeds, but its response is lost: the second must return True as well."""
     storage, proxy = proxied
     assert storage.create("warm", b"up")
     proxy.cut_after, proxy.cuts = 1, 1
@@ -446,7 +448,7 @@ def test_a_lost_answer_is_not_a_lost_win(proxied: tuple[S3Storage, Proxy]) -> No
 
 
 def test_read_in_another_thread_than_opened(storage: S3Storage) -> None:
-    """The domain opens a layer here and reads it in the thread pool."""
+    """`lib` opens a layer in one thread and reads it in the thread pool."""
     data = secrets.token_bytes(MIB)
     storage.put(LAYER, data)
     got = []

@@ -1,4 +1,4 @@
-"""The S3 driver's short way beside boto3's client, and what is left to that; on a real Ceph."""
+"""The fast client of the S3 driver, and the requests that it leaves to boto3; with a real Ceph."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def storage(ceph: Ceph, root: str) -> S3Storage:
 
 
 class Answered:
-    """An answer that the store did not give."""
+    """A response that the store did not send."""
 
     def __init__(self, status: int, code: str = "", **headers: str) -> None:
         self.status_code, self.headers = status, headers
@@ -41,7 +41,7 @@ class Answered:
 
 
 def answer_once(storage: S3Storage, answer: Answered) -> None:
-    """Let the next request not reach the store."""
+    """Answer the next request instead of the store."""
     client = storage._clients.get()
     own, answers = client._http.send, [answer]
     client._http.send = lambda request: answers.pop() if answers else own(request)
@@ -60,8 +60,8 @@ def answer_once(storage: S3Storage, answer: Answered) -> None:
     ],
     ids=lambda answer: str(answer.status_code),
 )
-def test_what_is_not_that_simple(storage: S3Storage, answer: Answered) -> None:
-    """A bucket in another region is boto3's business; what passes is asked again."""
+def test_less_simple_requests_are_left_to_boto3(storage: S3Storage, answer: Answered) -> None:
+    """boto3 handles a bucket in another region; temporary errors are retried."""
     acts = {
         "put": lambda: storage.put("f/a", b"1"),
         "get": lambda: storage.get("f/a"),
@@ -79,7 +79,7 @@ def test_what_is_not_that_simple(storage: S3Storage, answer: Answered) -> None:
     assert list(storage.list("f")) == []
 
 
-def test_what_stays_is_raised(storage: S3Storage) -> None:
+def test_persistent_errors_are_raised(storage: S3Storage) -> None:
     for status, code, kind in (
         (507, "", StoreFull),
         (403, "AccessDenied", Refused),
@@ -110,8 +110,8 @@ def test_without_credentials(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 @needs("nginx")
 @pytest.mark.parametrize("sigv4", [True, False])
-def test_a_proxy_on_the_way(ceph: Ceph, root: str, tmp_path: Path, sigv4: bool) -> None:
-    """One that wants a password. Both boto3 and we go through it, for small values and for layers."""
+def test_requests_use_the_proxy(ceph: Ceph, root: str, tmp_path: Path, sigv4: bool) -> None:
+    """boto3 and the fast client use a proxy with a password, for small values and for layers."""
     port, log = free_port(), tmp_path / "log"
     word = base64.b64encode(b"ann:pass word").decode()
     beside = f"""
@@ -145,7 +145,7 @@ def test_a_proxy_on_the_way(ceph: Ceph, root: str, tmp_path: Path, sigv4: bool) 
 
 
 def test_the_older_signature(ceph: Ceph, root: str) -> None:
-    """By boto3 alone."""
+    """Requests with the older signature are left to boto3."""
     storage = S3Storage(ceph.options(storage_path=f"/{root}", s3_use_sigv4=False))
     storage.prepare()
     storage.put("a", b"1")
@@ -160,7 +160,7 @@ def test_the_older_signature(ceph: Ceph, root: str) -> None:
 
 
 class Renaming:
-    """Gives the root element of some answers another name of the same length, as emulators do."""
+    """Gives the root element of some responses another name of the same length, as emulators do."""
 
     def __init__(self, old: bytes, new: bytes) -> None:
         assert len(old) == len(new)
@@ -204,7 +204,7 @@ def test_an_emulator_with_other_root_elements_is_named(
             list(storage.list("images"))
 
 
-def test_a_start_leaves_no_trial_behind(ceph: Ceph, root: str) -> None:
+def test_prepare_leaves_no_objects(ceph: Ceph, root: str) -> None:
     storage = S3Storage(ceph.options(storage_path=f"/{root}"))
     storage.prepare()
     assert list(storage.list(keys.OURS)) == []

@@ -1,4 +1,4 @@
-"""How the Swift driver comes to its tokens and its server, and what it says if it does not.
+"""How the Swift driver gets its tokens and finds its server, and its errors if that fails.
 
 Version 1 is Swift's own; for 2 and 3 a fake Keystone stands before the same real Swift.
 """
@@ -49,10 +49,10 @@ def works(storage: SwiftStorage) -> bool:
 
 
 @pytest.mark.parametrize("how", ["Keystone", "Swift's own authentication"])
-def test_what_the_page_says_makes_the_container_and_serves(
+def test_the_commands_in_docs_make_a_usable_container(
     keystone: Keystone, swift: Swift, how: str, tmp_path: Path
 ) -> None:
-    """The commands of docs/swift.md, in their order, with this Swift's values."""
+    """Run the commands of docs/swift.md in their order, with the values of this Swift."""
     with_keystone, with_own, serve = re.findall(
         r"```sh\n(.*?)```", (ROOT / "docs" / "swift.md").read_text(), re.DOTALL
     )[:3]
@@ -114,7 +114,7 @@ def test_version_3(keystone: Keystone, url: str) -> None:
     assert keystone.issued == 1
 
 
-def test_the_project_by_the_name_of_today(keystone: Keystone) -> None:
+def test_the_option_for_the_project_name(keystone: Keystone) -> None:
     options = keystone.options(swift_tenant_name=None, swift_project_name="images")
     assert works(SwiftStorage(options))
 
@@ -141,13 +141,13 @@ def test_version_2(keystone: Keystone, url: str) -> None:
         ({"swift_authurl": "keystone:5000"}, "swift_authurl: must be a URL"),
     ],
 )
-def test_what_is_wrong_is_named(keystone: Keystone, wrong: dict[str, object], text: str) -> None:
+def test_wrong_options_are_named(keystone: Keystone, wrong: dict[str, object], text: str) -> None:
     with pytest.raises(Refused, match=text):
         SwiftStorage(keystone.options(**wrong)).prepare()
 
 
 def test_the_interface_is_chosen(keystone: Keystone) -> None:
-    """The internal address is dead in this catalog; clients are sent to the public one all the same."""
+    """The internal address in the catalog is unreachable, but clients get the public one."""
     more = {"swift_endpoint_type": "internal", "swift_temp_url_key": TEMP_URL_KEY}
     storage = SwiftStorage(keystone.options(**more))
     with pytest.raises(Unavailable):
@@ -155,7 +155,7 @@ def test_the_interface_is_chosen(keystone: Keystone) -> None:
     assert "/v1/AUTH_test/registry/" in str(storage.url(LAYER))
 
 
-def test_no_keystone_at_all() -> None:
+def test_an_unreachable_keystone() -> None:
     options = {**OPTIONS, "swift_authurl": f"http://127.0.0.1:{free_port()}/v3"}
     storage = SwiftStorage({**options, "swift_tenant_name": "images"})
     begin = time.monotonic()
@@ -165,7 +165,7 @@ def test_no_keystone_at_all() -> None:
     assert time.monotonic() - begin < 15  # a bound that we promise, not a speed
 
 
-def test_what_is_no_keystone(swift: Swift) -> None:
+def test_a_server_that_is_not_keystone(swift: Swift) -> None:
     options = swift.options(swift_authurl=f"http://127.0.0.1:{swift.port}/v3")
     with pytest.raises(Refused, match="swift_authurl"):
         SwiftStorage({**options, "swift_tenant_name": "images"}).prepare()
@@ -174,7 +174,7 @@ def test_what_is_no_keystone(swift: Swift) -> None:
 # -- tokens -----------------------------------------------------------------------------------------
 
 
-def test_a_token_that_expires_is_renewed_before(keystone: Keystone) -> None:
+def test_a_token_is_renewed_before_it_expires(keystone: Keystone) -> None:
     keystone.expires = "2020-01-01T00:00:00.000000Z"
     storage = SwiftStorage(keystone.options())
     assert works(storage)
@@ -224,8 +224,8 @@ def test_over_tls(tmp_path: Path) -> None:
             missing.prepare()
 
 
-def test_a_slow_server_is_waited_for_once(swift: Swift) -> None:
-    """Our own client waits too: what was silent for `swift_read_timeout` is not asked again."""
+def test_a_read_timeout_is_not_retried(swift: Swift) -> None:
+    """Clients wait as well: a request that took `swift_read_timeout` is not retried."""
     with Proxy(swift.port) as proxy:
         url = swift.authurl.replace(str(swift.port), str(proxy.port))
         storage = SwiftStorage(swift.options(swift_authurl=url, swift_read_timeout=1))
@@ -240,7 +240,7 @@ def test_a_slow_server_is_waited_for_once(swift: Swift) -> None:
 
 
 class Answering:
-    """A fake Swift that answers with the statuses that it was given, then with 200."""
+    """A fake Swift that answers with the given statuses, then with 200."""
 
     def __init__(self, statuses: list[int]) -> None:
         self.asked = 0
@@ -295,7 +295,7 @@ class Answering:
         ([501], Refused, 1),
     ],
 )
-def test_what_is_tried_again(
+def test_statuses_that_are_retried(
     swift: Swift,
     monkeypatch: pytest.MonkeyPatch,
     statuses: list[int],
@@ -314,8 +314,8 @@ def test_what_is_tried_again(
         assert fake.asked == asked
 
 
-def test_what_is_no_swift(swift: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something on the way that answers 200 to everything, a portal for instance."""
+def test_a_server_that_is_not_swift(swift: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server on the way, such as a portal, answers 200 to every request."""
     with Answering([]) as fake:
         storage = SwiftStorage(swift.options())
         monkeypatch.setattr(SwiftAccount, "_endpoint", lambda *_: fake.url)
@@ -343,18 +343,18 @@ def test_what_is_no_swift(swift: Swift, monkeypatch: pytest.MonkeyPatch) -> None
         ("http://keystone.example/identity/v3/", 3),
     ],
 )
-def test_the_version_is_seen_in_the_url(url: str, version: int) -> None:
+def test_the_url_chooses_the_version(url: str, version: int) -> None:
     assert auth_version({**OPTIONS, "swift_authurl": url}) == version
     assert auth_version({**OPTIONS, "swift_authurl": url, "swift_auth_version": 2}) == 2
 
 
-def test_a_key_for_temporary_urls_that_nobody_set_is_refused(swift: Swift) -> None:
+def test_an_unknown_key_for_temporary_urls_is_refused(swift: Swift) -> None:
     SwiftStorage(swift.options(swift_temp_url_key=TEMP_URL_KEY)).prepare()
     with pytest.raises(Refused, match="swift_temp_url_key is none of the keys"):
         SwiftStorage(swift.options(swift_temp_url_key="other")).prepare()
 
 
-def test_without_its_library_the_extra_is_named() -> None:
+def test_a_missing_library_is_named() -> None:
     code = (
         "import sys; sys.modules['keystoneauth1'] = None\n"
         "from v1registry.storage import errors, loading\n"

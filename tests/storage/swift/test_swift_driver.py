@@ -1,4 +1,4 @@
-"""What the Swift driver does beyond the contract, against a real Swift; see also test_contract.py.
+"""The Swift driver beyond the contract, with a real Swift; see also test_contract.py.
 
 How it comes to its tokens: test_swift_auth.py.
 """
@@ -54,7 +54,7 @@ def proxied(swift: Swift, root: str) -> Iterator[tuple[SwiftStorage, Proxy]]:
 
 @pytest.fixture
 def names(swift: Swift, root: str) -> Callable[[str], list[str]]:
-    """Lists what lies below a folder of the store, as another program sees it."""
+    """List the objects below a folder of the store, as another program sees them."""
 
     def listed(below: str) -> list[str]:
         _, items = swift.client().get_container("registry", prefix=f"{root}/{below}")
@@ -82,7 +82,7 @@ def test_prefix_is_that_of_0x(path: str | None, begins: str) -> None:
     assert prefix(path) == begins
 
 
-def test_names_lie_where_0x_looks(swift: Swift, storage: SwiftStorage, root: str) -> None:
+def test_names_are_those_of_0x(swift: Swift, storage: SwiftStorage, root: str) -> None:
     odd = "repositories/a/b%252Fc+~/tag_x"
     storage.put(odd, b"id")
     assert swift.client().get_object("registry", f"{root}/{odd}")[1] == b"id"
@@ -106,7 +106,7 @@ def test_names_that_begin_with_a_slash(swift: Swift, root: str) -> None:
     assert client.get_container(root)[1] == []
 
 
-def test_markers_of_other_tools_are_no_children(
+def test_folder_markers_of_other_programs_are_not_listed(
     swift: Swift, storage: SwiftStorage, root: str
 ) -> None:
     client = swift.client()
@@ -133,7 +133,7 @@ def test_listing_and_deleting_page(storage: SwiftStorage, monkeypatch: pytest.Mo
 
 
 def pieces(data: bytes, size: int = 256 * 1024) -> Iterator[memoryview]:
-    """As the receiver does: views of one buffer that is used again."""
+    """Yield views of one buffer that is reused, as the receiver does."""
     buffer = bytearray(size)
     for at in range(0, len(data), size):
         part = data[at : at + size]
@@ -164,7 +164,7 @@ def test_layers_are_segments_that_0x_reads(
 
 
 @pytest.mark.parametrize("count", [3, 4, 9])
-def test_more_segments_than_a_list_may_have(
+def test_more_segments_than_a_manifest_may_have(
     storage: SwiftStorage,
     names: Callable[[str], list[str]],
     monkeypatch: pytest.MonkeyPatch,
@@ -183,7 +183,7 @@ def test_more_segments_than_a_list_may_have(
     assert names("") == []
 
 
-def test_a_client_that_goes_leaves_no_segment(
+def test_a_disconnected_client_leaves_no_segment(
     storage: SwiftStorage, names: Callable[[str], list[str]]
 ) -> None:
     def leaving() -> Iterator[bytes]:
@@ -200,7 +200,7 @@ def test_a_client_that_goes_leaves_no_segment(
 def test_segments_that_were_replaced(
     storage: SwiftStorage, names: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They stay for a while, and go by the cleaner; those of long ago go at once."""
+    """The cleaner deletes them after a while; a commit deletes old ones at once."""
     first, second, third = (storage.stage(LAYER, [data]) for data in (b"1", b"22", b"333"))
     storage.commit(first)
     storage.commit(second)
@@ -220,7 +220,7 @@ def test_segments_that_were_replaced(
 def test_segments_that_were_abandoned(
     storage: SwiftStorage, names: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Likewise: a node that comes late may still put them in place, if only for a moment."""
+    """They stay as well: a late node may still commit them for a moment."""
     storage.abandon(storage.stage(LAYER, [b"layer"]))
     assert [name.rpartition("/")[2] for name in names("")] == ["00000001"]
     assert storage.clean(time.time() + 60) == 1
@@ -240,10 +240,10 @@ def test_deleting_a_layer_deletes_its_segments(
     assert names("") == []
 
 
-def test_what_0x_left_behind_is_cleaned_up(
+def test_segments_that_0x_left_are_deleted(
     swift: Swift, storage: SwiftStorage, root: str, names: Callable[[str], list[str]]
 ) -> None:
-    """0.x writes over a layer, or deletes one, and knows of no segments."""
+    """0.x replaces or deletes a layer without deleting its segments."""
     other = LAYER.replace("a", "b")
     storage.commit(storage.stage(LAYER, [b"ours"]))
     storage.commit(storage.stage(other, [b"ours"]))
@@ -255,10 +255,10 @@ def test_what_0x_left_behind_is_cleaned_up(
     assert storage.get(LAYER) == b"of 0.x"
 
 
-def test_a_layer_that_was_given_other_metadata_keeps_its_segments(
+def test_a_layer_with_other_metadata_keeps_its_segments(
     swift: Swift, storage: SwiftStorage, root: str
 ) -> None:
-    """That takes away what tells whose segments it is made of."""
+    """New metadata remove the note that says which segments the layer consists of."""
     handle = storage.stage(LAYER, [b"layer"])
     storage.commit(handle)
     swift.client().post_object("registry", f"{root}/{LAYER}", {"X-Object-Meta-Project": "x"})
@@ -272,7 +272,7 @@ def test_a_layer_that_was_given_other_metadata_keeps_its_segments(
 def test_a_staged_layer_whose_segments_are_gone(
     swift: Swift, storage: SwiftStorage, root: str, names: Callable[[str], list[str]]
 ) -> None:
-    """It is not there any more, and not only for the moment: the image can be pushed again."""
+    """It is NotFound, not Unavailable, so that the image can be pushed again."""
     handle = storage.stage(LAYER, pieces(bytes(2 * MIB)))
     [lost] = [name for name in names("") if name.endswith("00000002")]
     swift.client().delete_object("registry", f"{root}/{lost}")
@@ -285,7 +285,7 @@ def test_a_staged_layer_whose_segments_are_gone(
 
 
 def test_a_commit_can_be_repeated(storage: SwiftStorage) -> None:
-    """A node that carries out a record again puts its layer in place again: see lib/images/commit.py."""
+    """A node that repeats a commit record commits its layer again, see lib/images/commit.py."""
     one, other = storage.stage(LAYER, [b"one"]), storage.stage(LAYER, [b"other"])
     storage.commit(one)
     storage.commit(other)
@@ -298,8 +298,8 @@ def test_a_commit_can_be_repeated(storage: SwiftStorage) -> None:
     assert storage.get(LAYER) == b"other"
 
 
-def test_a_node_that_ended_between_the_steps(storage: SwiftStorage) -> None:
-    """In place, and still marked as staged: a commit and an abandon both end well."""
+def test_a_node_that_ended_between_two_steps(storage: SwiftStorage) -> None:
+    """The layer is in place and still marked as staged: commit and abandon both succeed."""
     handle = storage.stage(LAYER, [b"layer"])
     mark = f"_v1registry/uploads/{handle.replace(' ', '/')}"
     storage.commit(handle)
@@ -311,7 +311,7 @@ def test_a_node_that_ended_between_the_steps(storage: SwiftStorage) -> None:
 
 
 def test_many_commit_one_upload(swift: Swift, root: str) -> None:
-    """Nodes that carry out one record: each commits, or is told that it is done."""
+    """Several nodes execute one commit record: each commits or gets NotFound."""
     stores = [SwiftStorage(swift.options(storage_path=root)) for _ in range(8)]
     data = secrets.token_bytes(MIB)
     for _ in range(3):
@@ -338,7 +338,7 @@ def test_many_commit_one_upload(swift: Swift, root: str) -> None:
 
 
 def test_first_pushes_of_one_image_in_the_same_instant(swift: Swift, root: str) -> None:
-    """`create` lets several win here: all the same the image is one push's, and all are told so."""
+    """Several calls of `create` may succeed here: still, the image is that of one push."""
     for letter in "cd":
         id, barrier = ImageId(image_id(letter)), threading.Barrier(4)
         layers = [f"layer-{number}".encode() for number in range(4)]  # of one size
@@ -361,7 +361,7 @@ def test_first_pushes_of_one_image_in_the_same_instant(swift: Swift, root: str) 
         assert not exists(store, keys.image(id, "_inprogress"))
 
 
-def test_a_store_that_creates_atomically_may_be_believed(swift: Swift, root: str) -> None:
+def test_atomic_create_can_be_configured(swift: Swift, root: str) -> None:
     options = swift.options(storage_path=root, swift_conditional_writes=True)
     storage = SwiftStorage(options)
     assert storage.creates_atomically
@@ -373,7 +373,7 @@ def test_a_store_that_creates_atomically_may_be_believed(swift: Swift, root: str
 @needs("swift")
 def test_a_store_without_large_objects_is_refused(tmp_path: Path) -> None:
     with Swift(tmp_path, without="slo") as other:
-        with pytest.raises(Refused, match="no static large objects"):
+        with pytest.raises(Refused, match="does not support static large objects"):
             SwiftStorage(other.options()).prepare()
 
 
@@ -388,7 +388,7 @@ def fetch(url: str, **headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha512", "sha1"])
-def test_url_gives_the_object_to_who_has_no_token(swift: Swift, root: str, digest: str) -> None:
+def test_temporary_url_works_without_a_token(swift: Swift, root: str, digest: str) -> None:
     more = {"swift_temp_url_key": TEMP_URL_KEY, "swift_temp_url_digest": digest}
     options = swift.options(storage_path=f"/{root}", swift_segment_size=MIB, **more)
     storage, data = SwiftStorage(options), secrets.token_bytes(3 * MIB)
@@ -402,7 +402,7 @@ def test_url_gives_the_object_to_who_has_no_token(swift: Swift, root: str, diges
         fetch(url.replace("temp_url_sig=", "temp_url_sig=0"))
 
 
-def test_url_counts_for_a_while(swift: Swift, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_url_expires(swift: Swift, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("v1registry.storage.swift.driver.URL_SECONDS", 1)
     options = swift.options(storage_path=f"/{root}", swift_temp_url_key=TEMP_URL_KEY)
     storage = SwiftStorage(options)
@@ -431,7 +431,7 @@ def test_the_key_of_a_container_and_a_public_one(swift: Swift, root: str) -> Non
 # -- what goes wrong --------------------------------------------------------------------------------
 
 
-def test_it_is_found_by_name(swift: Swift) -> None:
+def test_the_driver_is_found_by_name(swift: Swift) -> None:
     assert isinstance(load(swift.options(), lambda function: function()), SwiftStorage)
 
 
@@ -460,7 +460,7 @@ def test_missing_keys_cost_one_request(
         assert len(requests) == 1
 
 
-def test_a_broken_download_goes_on_where_it_broke(proxied: tuple[SwiftStorage, Proxy]) -> None:
+def test_a_broken_download_is_resumed(proxied: tuple[SwiftStorage, Proxy]) -> None:
     storage, proxy = proxied
     data = secrets.token_bytes(4 * MIB)
     storage.commit(storage.stage(LAYER, pieces(data)))
@@ -487,7 +487,7 @@ def test_a_token_that_expires_while_a_download_is_resumed(
         assert got + b"".join(read) == data
 
 
-def test_a_download_that_cannot_go_on_raises(proxied: tuple[SwiftStorage, Proxy]) -> None:
+def test_a_download_that_cannot_be_resumed_raises(proxied: tuple[SwiftStorage, Proxy]) -> None:
     storage, proxy = proxied
     storage.put(LAYER, secrets.token_bytes(8 * MIB))
     with storage.open(LAYER) as blob:
@@ -517,10 +517,10 @@ def test_an_object_replaced_while_it_is_read_is_not_mixed(
             list(read)
 
 
-def test_a_segment_that_is_lost_ends_the_download(
+def test_a_lost_segment_ends_the_download_with_an_error(
     swift: Swift, storage: SwiftStorage, root: str, names: Callable[[str], list[str]]
 ) -> None:
-    """Swift itself ends the answer early then: never short with a good end."""
+    """Swift ends the response early: the driver raises instead of returning fewer bytes."""
     storage.commit(storage.stage(LAYER, pieces(secrets.token_bytes(4 * MIB))))
     folder = f"_v1registry/segments/{LAYER}/"
     [lost] = [name for name in names(folder) if name.endswith("00000004")]
@@ -529,7 +529,7 @@ def test_a_segment_that_is_lost_ends_the_download(
         list(blob.pieces())
 
 
-def test_a_store_that_is_gone_or_silent_is_unavailable(
+def test_an_unreachable_or_silent_store_is_unavailable(
     proxied: tuple[SwiftStorage, Proxy],
 ) -> None:
     storage, proxy = proxied
@@ -566,16 +566,16 @@ def test_a_store_whose_disks_are_gone_is_unavailable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_a_lost_answer_is_not_a_lost_win(
+def test_create_succeeds_although_its_response_is_lost(
     proxied: tuple[SwiftStorage, Proxy], monkeypatch: pytest.MonkeyPatch, atomic: bool
 ) -> None:
-    """The first try came through, its answer did not: the second must not say that another won."""
+    """The first attempt succeeds, but its response is lost: the second must return True as well."""
     storage, proxy = proxied
     storage.creates_atomically = atomic
     assert storage.create("warm", b"up")
 
     def cut(*_: object) -> bool:
-        """The look that comes first where create is not atomic."""
+        """The request that comes first if `create` is not atomic."""
         proxy.cut_after, proxy.cuts = 1, 1
         return False
 
@@ -589,7 +589,7 @@ def test_a_lost_answer_is_not_a_lost_win(
 
 
 def test_read_in_another_thread_than_opened(storage: SwiftStorage) -> None:
-    """The domain opens a layer here and reads it in the thread pool."""
+    """`lib` opens a layer in one thread and reads it in the thread pool."""
     data = secrets.token_bytes(MIB)
     storage.put(LAYER, data)
     got = []

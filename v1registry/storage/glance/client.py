@@ -1,6 +1,6 @@
-"""How the Glance driver reaches its server: sessions with tokens of Keystone, errors in our words.
+"""The clients of the Glance driver: sessions with Keystone tokens, and the mapping of errors.
 
-keystoneauth1 is an extra: it is imported here alone, and this module by whoever chose `glance`.
+keystoneauth1 is an extra: only the driver `glance` imports this module.
 """
 
 from __future__ import annotations
@@ -43,16 +43,18 @@ _DONE = {200, 201, 204, 206}
 _RETRIED = {429, 500, 502, 503, 504}
 _VERSION = re.compile(r"/v\d+(\.\d+)?$")
 
-#: What reading the body of an answer raises when the connection fails.
+#: What reading the body of a response raises if the connection fails.
 BREAKS = (HTTPError, OSError)
-#: What a request raises when something is wrong outside of this program.
+#: What a request raises for faults outside of this program.
 FAILURES = (exceptions.ClientException, requests.RequestException, *BREAKS)
 
 
 def storage_error(error: BaseException, key: str) -> StorageError:
-    """The one place where what the libraries raise becomes an error of ours."""
+    """Return the storage error for an exception of the libraries."""
     text = f"{key}: {described(error)}"
-    if isinstance(error, exceptions.HttpError):  # Keystone's; for Glance's see `status_error`
+    if isinstance(
+        error, exceptions.HttpError
+    ):  # from Keystone; `status_error` handles those of Glance
         busy = error.http_status in (408, 429) or error.http_status >= 500
         return (Unavailable if busy else Refused)(f"{text} (Keystone)")
     if isinstance(error, exceptions.SSLError | exceptions.CatalogException):
@@ -61,10 +63,10 @@ def storage_error(error: BaseException, key: str) -> StorageError:
 
 
 def status_error(status: int, text: str) -> StorageError:
-    """What an HTTP status means."""
+    """Return the storage error for an HTTP status of Glance."""
     if status in (404, 410):
         return NotFound(text)
-    if status in (413, 507):  # 413: a quota, the largest size of an image, or the disk is full
+    if status in (413, 507):  # 413: a quota, the maximum size of an image, or a full disk
         return StoreFull(text)
     if status in (408, 429) or status >= 500:
         return Unavailable(text)
@@ -72,7 +74,7 @@ def status_error(status: int, text: str) -> StorageError:
 
 
 class GlanceErrors(errors.MappedErrors):
-    """For what keystoneauth1 and requests raise."""
+    """Turns exceptions of keystoneauth1 and requests in a `with` block into storage errors."""
 
     __slots__ = ()
 
@@ -134,16 +136,16 @@ class GlanceClient:
     def request(
         self, method: str, path: str, key: str, *, fine: Iterable[int] = (), **more: Any
     ) -> requests.Response:
-        """Send a request that may be sent twice; tried again where that may help.
+        """Send a request that may be sent twice; retry it if that may help.
 
-        `fine`: statuses that are answers, beside those below 300.
+        `fine`: statuses to return beside those of a success, instead of raising an error.
         """
         for pause in pauses():
             try:
                 with GlanceErrors(key):
                     answer = self._send(self._session, method, path, **more)
             except Unavailable as failure:
-                # whoever kept silent once will do so again, and our client waits, too
+                # no retry after a timeout: the registry's client has waited as long already
                 if pause is None or isinstance(failure.__cause__, exceptions.ConnectTimeout):
                     raise
             else:
@@ -151,17 +153,19 @@ class GlanceClient:
                 if status in _DONE or status in fine:
                     return answer
                 if pause is None and status < 300:
-                    raise CorruptObject(f"{key}: answered with a status of {status}")
+                    raise CorruptObject(
+                        f"{key}: the server answered with status {status}, which is not Glance's"
+                    )
                 if pause is None or not (status < 300 or status in _RETRIED):
                     raise status_error(answer.status_code, f"{key}: {_reason(answer)}")
             time.sleep(pause)
         raise AssertionError("unreachable")
 
     def upload(self, path: str, key: str, pieces: Iterable[Any]) -> None:
-        """PUT a body of unknown length, once: what it is made of cannot be had again.
+        """PUT a body of unknown length, without a retry, because `pieces` can be read only once.
 
-        So it goes over a connection of its own, since one that was kept may be closed any moment.
-        Raise what `pieces` raises.
+        It uses a new connection: the server may close one that was kept open at any moment. Raise
+        what `pieces` raises.
         """
         body = _Body(pieces)
         try:
@@ -180,12 +184,14 @@ class GlanceClient:
                 raise body.failure from None
             raise
         if answer.status_code < 300 and answer.status_code not in _DONE:
-            raise CorruptObject(f"{key}: answered with a status of {answer.status_code}")
+            raise CorruptObject(
+                f"{key}: the server answered with status {answer.status_code}, which is not Glance's"
+            )
         if answer.status_code >= 300:
             raise status_error(answer.status_code, f"{key}: {_reason(answer)}")
 
     def project(self) -> str | None:
-        """The id of the project that owns what we make; None where no token is asked for."""
+        """Return the id of the project of the registry's account; None without Keystone."""
         with GlanceErrors("storage"):
             found: str | None = self._session.get_project_id()
         return found
@@ -204,7 +210,7 @@ class GlanceClient:
         return answer
 
     def endpoint(self) -> str:
-        """Glance's address."""
+        """Return Glance's URL."""
         if self._url is None:
             found = self._options["glance_url"] or self._session.get_endpoint(
                 service_type="image",
@@ -212,7 +218,7 @@ class GlanceClient:
                 region_name=self._options["glance_region_name"] or None,
             )
             if not found:
-                raise Refused("storage: Keystone's catalog names no Glance: set glance_url")
+                raise Refused("storage: Keystone's catalog has no Glance: set glance_url")
             self._url = base(found)
         return self._url
 
@@ -232,7 +238,7 @@ class GlanceClient:
             verify=self._options["glance_cacert"] or True,
             timeout=self._options["glance_read_timeout"],
             app_name="v1registry",
-            redirect=False,  # it would carry the password or the token anywhere
+            redirect=False,  # a redirect would send the password or the token to another server
         )
 
 
@@ -254,13 +260,13 @@ class GlanceClients:
 
 
 class _Broken(Exception):
-    """The body ends in the middle."""
+    """Raised into the HTTP library to end a body that is incomplete."""
 
 
 class _Body:
     """The pieces of a body, and the exception that ended them.
 
-    That must not pass through the HTTP library, which takes some for the server's doing.
+    The HTTP library must not see that exception: it takes some for faults of the server.
     """
 
     def __init__(self, pieces: Iterable[Any]) -> None:
@@ -278,12 +284,12 @@ class _Body:
 
 
 def base(url: str) -> str:
-    """Glance's address without the version that some write behind it."""
+    """Return Glance's URL without a version at its end."""
     return _VERSION.sub("", url.rstrip("/"))
 
 
 def _auth(options: Mapping[str, Any]) -> plugin.BaseAuthPlugin:
-    """How tokens are had. What version a URL does not tell, Keystone is asked for."""
+    """Return the plugin of keystoneauth that fetches tokens; the URL may name Keystone's version."""
     url = options["glance_authurl"]
     if not url:
         return noauth.NoAuth(endpoint=options["glance_url"])
@@ -301,7 +307,7 @@ def _auth(options: Mapping[str, Any]) -> plugin.BaseAuthPlugin:
 
 
 def _reason(answer: requests.Response) -> str:
-    """Status and text of a refusal: Glance answers with a page of HTML."""
+    """Return status and text of an error response, which is an HTML page."""
     page = html.unescape(
         re.sub(r"<head>.*?</head>|<h1>.*?</h1>|<[^>]*>", " ", answer.text, flags=re.S)
     )

@@ -1,12 +1,12 @@
-"""The driver for OpenStack Glance: layers are its images, all else lies in an alternate store.
+"""The driver for OpenStack Glance: layers are Glance images, all other objects are in an alternate store.
 
-The alternate store is another driver's, in the same configuration. It gives what Glance cannot:
-records that are created once, listings, a place for what belongs to no image.
+Another driver keeps the alternate store; its options are in the same flavor. It does what Glance
+cannot: atomic creation, listings, and objects that belong to no image.
 
-As in 0.x, an image in Glance has the name `[namespace/]repository:tag`, and in its properties the
-v1 image's JSON, ancestry and checksums: for other readers of Glance. Here they are read only where
-0.x wrote them; what this version writes is in the alternate store first of all, for a property
-holds neither every text nor a long one.
+As in 0.x, an image in Glance has the name `[namespace/]repository:tag`. Its properties have the v1
+image's JSON, ancestry and checksums, for other programs that read Glance. The driver itself reads
+properties only if 0.x wrote them. It writes all values to the alternate store first, because a
+property cannot hold long texts or all characters.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class GlanceStorage(Storage):
-    """Keeps layers in Glance, all else in `rest`. Options: config/drivers/glance.py."""
+    """Keeps layers in Glance, all other objects in `rest`. Options: config/drivers/glance.py."""
 
     def __init__(self, options: Mapping[str, Any], rest: Storage) -> None:
         clients = GlanceClients(options)
@@ -67,7 +67,7 @@ class GlanceStorage(Storage):
         try:
             return self._rest.open(key)
         except NotFound:
-            return MemoryBlob(self._left(key)[0])
+            return MemoryBlob(self._property_of_0x(key)[0])
 
     def stat(self, key: str) -> Stat:
         image_id, part = split(key)
@@ -76,7 +76,7 @@ class GlanceStorage(Storage):
         try:
             return self._rest.stat(key)
         except NotFound:
-            data, record = self._left(key)
+            data, record = self._property_of_0x(key)
             return Stat(len(data), record.created)
 
     def list(self, folder: str) -> Iterator[ListEntry]:
@@ -91,22 +91,25 @@ class GlanceStorage(Storage):
             yield from (ListEntry(name, False) for name in inside if name not in seen)
 
     def _inside(self, folder: str, image_id: str) -> Iterator[str]:
-        """What Glance has of an image."""
-        where = self._layers.find(image_id)
-        record = self._images.find(where, folder) if where else None
+        """Yield the files of a v1 image that are in Glance."""
+        glance_id = self._layers.find(image_id)
+        record = self._images.find(glance_id, folder) if glance_id else None
         if record is None:
             return
         if record.size is not None:
             yield LAYER
-        if where == self._old.find(image_id):
+        if glance_id == self._old.find(image_id):
             yield from (name[len(META) :] for name in record.properties if name.startswith(META))
 
-    def _left(self, key: str) -> tuple[bytes, GlanceImage]:
-        """What 0.x left in a property of an image that was not pushed again. Raise NotFound."""
+    def _property_of_0x(self, key: str) -> tuple[bytes, GlanceImage]:
+        """Return a value that 0.x wrote to a property, if the image was not pushed again since.
+
+        Raise NotFound if there is none.
+        """
         image_id, part = split(key)
-        where = self._old.find(image_id) if part else None
-        if where is not None and self._layers.pointer(image_id) is None:
-            record = self._images.find(where, key)
+        glance_id = self._old.find(image_id) if part else None
+        if glance_id is not None and self._layers.pointer(image_id) is None:
+            record = self._images.find(glance_id, key)
             value = record.properties.get(f"{META}{part}") if record else None
             if record is not None and isinstance(value, str):
                 return value.encode("utf-8", "surrogatepass"), record
@@ -132,16 +135,16 @@ class GlanceStorage(Storage):
 
     def create(self, key: str, data: bytes) -> bool:
         if split(key)[1] != LAYER:
-            return not self.has_left(key) and self._rest.create(key, data)
+            return not self.has_property_of_0x(key) and self._rest.create(key, data)
         if exists(self, key):
             return False
         self.put(key, data)
         return True
 
-    def has_left(self, key: str) -> bool:
-        """Whether 0.x left a property there, which counts for a small value."""
+    def has_property_of_0x(self, key: str) -> bool:
+        """Return whether 0.x wrote this small value to a property."""
         try:
-            self._left(key)
+            self._property_of_0x(key)
         except NotFound:
             return False
         return True
@@ -149,27 +152,27 @@ class GlanceStorage(Storage):
     def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         if any(split(key)[1] == LAYER for key in values):
             return super().aside(values, after)
-        return _Aside(self, values, self._rest.aside(values, after))
+        return _GlanceStagedWrites(self, values, self._rest.aside(values, after))
 
     def flush(self, keys: Iterable[str]) -> None:
-        self._rest.flush(keys)  # beside a layer's key lies what points to it
+        self._rest.flush(keys)  # a layer's pointer is in the same folder of the alternate store
 
     def describe(self, values: Mapping[str, bytes]) -> None:
-        """Write what belongs there of small values to the properties of images in Glance.
+        """Write image JSON, ancestry and checksums to the properties of images in Glance.
 
-        Before the values themselves: if Glance fails now, the whole is done again.
+        Call it before writing the values: if Glance fails, the caller repeats the whole write.
         """
         for image_id, fitting in described(values):
-            where = self._layers.pointer(image_id)
-            if where is None:
+            glance_id = self._layers.pointer(image_id)
+            if glance_id is None:
                 continue
             try:
-                self._images.update(where, f"{keys.IMAGES}/{image_id}", fitting)
+                self._images.update(glance_id, f"{keys.IMAGES}/{image_id}", fitting)
             except (NotFound, Refused) as error:
-                _log.warning("Glance does not take the description of an image: %s", error)
+                _log.warning("Glance refuses the properties of an image: %s", error)
 
     def name(self, values: Mapping[str, bytes]) -> None:
-        """Name the images in Glance that these tags point to now."""
+        """Name the images in Glance after the tags among these values."""
         for key, data in values.items():
             name = name_of(key)
             if name is not None:
@@ -180,32 +183,34 @@ class GlanceStorage(Storage):
     def delete(self, key: str, *, durable: bool = True) -> None:
         image_id, part = split(key)
         if part == LAYER:
-            self._keep_the_rest(image_id)
+            self._keep_properties(image_id)
             self._layers.delete(image_id)
             return
         self._rest.delete(key, durable=durable)
         with contextlib.suppress(NotFound):
-            self._images.drop(self._left(key)[1].id, key, f"{META}{part}")
+            self._images.drop(self._property_of_0x(key)[1].id, key, f"{META}{part}")
         name = name_of(key)
         if name is not None:
             self._names.give(name, None)
 
-    def _keep_the_rest(self, image_id: str) -> None:
-        """Save what 0.x kept with a layer, and what would go with it."""
+    def _keep_properties(self, image_id: str) -> None:
+        """Copy the properties of an image of 0.x to the alternate store before its layer is deleted."""
         folder = f"{keys.IMAGES}/{image_id}"
         if self._layers.find(image_id) != self._old.find(image_id):
             return
         for name in list(self._inside(folder, image_id)):
             key = f"{folder}/{name}"
             if name != LAYER and not exists(self._rest, key):
-                self._rest.put(key, self._left(key)[0])
+                self._rest.put(key, self._property_of_0x(key)[0])
 
     def delete_folder(self, folder: str) -> None:
         if folder == keys.IMAGES:
             for entry in list(self.list(folder)):
                 self.delete_folder(f"{folder}/{entry.name}")
         elif image_id := image_of(folder):
-            self._rest.delete(keys.image(image_id, "json"))  # first: without it there is no image
+            self._rest.delete(
+                keys.image(image_id, "json")
+            )  # first: without it the image does not exist
             self._layers.delete(image_id)
         tags = list(tags_below(self._rest, folder)) if folder.startswith(keys.REPOSITORIES) else []
         self._rest.delete_folder(folder)
@@ -220,35 +225,35 @@ class GlanceStorage(Storage):
         return self._rest.stage(key, pieces)
 
     def commit(self, handle: str) -> None:
-        self._keeper(handle).commit(handle)
+        self._owner(handle).commit(handle)
 
     def abandon(self, handle: str) -> None:
-        self._keeper(handle).abandon(handle)
+        self._owner(handle).abandon(handle)
 
     def open_staged(self, handle: str) -> Blob:
-        return self._keeper(handle).open_staged(handle)
+        return self._owner(handle).open_staged(handle)
 
     def is_staged(self, handle: str) -> bool:
-        return self._keeper(handle).is_staged(handle)
+        return self._owner(handle).is_staged(handle)
 
-    def _keeper(self, handle: str) -> Layers | Storage:
+    def _owner(self, handle: str) -> Layers | Storage:
         return self._layers if handle.startswith(HANDLE) else self._rest
 
     def stages(self) -> Iterator[Stage]:
         yield from self._layers.stages()
         yield from self._rest.stages()
 
-    # -- is it well -------------------------------------------------------------------
+    # -- checking and cleaning -------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Look whether both stores are ours to use."""
+        """Check that both stores can be used."""
         self._rest.prepare()
         trial = str(uuid.uuid4())
         self._images.create(trial, "storage")
         self._images.delete(trial, "storage")
 
     def check(self) -> None:
-        """Glance is only read: a trial would leave a row in its database each time."""
+        """Check both stores; only read Glance, because each write leaves a row in its database."""
         self._rest.check()
         next(self._images.list("storage"), None)
 
@@ -256,8 +261,8 @@ class GlanceStorage(Storage):
         return self._rest.clean(before) + self._layers.clean(before)
 
 
-class _Aside(StagedWrites):
-    """Values that are safe in the alternate store; images are described and named as they show."""
+class _GlanceStagedWrites(StagedWrites):
+    """Values staged in the alternate store; images get properties and names when they get visible."""
 
     def __init__(
         self, store: GlanceStorage, values: Mapping[str, bytes], rest: StagedWrites
@@ -265,17 +270,17 @@ class _Aside(StagedWrites):
         super().__init__(store, values)
         self._store = store
         self._rest = rest
-        self._told = False  # what the values say of images
+        self._described = False
 
     def put(self, key: str) -> None:
-        if not self._told and split(key)[1] in DESCRIBED:
-            self._told = True  # all of them at once: the parts of an image show together
+        if not self._described and split(key)[1] in DESCRIBED:
+            self._described = True  # all at once: the files of an image become visible together
             self._store.describe(self._values)
         self._rest.put(key)
         self._store.name({key: self._values[key]})
 
     def create(self, key: str) -> bool:
-        return not self._store.has_left(key) and self._rest.create(key)
+        return not self._store.has_property_of_0x(key) and self._rest.create(key)
 
     def __enter__(self) -> Self:
         self._rest.__enter__()
@@ -286,7 +291,7 @@ class _Aside(StagedWrites):
 
 
 def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> GlanceStorage:
-    """The driver, from its part of the configuration."""
+    """Return the driver for this part of the configuration."""
     return GlanceStorage(
         options, load({**options, "storage": options["storage_alternate"]}, offload)
     )

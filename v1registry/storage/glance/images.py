@@ -1,4 +1,4 @@
-"""Glance's images by its v2 API, as far as the driver needs it."""
+"""The part of Glance's v2 API that the driver uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from v1registry.storage.glance.client import GlanceClients, storage_error
 from v1registry.storage.remote import PIECE, Body, StoreResponse, part_of
 from v1registry.storage.sums import of_glance
 
-OWN_ID = "docker_image_id"  # the v1 id, since v2 can't write 0.x's property `id`
+OWN_ID = (
+    "docker_image_id"  # property with the v1 id: the v2 API cannot write the property `id` of 0.x
+)
 
 _KIND = {"disk_format": "raw", "container_format": "docker"}  # as in 0.x
 _PATCH = "application/openstack-images-v2.1-json-patch"
@@ -26,7 +28,7 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class GlanceImage:
-    """What Glance knows of an image. `size` is None before its data has come; `waits` is for them."""
+    """An image in Glance. Without data, `size` is None and `waits` says that it may get them."""
 
     id: str
     size: int | None
@@ -39,23 +41,23 @@ class GlanceImage:
 
     @property
     def is_ours(self) -> bool:
-        """Whether a registry made it, this one or 0.x."""
+        """Whether this registry or 0.x made it."""
         return OWN_ID in self.properties or "meta_json" in self.properties
 
 
 class GlanceImages:
-    """Reads and writes images, by their ids in Glance."""
+    """Reads and writes images by their ids in Glance."""
 
     def __init__(self, clients: GlanceClients) -> None:
         self._clients = clients
 
     def find(self, uuid: str, key: str) -> GlanceImage | None:
-        """The image, or None."""
+        """Return the image, or None."""
         answer = self._clients.get().request("GET", _path(uuid), key, fine=(404,))
         return None if answer.status_code == 404 else _record(_object(answer, key))
 
     def list(self, key: str, **filters: str) -> Iterator[GlanceImage]:
-        """The images that these filters let through, page by page."""
+        """Yield the images that match the filters, page by page."""
         client = self._clients.get()
         after: dict[str, str] = {}
         while True:
@@ -70,9 +72,9 @@ class GlanceImages:
             after = {"marker": found[-1].id}
 
     def create(self, uuid: str, key: str) -> None:
-        """Make an image without data, which nobody else sees."""
+        """Make a private image without data."""
         body = {"id": uuid, "visibility": "private", **_KIND}
-        # 409: a first try may have come through though its answer was lost
+        # 409: the first attempt may have succeeded although its response was lost
         self._clients.get().request("POST", "/v2/images", key, json=body, fine=(409,))
 
     def upload(self, uuid: str, key: str, pieces: Iterable[Buffer]) -> int:
@@ -90,7 +92,7 @@ class GlanceImages:
         record = self.find(uuid, key)
         if record is None or record.size != sent:
             size = None if record is None else record.size
-            raise Unavailable(f"{key}: of {sent} bytes sent, Glance has {size} in {uuid}")
+            raise Unavailable(f"{key}: {sent} bytes were sent, but Glance has {size} in {uuid}")
         if record.properties.get("checksum") not in (None, sum.hexdigest()):
             raise CorruptObject(f"{key}: Glance has other bytes in {uuid} than were sent")
         return sent
@@ -100,15 +102,15 @@ class GlanceImages:
         self._patch(uuid, key, [_set(name, value) for name, value in changes.items()])
 
     def drop(self, uuid: str, key: str, name: str) -> None:
-        """Remove a property; one that is not there is no error."""
+        """Delete a property; a missing one is no error."""
         self._patch(uuid, key, [{"op": "remove", "path": f"/{name}"}], fine=(409,))
 
     def delete(self, uuid: str, key: str) -> None:
-        """Delete an image; one that is not there is no error."""
+        """Delete an image; a missing one is no error."""
         self._clients.get().request("DELETE", _path(uuid), key, fine=(404,))
 
     def open(self, uuid: str, key: str, start: int) -> StoreResponse:
-        """Its data from a byte on. Raise NotFound if there is none."""
+        """Open the data from a byte on. Raise NotFound if there is none."""
         more = {"Range": f"bytes={start}-"} if start else {}
         headers = {"Accept-Encoding": "identity", **more}
         path = f"{_path(uuid)}/file"
@@ -117,12 +119,12 @@ class GlanceImages:
             answer.close()
             raise NotFound(f"{key}: {uuid} has no data")
         size = self._size(answer, uuid, key, start)
-        if start and answer.status_code == 200:  # a Glance before ranges
+        if start and answer.status_code == 200:  # an older Glance without ranges
             _skip(answer.raw, start)
         return StoreResponse(size, uuid, answer.raw, None if start else of_glance(answer.headers))
 
     def _size(self, answer: requests.Response, uuid: str, key: str, start: int) -> int:
-        """The whole object's; also look that a part begins where we asked it to."""
+        """Return the size of the whole data. Raise CorruptObject for a wrong range or status."""
         try:
             if answer.status_code == 206:
                 return part_of(answer.headers.get("Content-Range"), start)
@@ -133,7 +135,9 @@ class GlanceImages:
                 record = self.find(uuid, key)
                 if not told and record is not None and record.size is not None:
                     return record.size
-            raise CorruptObject(f"{key}: no data of {uuid}, but a status of {answer.status_code}")
+            raise CorruptObject(
+                f"{key}: Glance answered with status {answer.status_code} instead of the data of {uuid}"
+            )
         except StorageError:
             answer.close()
             raise
@@ -158,7 +162,7 @@ def _path(uuid: str) -> str:
 
 
 def _set(name: str, value: str | None) -> dict[str, Any]:
-    # `add` also replaces, but Glance knows it for properties only
+    # Glance supports `add`, which also replaces, for properties only
     known = name in ("name", "visibility")
     return {"op": "replace" if known else "add", "path": f"/{name}", "value": value}
 
@@ -167,18 +171,18 @@ def _object(answer: requests.Response, key: str) -> dict[str, Any]:
     try:
         found = answer.json()
     except ValueError as error:
-        raise storage_error(error, f"{key}: no JSON from {answer.url}") from error
+        raise storage_error(error, f"{key}: the response is not JSON, from {answer.url}") from error
     if not isinstance(found, dict):
-        raise CorruptObject(f"{key}: not what Glance answers, from {answer.url}")
+        raise CorruptObject(f"{key}: the response is not Glance's, from {answer.url}")
     return found
 
 
 def _record(image: Mapping[str, Any]) -> GlanceImage:
-    """Raise Damaged if it is none."""
+    """Return the image in a response. Raise CorruptObject if it is not one."""
     try:
         return _recorded(image)
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptObject(f"not an image as Glance shows it: {error!r}") from error
+        raise CorruptObject(f"the response is not an image of Glance: {error!r}") from error
 
 
 def _recorded(image: Mapping[str, Any]) -> GlanceImage:

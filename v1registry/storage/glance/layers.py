@@ -1,14 +1,14 @@
-"""Layers as images in Glance, and the small files that tell which image is which layer.
+"""Layers as images in Glance, and the small objects that say which image is which layer.
 
-Those lie in the alternate store:
+These objects are in the alternate store:
 
-    images/ID/_glance               the image in Glance that is the layer of ID
-    _v1registry/glance/stages/X     the image X is an upload, for the key that the file holds
-    _v1registry/glance/replaced/X   the image X was the layer of the id that the file holds
+    images/ID/_glance               the id of the Glance image that is the layer of ID
+    _v1registry/glance/stages/X     the Glance image X is a staged layer for the key in this object
+    _v1registry/glance/replaced/X   the Glance image X was the layer of the v1 id in this object
 
-Glance lets us choose an image's id, so each is noted before it is made: nothing is ever lost in
-Glance, or looked for among what others keep there. An upload is private and has no v1 id; to commit
-it is to give it the id, and to write `_glance`, which shows it.
+The driver chooses the id of each Glance image and writes it down before it makes the image. So it
+never loses an image, and never has to search among the images of other programs. A staged layer is
+private and has no v1 id. The commit sets the v1 id and writes `_glance`, which makes it visible.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from v1registry.storage.glance.images import OWN_ID, GlanceImage, GlanceImages
 from v1registry.storage.glance.legacy import OldImages
 from v1registry.storage.remote import RemoteBlob, StoreResponse
 
-HANDLE = "glance:"  # begins those of layers
+HANDLE = "glance:"  # begins the handles of layers
 STAGES = f"{keys.OURS}/glance/stages"
 REPLACED = f"{keys.OURS}/glance/replaced"
 
 _POINTER = "_glance"
-_THEIRS = "theirs"  # in a stage's note: the image was not made by us
-_SETTLED = 3600.0  # seconds after which nobody carries out a record that another one replaced
-_SIGN_OF_LIFE = 600  # seconds after which an upload that goes on says so to the cleaner
+_CALLERS_IMAGE = "theirs"  # in a stage's note: the caller made the Glance image
+_SETTLED = 3600.0  # seconds after which no process executes a commit record that was replaced
+_TOUCH_INTERVAL = 600  # seconds between touches of the note of a running upload, for the cleaner
 _log = logging.getLogger(__name__)
 
 
 class Layers:
-    """`rest` is the alternate store; `visibility` is that of committed layers in Glance."""
+    """Keeps layers in Glance; `rest` is the alternate store, `visibility` that of committed layers."""
 
     def __init__(
         self,
@@ -51,55 +51,57 @@ class Layers:
         self._old = old
         self._rest = rest
         self._visibility = visibility
-        self._told = False  # that publishing is refused
+        self._warned = False  # that Glance refuses the visibility
 
     # -- reading ---------------------------------------------------------------
 
     def pointer(self, image_id: str) -> str | None:
-        """The image in Glance that `_glance` names, or None."""
+        """Return the Glance image that `_glance` names, or None."""
         try:
-            where = self._rest.get(keys.image(image_id, _POINTER)).decode("ascii", "replace")
+            glance_id = self._rest.get(keys.image(image_id, _POINTER)).decode("ascii", "replace")
         except NotFound:
             return None
-        return where if UUID.fullmatch(where) else None
+        return glance_id if UUID.fullmatch(glance_id) else None
 
     def find(self, image_id: str) -> str | None:
-        """The image in Glance that is a layer, one of 0.x included; or None."""
+        """Return the Glance image of a layer, also one of 0.x; or None."""
         return self.pointer(image_id) or self._old.find(image_id)
 
     def open(self, key: str, image_id: str) -> RemoteBlob:
-        """Raise NotFound if there is no such layer."""
+        """Open a layer. Raise NotFound if there is none."""
         return self._blob(key, self._found(key, image_id))
 
     def stat(self, key: str, image_id: str) -> Stat:
-        """Raise NotFound if there is no such layer."""
+        """Return size and time of a layer. Raise NotFound if there is none."""
         record = self._record(self._found(key, image_id), key)
         if record is None or record.size is None:
             raise NotFound(key)
         return Stat(record.size, record.created)
 
     def _found(self, key: str, image_id: str) -> str:
-        where = self.find(image_id)
-        if where is None:
+        glance_id = self.find(image_id)
+        if glance_id is None:
             raise NotFound(key)
-        return where
+        return glance_id
 
-    def _record(self, where: str, key: str) -> GlanceImage | None:
+    def _record(self, glance_id: str, key: str) -> GlanceImage | None:
         """Return the image; None if it is gone. Raise Refused if the caller may not see it."""
-        record = self._images.find(where, key)
+        record = self._images.find(glance_id, key)
         if record is None and caller() is not None:
             with acting_for(None):
-                hidden = self._images.find(where, key) is not None
+                hidden = self._images.find(glance_id, key) is not None
             if hidden:
-                raise Refused(f"{key}: the request's token may not see the image {where} in Glance")
+                raise Refused(
+                    f"{key}: the request's token may not see the image {glance_id} in Glance"
+                )
         return record
 
-    def _blob(self, key: str, where: str) -> RemoteBlob:
+    def _blob(self, key: str, glance_id: str) -> RemoteBlob:
         credentials = caller()  # the layer may be read in another thread
 
         def fetch(start: int, _version: str | None) -> StoreResponse:
             with acting_for(credentials):
-                return self._images.open(where, key, start)  # the data of an image never changes
+                return self._images.open(glance_id, key, start)  # the data of an image never change
 
         return RemoteBlob(key, fetch, FAILURES, storage_error)
 
@@ -107,19 +109,21 @@ class Layers:
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         waiting = self._waiting(key)
-        where = waiting or str(uuid.uuid4())
-        note, said = f"{STAGES}/{where}", f"{key} {_THEIRS}" if waiting else key
-        handle = f"{HANDLE}{where} {key}"
+        glance_id = waiting or str(uuid.uuid4())
+        note, said = f"{STAGES}/{glance_id}", f"{key} {_CALLERS_IMAGE}" if waiting else key
+        handle = f"{HANDLE}{glance_id} {key}"
         self._rest.put(note, said.encode())
         try:
             if not waiting:
-                self._images.create(where, key)
-            self._images.upload(where, key, self._alive(note, said, pieces))
-            self._rest.put(note, said.encode())  # its time is that of the last byte
+                self._images.create(glance_id, key)
+            self._images.upload(glance_id, key, self._touching(note, said, pieces))
+            self._rest.put(
+                note, said.encode()
+            )  # touch it: the stage's time is that of the last byte
         except BaseException:
             with contextlib.suppress(StorageError):
                 if not waiting:
-                    self._images.delete(where, key)
+                    self._images.delete(glance_id, key)
                 self._rest.delete(note)
             raise
         return handle
@@ -132,44 +136,44 @@ class Layers:
         record = self._images.find(credentials.image, key)
         return record.id if record is not None and record.waits else None
 
-    def _alive(self, note: str, said: str, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
-        """Pass the pieces on, and touch the note, lest the cleaner takes it for abandoned."""
+    def _touching(self, note: str, said: str, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
+        """Yield the pieces; touch the note, so that the cleaner does not delete a running upload."""
         last = time.monotonic()
         for piece in pieces:
             yield piece
-            if time.monotonic() > last + _SIGN_OF_LIFE:
+            if time.monotonic() > last + _TOUCH_INTERVAL:
                 last = time.monotonic()
                 self._rest.put(note, said.encode(), durable=False)
 
     def commit(self, handle: str) -> None:
-        where, key, image_id = _parsed(handle)
-        record = self._record(where, key)
+        glance_id, key, image_id = _parsed(handle)
+        record = self._record(glance_id, key)
         current = self.find(image_id)
         if record is None or record.size is None or not self._may_be(record, image_id, current):
             raise NotFound(f"{handle}: committed before, or abandoned")
-        self._publish(where, key, image_id)
-        if current not in (None, where):
+        self._publish(glance_id, key, image_id)
+        if current not in (None, glance_id):
             self._rest.put(f"{REPLACED}/{current}", image_id.encode())
-        self._rest.put(keys.image(image_id, _POINTER), where.encode())
-        self._rest.delete(f"{STAGES}/{where}")
+        self._rest.put(keys.image(image_id, _POINTER), glance_id.encode())
+        self._rest.delete(f"{STAGES}/{glance_id}")
 
     def _may_be(self, record: GlanceImage, image_id: str, current: str | None) -> bool:
-        """Whether the image is staged; or was committed, and another one came over it.
+        """Return whether the image is staged, or was committed and then replaced.
 
-        That happens where the alternate store lets two records be written at once: they are
-        carried out in turns, until the one that stayed is the last.
+        It may be replaced if `create` of the alternate store is not atomic: then two commit records
+        are executed in turn until the one that stayed is the last.
         """
         if exists(self._rest, f"{STAGES}/{record.id}"):
             return True
         return record.properties.get(OWN_ID) == image_id and current != record.id
 
-    def _publish(self, where: str, key: str, image_id: str) -> None:
+    def _publish(self, glance_id: str, key: str, image_id: str) -> None:
         try:
-            self._images.update(where, key, {OWN_ID: image_id, "visibility": self._visibility})
+            self._images.update(glance_id, key, {OWN_ID: image_id, "visibility": self._visibility})
         except Refused as error:
-            self._images.update(where, key, {OWN_ID: image_id})
-            if not self._told:
-                self._told = True
+            self._images.update(glance_id, key, {OWN_ID: image_id})
+            if not self._warned:
+                self._warned = True
                 _log.warning(
                     "layers stay private in Glance: glance_visibility: %s is refused: %s",
                     self._visibility,
@@ -177,35 +181,35 @@ class Layers:
                 )
 
     def abandon(self, handle: str) -> None:
-        where, key, image_id = _parsed(handle)
-        note = f"{STAGES}/{where}"
+        glance_id, key, image_id = _parsed(handle)
+        note = f"{STAGES}/{glance_id}"
         try:
-            theirs = self._rest.get(note).endswith(b" " + _THEIRS.encode())
+            theirs = self._rest.get(note).endswith(b" " + _CALLERS_IMAGE.encode())
         except NotFound:
             return
-        # the commit may have ended before it removed the note
-        if not theirs and self.pointer(image_id) != where:
-            self._discard(where, key, image_id)
+        # a commit may have stopped before it deleted the note
+        if not theirs and self.pointer(image_id) != glance_id:
+            self._discard(glance_id, key, image_id)
         self._rest.delete(note)
 
-    def _discard(self, where: str, key: str, image_id: str) -> None:
-        """Delete an upload; later, if a record that we did not see may just be naming it."""
+    def _discard(self, glance_id: str, key: str, image_id: str) -> None:
+        """Delete a staged layer; later if another process may still commit it."""
         if self._rest.creates_atomically:
-            self._images.delete(where, key)
+            self._images.delete(glance_id, key)
         else:
-            self._rest.put(f"{REPLACED}/{where}", image_id.encode())
+            self._rest.put(f"{REPLACED}/{glance_id}", image_id.encode())
 
     def open_staged(self, handle: str) -> RemoteBlob:
-        where, key, _ = _parsed(handle)
-        if not exists(self._rest, f"{STAGES}/{where}"):
+        glance_id, key, _ = _parsed(handle)
+        if not exists(self._rest, f"{STAGES}/{glance_id}"):
             raise NotFound(handle)
-        return self._blob(key, where)
+        return self._blob(key, glance_id)
 
     def is_staged(self, handle: str) -> bool:
-        where, key, _ = _parsed(handle)
-        if not exists(self._rest, f"{STAGES}/{where}"):
+        glance_id, key, _ = _parsed(handle)
+        if not exists(self._rest, f"{STAGES}/{glance_id}"):
             return False
-        record = self._record(where, key)
+        record = self._record(glance_id, key)
         return record is not None and record.size is not None
 
     def stages(self) -> Iterator[Stage]:
@@ -219,18 +223,18 @@ class Layers:
     # -- deleting --------------------------------------------------------------
 
     def delete(self, image_id: str) -> None:
-        """Delete the layer, and what 0.x kept with it."""
-        for where in {self.pointer(image_id), self._old.find(image_id)} - {None}:
-            assert where is not None
-            note = f"{REPLACED}/{where}"
-            self._rest.put(note, image_id.encode())  # should we end in the middle
+        """Delete the layer and its properties of 0.x."""
+        for glance_id in {self.pointer(image_id), self._old.find(image_id)} - {None}:
+            assert glance_id is not None
+            note = f"{REPLACED}/{glance_id}"
+            self._rest.put(note, image_id.encode())  # in case this process ends here
             self._rest.delete(keys.image(image_id, _POINTER))
-            self._images.delete(where, keys.image(image_id, "layer"))
+            self._images.delete(glance_id, keys.image(image_id, "layer"))
             self._rest.delete(note)
         self._old.forget(image_id)
 
     def clean(self, before: float) -> int:
-        """Delete images that were replaced before, return how many."""
+        """Delete images that were replaced before `before`; return how many."""
         if not self._rest.creates_atomically:
             before = min(before, time.time() - _SETTLED)
         removed = 0
@@ -244,19 +248,19 @@ class Layers:
                 self._rest.delete(note)
         return removed
 
-    def _remove(self, where: str) -> int:
+    def _remove(self, glance_id: str) -> int:
         try:
-            self._images.delete(where, where)
+            self._images.delete(glance_id, glance_id)
         except Refused as error:
-            _log.warning("an image that was replaced stays in Glance: %s", error)
+            _log.warning("a replaced image stays in Glance: %s", error)
             return 0
         return 1
 
 
 def _parsed(handle: str) -> tuple[str, str, str]:
-    """The image in Glance, the key, and the v1 id."""
-    where, _, key = handle.removeprefix(HANDLE).partition(" ")
+    """Return the Glance image, the key and the v1 id of a handle. Raise NotFound for others."""
+    glance_id, _, key = handle.removeprefix(HANDLE).partition(" ")
     parts = key.split("/")
-    if not UUID.fullmatch(where) or len(parts) != 3:
+    if not UUID.fullmatch(glance_id) or len(parts) != 3:
         raise NotFound(f"{handle}: not a handle")
-    return where, key, parts[1]
+    return glance_id, key, parts[1]

@@ -1,7 +1,7 @@
-"""The images that 0.x left in Glance.
+"""The images that 0.x wrote to Glance.
 
-Their v1 id is in a property called `id`, which the v2 API neither filters by nor
-shows. But it stands in the image JSON as well, which 0.x kept as `meta_json`.
+Their v1 id is in a property named `id`, which the v2 API neither shows nor filters by. It is also in
+the image JSON, which 0.x wrote to the property `meta_json`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from v1registry.storage.glance.images import OWN_ID, GlanceImage, GlanceImages
 
 
 class OldImages:
-    """Knows the old images by their v1 ids, once all were listed."""
+    """Finds the images of 0.x by their v1 ids; lists all of them once."""
 
     def __init__(self, images: GlanceImages, clients: GlanceClients) -> None:
         self._images = images
@@ -23,15 +23,15 @@ class OldImages:
         self._lock = threading.Lock()
 
     def find(self, image_id: str) -> str | None:
-        """The id in Glance of the old image, or None."""
+        """Return the Glance id of an image of 0.x, or None."""
         return self._all().get(image_id)
 
     def ids(self) -> list[str]:
-        """The v1 ids of all old images."""
+        """Return the v1 ids of all images of 0.x."""
         return list(self._all())
 
     def forget(self, image_id: str) -> None:
-        """After an old image was deleted."""
+        """Remove an image that was deleted."""
         self._all().pop(image_id, None)
 
     def _all(self) -> dict[str, str]:
@@ -47,8 +47,8 @@ class OldImages:
         found: dict[str, GlanceImage] = {}
         for record in self._images.list("images"):
             image_id = _v1_id(record)
-            # Who may publish an image is trusted; whoever else has an account may not pretend to
-            # be the registry, and an administrator's list shows all.
+            # Only users that Glance trusts may publish an image. Private images of other projects,
+            # which an administrator's list includes, must not pass for images of the registry.
             trusted = project is None or record.public or record.owner == project
             if image_id is None or not trusted:
                 continue
@@ -69,6 +69,6 @@ def _v1_id(record: GlanceImage) -> str | None:
 
 
 def _rank(record: GlanceImage) -> tuple[bool, bool, float, str]:
-    """Of two with one id: a whole one, one that has a layer, the newer one."""
+    """Return the sort key among images with one id: complete, with a layer, newer."""
     whole = "meta__inprogress" not in record.properties
     return (whole, record.size is not None, record.created, record.id)

@@ -1,4 +1,4 @@
-"""The names of Glance's images: `[namespace/]repository:tag`, as 0.x gave them."""
+"""The names of images in Glance: `[namespace/]repository:tag`, as in 0.x."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ _log = logging.getLogger(__name__)
 
 
 class ImageNames:
-    """Gives a name to the image that a tag points to, and takes it from the one before.
+    """Names the image that a tag points to, and removes the name from the previous image.
 
-    Names are for people who look into Glance; the registry reads none. So an image that may not be
-    named, being somebody else's, makes no push fail.
+    Names are for users of Glance; the registry does not read them. So a push does not fail if the
+    image belongs to another user and cannot be named.
     """
 
     def __init__(self, images: GlanceImages) -> None:
         self._images = images
 
     def give(self, name: str, uuid: str | None) -> None:
-        """Let this image, and no other, have the name; with None, let none have it."""
-        found = self._images.list(name, name=f'in:"{name}"')  # bare, a name may begin an operator
+        """Give the name to this image only; with None, to no image."""
+        found = self._images.list(
+            name, name=f'in:"{name}"'
+        )  # quoted: a bare name may look like an operator
         holders = {record.id for record in found if record.is_ours}
         for holder in holders - {uuid}:
             self._set(holder, None)
@@ -36,11 +38,11 @@ class ImageNames:
         try:
             self._images.update(uuid, f"the name of {uuid}", {"name": name})
         except (NotFound, Refused) as error:
-            _log.warning("Glance does not name an image: %s", error)
+            _log.warning("Glance refuses the name of an image: %s", error)
 
 
 def name_of(key: str) -> str | None:
-    """The name that goes with the key of a tag; None for other keys, and names Glance can't hold."""
+    """Return the name for the key of a tag; None for other keys and names that Glance refuses."""
     parts = key.split("/")
     if len(parts) != 4 or parts[0] != keys.REPOSITORIES or not parts[3].startswith(keys.TAG):
         return None
@@ -53,7 +55,7 @@ def name_of(key: str) -> str | None:
 
 
 def tags_below(storage: Storage, folder: str) -> Iterator[str]:
-    """The keys of all tags in a folder of repositories, and in those below it."""
+    """Yield the keys of all tags below a folder of repositories."""
     for entry in storage.list(folder):
         key = f"{folder}/{entry.name}"
         if entry.is_folder:

@@ -1,4 +1,4 @@
-"""The files of an image as properties of its layer in Glance: `images/ID/X` is `meta_X`, as in 0.x."""
+"""Files of an image as properties of its Glance image: `images/ID/X` is `meta_X`, as in 0.x."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterator, Mapping
 
 from v1registry.storage import keys
 
-LAYER = "layer"  # the file that is no property but the data
-META = "meta_"  # begins the properties that 0.x made of files
-DESCRIBED = ("json", "ancestry", "_checksum")  # files that become properties still
+LAYER = "layer"  # the file that is the data of the Glance image
+META = "meta_"  # prefix of the properties for files
+DESCRIBED = ("json", "ancestry", "_checksum")  # files that are still written to properties
 
-_LARGEST = 60_000  # bytes of a property; the column in Glance takes 65535
+_LARGEST = 60_000  # bytes of a property; the limit of the column in Glance is 65535
 
 
 def split(key: str) -> tuple[str, str]:
-    """The id and the file of `images/ID/FILE`; nothing of other keys."""
+    """Return the id and the file of `images/ID/FILE`; empty texts for other keys."""
     parts = key.split("/")
     return (parts[1], parts[2]) if len(parts) == 3 and parts[0] == keys.IMAGES else ("", "")
 
 
 def image_of(folder: str) -> str:
-    """The id of the folder of one image; nothing of other folders."""
+    """Return the id of the folder of one image; an empty text for other folders."""
     return split(f"{folder}/{LAYER}")[0]
 
 
 def described(values: Mapping[str, bytes]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The ids among the keys, and the properties that go with their values, if any do."""
+    """Yield the image ids among the keys, each with the properties for its values, if any."""
     for image_id, of_image in itertools.groupby(values, lambda key: split(key)[0]):
         files = {key: split(key)[1] for key in of_image}
         fitting = {
@@ -39,7 +39,7 @@ def described(values: Mapping[str, bytes]) -> Iterator[tuple[str, dict[str, str]
 
 
 def _as_property(data: bytes) -> str | None:
-    """The value as a property, or None: Glance takes no long ones, and not every character."""
+    """Return the value as a property; None if it is too long or has characters Glance refuses."""
     if len(data) > _LARGEST:
         return None
     try:

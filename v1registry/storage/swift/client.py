@@ -1,7 +1,6 @@
-"""How the Swift driver reaches its servers: tokens, requests tried again, errors in our words.
+"""The client of the Swift driver: tokens, retries, and the mapping of errors.
 
-keystoneauth1 and swiftclient are an extra: this module and its neighbours are imported by whoever
-chose `swift`.
+keystoneauth1 and swiftclient are extras: only the driver `swift` imports this package.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, PerThread
 from v1registry.storage.retry import pauses
 
-_SHOWN = 300  # characters of an error's body
+_SHOWN = 300  # characters of an error's body in a message
 
-# 401: keystoneauth has logged in again by then; a Swift whose memcached does not answer in time takes
-# good tokens for unknown ones. 422: damaged on its way. 498, 499: Swift's own, for too many requests
-# and a slow one.
+# Statuses that are retried. 401: keystoneauth has fetched a new token by then; and Swift refuses valid
+# tokens while its memcached is slow. 422: damaged on the way. 498, 499: Swift's own, for too many
+# requests and for a slow one.
 _BUSY = {401, 408, 422, 429, 498, 499}
-#: what a success is told with; else it is no answer of Swift's, or was damaged
+#: statuses of a success; others below 400 come from another program or are damaged
 _DONE = {
     "GET": (200, 204, 206),
     "HEAD": (200, 204),
@@ -48,8 +47,8 @@ _DONE = {
     "DELETE": (200, 204),
 }
 
-#: What a call or a stream raises when something is wrong outside of this program.
-FAILURES = (exceptions.ClientException, HTTPError, OSError)  # requests' own are OSErrors
+#: What a call or a stream raises for faults outside of this program.
+FAILURES = (exceptions.ClientException, HTTPError, OSError)  # those of requests are OSErrors
 
 
 class SwiftAccount:
@@ -60,7 +59,7 @@ class SwiftAccount:
         self._options = options
         self._region = options["swift_region_name"] or None
         self._sessions = PerThread(self._new_session)
-        _plugin(options)  # wrong options are told at once
+        _plugin(options)  # raises Refused for wrong options
 
     def request(
         self,
@@ -71,10 +70,10 @@ class SwiftAccount:
         data: bytes | bytearray | None = None,
         **more: Any,
     ) -> requests.Response:
-        """One request about an object, or about the container if `name` is None; tried again.
+        """Send a request about an object, or about the container if `name` is None; retry it.
 
-        Return an answer that tells of success or has a status in `ok`; raise a storage error for all others.
-        `more` is what requests takes, and `session`, if it must not be the thread's own.
+        Return a response of success or with a status in `ok`; raise a storage error otherwise. `more`
+        are arguments of requests, and `session` to use another session than this thread's.
         """
         key = self.container if name is None else name
         for pause in pauses():
@@ -88,7 +87,9 @@ class SwiftAccount:
                 if status in _DONE[method] or status in ok:
                     return answer
                 if pause is None and status < 400:
-                    raise CorruptObject(f"{key}: answered with a status of {status}")
+                    raise CorruptObject(
+                        f"{key}: the server answered with status {status}, which is not Swift's"
+                    )
                 if pause is None or not (status < 400 or _is_busy(status)):
                     raise self._refusal(method, name, answer)
                 answer.close()
@@ -96,18 +97,18 @@ class SwiftAccount:
         raise AssertionError("unreachable")
 
     def temporary_url(self, name: str, key: str, digest: str, seconds: int) -> str:
-        """A URL that gives the object to whoever has it."""
+        """Return a signed URL, with which any client can fetch the object until it expires."""
         account = urlsplit(self._public())
         path = f"{account.path.rstrip('/')}/{self.container}/{name}"
         signed = str(generate_temp_url(path, seconds, key, "GET", digest=digest))
         return f"{account.scheme}://{account.netloc}{quote(path)}{signed[len(path) :]}"
 
     def public_url(self, name: str) -> str:
-        """Where the object is for everybody, if everybody may read it."""
+        """Return the object's URL for anonymous clients, if the container is public."""
         return _join(self._public(), self.container, name)
 
     def url_keys(self) -> set[str] | None:
-        """The keys that temporary URLs may be signed with; None if we may not know them."""
+        """Return the keys that may sign temporary URLs; None if this user may not read them."""
         account = self.request("HEAD", None, of_account=True, ok=(401, 403, 404))
         if not account.ok:
             return None
@@ -118,7 +119,7 @@ class SwiftAccount:
         return {one[name] for one in both for name in names if name in one}
 
     def is_public(self) -> bool:
-        """Whether everybody may read the container's objects."""
+        """Return whether anonymous clients may read the container's objects."""
         readers = self.request("HEAD", None).headers.get("X-Container-Read", "")
         return ".r:*" in readers.replace(" ", "").split(",")
 
@@ -145,7 +146,7 @@ class SwiftAccount:
             raise storage_error(error, "authentication") from error
 
     def _endpoint(self, session: Session, interface: str) -> str:
-        """The account's address. The first time, and when it is time, a token is got."""
+        """Return the account's URL. keystoneauth fetches a token first if it has none that is valid."""
         found = session.get_endpoint(
             service_type="object-store",
             interface=interface,
@@ -164,13 +165,13 @@ class SwiftAccount:
         transport = requests.Session()
         adapter = _Adapter(self._options["swift_read_timeout"])
         mount(transport, adapter, self._options["swift_authurl"])
-        transport.headers["Accept-Encoding"] = "identity"  # the bytes as they are stored
+        transport.headers["Accept-Encoding"] = "identity"  # no compression on the way
         return Session(
             auth=_plugin(self._options),
             session=transport,
             verify=self._options["swift_cacert"] or True,
             user_agent="v1registry",
-            redirect=False,  # it would carry the password or the token anywhere
+            redirect=False,  # a redirect would send the password or the token to another server
         )
 
     def _refusal(self, method: str, name: str | None, answer: requests.Response) -> StorageError:
@@ -184,7 +185,7 @@ class SwiftAccount:
 
 
 class _Adapter(HTTPAdapter):
-    """Connections that wait no longer than they should, for Keystone as for Swift."""
+    """Sets the timeouts of all requests, to Keystone as well as to Swift."""
 
     def __init__(self, read_timeout: float) -> None:
         super().__init__(pool_maxsize=CONNECTIONS)
@@ -195,7 +196,7 @@ class _Adapter(HTTPAdapter):
 
 
 def storage_error(error: BaseException, key: str) -> StorageError:
-    """The one place where an error of the libraries becomes one of ours."""
+    """Return the storage error for an error of the libraries."""
     text = f"{key}: {described(error)}"
     if isinstance(error, exceptions.Unauthorized):
         return Refused(f"{text} (swift_user or swift_password is wrong)")
@@ -206,12 +207,12 @@ def storage_error(error: BaseException, key: str) -> StorageError:
     if isinstance(error, exceptions.ConnectionError | exceptions.HttpError):
         return Unavailable(text)
     if isinstance(error, exceptions.ClientException):
-        return Refused(text)  # the catalog, or the answer of what is no Keystone
+        return Refused(text)  # a wrong catalog, or a server that is not Keystone
     return Unavailable(text)
 
 
 def _refusal(key: str, answer: requests.Response, *, reading: bool) -> StorageError:
-    """What a status of Swift's means."""
+    """Return the storage error for a response of Swift."""
     status = answer.status_code
     text = f"{key}: {status} {answer.reason or ''}"
     if not reading and answer.text:
@@ -222,7 +223,7 @@ def _refusal(key: str, answer: requests.Response, *, reading: bool) -> StorageEr
     if status in (413, 507):
         return StoreFull(text)
     if status == 409 or _is_busy(status):
-        return Unavailable(text)  # 409: another's write is newer
+        return Unavailable(text)  # 409: a newer write by another client
     if status == 403:
         return Refused(f"{text} (swift_user may not do this here)")
     return Refused(text)
@@ -233,13 +234,16 @@ def _is_busy(status: int) -> bool:
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Whether trying again makes sense: not after waiting in vain, since our client waits, too."""
+    """Return whether a retry may succeed.
+
+    Not after a read timeout: the registry's client has waited as long already.
+    """
     if not isinstance(error, exceptions.ConnectionError) or isinstance(error, exceptions.SSLError):
         return False
-    cause = error.__context__  # requests' own; where the body stops, it wraps urllib3's once more
-    waited = requests.exceptions.ReadTimeout | ReadTimeoutError
-    return not isinstance(cause, waited) and not any(
-        isinstance(one, waited) for one in getattr(cause, "args", ())
+    cause = error.__context__  # of requests; for a body that stops, it wraps urllib3's timeout
+    timeouts = requests.exceptions.ReadTimeout | ReadTimeoutError
+    return not isinstance(cause, timeouts) and not any(
+        isinstance(one, timeouts) for one in getattr(cause, "args", ())
     )
 
 
@@ -249,7 +253,7 @@ def _join(endpoint: str, container: str, name: str | None) -> str:
 
 
 def auth_version(options: Mapping[str, Any]) -> int:
-    """1, 2 or 3: as configured, else as the URL says."""
+    """Return the version of the authentication API: 1, 2 or 3, as configured or by the URL."""
     if options["swift_auth_version"]:
         return int(options["swift_auth_version"])
     path = urlsplit(options["swift_authurl"]).path.rstrip("/")
@@ -259,7 +263,7 @@ def auth_version(options: Mapping[str, Any]) -> int:
 
 
 def _plugin(options: Mapping[str, Any]) -> BaseAuthPlugin:
-    """What gets tokens, and new ones when they expire."""
+    """Return the plugin of keystoneauth that fetches tokens, again when they expire."""
     version, url = auth_version(options), str(options["swift_authurl"])
     user, password = options["swift_user"], options["swift_password"]
     tenant = options["swift_tenant_name"] or options["swift_project_name"] or None

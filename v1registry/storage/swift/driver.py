@@ -1,7 +1,7 @@
-"""The driver for OpenStack Swift: one container, names as 0.x gives them.
+"""The driver for OpenStack Swift: one container, with the same object names as 0.x.
 
-Layers are large objects, see swiftlarge.py. No folders are marked: a folder is what some name
-begins with.
+Layers are large objects, see large_objects.py. The store has no objects for folders: a folder exists
+if an object's name begins with its name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SwiftStorage(RemoteStorage):
         self._large = LargeObjects(self._objects, buffer)
         self._url_key = options["swift_temp_url_key"]
         self._url_digest = options["swift_temp_url_digest"]
-        self._is_public: bool | None = None  # not asked yet
+        self._is_public: bool | None = None  # unknown yet
         self.creates_atomically = options["swift_conditional_writes"]
 
     @property
@@ -66,9 +66,10 @@ class SwiftStorage(RemoteStorage):
         self._objects.put(key, data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Not atomic: two in the same instant may both come through, the later one over the other.
+        """Create an object; not atomic: of two calls at the same instant, both may write.
 
-        Then the one that stayed is told True, and the other what it reads back.
+        The later write replaces the other. Its call returns True; the other call returns False if it
+        reads the later write.
         """
         if not self.creates_atomically and exists(self, key):
             return False
@@ -76,12 +77,12 @@ class SwiftStorage(RemoteStorage):
         answer = self._objects.put(key, data, upload=mine, headers=first, ok=(412,))
         if answer.ok and self.creates_atomically:
             return True
-        # 412 may also be the answer to our second try, where that to the first was lost
+        # 412 may follow a first attempt that succeeded although its response was lost
         found = self._objects.find(key)
         return found is not None and found.upload == mine
 
     def delete(self, key: str, *, durable: bool = True) -> None:
-        if posixpath.basename(key) == "layer":  # what is staged; else there are no segments
+        if posixpath.basename(key) == "layer":  # only staged objects have segments
             self._large.delete(key)
         else:
             self._objects.remove(key)
@@ -110,10 +111,10 @@ class SwiftStorage(RemoteStorage):
     def stages(self) -> Iterator[Stage]:
         return self._large.stages()
 
-    # -- is it well -----------------------------------------------------------
+    # -- checking and cleaning -----------------------------------------------------------
 
     def prepare(self) -> None:
-        """Look whether the container is ours to use, and the store makes one object of segments."""
+        """Check that the container can be used and the store supports static large objects."""
         super().prepare()
         known = self._account.url_keys() if self._url_key else None
         if known is not None and self._url_key not in known:
@@ -126,17 +127,17 @@ class SwiftStorage(RemoteStorage):
         whole = self.get(key) == b"true"
         self.delete(key)
         if not whole:
-            raise Refused(f"{self.place}: the store knows no static large objects (slo)")
+            raise Refused(f"{self.place}: the store does not support static large objects (slo)")
 
     def clean(self, before: float) -> int:
         return super().clean(before) + self._large.clean(before)
 
 
 def prefix(storage_path: str | None) -> str:
-    """What all names begin with: `/registry` -> `registry/`; `/` -> `/`, as 0.x did it here."""
+    """Return the prefix of all names: `/registry` -> `registry/`; `/` -> `/`, as in 0.x."""
     return f"{storage_path or '/'}/".removeprefix("/")
 
 
 def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> SwiftStorage:
-    """The driver, from its part of the configuration."""
+    """Return the driver for this part of the configuration."""
     return SwiftStorage(options)

@@ -47,7 +47,7 @@ _Manifest = list[dict[str, Any]]
 
 
 class LargeObjects:
-    """The half of the driver that stages and commits; `objects` is the other one."""
+    """Stages and commits layers; `objects` reads and writes plain objects."""
 
     def __init__(self, objects: Objects, buffer: PartBuffer) -> None:
         self._objects = objects
@@ -68,7 +68,7 @@ class LargeObjects:
 
     def _send(self, folder: str, pieces: Iterable[Buffer]) -> _Manifest:
         segments: dict[int, dict[str, Any]] = {}
-        session = self._objects.session()  # one for all the threads that send segments
+        session = self._objects.session()  # shared by all threads that send segments
 
         def send(number: int, data: bytearray) -> None:
             if data:
@@ -81,7 +81,7 @@ class LargeObjects:
         return self._short([entry for _, entry in sorted(segments.items())], folder)
 
     def _short(self, segments: _Manifest, folder: str) -> _Manifest:
-        """So many entries as a manifest may have: manifests of manifests, where there are more."""
+        """Return at most as many entries as a manifest may have, by manifests of manifests."""
         if len(segments) <= _MOST_SEGMENTS:
             return segments
         parts = []
@@ -98,7 +98,7 @@ class LargeObjects:
 
     def _put_manifest(self, key: str, segments: _Manifest, upload: str = "") -> Response:
         """Raise NotFound if the segments are gone."""
-        if not segments:  # an empty manifest is refused
+        if not segments:  # Swift refuses an empty manifest
             return self._objects.put(key, b"", upload=upload)
         data, query = json.dumps(segments).encode(), {"multipart-manifest": "put"}
         for pause in pauses(_ATTEMPTS):
@@ -107,7 +107,7 @@ class LargeObjects:
                 break
             if pause is None:
                 kind = NotFound if "404" in answer.text else Unavailable
-                raise kind(f"{key}: no manifest: {answer.text[:300]}")
+                raise kind(f"{key}: Swift refused the manifest: {answer.text[:300]}")
             time.sleep(pause)
         return answer
 
@@ -115,7 +115,7 @@ class LargeObjects:
         key, upload = _split(handle)
         found = self._objects.find(key)
         if found and found.upload == upload:
-            # by another node, or by one that ended before it took the mark away
+            # committed by another node, or by a process that ended before it removed the mark
             if not self._objects.remove(_mark(key, upload)):
                 raise NotFound(f"{handle}: committed before")
             return
@@ -125,7 +125,7 @@ class LargeObjects:
             self._remove_segments(key, found.upload)
 
     def _segments(self, key: str, upload: str) -> _Manifest:
-        """What an upload's list says. Raise NotFound if there is none."""
+        """Return the list of an upload's segments. Raise NotFound if there is none."""
         with self._objects.open(_list(key, upload)) as blob:
             segments: _Manifest = json.loads(blob.read())
         return segments
@@ -133,10 +133,10 @@ class LargeObjects:
     def abandon(self, handle: str) -> None:
         key, upload = _split(handle)
         if not self.is_staged(handle):
-            return  # committed: the segments are in use, or may yet be
+            return  # committed: the segments are in use, or may be later
         if not self._may_be_in_place(key, upload):
             received = self._objects.find(_list(key, upload))
-            self._objects.remove(_list(key, upload))  # nobody commits it any more
+            self._objects.remove(_list(key, upload))  # no process can commit it any more
             if received is None or _is_settled(received.stat):
                 self._remove_segments(key, upload)
         self._objects.remove(_mark(key, upload))
@@ -162,14 +162,14 @@ class LargeObjects:
             yield Stage(f"{upload} {key}", key, modified)
 
     def delete(self, key: str) -> None:
-        """Delete what lies under the key, and the segments that it is made of."""
+        """Delete an object and its segments."""
         found = self._objects.find(key)
         self._objects.remove(key)
         if found and found.upload:
             self._remove_segments(key, found.upload)
 
     def clean(self, before: float) -> int:
-        """Remove segments that nothing is made of any more: replaced, or left by an upload's end."""
+        """Delete segments that no object uses: of replaced layers and failed uploads."""
         newest: dict[str, float] = {}
         for item in self._objects.items(f"{_SEGMENTS}/"):
             folder = item.key.rpartition("/")[0]
@@ -189,14 +189,14 @@ class LargeObjects:
         return found is not None and found.may_be_of(upload)
 
     def _remove_segments(self, key: str, upload: str) -> None:
-        """Remove the list first, so that nobody finds one of segments that are gone."""
+        """Delete an upload's segments, the list first: no process must find a list without them."""
         names = [item.key for item in self._objects.items(f"{_folder(key, upload)}/")]
         for name in sorted(names, key=lambda name: not name.endswith("/list")):
             self._objects.remove(name)
 
 
 def _is_settled(stat: Stat) -> bool:
-    """Whether it is so long ago that nobody can be carrying out a record from then."""
+    """Return whether it is so old that no process can still execute a commit record from then."""
     return stat.modified < time.time() - _SETTLED
 
 

@@ -1,4 +1,4 @@
-"""Plain objects of one container of Swift's, below what all their names begin with."""
+"""Plain objects of one Swift container, below the prefix of all names."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from v1registry.storage.remote import RemoteBlob, StoreResponse, part_of
 from v1registry.storage.sums import hex_md5, of_swift
 from v1registry.storage.swift.client import FAILURES, SwiftAccount, storage_error
 
-_PAGE = 1000  # names in one answer
-_NEWEST = {"X-Newest": "true"}  # ask all copies: one of them may have missed a write
+_PAGE = 1000  # names in one page of a listing
+_NEWEST = {"X-Newest": "true"}  # read all copies: one of them may have missed a write
 _BINARY = {"Content-Type": "application/octet-stream"}
-_UPLOAD = "X-Object-Meta-Upload"  # which upload put this object in place
+_UPLOAD = "X-Object-Meta-Upload"  # metadata: the upload that committed this object
 
 
 class ListingItem(NamedTuple):
-    """One line of a listing; a folder has no time."""
+    """One entry of a listing; a folder has no time."""
 
     key: str
     is_folder: bool
@@ -31,33 +31,33 @@ class ListingItem(NamedTuple):
 
 
 class ObjectHead(NamedTuple):
-    """What HEAD tells; `upload` is empty for what no upload of ours put there.
+    """The result of HEAD; `upload` is empty for objects that no upload of the registry committed.
 
-    It is also lost when somebody gives the object other metadata.
+    It is also empty if another program replaced the object's metadata.
     """
 
     stat: Stat
     upload: str
-    is_large: bool  # made of segments
+    is_large: bool  # consists of segments
 
     def may_be_of(self, upload: str) -> bool:
-        """Whether it is made of this upload's segments, for all that we can know."""
+        """Return whether the object may consist of this upload's segments."""
         return self.upload == upload or (self.is_large and not self.upload)
 
 
 class Objects:
-    """Reads, writes, lists and removes objects by key."""
+    """Reads, writes, lists and deletes objects by key."""
 
     def __init__(self, account: SwiftAccount, prefix: str) -> None:
         self._account = account
         self._prefix = prefix
 
     def path(self, key: str) -> str:
-        """Container and name, as manifests give them."""
+        """Return container and name in the form of manifests."""
         return f"/{self._account.container}/{self._prefix}{key}"
 
     def session(self) -> Session:
-        """For `session` of further calls, from whatever thread."""
+        """Return a session that several threads may pass to further calls as `session`."""
         return self._account.session()
 
     def call(self, method: str, key: str, **more: Any) -> requests.Response:
@@ -72,12 +72,12 @@ class Objects:
         found, told = answer.headers.get("ETag", ""), answer.headers.get("Content-Length", "")
         try:
             if answer.status_code != (206 if version else 200) or not told.isdecimal():
-                raise CorruptObject(f"{key}: {answer.status_code}, of {told or 'no'} bytes")
+                raise CorruptObject(f"{key}: status {answer.status_code} with {told or 'no'} bytes")
             if not version:
                 return StoreResponse(int(told), found, answer.raw, of_swift(answer.headers))
-            # Compared here, since not every server keeps to If-Match for large objects.
+            # Compared here, because not every server supports If-Match for large objects.
             if found != version:
-                raise Refused(f"{key}: it is another object now, {found}")
+                raise Refused(f"{key}: the object was replaced, its ETag is {found} now")
             return StoreResponse(
                 part_of(answer.headers.get("Content-Range"), start), found, answer.raw
             )
@@ -110,10 +110,10 @@ class Objects:
         headers: Mapping[str, str] = _BINARY,
         **more: Any,
     ) -> requests.Response:
-        """`upload` is written down with the object.
+        """Store an object, with `upload` in its metadata.
 
-        The store refuses other bytes than these. Not of a manifest, whose ETag is another one: it
-        refuses that unless the segments are as it says.
+        The store verifies the bytes by their ETag. A manifest has another ETag; the store verifies
+        its segments instead.
         """
         own = {_UPLOAD: upload} if upload else {}
         if "params" not in more:
@@ -121,13 +121,13 @@ class Objects:
         return self.call("PUT", key, data=data, headers={**_BINARY, **headers, **own}, **more)
 
     def remove(self, key: str) -> bool:
-        """Remove an object; tell whether it was there."""
+        """Delete an object; return whether it existed."""
         return self.call("DELETE", key, ok=(404,)).status_code != 404
 
     def items(self, start: str, **more: str) -> Iterator[ListingItem]:
-        """What the listing has of all keys that begin so, page by page.
+        """Yield the listing of all keys that begin with `start`, page by page.
 
-        Markers of folders, which other programs make, are left out.
+        Folder markers of other programs are skipped.
         """
         begin = self._prefix + start
         query = {"format": "json", "prefix": begin, "limit": str(_PAGE), **more}
@@ -162,5 +162,5 @@ _FOLDER = "application/directory"
 
 
 def _time(line: Mapping[str, Any]) -> float:
-    """Seconds since the epoch, of a listing's time, which is UTC without saying so."""
+    """Return seconds since the epoch for a listing's time, which is UTC without a zone."""
     return datetime.fromisoformat(line["last_modified"]).replace(tzinfo=UTC).timestamp()
