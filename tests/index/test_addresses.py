@@ -83,7 +83,7 @@ def test_a_database_by_name(asked: list[str], postgres: Postgres) -> None:
     database.prepare()
     database.close()
     assert "localhost" in asked
-    database = open_database("postgresql://me@gone.example/x", patience=1)
+    database = open_database("postgresql://me@gone.example/x", timeout=1)
     with pytest.raises(Failure) as found:
         database.prepare()
     database.close()

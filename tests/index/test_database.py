@@ -254,7 +254,7 @@ def test_without_trigrams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplo
     database = open_database(f"sqlite:///{tmp_path}/index.db")
     database.prepare()
     assert version(database) == migrations.LATEST
-    assert "No trigrams in this database" in caplog.text
+    assert "This database has no trigrams" in caplog.text
     database.close()
 
 
@@ -332,7 +332,7 @@ def unavailable():
 
 
 def test_nobody_there() -> None:
-    database = open_database(f"postgresql://me:secret@127.0.0.1:{free_port()}/x", patience=2)
+    database = open_database(f"postgresql://me:secret@127.0.0.1:{free_port()}/x", timeout=2)
     with unavailable():
         database.prepare()
     assert database.check() == "The index does not answer, retry later"
@@ -340,7 +340,7 @@ def test_nobody_there() -> None:
 
 
 def test_a_server_that_comes_back(postgres: Postgres) -> None:
-    database = open_database(postgres.database(), patience=5)
+    database = open_database(postgres.database(), timeout=5)
     database.prepare()
     postgres.stop()
     try:
@@ -353,7 +353,7 @@ def test_a_server_that_comes_back(postgres: Postgres) -> None:
 
 
 def test_all_connections_in_use(postgres: Postgres) -> None:
-    database = open_database(postgres.database(), connections=1, patience=0.3)
+    database = open_database(postgres.database(), connections=1, timeout=0.3)
     database.prepare()
     with database._transaction(False), unavailable():
         database.prepare()
@@ -381,7 +381,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 def test_the_log_tells_no_password(caplog: Any) -> None:
     url = f"postgresql://me:pass-word@127.0.0.1:{free_port()}/x"
-    database = open_database(url, patience=2)
+    database = open_database(url, timeout=2)
     with unavailable():
         database.prepare()
     assert "The index's database fails" in caplog.text

@@ -230,7 +230,7 @@ def test_pulls_are_counted_by_many_processes(
 
 
 def test_what_could_not_be_written_is_written_later(postgres: Postgres) -> None:
-    database = open_database(postgres.database(), patience=3)
+    database = open_database(postgres.database(), timeout=3)
     repositories, pulls = RepositoryRecords(database, private=False), SqlPullCounter(database)
     repositories.create(APP)
     pulls.count(APP)

@@ -12,14 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.index.conftest import PASSWORD
-from v1registry.index import repositories, schema, search, textsearch
+from v1registry.index import checked_search, repositories, schema, search, textsearch
 from v1registry.index.accounts import AccountStore
+from v1registry.index.checked_search import CheckedSearch
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces, namespace_id
 from v1registry.index.repositories import RepositoryRecords, set_tags
 from v1registry.index.search import SqlSearch
 from v1registry.index.social import Social
-from v1registry.index.visibility import BY_NAME, BY_STARS, sight
+from v1registry.index.visibility import BY_NAME, BY_STARS, visible_to
 from v1registry.lib.auth.rights import NOBODY, Access, Caller, Open
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories.search import Listing, SearchResult
@@ -288,7 +289,7 @@ def test_no_plan_reads_every_row(database: Database, accounts: AccountStore) -> 
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
         for user in SEES:
             for order in (BY_STARS, BY_NAME):
-                seen = sight(connection, user)
+                seen = visible_to(connection, user)
                 for part in seen.first([schema.repositories.c.id], order, 10)[
                     : 1 + len(seen.namespaces)
                 ]:
@@ -318,9 +319,9 @@ class Members(Open):
 
 @pytest.mark.usefixtures("found")
 def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_AT_ONCE", 2)  # so that it must read on
-    monkeypatch.setattr(search, "READ", 10)
-    checked = search.CheckedSearch(database, Members())
+    monkeypatch.setattr(checked_search, "_AT_ONCE", 2)  # so that it must read on
+    monkeypatch.setattr(checked_search, "READ", 10)
+    checked = CheckedSearch(database, Members())
 
     def names(query: str, user: str | None, size: int = 100, page: int = 1) -> list[str]:
         return [r.name for r in checked.find(Caller(user), query, size, page).results]
@@ -341,7 +342,7 @@ def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -
     box = {"name": "team/box", "tags": {}}
     assert checked.listed(Caller(None), "library/busybox", 10) == Listing([box], None)
     assert checked.listed(Caller(None), "library/busybox", 1) == Listing([box], "team/box")
-    monkeypatch.setattr(search, "READ", 2)  # so that it must stop, and be asked again
+    monkeypatch.setattr(checked_search, "READ", 2)  # so that it must stop, and be asked again
     busybox = {"name": "library/busybox", "tags": {}}
     assert checked.listed(Caller(None), "", 10) == Listing([busybox], "library/busybox")
     assert checked.listed(Caller(None), "library/busybox", 10) == Listing([], "team/app")
@@ -359,7 +360,7 @@ def test_a_part_of_a_list_ends_after_many_tags(
         database.write(
             lambda c, tags=tags, query=query: set_tags(c, c.execute(query).scalar_one(), tags)
         )
-    for search_of in (found, search.CheckedSearch(database, Open())):
+    for search_of in (found, CheckedSearch(database, Open())):
         parts = []
         after: str | None = ""
         while after is not None:
@@ -378,7 +379,7 @@ def test_what_the_store_lost_is_hidden(found: SqlSearch, database: Database, que
     """With and without pages, and in lists."""
     gone = schema.repositories.update().where(schema.repositories.c.name == "team/box")
     database.write(lambda connection: connection.execute(gone.values(is_gone=True)))
-    for one in (found, search.CheckedSearch(database, Open())):
+    for one in (found, CheckedSearch(database, Open())):
         shown = [result.name for result in one.find(NOBODY, query, 100, 1).results]
         assert "library/busybox" in shown
         assert "team/box" not in shown
@@ -390,7 +391,7 @@ def test_what_the_store_lost_is_hidden(found: SqlSearch, database: Database, que
 
 @pytest.mark.usefixtures("found")
 def test_where_everybody_may_do_everything_private_ones_hide(database: Database) -> None:
-    checked = search.CheckedSearch(database, Open())
+    checked = CheckedSearch(database, Open())
     page = checked.find(NOBODY, "", 100, 1)
     assert [r.name for r in page.results] == sorted(set(DESCRIBED) - {"alice/secret"})
     assert len(checked.listed(NOBODY, "", 100).repositories) == len(DESCRIBED) - 1

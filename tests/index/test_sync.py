@@ -188,7 +188,7 @@ def test_pushed_again_while_it_is_deleted(
 def test_a_push_does_not_fail_with_the_database(
     postgres: Postgres, domain: Domain, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = open_database(postgres.database(), patience=3)
+    database = open_database(postgres.database(), timeout=3)
     database.prepare()
     sync = sync_with(database, domain.storage, here)
     stored = Stored(domain.storage, domain.images, domain.tags, domain.reach, sync)

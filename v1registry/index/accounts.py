@@ -1,7 +1,7 @@
-"""Accounts: people, who have a password and a namespace of their own, and robots, who have neither.
+"""Accounts: users have a password and a namespace of their own, robots have neither.
 
-Robots log in with secrets, which people may have beside their password, too: long random texts, so
-that a plain digest of each is enough and logging in with one costs next to nothing.
+Robots log in with secrets, and users may have secrets too. A secret is a long random text, so a plain
+digest of it is safe to store and fast to check.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import AccountName
 from v1registry.lib.support.single_flight import SingleFlightCache
 
-SECRET = "v1r_"  # begins every secret
+SECRET = "v1r_"  # prefix of every secret
 
-_REMOVED = "removed account"  # begins the key under which a removed name is reserved
-_COST_LIFE = 60.0  # seconds for which the highest cost of all hashes is kept
+_REMOVED = "removed account"  # prefix of the key that reserves a removed name
+_COST_LIFE = 60.0  # seconds for which the highest cost of all hashes is cached
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord:
-    """One account, without what is secret."""
+    """One account, without its password and secrets."""
 
     id: int
     name: str
@@ -46,7 +46,7 @@ class AccountRecord:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret without itself."""
+    """The data about a secret, without its text."""
 
     id: int
     account: str
@@ -56,47 +56,47 @@ class Secret:
 
 
 class AccountStore:
-    """Keeps accounts. `offload(function, *args)` runs what computes for long: password hashes."""
+    """The accounts. `run_in_thread(function, *args)` computes password hashes."""
 
-    def __init__(self, database: Database, offload: Callable[..., Any]) -> None:
+    def __init__(self, database: Database, run_in_thread: Callable[..., Any]) -> None:
         self._database = database
-        self._offload = offload
+        self._run_in_thread = run_in_thread
         self._costs: SingleFlightCache[int] = SingleFlightCache(_COST_LIFE)
 
-    # -- who is it ------------------------------------------------------------
+    # -- login ------------------------------------------------------------
 
     def authenticate(self, name: str, password: str) -> AccountRecord:
-        """The account that this is. Raise Failure 401 for a wrong pair, 403 if it is disabled."""
+        """Return the account. Raise Failure 401 for wrong credentials, 403 if it is disabled."""
         row = self._database.read(lambda connection: _row(connection, name))
-        # The same steps for an unknown name, so that the time does not tell it.
+        # An unknown name takes the same steps, so that timing does not reveal which names exist.
         if not self._is_secret(-1 if row is None else row.id, password):
             hashed = None if row is None else row.password
             most = self._costs.get("", self._highest_cost)
-            if not self._offload(passwords.verify, password, hashed, most) or row is None:
+            if not self._run_in_thread(passwords.verify, password, hashed, most) or row is None:
                 raise Failure(*errors.LOGIN_WRONG)
         if row.is_disabled:
             raise Failure(*errors.ACCOUNT_DISABLED)
         return _account(row)
 
     def is_password(self, name: str, password: str) -> bool:
-        """Whether this is the account's password itself, and no secret that stands in for it."""
+        """Return whether this is the password of the account, and not one of its secrets."""
         row = self._database.read(lambda connection: _row(connection, name))
         hashed = None if row is None else row.password
-        return bool(self._offload(passwords.verify, password, hashed))
+        return bool(self._run_in_thread(passwords.verify, password, hashed))
 
     def find(self, name: str) -> AccountRecord | None:
         row = self._database.read(lambda connection: _row(connection, name))
         return None if row is None else _account(row)
 
     def get(self, name: str) -> AccountRecord:
-        """Raise Failure 404 if there is no such account."""
+        """Return an account. Raise Failure 404 if there is none."""
         account = self.find(name)
         if account is None:
             raise Failure(404, f"There is no account {name}")
         return account
 
     def all(self, after: str = "", most: int = 1000) -> list[AccountRecord]:
-        """Accounts by name, at most so many, those that come behind `after`."""
+        """Return at most `most` accounts by name, starting after the name `after`."""
         query = sa.select(accounts).where(accounts.c.name > after).order_by(accounts.c.name)
         rows = self._database.read(lambda c: c.execute(query.limit(most)).all())
         return [_account(row) for row in rows]
@@ -112,16 +112,16 @@ class AccountStore:
         is_admin: bool = False,
         adopt: bool = False,
     ) -> None:
-        """Make an account; a robot, if without a password.
+        """Add an account; without a password, it is a robot.
 
-        The namespace of a person's name becomes that person's. Raise Failure 400 if it is there
-        already, unless `adopt`; or if name or e-mail address are taken.
+        A user owns the namespace of the same name. Raise Failure 400 if that namespace exists,
+        unless `adopt`, or if the name or e-mail address is taken.
         """
         AccountName.parse(name)
         check_email(email)
         if password is not None:
             passwords.check_new(password)
-        hashed = None if password is None else self._offload(passwords.hash, password)
+        hashed = None if password is None else self._run_in_thread(passwords.hash, password)
         values = {
             "name": name,
             "email": email,
@@ -133,14 +133,14 @@ class AccountStore:
         self._database.write(lambda connection: create(connection, values, adopt=adopt))
 
     def set_password(self, name: str, password: str) -> None:
-        """Raise Failure 404 for no such account, 400 for a robot or a password we don't take."""
+        """Set a password. Raise Failure 404 for no account, 400 for a robot or a bad password."""
         if self.get(name).is_robot:
             raise Failure(400, f"{name} is a robot: give it a secret instead")
         passwords.check_new(password)
-        self._update(name, password=self._offload(passwords.hash, password))
+        self._update(name, password=self._run_in_thread(passwords.hash, password))
 
     def set_email(self, name: str, email: str | None) -> None:
-        """Raise Failure 400 if another account has it."""
+        """Set the e-mail address. Raise Failure 400 if another account has it."""
         check_email(email)
 
         def work(connection: sa.Connection) -> None:
@@ -150,19 +150,19 @@ class AccountStore:
         self._database.write(work)
 
     def set_disabled(self, name: str, disabled: bool) -> None:
-        """A disabled account can do nothing; what it has stays. Raise Failure 404."""
+        """Disable or enable an account; its data stays. Raise Failure 404."""
         self._update(name, is_disabled=disabled)
 
     def set_admin(self, name: str, admin: bool) -> None:
-        """Whether the account may do everything everywhere. Raise Failure 404."""
+        """Make an account an administrator, or undo it. Raise Failure 404."""
         self._update(name, is_admin=admin)
 
     def remove(self, name: str, reserved: int) -> bool:
         """Delete an account with its secrets, roles, stars and comments. Raise Failure 404.
 
-        Its namespace stays, without an owner, so that repositories, their settings and the roles of
-        others stay as they are; return whether there is one. For `reserved` seconds, the life of
-        tokens, nobody can make an account of this name, to which tokens of the old one would apply.
+        Its namespace stays without an owner, and with its repositories, settings and roles; return
+        whether there is one. For `reserved` seconds, the lifetime of tokens, the name cannot be used
+        for a new account, because tokens of the old account would be valid for it.
         """
 
         def work(connection: sa.Connection) -> bool:
@@ -194,7 +194,7 @@ class AccountStore:
     # -- secrets ------------------------------------------------------------------
 
     def issue_secret(self, name: str, label: str = "", life: int | None = None) -> str:
-        """A new secret for the account, to be shown once; `life` in seconds, None: for ever."""
+        """Add a secret and return its text. `life` is in seconds; None: no end. Raise Failure 404."""
         secret = SECRET + random.token_urlsafe(32)
         values = {
             "account_id": self.get(name).id,
@@ -207,7 +207,7 @@ class AccountStore:
         return secret
 
     def secrets(self, name: str | None = None) -> list[Secret]:
-        """The secrets of one account, or of all. Raise Failure 404."""
+        """Return the secrets of one account, or of all. Raise Failure 404."""
         query = (
             sa.select(secrets, accounts.c.name.label("account"))
             .join(accounts)
@@ -219,7 +219,7 @@ class AccountStore:
         return [Secret(r.id, r.account, r.label, r.created, r.expires) for r in rows]
 
     def revoke_secret(self, secret_id: int) -> None:
-        """Raise Failure 404."""
+        """Delete a secret. Raise Failure 404."""
         statement = secrets.delete().where(secrets.c.id == secret_id)
         if not self._database.write(lambda c: c.execute(statement).rowcount):
             raise Failure(404, f"There is no secret {secret_id}")
@@ -242,7 +242,7 @@ class AccountStore:
 
 
 def create(connection: sa.Connection, values: dict[str, Any], *, adopt: bool = False) -> None:
-    """Insert an account, and the namespace of a person. Raise Failure 400 if something is taken."""
+    """Insert an account, and the namespace of a user. Raise Failure 400 if a name is taken."""
     _email_is_free(connection, values["email"])
     if until := reserved_until(connection, f"{_REMOVED} {values['name']}"):
         when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -264,7 +264,7 @@ def create(connection: sa.Connection, values: dict[str, Any], *, adopt: bool = F
 
 
 def check_email(email: str | None) -> None:
-    """Raise Failure 400 unless it looks like one, or is None."""
+    """Raise Failure 400 unless `email` looks like an e-mail address, or is None."""
     if email is None:
         return
     user, at, host = email.rpartition("@")

@@ -1,8 +1,8 @@
-"""Looking up the database's host ourselves.
+"""Lookup of the address of the database host.
 
-PostgreSQL's library does it in C, where nothing of this process goes on meanwhile: with a name server
-that does not answer, no request at all. Python's own look-up waits in a thread of gevent's. Those are
-few, and a look-up cannot be broken off, so after one that failed others are refused for a while.
+PostgreSQL's C library would look it up in the event loop, and a name server that does not answer
+would stop all requests. Python's lookup runs in a thread of gevent. Those threads are few and a lookup
+cannot be cancelled, so a circuit breaker refuses further lookups after a failure.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ PAUSE = 10.0  # seconds
 
 
 class Addresses:
-    """Fills in `hostaddr` where a connection is to be opened to a host by its name."""
+    """Sets `hostaddr` for connections to a host given by name."""
 
     def __init__(self) -> None:
         self._calls = Breaker(PAUSE)
 
     def fill_in(self, arguments: dict[str, Any]) -> None:
-        """`arguments` are those of psycopg. Raise OSError if the host's address is not to be had."""
+        """Set `hostaddr` in the arguments of psycopg. Raise OSError if the lookup fails."""
         host = arguments.get("host")
         if not isinstance(host, str) or "hostaddr" in arguments or not _is_name(host):
             return
@@ -32,18 +32,18 @@ class Addresses:
             raise OSError(f"the address of {host} could not be found a moment ago")
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except BaseException:  # broken off, too, since it took too long
+        except BaseException:  # including the exception of a timeout
             self._calls.failed(ticket)
             raise
         self._calls.succeeded(ticket)
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-        # one host for each address: they are tried in turn
+        # libpq tries the addresses in turn; it requires one host for each address
         arguments["hostaddr"] = ",".join(addresses)
         arguments["host"] = ",".join([host] * len(addresses))
 
 
 def _is_name(host: str) -> bool:
-    """Not an address, a socket's folder, or several hosts, which the library sees to."""
+    """Return whether `host` is one host name: no address, no socket folder, no list of hosts."""
     if not host or host.startswith(("/", "@")) or "," in host:
         return False
     try:

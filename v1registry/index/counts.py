@@ -1,4 +1,4 @@
-"""Counters in the database, which all nodes of an index share; see `lib.counts`."""
+"""Counters in the database, which all nodes of an index share."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from v1registry.index.schema import counters
 from v1registry.lib.errors import Failure
 from v1registry.lib.support.circuit_breaker import Breaker
 
-_PATIENCE = 2.0  # seconds to wait for PostgreSQL; then this node counts alone
-_PAUSE = 3.0  # seconds until a database that failed is asked again
-_CLEANING = 0.02  # share of changes that also delete expired rows
+_TIMEOUT = 2.0  # seconds to wait for PostgreSQL; then this node counts alone
+_PAUSE = 3.0  # seconds until the next attempt after a failure
+_CLEANING = 0.02  # probability that a change also deletes expired rows
 
 
 class DatabaseCounts:
@@ -31,7 +31,7 @@ class DatabaseCounts:
             return None
         run = self._database.write if any(changes.values()) else self._database.read
         try:
-            totals = run(lambda connection: _add(connection, changes, life), patience=_PATIENCE)
+            totals = run(lambda connection: _add(connection, changes, life), timeout=_TIMEOUT)
         except Failure:  # the database has logged the reason
             self._calls.failed(ticket)
             return None
@@ -69,11 +69,11 @@ def _add(connection: sa.Connection, changes: Mapping[str, int], life: int) -> di
 
 
 def reserve(connection: sa.Connection, key: str, life: int) -> None:
-    """Remember `key` for `life` seconds."""
+    """Reserve `key` for `life` seconds."""
     _add(connection, {key: 1}, life)
 
 
 def reserved_until(connection: sa.Connection, key: str) -> int | None:
-    """Return the second until which `key` is remembered; None if it is not."""
+    """Return the time until which `key` is reserved, in epoch seconds; None if it is not."""
     living = counters.c.key == key, counters.c.expires > now()
     return connection.execute(sa.select(counters.c.expires).where(*living)).scalar_one_or_none()

@@ -1,10 +1,9 @@
-"""The database: one place where statements run, wait and fail.
+"""The database of the index: transactions, retries and errors.
 
-SQLite for one machine, PostgreSQL for many nodes. Work is given as a function of a connection; it
-is one transaction, and may be run again if the database asks for that, so it must change nothing
-but the database. SQLite's calls block the thread they run in, so they go where that stops nobody
-(`offload`); PostgreSQL's wait on a socket, and the whole time of a piece of work is bounded
-(`within`).
+SQLite is for one machine, PostgreSQL for many nodes. The caller passes a function of a connection,
+which runs in one transaction. The function may run again after a conflict, so it must change nothing
+but the database. SQLite blocks its thread, so its work runs in the thread pool (`run_in_thread`).
+PostgreSQL waits on a socket, and `within` limits the whole time of the work.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 Within = Callable[[float, Callable[[], Any]], Any]
 
-_TRIES = 4  # of work that lost against another transaction
-_AGAIN = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
+_TRIES = 4  # attempts of work that conflicts with another transaction
+_CONFLICTS = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
 _DAMAGED = {"XX001", "XX002"}  # PostgreSQL: data corrupted, index corrupted
 _RETRY_AFTER = "5"  # seconds
-_SWITCHING = 5.0  # seconds for a new file to become one with a write-ahead log
+_SWITCHING = 5.0  # seconds to wait while another process turns the write-ahead log on
 
 _log = logging.getLogger(__name__)
 
 
 class Database:
-    """Connects at the first piece of work, and brings the schema up to date before it.
+    """The database. Before its first work, it connects and upgrades the schema.
 
-    `connections` bounds those of this process, `patience` the seconds that work may take.
+    `connections` limits the connections of this process, and `timeout` is the timeout in seconds.
     """
 
     name = "database"
@@ -51,17 +50,17 @@ class Database:
     def __init__(
         self,
         url: str,
-        offload: Callable[..., Any],
+        run_in_thread: Callable[..., Any],
         within: Within,
         *,
         connections: int = 5,
-        patience: float = 10.0,
+        timeout: float = 10.0,
     ) -> None:
         self._url = parse(url)
-        self._offload = offload
+        self._run_in_thread = run_in_thread
         self._within = within
-        self._patience = patience
-        self._bounds = (connections, patience)
+        self._timeout = timeout
+        self._bounds = (connections, timeout)
         self._engine = _engine(self._url, *self._bounds)
         self._process = os.getpid()
         self._ready = False
@@ -72,23 +71,23 @@ class Database:
 
     @property
     def address(self) -> str:
-        """For the log: without a password."""
+        """The URL without its password, for the log."""
         return self._url.render_as_string(hide_password=True)
 
-    def read(self, work: Work[T], patience: float | None = None) -> T:
-        """What `work(connection)` returns; raise Failure 503 if the database does not answer."""
-        return self._run(work, patience or self._patience, write=False)
+    def read(self, work: Work[T], timeout: float | None = None) -> T:
+        """Return the result of `work(connection)`. Raise Failure 503 if the database fails."""
+        return self._run(work, timeout or self._timeout, write=False)
 
-    def write(self, work: Work[T], patience: float | None = None) -> T:
-        """The same for work that changes something: all of it is kept, or nothing."""
-        return self._run(work, patience or self._patience, write=True)
+    def write(self, work: Work[T], timeout: float | None = None) -> T:
+        """Run work that changes the database, completely or not at all; otherwise as `read`."""
+        return self._run(work, timeout or self._timeout, write=True)
 
     def prepare(self) -> None:
-        """Bring the schema up to date now. Raise Failure 503, or what `migrations` raises."""
+        """Upgrade the schema now. Raise Failure 503, or what `migrations` raises."""
         self.read(lambda _: None)
 
     def check(self) -> str | None:
-        """None if it answers now, else why not, in words that tell no addresses or passwords."""
+        """Return None if the database answers, or else the reason without addresses or passwords."""
         try:
             self.read(lambda connection: connection.execute(sa.select(1)))
         except Failure as failure:
@@ -98,13 +97,13 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _run(self, work: Work[T], patience: float, *, write: bool) -> T:
+    def _run(self, work: Work[T], timeout: float, *, write: bool) -> T:
         self._after_fork()
         try:
             if self.is_sqlite:
-                return self._offload(self._tried, work, write)  # type: ignore[no-any-return]
-            return self._within(patience, lambda: self._tried(work, write))  # type: ignore[no-any-return]
-        except UnicodeEncodeError:  # of a command's argument that is not UTF-8, for example
+                return self._run_in_thread(self._tried, work, write)  # type: ignore[no-any-return]
+            return self._within(timeout, lambda: self._tried(work, write))  # type: ignore[no-any-return]
+        except UnicodeEncodeError:  # for example, an argument of a command that is not UTF-8
             raise Failure(*errors.TEXT_INVALID) from None
         except (DBAPIError, PoolTimeout, TimeoutError, OSError) as error:
             if isinstance(error, DBAPIError) and _is_damaged(error):
@@ -112,7 +111,7 @@ class Database:
             raise _unavailable(error) from error
 
     def _damaged(self, error: DBAPIError) -> Failure:
-        """The answer from a damaged database, which no later try mends."""
+        """Log the damage, and return the failure. A retry does not help."""
         _log.error(
             "The index's database %s is damaged: %s. Stop all servers and restore it from a backup"
             " (docs/index.md, Backup and restore)",
@@ -128,7 +127,7 @@ class Database:
                 with self._transaction(write) as connection:
                     return work(connection)
             except DBAPIError as error:
-                if not left or not _may_try_again(error):
+                if not left or not _is_conflict(error):
                     raise
         raise AssertionError("not reached")
 
@@ -145,7 +144,7 @@ class Database:
             self._ready = True
 
     def _after_fork(self) -> None:
-        """Connections belong to the process that opened them: they stay there, untouched."""
+        """After a fork, use new connections: the old ones belong to the parent process."""
         if self._process != os.getpid():
             self._inherited = self._engine
             self._engine = _engine(self._url, *self._bounds)
@@ -153,10 +152,10 @@ class Database:
 
 
 def parse(url: str) -> sa.URL:
-    """The database that `url` names, in SQLAlchemy's form; raise ValueError for none of ours.
+    """Parse the URL of a database. Raise ValueError if it is not valid or not supported.
 
-    `postgres://` and `postgresql://` mean the driver that we ship. The text never quotes the URL,
-    for it may hold a password.
+    `postgres://` and `postgresql://` use the driver that we require. The error text does not quote
+    the URL, because it may hold a password.
     """
     try:
         parsed = sa.make_url(url)
@@ -178,13 +177,13 @@ FORM = (
 )
 
 
-def _engine(url: sa.URL, connections: int, patience: float) -> sa.Engine:
+def _engine(url: sa.URL, connections: int, timeout: float) -> sa.Engine:
     if url.get_backend_name() == "sqlite":
         engine = sa.create_engine(
             url,
             pool_size=connections,
-            max_overflow=-1,  # the threads that use them are few
-            connect_args={"timeout": patience, "check_same_thread": False},
+            max_overflow=-1,  # the thread pool limits them
+            connect_args={"timeout": timeout, "check_same_thread": False},
             hide_parameters=True,
         )
         event.listen(engine, "do_connect", _make_private)
@@ -195,12 +194,12 @@ def _engine(url: sa.URL, connections: int, patience: float) -> sa.Engine:
         url,
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=patience,
-        pool_pre_ping=True,  # a server or a firewall may have ended what lay idle
+        pool_timeout=timeout,
+        pool_pre_ping=True,  # a server or a firewall may have closed an idle connection
         connect_args={
-            "connect_timeout": max(2, int(patience)),
+            "connect_timeout": max(2, int(timeout)),
             "application_name": "v1registry",
-            "prepare_threshold": None,  # a pooler in between may give us another session each time
+            "prepare_threshold": None,  # a connection pooler may use another session each time
         },
         hide_parameters=True,
     )
@@ -214,22 +213,24 @@ def _engine(url: sa.URL, connections: int, patience: float) -> sa.Engine:
 
 
 def _make_private(_dialect: Any, _record: Any, arguments: list[Any], _more: Any) -> None:
-    """The file holds password hashes and the key that signs tokens: nobody else may read it."""
+    """Create the file readable by its owner only: it holds password hashes and signing keys."""
     path = arguments[0]
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where we say, see below
+    connection.isolation_level = None  # _begin_sqlite begins transactions
     _write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _write_ahead(connection: Any) -> None:
-    """Readers and one writer at a time. The change is made once for a file, and while another
-    process makes it SQLite does not wait, whatever time it was given."""
+    """Turn the write-ahead log on, for readers beside one writer.
+
+    SQLite ignores its timeout while another process does the same, so this function retries.
+    """
     end = time.monotonic() + _SWITCHING
     while True:
         try:
@@ -242,22 +243,22 @@ def _write_ahead(connection: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    """A writer takes its lock at once: one that read first could not wait for another's end."""
+    """Begin a transaction. A writer takes its lock now: after a read, SQLite would not wait for it."""
     write = connection.get_execution_options().get("v1registry_write", True)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _may_try_again(error: DBAPIError) -> bool:
-    """Whether another transaction came between: the next try sees what it did."""
-    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) in _AGAIN
+def _is_conflict(error: DBAPIError) -> bool:
+    """Return whether another transaction conflicted, so that a retry may succeed."""
+    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) in _CONFLICTS
 
 
 class _Damaged(Exception):
-    """Says where the damaged database is, and what is wrong with it."""
+    """The cause of a failure: address and reason of a damaged database."""
 
 
 def _is_damaged(error: DBAPIError) -> bool:
-    """Whether the database's files are damaged, or no database at all."""
+    """Return whether the database's files are damaged, or are not a database."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
         return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -265,12 +266,12 @@ def _is_damaged(error: DBAPIError) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """What the driver says, in one line."""
+    """Return the message of the driver in one line."""
     return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
 
 
 def _unavailable(error: Exception) -> Failure:
-    """The answer while the database does not work; the reason goes into the log."""
+    """Log the reason, and return the failure for clients."""
     reason: BaseException = getattr(error, "orig", None) or error
     if isinstance(error, PoolTimeout):
         reason = TimeoutError("all connections of this process are in use")

@@ -1,7 +1,7 @@
-"""Repositories that were deleted by a request: their names are kept for a while.
+"""Records of repositories that a request deleted.
 
-A push that began before the deletion must not bring its repository back, and a repository that was
-private is private again when it is pushed anew.
+They prevent that a push which began before the deletion creates the repository again. A repository
+that was private is private again when a client pushes it again.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from v1registry.index.rows import insert, now
 from v1registry.index.schema import deleted, repositories
 from v1registry.lib.names import RepositoryName
 
-KEPT = 90 * 86400  # seconds for which a deletion is remembered
+KEPT = 90 * 86400  # seconds for which a record is kept
 
-#: Seconds after which files in the store are no remains of a push that the deletion overtook.
+#: Seconds after a deletion in which files in the store may come from a push that began before it.
 SETTLED = 3600
 
 
 def delete(connection: sa.Connection, repository: RepositoryName, *, private: bool) -> bool:
-    """Delete a repository with everything the index knows of it; return whether it was known.
+    """Delete a repository and all data about it, and return whether the index had it.
 
-    `private` counts where the index does not know whether it was private.
+    `private` is used if the index does not know whether it was private.
     """
     this = repositories.c.name == str(repository)
     row = connection.execute(sa.select(repositories.c.is_private).where(this)).first()
@@ -43,16 +43,16 @@ def delete(connection: sa.Connection, repository: RepositoryName, *, private: bo
 
 
 def find(connection: sa.Connection, repository: RepositoryName) -> Any:
-    """The deletion of a repository: `is_private`, and `deleted`, its time; None without one."""
+    """Return the record of a deletion: `is_private`, and the time `deleted`; None if there is none."""
     query = sa.select(deleted).where(deleted.c.name == str(repository))
     return connection.execute(query).first()
 
 
 def forget(connection: sa.Connection, repository: RepositoryName) -> None:
-    """The repository exists again."""
+    """Delete the record, because the repository exists again."""
     connection.execute(deleted.delete().where(deleted.c.name == str(repository)))
 
 
 def expire(connection: sa.Connection) -> None:
-    """Forget deletions that are older than KEPT."""
+    """Delete records that are older than KEPT."""
     connection.execute(deleted.delete().where(deleted.c.deleted < now() - KEPT))

@@ -1,7 +1,7 @@
-"""Image lists of an index that has no store of its own (protocol-v1.md section 2.1).
+"""Image lists of an index without a store (protocol-v1.md section 2.1).
 
-A list is what a client says. It gives nobody a right to an image that was listed elsewhere before:
-such an entry counts only if who sent it may pull one of the repositories where it counts already.
+A client may list any image id. So an image that another repository listed before is granted to a
+repository only if the user who sent the list may pull a repository to which it is granted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from v1registry.lib.repositories import image_list
 from v1registry.lib.running import Run, for_size, in_place
 
 _AT_ONCE = 500  # ids in one statement
-_CHECKSUM = 255  # characters; nobody looks at it
+_CHECKSUM = 255  # characters of a checksum, which the index only stores
 
 
 class SqlImageLists:
-    """Keeps image lists in the database; the repositories must be known there.
+    """The image lists in the database. It must have rows for the repositories.
 
-    `compute` parses large lists.
+    `compute` runs the parsing of large lists.
     """
 
     def __init__(self, database: Database, compute: Run = in_place) -> None:
@@ -36,7 +36,7 @@ class SqlImageLists:
         self._compute = compute
 
     def get(self, repository: RepositoryName) -> list[image_list.Item]:
-        """The list by id. Raise Failure 404 if there is none."""
+        """Return the list, sorted by image id. Raise Failure 404 if there is none."""
 
         def work(connection: sa.Connection) -> list[image_list.Item]:
             repository_id = _id(connection, repository)
@@ -46,7 +46,7 @@ class SqlImageLists:
         return self._database.read(work)
 
     def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
-        """Merge the list that `user` sent. Raise Failure 400 for a list of odd shape, or 404."""
+        """Merge the list that `user` sent. Raise Failure 400 for a malformed list, or 404."""
         items: list[image_list.Item] = for_size(self._compute, len(data))(_parse, data)
 
         def work(connection: sa.Connection) -> None:
@@ -57,7 +57,7 @@ class SqlImageLists:
         self._database.write(work)
 
     def may_read(self, image_id: ImageId, repository: RepositoryName, user: str | None) -> bool:
-        """Whether the image counts in this repository, or in another that `user` may pull."""
+        """Return whether the image is granted to this repository, or one that `user` may pull."""
 
         def work(connection: sa.Connection) -> bool:
             query = (
@@ -103,7 +103,7 @@ def _merge(
             index_elements=list(images.primary_key),
             set_={
                 "checksum": sa.func.coalesce(new.checksum, images.c.checksum),
-                # what counted once goes on to count
+                # an image that is granted stays granted
                 "is_granted": sa.or_(images.c.is_granted, new.is_granted),
             },
         )
@@ -113,14 +113,14 @@ def _merge(
 def _listed(
     connection: sa.Connection, ids: Iterable[str], repository_id: int, user: str | None
 ) -> tuple[set[str], set[str]]:
-    """Which of the ids other repositories list, and which of these count where `user` may pull."""
+    """Return the ids that other repositories list, and those granted to one that `user` may pull."""
     query = (
         sa.select(images.c.image)
         .join(repositories)
         .where(images.c.image.in_(ids), images.c.repository_id != repository_id)
     )
-    counting = query.where(images.c.is_granted == sa.true(), visible(connection, user))
-    return set(connection.scalars(query)), set(connection.scalars(counting))
+    granted = query.where(images.c.is_granted == sa.true(), visible(connection, user))
+    return set(connection.scalars(query)), set(connection.scalars(granted))
 
 
 def _id(connection: sa.Connection, repository: RepositoryName) -> int:

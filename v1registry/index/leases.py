@@ -1,4 +1,4 @@
-"""Scheduled work that one process of all nodes does at a time; as `lib.lease`, in the database."""
+"""Leases in the database, for periodic tasks that one process of all nodes runs at a time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from v1registry.index.schema import leases
 
 
 def take(database: Database, name: str, seconds: int) -> bool:
-    """Take the lease `name` for so long; False while somebody else has it. It runs out."""
+    """Take the lease `name` for `seconds`; return False if another process holds it."""
 
     def work(connection: sa.Connection) -> bool:
         insert_missing(connection, leases, [{"name": name, "until": 0}])
         taken = connection.execute(
             leases.update()
-            # one further ahead was written by a wrong clock
+            # a later end was written by a node whose clock is wrong
             .where(
                 leases.c.name == name,
                 sa.or_(leases.c.until <= now(), leases.c.until > now() + 10 * seconds),

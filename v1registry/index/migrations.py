@@ -1,8 +1,8 @@
-"""The schema's versions, and the way from each to the next.
+"""The versions of the schema, and the steps between them.
 
-Many processes start at once on an empty database, or on an old one after an upgrade: one of them
-does the steps, in one transaction, the others wait for its end. SQLite's write lock sees to that;
-PostgreSQL, where two may well create one table at once, has a lock for the purpose.
+Many processes may start at once on an empty or old database. One of them runs the steps in one
+transaction, and the others wait. SQLite's write lock ensures this. In PostgreSQL two processes could
+create a table at once, so an advisory lock is used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from v1registry.index import schema, textsearch
 from v1registry.lib.errors import Failure
 
-_LOCK = 0x7631_7265_67  # of PostgreSQL's advisory locks, a number of our own
+_LOCK = 0x7631_7265_67  # key of the advisory lock in PostgreSQL
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _versions = sa.Table(
 
 
 class TooNew(Failure):
-    """The database was brought to a version that this program does not know."""
+    """The database has a version of the schema that this program does not know."""
 
     def __init__(self, found: int) -> None:
         super().__init__(
@@ -38,17 +38,17 @@ class TooNew(Failure):
 
 
 def _tables(connection: sa.Connection) -> None:
-    """Version 1: everything but the means to search quickly."""
+    """Create version 1: all tables without search indexes."""
     schema.metadata.create_all(connection, checkfirst=False)
 
 
-def _by_sight(connection: sa.Connection) -> None:
-    """Version 3: search results and lists are read in order, whoever asks."""
+def _visibility_indexes(connection: sa.Connection) -> None:
+    """Create version 3: indexes that return search results and lists in order for every user."""
     _make_indexes(connection, "")
 
 
 def _deleted(connection: sa.Connection) -> None:
-    """Version 5: what was deleted or is missing is remembered; namespaces have a default."""
+    """Create version 5: deleted and missing repositories, and defaults of namespaces."""
     schema.deleted.create(connection, checkfirst=True)
     for table, name in (
         (schema.namespaces, "is_private"),
@@ -57,7 +57,7 @@ def _deleted(connection: sa.Connection) -> None:
         (schema.repositories, "is_gone"),
     ):
         known = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
-        if name not in known:  # version 1 makes the tables as they are today
+        if name not in known:  # version 1 creates the tables of today
             column = sa.schema.CreateColumn(table.c[name]).compile(connection)
             connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column}")
     _make_indexes(connection, " AND is_gone = false")
@@ -66,24 +66,26 @@ def _deleted(connection: sa.Connection) -> None:
 def _make_indexes(connection: sa.Connection, condition: str) -> None:
     for name, index in schema.BY_SIGHT.items():
         text = f"{index}{condition}"
-        if connection.dialect.name == "sqlite":  # which writes them so, and compares the text
+        if (
+            connection.dialect.name == "sqlite"
+        ):  # SQLite writes them so, and compares the text of the condition
             text = text.replace("= false", "= 0").replace("= true", "= 1")
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
         connection.exec_driver_sql(f"CREATE INDEX {name} ON repositories {text}")
 
 
 def _counters(connection: sa.Connection) -> None:
-    """Version 4: counters that nodes share. Losing them in a crash of PostgreSQL does no harm."""
+    """Create version 4: shared counters. They may be lost in a crash of PostgreSQL."""
     schema.counters.create(connection, checkfirst=True)
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("ALTER TABLE counters SET UNLOGGED")
 
 
-#: Step N makes version N of version N - 1. A step that has been released never changes.
+#: Step N upgrades version N - 1 to version N. A released step must not change.
 STEPS: tuple[Callable[[sa.Connection], None], ...] = (
     _tables,
     textsearch.create,
-    _by_sight,
+    _visibility_indexes,
     _counters,
     _deleted,
 )
@@ -93,11 +95,11 @@ LATEST = len(STEPS)
 def migrate(connection: sa.Connection) -> None:
     """Bring the schema to the latest version, in the write transaction that `connection` is in.
 
-    Raise TooNew if it is past that.
+    Raise TooNew if its version is later.
     """
     if connection.dialect.name == "postgresql":
         if _version(connection) == LATEST:
-            return  # without queueing for the lock
+            return  # do not wait for the lock
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     found = _version(connection)
     if found > LATEST:

@@ -1,7 +1,7 @@
-"""Namespaces, who is a member of them, and what that allows.
+"""Namespaces, their members and roles.
 
-A role is given for a whole namespace or for one repository in it; the higher one counts. Everybody
-has the role `admin` in the namespace of one's own name; an organisation's has only members.
+A role is given for a whole namespace or for one repository in it; the higher role applies. Each user
+has the role `admin` in the namespace of the same name. The namespace of an organisation has only members.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, check_namespace
 
-PULL, PUSH, ADMIN = ROLES = ("pull", "push", "admin")  # each allows what those before it do
+PULL, PUSH, ADMIN = ROLES = ("pull", "push", "admin")  # each role includes the ones before it
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """`owner` is the account whose name it bears, if it is a person's."""
+    """One namespace. `owner` is the account of the same name; None for an organisation."""
 
     name: str
     owner: str | None
@@ -33,7 +33,7 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A role that was given; `repository` is empty for the whole namespace."""
+    """A role of an account; `repository` is empty for the whole namespace."""
 
     account: str
     namespace: str
@@ -42,20 +42,20 @@ class Member:
 
 
 class Namespaces:
-    """Keeps namespaces and members."""
+    """The namespaces and their members."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, name: str) -> None:
-        """Make an organisation's namespace. Raise Failure 400 if the name is taken, or is none."""
+        """Add an organisation's namespace. Raise Failure 400 if the name is taken or not legal."""
         check_namespace(name)
         values = {"name": name, "created": now()}
         if self._database.write(lambda c: insert_new(c, namespaces, values)) is None:
             raise Failure(*errors.NAMESPACE_EXISTS)
 
     def remove(self, name: str) -> None:
-        """Raise Failure 404 if there is none, 400 if it is a person's or has repositories."""
+        """Remove a namespace. Raise Failure 404, or 400 if it has an owner or repositories."""
 
         def work(connection: sa.Connection) -> None:
             row = _get(connection, name)
@@ -69,12 +69,12 @@ class Namespaces:
         self._database.write(work)
 
     def new_are_private(self, name: str) -> bool | None:
-        """Whether new repositories are private; None: as the configuration says. Raise Failure 404."""
+        """Return whether new repositories are private; None: index.private decides. Raise Failure 404."""
         found = self._database.read(lambda connection: _get(connection, name).is_private)
         return None if found is None else bool(found)
 
     def set_private(self, name: str, private: bool | None) -> None:
-        """Set whether new repositories are private; None: as the configuration says.
+        """Set whether new repositories are private; None: index.private decides.
 
         Raise Failure 404 if there is no such namespace.
         """
@@ -86,7 +86,7 @@ class Namespaces:
         self._database.write(work)
 
     def all(self, after: str = "", most: int = 1000) -> list[Namespace]:
-        """Namespaces by name, at most so many, those that come behind `after`."""
+        """Return at most `most` namespaces by name, starting after the name `after`."""
         members = sa.select(sa.func.count(grants.c.account_id.distinct())).where(
             grants.c.namespace_id == namespaces.c.id
         )
@@ -107,7 +107,7 @@ class Namespaces:
         return [Namespace(r.name, r.owner, r.members, r.repositories) for r in rows]
 
     def members(self, name: str) -> list[Member]:
-        """Who has a role in it, the owner left out. Raise Failure 404."""
+        """Return the members without the owner. Raise Failure 404."""
 
         def work(connection: sa.Connection) -> list[Member]:
             query = (
@@ -122,7 +122,7 @@ class Namespaces:
         return self._database.read(work)
 
     def roles(self, account: str) -> list[Member]:
-        """Return the roles of an account: that of an owner and those that were given, by namespace.
+        """Return the roles of an account: as owner, and given roles by namespace.
 
         An administrator has the role `admin` in the namespace `*`, which stands for all of them.
         Raise Failure 404.
@@ -148,9 +148,9 @@ class Namespaces:
         return self._database.read(work)
 
     def grant(self, account: str, role: str, target: str) -> None:
-        """Give a role in a namespace, or in a repository `ns/repo`; it replaces another one there.
+        """Give a role in a namespace, or in a repository `ns/repo`, and replace an older role there.
 
-        Raise Failure 404 if account or namespace do not exist, 400 for other roles.
+        Raise Failure 404 if the account or namespace does not exist, 400 for an unknown role.
         """
         if role not in ROLES:
             raise Failure(400, f"A role is one of {', '.join(ROLES)}")
@@ -173,7 +173,7 @@ class Namespaces:
         self._database.write(work)
 
     def revoke(self, account: str, target: str) -> None:
-        """Take a role away. Raise Failure 404 if there is none to take."""
+        """Take a role away. Raise Failure 404 if there is none."""
         namespace, repository = _target(target)
 
         def work(connection: sa.Connection) -> int:
@@ -190,7 +190,7 @@ class Namespaces:
 
 
 def role(connection: sa.Connection, account: Any, repository: RepositoryName) -> str | None:
-    """The account's role in a repository, or None; `account` has `id` and `is_admin`."""
+    """Return the role of an account (`id`, `is_admin`) in a repository; None if it has none."""
     if account.is_admin:
         return ADMIN
     query = (
@@ -213,7 +213,7 @@ def role(connection: sa.Connection, account: Any, repository: RepositoryName) ->
 
 
 def namespace_id(connection: sa.Connection, name: str) -> int:
-    """The id of a namespace; it is made, as nobody's, if it is not there."""
+    """Return the id of a namespace; create it without an owner if it is missing."""
     query = sa.select(namespaces.c.id).where(namespaces.c.name == name)
     found = connection.execute(query).scalar_one_or_none()
     if found is None:

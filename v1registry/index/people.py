@@ -1,4 +1,4 @@
-"""Accounts as the endpoints see them: signing up, one's own account, and who it is that asks."""
+"""Accounts for the endpoints: sign-up, changes of the own account, and verification of credentials."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import AccountName
 from v1registry.lib.support.single_flight import SingleFlightCache
 
-LIFE = 5.0  # seconds after which a changed password or a disabled account is noticed at the latest
+LIFE = 5.0  # seconds until servers notice a changed password or a disabled account
 
 
 class IndexUsers:
-    """Implements `lib.index.Users`."""
+    """The users of the index, for the endpoints (`lib.auth.index_interface`)."""
 
-    def __init__(self, kept: AccountStore, joining: SignUp) -> None:
-        self._kept = kept
-        self.sign_up = joining.sign_up
+    def __init__(self, accounts: AccountStore, signup: SignUp) -> None:
+        self._accounts = accounts
+        self.sign_up = signup.sign_up
 
     def change(self, name: str, password: str | None, email: str | None) -> None:
         if password is not None:
-            self._kept.set_password(name, password)
+            self._accounts.set_password(name, password)
         if email is not None:
-            self._kept.set_email(name, email)
+            self._accounts.set_email(name, email)
 
     def is_password(self, name: str, password: str) -> bool:
-        return self._kept.is_password(name, password)
+        return self._accounts.is_password(name, password)
 
     def is_admin(self, name: str) -> bool:
-        account = self._kept.find(name)
+        account = self._accounts.find(name)
         return account is not None and account.is_admin and not account.is_disabled
 
 
 class AccountProver:
-    """Proves accounts by password or secret; see `access.accounts.Prover`."""
+    """Verifies accounts by password or secret; see `auth.accounts`."""
 
-    def __init__(self, database: Database, kept: AccountStore) -> None:
+    def __init__(self, database: Database, accounts: AccountStore) -> None:
         self._database = database
-        self._kept = kept
+        self._accounts = accounts
         self._states: SingleFlightCache[str] = SingleFlightCache(LIFE)
 
     def state(self, user: str) -> str:
-        """What changes when a password, a secret or the account does; nothing for no account."""
+        """Return a text that changes with password, secrets and status of an account; empty for none."""
         if not AccountName.is_valid(user):
             return ""
         return self._states.get(user, lambda: self._state(user), keep=lambda _: True)
 
     def groups(self, user: str, password: str, address: str) -> frozenset[str] | None:
-        """No groups for who it is, None for who it is not. Raise Failure 403 if disabled, or 503."""
+        """Return an empty set for correct credentials, or else None. Raise Failure 403 or 503."""
         try:
-            self._kept.authenticate(user, password)
+            self._accounts.authenticate(user, password)
         except Failure as failure:
             if failure.status == errors.LOGIN_WRONG[0]:
                 return None
@@ -66,7 +66,7 @@ class AccountProver:
         def work(connection: sa.Connection) -> str:
             query = sa.select(accounts.c.id, accounts.c.password, accounts.c.is_disabled)
             row = connection.execute(query.where(accounts.c.name == user)).first()
-            # Asked for an unknown name too, so that the time does not tell it.
+            # Also for an unknown name, so that timing does not reveal which names exist.
             account_id = -1 if row is None else row.id
             living = sa.or_(secrets.c.expires.is_(None), secrets.c.expires > now())
             digests = sa.select(secrets.c.digest).where(secrets.c.account_id == account_id, living)

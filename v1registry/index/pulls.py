@@ -1,4 +1,4 @@
-"""Counts of pulls: added up in the process, written once in a while."""
+"""Counts of pulls, added up in memory and written to the database from time to time."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from v1registry.lib.names import RepositoryName
 
 
 class SqlPullCounter:
-    """A process that is killed loses what it has counted since it wrote last, and nothing else."""
+    """Counts pulls. A process that is killed loses the counts since its last write."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._counted: Counter[str] = Counter()
 
     def count(self, repository: RepositoryName) -> None:
-        """One more; costs nothing."""
+        """Count one pull in memory."""
         self._counted[str(repository)] += 1
 
     def flush(self) -> None:
-        """Write what was counted. Raise Failure 503; it stays counted then."""
+        """Write the counts to the database. Raise Failure 503, and keep the counts then."""
         counted, self._counted = self._counted, Counter()
         if not counted:
             return
         try:
-            # in one order, so that two processes never wait for each other
+            # sorted, so that two processes cannot deadlock
             self._database.write(lambda connection: _add(connection, sorted(counted.items())))
         except Failure:
             self._counted.update(counted)

@@ -1,4 +1,4 @@
-"""What is known about repositories beside their bytes: descriptions, flags, tags, counts."""
+"""Rows about repositories: descriptions, flags, tags and counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from v1registry.index.database import Database
 from v1registry.index.namespaces import namespace_id
 from v1registry.index.rows import insert_missing, insert_new, now
 from v1registry.index.schema import namespaces, repositories, tags
-from v1registry.index.visibility import sight
+from v1registry.index.visibility import visible_to
 from v1registry.lib import errors
 from v1registry.lib.auth import tokens
 from v1registry.lib.auth.index_interface import Repository
@@ -21,11 +21,10 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories.search import LISTED_TAGS
 
-DESCRIPTION = 255  # characters of the short one
+DESCRIPTION = 255  # characters of the short description
 FULL_DESCRIPTION = 64 * 1024
 
-_AT_ONCE = 1000  # rows that are read by one statement
-
+_AT_ONCE = 1000  # rows per statement
 
 _FIELDS = (
     "name",
@@ -43,22 +42,22 @@ SHOWN = [repositories.c.id, *(repositories.c[name] for name in _FIELDS)]
 
 
 class RepositoryRecords:
-    """Keeps what is known about repositories. `private` is whether new ones are so."""
+    """The rows about repositories. `private`: whether new repositories are private by default."""
 
     def __init__(self, database: Database, *, private: bool) -> None:
         self._database = database
         self._private = private
 
     def create(self, repository: RepositoryName) -> bool:
-        """Make it known, unless it is; return whether it is private.
+        """Create the row of a repository unless it exists, and return whether it is private.
 
-        A new one takes the default of its namespace. One that was private when it was deleted is
-        private again.
+        A new repository has the default of its namespace. A repository that was private when it was
+        deleted is private again.
         """
 
         def work(connection: sa.Connection) -> bool:
             add(connection, repository, default=self._private)
-            # Only now: inserting waits for a deletion of the old row that is not committed yet.
+            # Read this after the insertion, which waits for an uncommitted deletion of the old row.
             before = deletions.find(connection, repository)
             if before is not None:
                 if before.is_private:
@@ -70,10 +69,10 @@ class RepositoryRecords:
         return self._database.write(work)
 
     def admit(self, repository: RepositoryName, made: str | None) -> bool:
-        """Let a push go on, and return whether the repository is private.
+        """Check that a push may continue, and return whether the repository is private.
 
-        `made` tells for which creation of it the pusher's token was issued; None: no token. One that
-        the index has never known is made. Raise Failure 404 if it was deleted since.
+        `made` is the creation of the repository for which the token was issued; None: no token. A
+        repository without a row is created. Raise Failure 404 if it was deleted in the meantime.
         """
 
         def look(connection: sa.Connection) -> Any:
@@ -92,23 +91,23 @@ class RepositoryRecords:
         return bool(row.is_private)
 
     def _add(self, repository: RepositoryName) -> bool:
-        """Make one that is neither known nor deleted. Raise Failure 404 if it is deleted by now."""
+        """Create a row. Raise Failure 404 if the repository was deleted in the meantime."""
 
         def work(connection: sa.Connection) -> bool:
             add(connection, repository, default=self._private)
             if deletions.find(connection, repository) is not None:
-                raise Failure(*errors.REPOSITORY_DELETED)  # which takes the insertion back
+                raise Failure(*errors.REPOSITORY_DELETED)  # rolls the insertion back
             return bool(_get(connection, repository).is_private)
 
         return self._database.write(work)
 
     def knows(self, repository: RepositoryName) -> bool:
-        """Whether there is such a repository, whoever may see it."""
+        """Return whether the repository has a row, visible or not."""
         this = sa.select(repositories.c.id).where(repositories.c.name == str(repository))
         return self._database.read(lambda connection: connection.execute(this).first() is not None)
 
     def get(self, repository: RepositoryName, user: str | None) -> Repository:
-        """Raise Failure 404 for one that `user` (None: anybody) may not see."""
+        """Return a repository. Raise Failure 404 if `user` (None: anonymous) may not see it."""
 
         def work(connection: sa.Connection) -> Repository:
             query = sa.select(*SHOWN).where(
@@ -126,7 +125,7 @@ class RepositoryRecords:
         return str(row.full_description)
 
     def all(self) -> list[Repository]:
-        """Every one by name, without tags; for a command."""
+        """Return all repositories by name, without tags."""
         found: list[Repository] = []
         while True:
             after = found[-1].name if found else ""
@@ -140,7 +139,7 @@ class RepositoryRecords:
     def describe(
         self, repository: RepositoryName, short: str | None = None, full: str | None = None
     ) -> None:
-        """Set what is not None. Raise Failure 404, or 400 for a text that is too long."""
+        """Set the texts that are not None. Raise Failure 404, or 400 for a bad text."""
         values: dict[str, Any] = {}
         if short is not None:
             _check(short, DESCRIPTION)
@@ -156,7 +155,7 @@ class RepositoryRecords:
         self._update(repository, flags)
 
     def delete(self, repository: RepositoryName) -> bool:
-        """Delete it, with its stars, comments and tags; return whether it was known."""
+        """Delete a repository with stars, comments and tags; return whether it had a row."""
         work = partial(deletions.delete, repository=repository, private=self._private)
         return self._database.write(work)
 
@@ -172,19 +171,19 @@ class RepositoryRecords:
 
 
 def is_for(made: str | None, row: Any) -> bool:
-    """Whether a token that was issued for the creation `made` (None: no token) counts for a row."""
+    """Return whether a token for the creation `made` (None: no token) is valid for a row."""
     return made is None or row.made in ("", made)
 
 
 def visible(connection: sa.Connection, user: str | None) -> sa.ColumnElement[bool]:
-    """The condition that `user` (None: anybody) may see a repository."""
-    return sight(connection, user).condition()
+    """Return the condition that `user` (None: anonymous) may see a repository."""
+    return visible_to(connection, user).condition()
 
 
 def read(
     connection: sa.Connection, query: sa.Select[Any], *, with_tags: bool = True
 ) -> list[Repository]:
-    """The repositories that a selection of `SHOWN` finds."""
+    """Return the repositories that a query for the columns `SHOWN` finds."""
     rows = connection.execute(query).all()
     found: dict[int, dict[str, str]] = {row.id: {} for row in rows}
     if rows and with_tags:
@@ -198,7 +197,7 @@ def read(
 
 
 def with_tags(connection: sa.Connection, names: Sequence[str]) -> list[Repository]:
-    """The first of these repositories with their tags: as many as have not too many together."""
+    """Return repositories with tags by name, until they have more than LISTED_TAGS tags in total."""
     held = sa.select(repositories.c.name, sa.func.count().label("tags")).join(tags)
     query = held.where(repositories.c.name.in_(names)).group_by(repositories.c.name)
     counts = {row.name: row.tags for row in connection.execute(query)}
@@ -219,9 +218,9 @@ def add(
     default: bool,
     private: bool = False,
 ) -> None:
-    """Insert a repository, and its namespace, unless it is there.
+    """Insert a repository, and its namespace, unless it exists.
 
-    It is private if `private` says so, or else by its namespace's setting, or else by `default`.
+    It is private if `private` is set. Otherwise the setting of its namespace decides, or `default`.
     """
     namespace = namespace_id(connection, repository.namespace)
     query = sa.select(namespaces.c.is_private).where(namespaces.c.id == namespace)
@@ -239,7 +238,7 @@ def add(
 
 
 def set_tags(connection: sa.Connection, repository_id: int, found: Mapping[str, str]) -> bool:
-    """Make the tags of a repository these; tell whether anything changed."""
+    """Replace the tags of a repository, and return whether anything changed."""
     of = tags.c.repository_id == repository_id
     known = {row.name: row.image for row in connection.execute(sa.select(tags).where(of))}
     gone = [name for name, image in known.items() if found.get(name) != image]
@@ -256,7 +255,7 @@ def set_tags(connection: sa.Connection, repository_id: int, found: Mapping[str, 
 
 
 def _parts(items: list[Any], most: int = 500) -> Iterable[list[Any]]:
-    """Databases take so many parameters at once, and no more."""
+    """Split a list, because databases limit the parameters of a statement."""
     return (items[start : start + most] for start in range(0, len(items), most))
 
 

@@ -1,4 +1,4 @@
-"""Who may do what, as the index knows it: by password, by secret, or by a token that it signed."""
+"""Rights by roles of the index, for passwords, secrets and tokens that the index signed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.support.single_flight import SingleFlightCache
 
-LIFE = 5.0  # seconds for which a role is believed after it was taken away
+LIFE = 5.0  # seconds until servers notice a changed role
 
-#: what a token says, and what it takes to get one
+#: access named in a token, and the role that it requires
 TOKEN_ACCESS = {"read": Access.PULL, "write": Access.PUSH, "delete": Access.DELETE}
-_LEAST = {Access.PULL: PULL, Access.PUSH: PUSH, Access.DELETE: ROLES[-1]}
+_REQUIRED_ROLE = {Access.PULL: PULL, Access.PUSH: PUSH, Access.DELETE: ROLES[-1]}
 
 _log = logging.getLogger(__name__)
 
-Prove = Callable[[Credentials, str], Caller]  # by name and password, from an address
+Prove = Callable[[Credentials, str], Caller]  # credentials, client address
 
 
 class OwnIndexRights(Rights):
-    """Roles of accounts, and the flag of private repositories, both in the database."""
+    """Rights by roles of accounts and by the visibility of repositories in the database."""
 
     challenge = 'Basic realm="auth required",Token'
 
@@ -46,8 +46,9 @@ class OwnIndexRights(Rights):
         reach: RepositoryReferences | None = None,
         state: Callable[[Caller], str] = lambda _: "",
     ) -> None:
-        """`prove` finds out who shows a name and a password, `state` is that of the accounts;
-        `reach` knows the store's images.
+        """`prove` verifies a name and a password. `state` returns the state of an account.
+
+        `reach` has the repository references of the store.
         """
         self._database = database
         self._keys = keys
@@ -65,7 +66,7 @@ class OwnIndexRights(Rights):
         return self._state(asker)
 
     def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
-        """What a token grants counts as long as its bearer has the role, and no longer."""
+        """Return whether the caller has access. A token is valid only while its user has the role."""
         if asker.grant is not None and not _grants(asker.grant, repository, access):
             return False
         if repository is None:
@@ -75,7 +76,7 @@ class OwnIndexRights(Rights):
         return self._answers.get(key, lambda: self._may(asker.user, repository, access, made))
 
     def vouches(self, asker: Caller, image_id: ImageId) -> bool:
-        """A token's bearer may pull from other repositories, too, and build upon what is there."""
+        """Return whether the user of a token may pull the image from any other repository."""
         if self._reach is None:
             return False
         bearer = Caller(asker.user)
@@ -85,7 +86,7 @@ class OwnIndexRights(Rights):
         )
 
     def refusal(self, asker: Caller) -> Failure:
-        """To a token 401, whosever it is: another one may do."""
+        """Return the refusal; 401 for every token, because another token may have access."""
         return super().refusal(asker if asker.grant is None else NOBODY)
 
     def _bearer(self, credentials: Credentials) -> Caller:
@@ -104,22 +105,22 @@ class OwnIndexRights(Rights):
     def _may(
         self, user: str | None, repository: RepositoryName, access: Access, made: str | None
     ) -> bool:
-        """`made`: of a token, which creation of the repository it is for; None: no token."""
+        """`made`: the creation of the repository that a token was issued for; None: no token."""
 
         def work(connection: sa.Connection) -> bool:
             account = _account(connection, user)
             if user is not None and account is None:
-                return False  # disabled, or gone, while its token or its password is still good
+                return False  # disabled or removed, while its token is still valid
             known = _known(connection, repository)
             if known is None and made is not None:
                 if deletions.find(connection, repository) is not None:
                     return False  # the token is from before the deletion
             elif known is not None and not is_for(made, known):
-                return False  # likewise, and there is a new one
+                return False  # the same, and the repository was created again
             if access is Access.PULL and known is not None and not known.is_private:
                 return True
             held = role(connection, account, repository) if account is not None else None
-            return held is not None and ROLES.index(held) >= ROLES.index(_LEAST[access])
+            return held is not None and ROLES.index(held) >= ROLES.index(_REQUIRED_ROLE[access])
 
         return self._database.read(work)
 

@@ -1,4 +1,4 @@
-"""What many statements need."""
+"""Helpers for SQL statements."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Values = Mapping[str, Any]
 
 
 def now() -> int:
-    """Whole seconds since the epoch."""
+    """Return the time in whole seconds since the epoch."""
     return int(time.time())
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that knows ON CONFLICT, which is the same in both databases."""
-    # Each module imports all of its drivers, so the other one stays out.
+    """Return an INSERT statement that supports ON CONFLICT in either database."""
+    # Each module imports all of its drivers, so only one of them is imported.
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
 
@@ -29,13 +29,13 @@ def insert(connection: sa.Connection, table: sa.Table) -> Any:
 
 
 def insert_new(connection: sa.Connection, table: sa.Table, values: Values) -> int | None:
-    """Insert a row, and return its id; None if one with such a key is there."""
+    """Insert a row and return its id; None if a row with such a key exists."""
     statement = insert(connection, table).values(values).on_conflict_do_nothing()
     return connection.execute(statement.returning(table.c.id)).scalar_one_or_none()
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Iterable[Values]) -> int:
-    """Insert those rows that are not there, some hundred at most; return how many they were."""
+    """Insert the rows whose keys are missing, and return their number. Pass a few hundred at most."""
     given = list(rows)
     if not given:
         return 0

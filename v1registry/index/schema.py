@@ -1,6 +1,6 @@
-"""The tables. Times are whole seconds since the epoch; names are lower-case and checked before.
+"""The tables. Times are whole seconds since the epoch. Names were checked by the caller.
 
-A change here is a step in `migrations` too.
+Each change here needs a step in `migrations`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-# SQLite counts rows by itself in a column of just this type.
+# SQLite assigns ids only to a primary key of exactly this type.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -46,7 +46,7 @@ accounts = Table(
     Column("created", BigInteger, nullable=False),
 )
 
-#: Long-lived secrets that stand in for a password, for CI; `digest` is the SHA-256 of one.
+#: Secrets that robots use instead of a password; `digest` is the SHA-256 of the text.
 secrets = Table(
     "secrets",
     metadata,
@@ -68,7 +68,7 @@ invitations = Table(
     Column("expires", BigInteger, nullable=False),
 )
 
-#: What repositories lie under: an account's own (`account_id`), or an organisation's.
+#: Namespaces of accounts (`account_id`) and of organisations.
 namespaces = Table(
     "namespaces",
     metadata,
@@ -76,11 +76,11 @@ namespaces = Table(
     Column("name", String(255), nullable=False, unique=True),
     Column("account_id", _Id, _of("accounts"), unique=True),
     Column("created", BigInteger, nullable=False),
-    # whether new repositories are private; NULL: as `index.private` says
+    # whether new repositories are private; NULL: `index.private` decides
     Column("is_private", Boolean),
 )
 
-#: Who has which role; `repository` is empty for all of a namespace, else a name in it.
+#: Roles of accounts; `repository` is empty for a whole namespace.
 grants = Table(
     "grants",
     metadata,
@@ -107,19 +107,19 @@ repositories = Table(
     Column("pulls", BigInteger, nullable=False, default=0),
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
-    # whether it was seen in the store: only then does its absence there mean something
+    # whether the store has had it: only then can it be missing from the store
     Column("is_stored", Boolean, nullable=False, default=False),
-    # A random text for each creation, so that a token of a deleted repository does not count for a
-    # new one of the same name (see `lib.tokens`). Empty for rows from before version 5.
+    # A random text for each creation, so that a token of a deleted repository is not valid for a new
+    # one of the same name. Empty for rows from before version 5.
     Column("made", String(16), nullable=False, server_default=""),
-    # since when the store has nothing of it (NULL: it has), and whether that lasts too long to
-    # show it in lists
+    # time since when it is missing from the store (NULL: it is not), and whether lists hide it
+    # because it has been missing for too long
     Column("missing", BigInteger),
     Column("is_gone", Boolean, nullable=False, server_default=false()),
 )
 Index("repositories_by_stars", repositories.c.stars.desc(), repositories.c.name)
 
-#: What `index.sight` reads in order, by name; see `migrations`.
+#: Indexes by name that `index.visibility` reads in order; see `migrations`.
 BY_SIGHT = {
     "repositories_public_by_stars": "(stars DESC, name) WHERE is_private = false",
     "repositories_public_by_name": "(name) WHERE is_private = false",
@@ -127,7 +127,7 @@ BY_SIGHT = {
     "repositories_private_by_name": "(namespace_id, name) WHERE is_private = true",
 }
 
-#: Repositories that were deleted by a request. A push needs the index's leave to make one anew.
+#: Repositories that a request deleted. Only a new push may create them again.
 deleted = Table(
     "deleted",
     metadata,
@@ -144,7 +144,7 @@ tags = Table(
     Column("image", String(64), nullable=False),
 )
 
-#: The images that clients said a repository has; `is_granted` tells whether that gives any right.
+#: The image lists of clients; `is_granted`: whether the entry gives a right to read the image.
 images = Table(
     "images",
     metadata,
@@ -181,10 +181,10 @@ token_keys = Table(
     Column("id", String(16), primary_key=True),
     Column("private", String(64), nullable=False),
     Column("created", BigInteger, nullable=False),
-    Column("is_signing", Boolean, nullable=False),  # one at most; the others only check
+    Column("is_signing", Boolean, nullable=False),  # for one key at most; the others only verify
 )
 
-#: Counters of `counts`, made by a migration of their own. `expires` in seconds since the epoch.
+#: Counters of `index.counts`, which a separate migration creates.
 counters = Table(
     "counters",
     MetaData(),
@@ -193,7 +193,7 @@ counters = Table(
     Column("expires", BigInteger, nullable=False, index=True),
 )
 
-#: Scheduled work that one process of all does at a time.
+#: Leases of periodic tasks that one process of all nodes runs at a time.
 leases = Table(
     "leases",
     metadata,

@@ -1,4 +1,4 @@
-"""Signing up: open to everybody, to who was invited, or to nobody."""
+"""Sign-up: open, by invitation, or closed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from v1registry.lib.support.throttle import Throttle
 
 OPEN, INVITATION, CLOSED = MODES = ("open", "invitation", "closed")
 
-_SIGNING_UP = "/"  # begins no account's name: these tries are an account of their own
+_SIGNING_UP = "/"  # no account name begins so: sign-ups have their own throttle key
 
-_RESERVED = frozenset({"library"})  # what every engine pulls `busybox` from
+_RESERVED = frozenset({"library"})  # clients pull `busybox` from this namespace
 
 
 class SignUp:
-    """`mode` is one of MODES; `is_taken` tells of a namespace that the index does not know."""
+    """Sign-up. `mode` is one of MODES; `is_taken` returns whether the store has a namespace."""
 
     def __init__(
         self,
         database: Database,
-        offload: Callable[..., Any],
+        run_in_thread: Callable[..., Any],
         mode: str,
         is_taken: Callable[[str], bool],
         throttle: Throttle | None = None,
     ) -> None:
         self._database = database
-        self._offload = offload
+        self._run_in_thread = run_in_thread
         self._mode = mode
         self._is_taken = is_taken
         self._throttle = throttle
@@ -50,21 +50,25 @@ class SignUp:
         invitation: str | None = None,
         address: str = "",
     ) -> None:
-        """Make the account. Raise Failure 400 if name or e-mail address are taken, or if nobody
-        may sign up: engines then try to log in; 400 for a name or a password that we don't take,
-        403 for a wrong invitation, 429 for an address from which too many come.
+        """Add the account.
 
-        An engine's login form has no field for an invitation: it may stand in that of the e-mail
+        Raise Failure 400 if the name or e-mail address is taken, or if sign-up is closed: Docker
+        then tries to log in. Also raise Failure 400 for a bad name or password, 403 for a wrong
+        invitation, 429 for too many sign-ups from an address.
+
+        `docker login` has no field for an invitation, so it may be in the field of the e-mail
         address.
         """
         if self._mode == CLOSED:
             raise Failure(*errors.ACCOUNT_EXISTS)
-        if self._exists(name):  # before anything else: it may have an old, short password
+        if self._exists(name):  # checked first: the account may have an old, short password
             raise Failure(*errors.ACCOUNT_EXISTS)
         if self._mode == INVITATION and invitation is None and "@" not in (email or ""):
             email, invitation = None, email
         if self._mode == INVITATION and not self._is_invited(invitation or ""):
-            raise Failure(*errors.INVITATION_WRONG)  # before a password is hashed, which costs
+            raise Failure(
+                *errors.INVITATION_WRONG
+            )  # checked before the expensive hash of the password
         AccountName.parse(name)
         check_email(email)
         passwords.check_new(password)
@@ -72,11 +76,11 @@ class SignUp:
             raise Failure(*errors.NAMESPACE_EXISTS)
         if self._throttle is not None:
             with self._throttle.attempt(f"{_SIGNING_UP} {address}", address):
-                pass  # counts like a wrong password
+                pass  # each sign-up counts like a wrong password
         values = {
             "name": name,
             "email": email,
-            "password": self._offload(passwords.hash, password),
+            "password": self._run_in_thread(passwords.hash, password),
             "is_robot": False,
             "is_admin": False,
             "created": now(),
@@ -91,7 +95,7 @@ class SignUp:
         self._database.write(work)
 
     def invite(self, email: str | None, life: int) -> str:
-        """A new invitation, good once and for `life` seconds, to be shown once."""
+        """Create an invitation, valid once within `life` seconds, and return its code."""
         check_email(email)
         code = random.token_urlsafe(18)
         values = {"digest": digest(code), "email": email, "created": now(), "expires": now() + life}
@@ -117,7 +121,7 @@ class SignUp:
 
 
 def _use(connection: sa.Connection, code: str) -> str | None:
-    """Take the invitation away, and return the address that it was made for."""
+    """Use up the invitation, and return its e-mail address. Raise Failure 403."""
     used = (
         invitations.delete()
         .where(invitations.c.digest == digest(code), invitations.c.expires > now())

@@ -1,4 +1,4 @@
-"""Stars and comments: what people think of repositories."""
+"""Stars and comments of users on repositories."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LONGEST = 4000  # characters of a comment
 
 
 class Social:
-    """Keeps stars and comments, of accounts on repositories that they may see."""
+    """Stars and comments. Users can star and comment on repositories that they may see."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def star(self, repository: RepositoryName, user: str) -> None:
-        """Once an account; again is no error. Raise Failure 404 for what `user` may not see."""
+        """Star a repository, unless the user has. Raise Failure 404 if `user` may not see it."""
 
         def work(connection: sa.Connection) -> None:
             repository_id = _visible_id(connection, repository, user)
@@ -40,7 +40,7 @@ class Social:
         self._database.write(work)
 
     def unstar(self, repository: RepositoryName, user: str) -> None:
-        """Where there is no star it is no error. Raise Failure 404 likewise."""
+        """Remove the user's star, if there is one. Raise Failure 404 as `star`."""
 
         def work(connection: sa.Connection) -> None:
             repository_id = _visible_id(connection, repository, user)
@@ -64,7 +64,7 @@ class Social:
         return self._database.read(lambda c: c.execute(query).first()) is not None
 
     def starred(self, user: str, after: str = "", most: int = 100) -> list[str]:
-        """The names of what `user` starred and may still see, behind `after`."""
+        """Return the repositories that `user` starred and may see, by name, after `after`."""
 
         def work(connection: sa.Connection) -> list[str]:
             query = (
@@ -84,7 +84,7 @@ class Social:
         return self._database.read(work)
 
     def comment(self, repository: RepositoryName, user: str, text: str) -> int:
-        """Add a comment; return its id. Raise Failure 404 likewise, 400 for an odd text."""
+        """Add a comment and return its id. Raise Failure 404 as `star`, 400 for a bad text."""
         if not text.strip():
             raise Failure(400, "The comment is empty")
         if len(text) > LONGEST or any(c < " " and c not in "\t\r\n" for c in text):
@@ -105,7 +105,7 @@ class Social:
     def comments(
         self, repository: RepositoryName, user: str | None, after: int = 0, most: int = 100
     ) -> list[Comment]:
-        """The oldest first, those with an id above `after`. Raise Failure 404 likewise."""
+        """Return comments with an id above `after`, the oldest first. Raise Failure 404 as `star`."""
 
         def work(connection: sa.Connection) -> list[Comment]:
             query = (
@@ -125,7 +125,7 @@ class Social:
     def remove_comment(
         self, repository: RepositoryName, comment_id: int, user: str, *, any_author: bool
     ) -> None:
-        """Remove one's own, or, with `any_author`, anybody's. Raise Failure 404."""
+        """Remove a comment of the user, or with `any_author` of any user. Raise Failure 404."""
 
         def work(connection: sa.Connection) -> int:
             found = (
@@ -142,7 +142,7 @@ class Social:
 
 
 def _count(connection: sa.Connection, repository_id: int, more: int) -> None:
-    """In the statement itself, so that two at once are two."""
+    """Change the number of stars in SQL, so that concurrent changes both count."""
     if more:
         connection.execute(
             repositories.update()

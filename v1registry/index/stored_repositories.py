@@ -1,4 +1,4 @@
-"""Writes what the store has of a repository into the database; one transaction each."""
+"""Rows of the database for repositories in the store."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _PRESENT = {"is_stored": True, "missing": None, "is_gone": False}
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How rows are made and deleted, and what a walk may find missing.
+    """Rules for creating, deleting and hiding rows.
 
-    `private` is the default of new repositories. `is_index`: the database is an index's, which says
-    what is private and remembers deletions; otherwise it serves a search alone. `decides`: this
-    process is the index, so a request that deletes a repository deletes its row, too. `grace`
+    `private` is the default of new repositories. `is_index`: the database belongs to an index, which
+    decides what is private and records deletions; otherwise it only serves searches. `decides`: this
+    process is the index, so a request that deletes a repository also deletes its row. `grace`
     (seconds) and `share` (percent of all rows) are those of `Sync.rebuild`.
     """
 
@@ -38,14 +38,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class StoredRepository:
-    """A repository as it was in the store a moment ago; `tags` is None if nothing was there."""
+    """A repository as read from the store; `tags` is None if it is missing."""
 
     tags: Tags | None
     private: bool
 
 
 class StoredRows:
-    """Each method works on a connection that is in a write transaction."""
+    """Writes rows. Each method needs a connection in a write transaction."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -53,7 +53,7 @@ class StoredRows:
     def write(
         self, connection: sa.Connection, repository: RepositoryName, seen: StoredRepository
     ) -> None:
-        """Make the row what was seen; note since when there is nothing in the store."""
+        """Write the state of the store to the row; if it is missing, note since when."""
         if seen.tags is None:
             mark_missing(connection, [str(repository)])
             return
@@ -64,8 +64,8 @@ class StoredRows:
         if set_tags(connection, row.id, seen.tags) and not row.is_gone:
             values["updated"] = now()
         if seen.private:
-            # The other way round only on somebody's word (`flag`): an index that had no store
-            # before may know better what is private.
+            # Only `flag` makes a repository public: in an index that had no store before, the row
+            # may be right that it is private.
             values["is_private"] = True
         _set(connection, row.id, **values)
 
@@ -78,7 +78,7 @@ class StoredRows:
         *,
         private: bool,
     ) -> None:
-        """Write one tag; without `image` it is deleted."""
+        """Write one tag, or delete it if `image` is None."""
         row = self._row(connection, repository, flagged=private, create=image is not None)
         if row is None:
             return
@@ -115,12 +115,12 @@ class StoredRows:
         create: bool = True,
         revive: bool = False,
     ) -> Any:
-        """The repository's row, which is made if it is not there; None for a deleted repository.
+        """Return the repository's row, and create it if necessary; None for a deleted repository.
 
-        Without `create`, it is not made: the deletion of a tag is no reason for a row.
+        `create=False`: do not create it, because only a tag is deleted.
 
-        With `revive`, a repository that was deleted some time ago and is in the store is made, too,
-        and is private: an administrator of its namespace must look at it.
+        `revive`: also create a repository that was deleted some time ago and is in the store. It is
+        private until an administrator of its namespace has checked it.
         """
         query = sa.select(repositories).where(repositories.c.name == str(repository))
         row = connection.execute(query).first()
@@ -136,14 +136,14 @@ class StoredRows:
         add(connection, repository, default=default, private=private)
         row = connection.execute(query).one()
         if deletion is None and deletions.find(connection, repository) is not None:
-            # Inserting has waited for a deletion of the old row that was not committed yet.
+            # The insertion has waited for an uncommitted deletion of the old row.
             connection.execute(repositories.delete().where(repositories.c.id == row.id))
             return None
         return row
 
 
 def mark_missing(connection: sa.Connection, names: Sequence[str]) -> None:
-    """Note that the store has nothing of these; a row that was never stored is being pushed."""
+    """Note that repositories are missing from the store, except new ones that are being pushed."""
     this = (
         repositories.c.name.in_(names),
         repositories.c.is_stored == sa.true(),
@@ -153,9 +153,9 @@ def mark_missing(connection: sa.Connection, names: Sequence[str]) -> None:
 
 
 def hide_missing(connection: sa.Connection, names: Sequence[str], before: int) -> int:
-    """Hide those that have been missing since `before` (epoch seconds) from lists and searches.
+    """Hide repositories that are missing since `before` (epoch seconds), and return their number.
 
-    Return how many. Their tags are deleted, which only the store knows; the rest stays.
+    Lists and searches do not show them. Their tags are deleted, because the store has them.
     """
     this = (
         repositories.c.name.in_(names),

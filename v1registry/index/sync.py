@@ -1,14 +1,14 @@
-"""Keeps the database in step with the store, from which registries answer.
+"""Synchronization of the database with the store.
 
-After each change, what changed is read from the store and written here. If that fails, nobody's
-push does: the repository is noted and tried again, and from time to time the whole store is walked,
-which also finds what another registry, or a process that died, has left out.
+After each change, the registry reads it from the store and writes it to the database. If that fails,
+the push still succeeds: the repository is noted and retried. A periodic walk over the whole store finds
+changes that another registry, or a process that died, did not write.
 
-Two processes may write what they read in the wrong order. So whoever has written looks at the store
-again, and begins anew if it is another by now: the last one to write has written what is there.
+Two processes may write in the wrong order. So after writing, each process reads the store again, and
+starts over if the store has changed. Then the last write has the current state.
 
-A store may look empty because its disk is not mounted. So a repository that is missing there keeps
-its row, with its privacy and everything that people wrote. Only requests and commands delete rows.
+A store may look empty because its disk is not mounted. So a repository that is missing from the store
+keeps its row, with visibility, description, stars and comments. Only requests and commands delete rows.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.support.circuit_breaker import Breaker
 
-PAUSE = 10.0  # seconds for which a database that failed is left alone
-PATIENCE = 2.0  # seconds that a push waits for it
-_NOTED = 100_000  # repositories to be tried again; a walk finds what is beyond
-_ROUNDS = 20  # of writing while others change the same thing
-_AT_ONCE = 200  # repositories that are compared by one statement
-_ALWAYS = 10  # repositories that one walk may find missing, whatever their share
+PAUSE = 10.0  # seconds until the next attempt after a failure of the database
+TIMEOUT = 2.0  # seconds that a push waits for the database
+_NOTED = 100_000  # repositories noted for a retry; a walk finds further ones
+_ROUNDS = 20  # attempts while other processes change the same repository
+_AT_ONCE = 200  # repositories per statement
+_ALWAYS = 10  # missing repositories that never make a walk doubtful
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +57,9 @@ def _unchecked() -> None:
 
 @dataclass(frozen=True, slots=True)
 class StoreView:
-    """What we ask the store. `tags` is None where there is nothing, `tag` for no such tag.
+    """Functions that read the store. `tags` and `tag` return None if there is nothing.
 
-    `check` raises StorageError unless this is the store that it was at the start.
+    `check` raises StorageError unless the store still is the one of the start.
     """
 
     tags: Callable[[RepositoryName], Tags | None]
@@ -71,9 +71,9 @@ class StoreView:
 
 @dataclass(slots=True)
 class SyncReport:
-    """What a walk did. The store has nothing of `missing`; the index hides `removed` of them now.
+    """Counts of a walk. `missing` repositories are not in the store; `removed` of them are hidden now.
 
-    `doubtful`: too many were missing at once, so nothing was noted about them.
+    `doubtful`: too many were missing at once, so they were not noted as missing.
     """
 
     repositories: int = 0
@@ -99,18 +99,18 @@ class SyncReport:
 
 
 class Sync:
-    """Implements `lib.events.Events`. `offload` runs walks over the store."""
+    """Receives the events of pushes and deletions. `run_in_thread` runs walks over the store."""
 
     def __init__(
         self,
         database: Database,
         store: StoreView,
-        offload: Callable[..., Any],
+        run_in_thread: Callable[..., Any],
         policy: Policy | None = None,
     ) -> None:
         self._database = database
         self._store = store
-        self._offload = offload
+        self._run_in_thread = run_in_thread
         self._policy = policy or Policy()
         self._rows = StoredRows(self._policy)
         self._calls = Breaker(PAUSE)
@@ -123,14 +123,14 @@ class Sync:
 
     def flagged(self, repository: RepositoryName, private: bool) -> None:
         work = partial(self._rows.flag, repository=repository, private=private)
-        self._try(repository, lambda: self._database.write(work, PATIENCE))
+        self._try(repository, lambda: self._database.write(work, TIMEOUT))
 
     def deleted(self, repository: RepositoryName) -> None:
         if not self._policy.decides:
-            self._try(repository, partial(self._forget, repository), again=self._forget)
+            self._try(repository, partial(self._delete_row, repository), again=self._delete_row)
 
     def retry(self) -> None:
-        """Try again what failed. Raise Failure 503, or StorageError."""
+        """Retry the noted repositories. Raise Failure 503, or StorageError."""
         while self._noted:
             repository, again = next(iter(self._noted.items()))
             again(repository)
@@ -147,7 +147,7 @@ class Sync:
         if ticket is not None:
             try:
                 call()
-            except Exception as error:  # whatever it is, the push was right
+            except Exception as error:  # no error may fail the push, which is complete
                 if self._calls.failed(ticket):
                     reason = error.text if isinstance(error, Failure) else repr(error)
                     _log.warning("The index lags behind the store: %s", reason)
@@ -164,47 +164,48 @@ class Sync:
             work = partial(
                 self._rows.set_tag, repository=repository, tag=tag, image=image, private=private
             )
-            self._database.write(work, PATIENCE)
+            self._database.write(work, TIMEOUT)
             if self._store.tag(repository, tag) == image:
                 return
 
-    def _forget(self, repository: RepositoryName) -> None:
+    def _delete_row(self, repository: RepositoryName) -> None:
         """Delete the row of a repository that a request has deleted in the store."""
         if self._store.tags(repository) is None:
-            self._database.write(partial(self._rows.delete, repository=repository), PATIENCE)
-        if self._store.tags(repository) is not None:  # pushed again meanwhile
+            self._database.write(partial(self._rows.delete, repository=repository), TIMEOUT)
+        if self._store.tags(repository) is not None:  # pushed again in the meantime
             self.update(repository)
 
     # -- a whole repository, a whole store --------------------------------------------
 
     def update(self, repository: RepositoryName) -> None:
-        """Write what the store has of a repository. Raise Failure 503, or StorageError."""
+        """Write the state of a repository to the database. Raise Failure 503, or StorageError."""
         for _ in range(_ROUNDS):
-            seen = self._seen(repository)
+            seen = self._state(repository)
             self._database.write(partial(self._rows.write, repository=repository, seen=seen))
-            if self._seen(repository) == seen:
+            if self._state(repository) == seen:
                 return
 
     def rebuild(self, *, trust_missing: bool = False) -> SyncReport:
-        """Walk the whole store. Raise Failure 503, or StorageError, also for a store that lacks
-        repositories and is not the one of the start.
+        """Compare the database with the whole store, and correct it.
 
-        What the store lacks is noted, and hidden after the time of grace. Where more is missing than
-        the share allows, the store is doubted, and nothing is noted. With `trust_missing`, all of it
-        is hidden at once.
+        A missing repository is noted, and hidden after the grace period. If more are missing than
+        the share allows, the walk is doubtful and notes none. `trust_missing` hides all of them now.
+
+        Raise Failure 503, or StorageError, also if repositories are missing and the store is not
+        the one of the start.
         """
         report = SyncReport()
-        unseen = self._stored()
+        unseen = self._known_names()
         total = len(unseen)
         walk = iter(self._store.walk())
-        while batch := self._offload(lambda: list(islice(walk, _AT_ONCE))):
+        while batch := self._run_in_thread(lambda: list(islice(walk, _AT_ONCE))):
             report.repositories += len(batch)
             report.changed += self._compare(batch)
             for repository in batch:
                 unseen.pop(str(repository), None)
         missing = self._still_missing(list(unseen))
         if missing:
-            self._offload(self._store.check)
+            self._run_in_thread(self._store.check)
         report.missing = len(missing)
         new = sum(unseen[name] is None for name in missing)
         report.doubtful = not trust_missing and new > max(
@@ -219,11 +220,11 @@ class Sync:
         return report
 
     def _still_missing(self, names: Sequence[str]) -> list[str]:
-        """Those of which the store has nothing now, either; the others are written."""
+        """Return the repositories that are still missing from the store, and write the others."""
         missing = []
         for batch in _batches(names):
-            stored = self._offload(
-                self._look, [RepositoryName.parse_stored(name) for name in batch]
+            stored = self._run_in_thread(
+                self._stored_states, [RepositoryName.parse_stored(name) for name in batch]
             )
             for repository, seen in stored.items():
                 if seen.tags is None:
@@ -233,7 +234,7 @@ class Sync:
         return missing
 
     def _note_missing(self, names: Sequence[str], before: int) -> int:
-        """Return how many are hidden now, which have been missing since `before`."""
+        """Note repositories as missing, hide those missing since `before`, and return their number."""
         hidden = 0
         for batch in _batches(names):
 
@@ -245,8 +246,8 @@ class Sync:
         return hidden
 
     def _compare(self, batch: list[RepositoryName]) -> int:
-        """Write those that the database does not have as the store has them; return how many."""
-        stored = self._offload(self._look, batch)
+        """Write the repositories that differ from the store, and return their number."""
+        stored = self._run_in_thread(self._stored_states, batch)
         known = self._known(batch)
         different = {
             name: seen
@@ -262,14 +263,14 @@ class Sync:
 
         if different:
             self._database.write(work)
-            again = self._offload(self._look, list(different))
+            again = self._run_in_thread(self._stored_states, list(different))
             for name, seen in different.items():
                 if again[name] != seen:
                     self.update(name)
         return len(different)
 
     def _known(self, batch: list[RepositoryName]) -> dict[str, Repository]:
-        """Those of the batch whose rows say that the store has them."""
+        """Return the repositories of the batch whose rows say that the store has them."""
         query = sa.select(*SHOWN).where(
             repositories.c.name.in_([str(repository) for repository in batch]),
             repositories.c.is_stored == sa.true(),
@@ -278,14 +279,14 @@ class Sync:
         found = self._database.read(partial(read, query=query))
         return {repository.name: repository for repository in found}
 
-    def _look(self, batch: list[RepositoryName]) -> dict[RepositoryName, StoredRepository]:
-        return {name: self._seen(name) for name in batch}
+    def _stored_states(self, batch: list[RepositoryName]) -> dict[RepositoryName, StoredRepository]:
+        return {name: self._state(name) for name in batch}
 
-    def _seen(self, repository: RepositoryName) -> StoredRepository:
+    def _state(self, repository: RepositoryName) -> StoredRepository:
         return StoredRepository(self._store.tags(repository), self._store.is_private(repository))
 
-    def _stored(self) -> dict[str, int | None]:
-        """Names of those that were ever in the store, and since when they are missing there."""
+    def _known_names(self) -> dict[str, int | None]:
+        """Return all names that were ever in the store, and since when they are missing or None."""
         query = sa.select(repositories.c.name, repositories.c.missing).where(
             repositories.c.is_stored == sa.true()
         )

@@ -1,7 +1,7 @@
-"""Finding a piece of text in many rows without reading them: trigrams, in either database.
+"""Text search with trigrams, which finds a part of a text without reading all rows.
 
-SQLite has them in its full-text search (FTS5), PostgreSQL in the extension pg_trgm. Where neither
-may be had, rows are read one after another.
+SQLite has trigrams in its full-text search (FTS5), PostgreSQL in the extension pg_trgm. Without them,
+a search reads all rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from v1registry.index.schema import repositories
 
-SHORTEST = 3  # characters that trigrams help to find
+SHORTEST = 3  # characters of a query for which trigrams help
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _POSTGRESQL = (
 
 
 def create(connection: sa.Connection) -> None:
-    """Make what searching needs; do without where this database has no such thing."""
+    """Create the trigram index. Only log a warning if this database does not support it."""
     statements = _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL
     try:
         with connection.begin_nested():
@@ -49,16 +49,16 @@ def create(connection: sa.Connection) -> None:
                 connection.exec_driver_sql(statement)
     except sa.exc.DBAPIError as error:
         reason = " ".join(str(error.orig).split())
-        _log.warning("No trigrams in this database, searching reads every row: %s", reason)
+        _log.warning("This database has no trigrams, so searches read all rows: %s", reason)
 
 
 def searched(name: str, description: str) -> str:
-    """The text in which a repository is looked for; no query reaches over the line feed."""
+    """Return the text that a search matches. No query matches across the line feed."""
     return f"{name}\n{description}".lower()
 
 
 def cleaned(query: str) -> str:
-    """A query as it is compared with `searched`."""
+    """Return a query in the form that is compared with `searched`."""
     return "".join(c for c in query.strip().lower()[:255] if c.isprintable())
 
 
@@ -67,14 +67,14 @@ def contains(
     text: str,
     column: sa.ColumnElement[str] = repositories.c.searched,
 ) -> sa.ColumnElement[bool]:
-    """The condition that a repository's text contains `text`, which is `cleaned`."""
+    """Return the condition that a text column contains the cleaned query `text`."""
     if connection.dialect.name == "sqlite":
-        return sa.func.instr(column, text) > 0  # its LIKE takes longer
+        return sa.func.instr(column, text) > 0  # LIKE is slower in SQLite
     return column.contains(text, autoescape=True)
 
 
 def narrow(connection: sa.Connection, text: str) -> tuple[sa.FromClause, sa.ColumnElement[bool]]:
-    """Tables and condition that find the rows by trigrams, where that is possible."""
+    """Return tables and a condition that find matching rows, by trigrams if possible."""
     if connection.dialect.name != "sqlite" or len(text) < SHORTEST:
         return repositories, contains(connection, text)
     if not sa.inspect(connection).has_table(_TEXT.name):
@@ -84,11 +84,12 @@ def narrow(connection: sa.Connection, text: str) -> tuple[sa.FromClause, sa.Colu
     return _TEXT.join(repositories, repositories.c.id == _TEXT.c.rowid), matches
 
 
-def first(
+def first_matches(
     connection: sa.Connection, text: str, most: int, columns: Sequence[sa.ColumnElement[Any]]
 ) -> sa.Subquery:
-    """Of `most` repositories that match, whichever, these columns. (A join with them later would
-    have PostgreSQL read all that there are.)
+    """Return a subquery with these columns of any `most` repositories that match.
+
+    The columns are chosen here, because with a later join PostgreSQL would read all matching rows.
     """
     source, matches = narrow(connection, text)
     shown = repositories.c.is_gone == sa.false()

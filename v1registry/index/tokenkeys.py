@@ -1,7 +1,7 @@
-"""The keys that sign tokens. They lie in the database, so that all nodes of an index share them.
+"""Signing keys of tokens. They are in the database, so that all nodes of an index share them.
 
-The first is made when an index starts for the first time. Another one is made first, so that registries
-can be told of it, and used then; the old one still checks what it signed, until it is removed.
+The first start of an index creates the first key. To replace it, an administrator adds a key,
+configures it in the registries, and uses it. The old key verifies its tokens until it is removed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from v1registry.lib.auth.tokens import Issuer, Token, TokenError, Verifier
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
-LIFE = 60.0  # seconds after which a process looks for new keys at the latest
+LIFE = 60.0  # seconds until a process reads new keys
 
 
 class TokenKeys:
-    """Issues and checks tokens; keeps the keys in memory for a while."""
+    """Issues and verifies tokens, with a cache of the keys."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class TokenKeys:
         *,
         skew: float = 0.0,
     ) -> None:
-        """`skew` are the seconds by which the clocks of nodes may differ."""
+        """`skew`: seconds by which the clocks of nodes may differ."""
         self._database = database
         self._skew = skew
         self._clock = clock
@@ -42,7 +42,7 @@ class TokenKeys:
         self._issuers: list[tuple[Issuer, Key]] = []
 
     def issue(self, repository: RepositoryName, access: str, user: str | None, life: int) -> str:
-        """A token's text, without the leading word; `life` in seconds."""
+        """Return a token without the word `Token`; `life` is in seconds."""
         expires = int(time.time()) + life
         query = sa.select(repositories.c.made).where(repositories.c.name == str(repository))
         made = self._database.read(lambda c: c.execute(query).scalar_one_or_none())
@@ -50,26 +50,26 @@ class TokenKeys:
         return self._signing().issue(token)
 
     def verify(self, text: str) -> Token:
-        """What a token grants; raise TokenError for one that does not count."""
+        """Return the content of a token. Raise TokenError if it is not valid."""
         try:
             return self._verifier().verify(text, time.time())
         except TokenError:
             if self._is_fresh(1.0):
                 raise
-        self._load()  # signed by a key that another node made just now, perhaps
+        self._load()  # another node may have just added the key
         return self._verifier().verify(text, time.time())
 
     def all(self) -> list[Key]:
-        """Every key, the signing one first."""
+        """Return all keys, the signing one first."""
         self._load()
         return [key for _, key in self._issuers]
 
     def ensure(self) -> None:
-        """Make the first key, if there is none."""
+        """Create the first key if there is none."""
         self._signing()
 
     def add(self) -> Key:
-        """Make a key that does not sign yet."""
+        """Add a key that does not sign yet."""
         row = _row(is_signing=False)
         self._database.write(lambda c: c.execute(token_keys.insert().values(row)))
         return next(key for key in self.all() if key.id == row["id"])
@@ -86,7 +86,7 @@ class TokenKeys:
         self._load()
 
     def remove(self, key_id: str) -> None:
-        """Tokens signed with it count no more. Raise Failure 404, or 400 for the one that signs."""
+        """Remove a key, so its tokens become invalid. Raise Failure 404, or 400 for the signing key."""
 
         def work(connection: sa.Connection) -> None:
             if _get(connection, key_id).is_signing:
@@ -100,7 +100,7 @@ class TokenKeys:
         if not self._is_fresh(LIFE):
             self._load()
         if not self._issuers or not self._issuers[0][1].is_signing:
-            # where two begin at once, both keep the one that was first
+            # if two nodes start at once, both use the first key
             self._database.write(_make_first)
             self._load()
         return self._issuers[0][0]
@@ -125,7 +125,7 @@ class TokenKeys:
 
 
 def _make_first(connection: sa.Connection) -> None:
-    """Unless there is one by now; SQLite's writers are alone anyway."""
+    """Create a signing key, unless there is one. PostgreSQL needs a lock for this."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("LOCK TABLE token_keys IN EXCLUSIVE MODE")
     signing = sa.select(token_keys.c.id).where(token_keys.c.is_signing == sa.true())

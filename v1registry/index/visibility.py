@@ -1,8 +1,8 @@
-"""What an account may see, in pieces that the database has in order.
+"""The repositories that a user may see, as ranges that database indexes return in order.
 
-All that is public, what is private in each of one's namespaces, and single repositories: each piece
-lies in an index in the order of a list, or of a search's results, so that its first rows cost the
-same whatever its size, and whatever there is that one may not see.
+The ranges are: all public repositories, the private ones of each namespace of the user, and single
+repositories. An index returns the first rows of each range in order. So they cost the same for any
+size of the range, and for any number of repositories that the user may not see.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import sqlalchemy as sa
 
 from v1registry.index.schema import accounts, grants, namespaces, repositories
 
-#: Of search results, best starred first, and of lists.
+#: The order of search results (most stars first), and of lists.
 BY_STARS = (repositories.c.stars.desc(), repositories.c.name)
 BY_NAME = (repositories.c.name,)
 
-_MOST = 100  # namespaces that are a piece each; who has more sees to sorting the rest
+_MOST_RANGES = 100  # namespaces with a range each; the database sorts the rows of further ones
 
 _SHOWN = repositories.c.is_gone == sa.false()
 _PUBLIC = sa.and_(repositories.c.is_private == sa.false(), _SHOWN)
@@ -28,15 +28,15 @@ _PRIVATE = sa.and_(repositories.c.is_private == sa.true(), _SHOWN)
 
 @dataclass(frozen=True, slots=True)
 class VisibleRepositories:
-    """`namespaces` are those of which one sees all, `single` names of others' repositories."""
+    """The visible repositories: all of `namespaces`, the names in `single`, and public ones."""
 
     everything: bool = False
     namespaces: tuple[int, ...] = ()
     single: tuple[str, ...] = ()
 
     def condition(self) -> sa.ColumnElement[bool]:
-        """That a repository is to be seen."""
-        return _SHOWN if self.everything else sa.or_(*self._pieces())
+        """Return the condition that a repository is visible."""
+        return sa.or_(*self._ranges())
 
     def first(
         self,
@@ -45,37 +45,39 @@ class VisibleRepositories:
         most: int,
         *conditions: sa.ColumnElement[bool],
     ) -> list[sa.Subquery]:
-        """The first `most` rows of each piece; no row is in two of them."""
-        pieces = [_SHOWN] if self.everything else self._pieces()
+        """Return a subquery with the first `most` rows for each range. Ranges do not overlap."""
+
         return [
-            sa.select(*columns).where(piece, *conditions).order_by(*order).limit(most).subquery()
-            for piece in pieces
+            sa.select(*columns).where(part, *conditions).order_by(*order).limit(most).subquery()
+            for part in self._ranges()
         ]
 
     @property
-    def pieces(self) -> int:
-        """How many parts `first` has."""
-        return 1 if self.everything else len(self._pieces())
+    def range_count(self) -> int:
+        """The number of subqueries that `first` returns."""
+        return len(self._ranges())
 
-    def _pieces(self) -> list[sa.ColumnElement[bool]]:
+    def _ranges(self) -> list[sa.ColumnElement[bool]]:
+        if self.everything:
+            return [_SHOWN]
         namespace, name = repositories.c.namespace_id, repositories.c.name
-        pieces = [_PUBLIC]
-        pieces += [sa.and_(_PRIVATE, namespace == one) for one in self.namespaces[:_MOST]]
-        if rest := self.namespaces[_MOST:]:
-            pieces.append(sa.and_(_PRIVATE, namespace.in_(rest)))
+        ranges = [_PUBLIC]
+        ranges += [sa.and_(_PRIVATE, namespace == one) for one in self.namespaces[:_MOST_RANGES]]
+        if rest := self.namespaces[_MOST_RANGES:]:
+            ranges.append(sa.and_(_PRIVATE, namespace.in_(rest)))
         if self.single:
             others = namespace.not_in(self.namespaces)
-            pieces.append(sa.and_(_PRIVATE, name.in_(self.single), others))
-        return pieces
+            ranges.append(sa.and_(_PRIVATE, name.in_(self.single), others))
+        return ranges
 
 
-def joined(parts: Sequence[sa.Subquery]) -> sa.Subquery:
-    """The rows of all."""
+def union(parts: Sequence[sa.Subquery]) -> sa.Subquery:
+    """Return a subquery with the rows of all parts."""
     return sa.union_all(*map(sa.select, parts)).subquery()
 
 
-def sight(connection: sa.Connection, user: str | None) -> VisibleRepositories:
-    """What `user` (None: anybody) may see: what is public, or has a role for the account."""
+def visible_to(connection: sa.Connection, user: str | None) -> VisibleRepositories:
+    """Return the repositories that `user` (None: anonymous) may see."""
     if user is None:
         return VisibleRepositories()
     account = connection.execute(

@@ -15,6 +15,7 @@ from v1registry.auth.load import by_password, throttle_of
 from v1registry.config import Config, ConfigError, Problem
 from v1registry.index import leases, migrations
 from v1registry.index.accounts import AccountStore
+from v1registry.index.checked_search import CheckedSearch
 from v1registry.index.counts import DatabaseCounts
 from v1registry.index.database import Database
 from v1registry.index.imagelists import SqlImageLists
@@ -23,7 +24,7 @@ from v1registry.index.people import AccountProver, IndexUsers
 from v1registry.index.pulls import SqlPullCounter
 from v1registry.index.repositories import RepositoryRecords
 from v1registry.index.rights import OwnIndexRights
-from v1registry.index.search import CheckedSearch, SqlSearch
+from v1registry.index.search import SqlSearch
 from v1registry.index.signup import SignUp
 from v1registry.index.social import Social
 from v1registry.index.stored_repositories import Policy
@@ -222,7 +223,7 @@ def opened(config: Config, offload: Run, within: Within) -> Database:
         offload,
         within,
         connections=config.index.connections,
-        patience=config.index.database_timeout,
+        timeout=config.index.database_timeout,
     )
 
 
