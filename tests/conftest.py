@@ -1,4 +1,4 @@
-"""Fixtures that many tests share; kept light, since a server costs about a second."""
+"""Fixtures that many tests share. A server takes about a second to start."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _FIRST = [
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of several processes, each takes the next file in this order."""
+    """Order the files of tests: each of several pytest processes takes the next one."""
     if hasattr(config, "workerinput"):
         rank = {name: number for number, name in enumerate(_FIRST)}
         items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
@@ -51,27 +51,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """The folder of an empty store, not made yet."""
+    """The folder of an empty store, not yet created."""
     return tmp_path / "store"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real server, one for a module: its tests use names of their own (see `own_server`)."""
+    """A real server, shared by a module, whose tests use different names (see `own_server`)."""
     with Server(tmp_path_factory.mktemp("server") / "store") as running:
         yield running
 
 
 @pytest.fixture
 def own_server(store: Path) -> Iterator[Server]:
-    """A real server for one test alone, on `store`."""
+    """A real server on `store`, for a single test."""
     with Server(store) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
-    """An S3 server, one for all tests: each uses a `storage_path` or a bucket of its own."""
+    """An S3 server for all tests; each test uses its own `storage_path` or bucket."""
     require("ceph")
     from tests.backends.ceph import Ceph
     from tests.tls import make_certificate
@@ -83,7 +83,7 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
 
 @pytest.fixture(scope="session")
 def example_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder where the package of tests/storage/example is installed, for `sys.path`."""
+    """The folder with the installed package of tests/storage/example, for `sys.path`."""
     folder = tmp_path_factory.mktemp("installed")
     quietly = ("-q", "--no-index", "--no-deps", "--no-build-isolation")
     source = Path(__file__).parent / "storage" / "example"
@@ -95,7 +95,7 @@ def example_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    """An OpenStack Swift, one for all tests: each uses a `storage_path` or a container of its own."""
+    """An OpenStack Swift for all tests; each test uses its own `storage_path` or container."""
     require("swift")
     from tests.backends.swift import Swift
 
@@ -105,7 +105,7 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL, one for all tests: each uses a database of its own."""
+    """A PostgreSQL for all tests; each test uses its own database."""
     require("postgres")
     from tests.backends.postgres import Postgres
 
@@ -115,7 +115,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def gcs_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """A mock of Google Cloud Storage, one for all tests: each uses a `storage_path` of its own."""
+    """A mock of Google Cloud Storage for all tests; each test uses its own `storage_path`."""
     from tests.backends.gcs import Emulator
 
     with Emulator(tmp_path_factory.mktemp("gcs")) as running:
@@ -124,7 +124,7 @@ def gcs_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]
 
 @pytest.fixture(scope="module")
 def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
-    """A fake of Google Cloud Storage, one for a module; put back what you change."""
+    """A fake of Google Cloud Storage, shared by a module; a test must undo its changes."""
     from tests.backends.fakegcs import FakeGcs
 
     with FakeGcs(tmp_path_factory.mktemp("fake-gcs")) as running:
@@ -133,7 +133,7 @@ def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
 
 @pytest.fixture(scope="session")
 def fake_gcs_xml(ceph: Ceph) -> Iterator[FakeGcsXml]:
-    """A fake of its other API, in front of Ceph; each test uses a `storage_path` of its own."""
+    """A fake of its XML API, in front of Ceph; each test uses its own `storage_path`."""
     from tests.backends.fakegcsxml import FakeGcsXml
 
     with FakeGcsXml(ceph) as running:
@@ -142,7 +142,7 @@ def fake_gcs_xml(ceph: Ceph) -> Iterator[FakeGcsXml]:
 
 @pytest.fixture(scope="session")
 def glance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
-    """An OpenStack Glance, one for all tests: each uses an account of its own."""
+    """An OpenStack Glance for all tests; each test uses its own account."""
     require("glance")
     from tests.backends.glance import Glance
 
@@ -152,7 +152,7 @@ def glance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
 
 @pytest.fixture(scope="session")
 def old_glance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
-    """An older one; likewise."""
+    """An older OpenStack Glance, shared in the same way."""
     require("glance-25")
     from tests.backends.glance import OldGlance
 

@@ -1,4 +1,4 @@
-"""A real registry for tests: gunicorn and its workers, started exactly as users start them.
+"""A real registry for tests: gunicorn and its workers, started as users start them.
 
     with Server(tmp_path / "store") as server:
         raw.get(server, "/v1/_ping")
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _START = 30.0  # seconds
 _STOP = 30.0
-_PORTS = 3  # another process may take a free port between our look and the server's bind
+_PORTS = 3  # attempts: another process may take a free port before the server binds it
 
 # What a developer's shell may hold and a test must not see.
 _OURS = (
@@ -38,11 +38,11 @@ _OURS = (
 
 
 class StartError(RuntimeError):
-    """The server did not begin to answer; the text holds its log."""
+    """Raised if the server does not start to answer; the text contains its log."""
 
 
 class Server:
-    """One running registry on the loopback.
+    """One running registry on the loopback interface.
 
     `store` is the folder of its images; `env` goes over the variables set here; `config` is the
     text of a config.yml; `tls` the files (certificate, key); `port` one that others were told of;
@@ -78,7 +78,7 @@ class Server:
             self._end()
             raise
 
-    # -- what tests ask ---------------------------------------------------------
+    # -- its state ---------------------------------------------------------
 
     @property
     def pid(self) -> int:
@@ -92,21 +92,21 @@ class Server:
 
     @property
     def host(self) -> str:
-        """What a client puts into its Host header."""
+        """The value of a client's Host header."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
-        """Everything that the processes have written so far: errors and accesses."""
+        """The error and access logs of all processes so far."""
         if not self._log.exists():
             return self._last_log
         return self._log.read_text(errors="backslashreplace")
 
     def worker_pids(self) -> list[int]:
-        """The workers that live now."""
+        """Return the process ids of the running workers."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
-            # The command's name, in parentheses, may hold blanks; the parent is the second after it.
+            # The command name, in parentheses, may contain spaces. The parent is the second field after it.
             with contextlib.suppress(OSError):
                 state, parent = stat.read_text().rpartition(")")[2].split()[:2]
                 if int(parent) == self.pid and state != "Z":
@@ -114,7 +114,7 @@ class Server:
         return sorted(found)
 
     def connect(self, timeout: float = 30) -> socket.socket:
-        """A connection to it, under TLS if it speaks TLS (not verified)."""
+        """Connect to the server, over TLS if it uses TLS (not verified)."""
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is None:
@@ -124,10 +124,10 @@ class Server:
         context.verify_mode = ssl.CERT_NONE
         return context.wrap_socket(plain)
 
-    # -- its life ---------------------------------------------------------------
+    # -- stop and restart ---------------------------------------------------------------
 
     def stop(self) -> int | None:
-        """SIGTERM, and wait. Return the exit status; None if it was not running."""
+        """Send SIGTERM and wait. Return the exit status, or None if the server was not running."""
         process = self._process
         if process is None:
             return None
@@ -144,15 +144,15 @@ class Server:
         return status
 
     def kill(self) -> None:
-        """SIGKILL for the master and all workers, as when the power goes."""
+        """Send SIGKILL to the master and all workers, as if the power was lost."""
         self._end()
 
     def restart(self) -> None:
-        """Start again on the same store, after stop() or kill(), on a port of its own."""
+        """Start again on the same store and on a new port, after stop() or kill()."""
         self._again(None)
 
     def start_again(self) -> None:
-        """The same on the port that it had, where a proxy looks for it."""
+        """Start again on the same port, which a proxy uses."""
         self._again(self.port)
 
     def _again(self, port: int | None) -> None:
@@ -216,7 +216,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Its own group: so that kill() reaches the workers, and Ctrl-C of pytest does not.
+                # Its own process group: kill() reaches the workers, and Ctrl-C in pytest does not.
                 start_new_session=True,
             )
 
@@ -257,7 +257,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port of the loopback that was free a moment ago."""
+    """Return a port of the loopback interface that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What a test needs from the machine: said by name, skipped by name, and a failure in CI.
+"""What a test needs from the machine, by name. Without it the test is skipped, and fails in CI.
 
     @needs("nginx", "openssl")
     def test_x_accel(...): ...
@@ -37,7 +37,7 @@ _PATH = ":".join(
 
 
 def tool(name: str) -> str:
-    """The path of a command, also where an ordinary user's PATH does not look; else the name."""
+    """Return the path of a command, even outside the PATH of an ordinary user; otherwise its name."""
     return shutil.which(name, path=_PATH) or name
 
 
@@ -51,7 +51,7 @@ def _runs(*command: str) -> bool:
 
 @functools.cache
 def _mounts(kind: str) -> bool:
-    """Whether we may mount here: tried for real, since capabilities alone do not tell."""
+    """Return whether we may mount, by trying it: the capabilities alone do not show it."""
     if os.geteuid() != 0 or not shutil.which("mount", path=_PATH):
         return False
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +92,7 @@ def _exfat() -> str | None:
 
 @contextlib.contextmanager
 def exfat(folder: Path) -> Iterator[Path | None]:
-    """A mounted exFAT in a file of `folder`; None if we may not mount one."""
+    """Mount an exFAT in a file of `folder`; return None if we may not."""
     image, mounted = folder / "image", folder / "exfat"
     mounted.mkdir()
     with image.open("wb") as file:
@@ -193,17 +193,17 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
 
 
 def missing(*names: str) -> str:
-    """What of `names` is not to be had here, in words; empty if all is there."""
+    """Return a description of what is missing of `names`; empty if nothing is."""
     return ", ".join(text for text in (_CHECKS[name]() for name in names) if text)
 
 
 def require(*names: str) -> None:
-    """Skip the running test if something is missing, or fail it in CI. For fixtures."""
+    """Skip the running test if something is missing, or fail it in CI. For use in fixtures."""
     _refuse(missing(*names))
 
 
 def needs(*names: str) -> Callable[[T], T]:
-    """The decorator of a test function or class; it names what is missing in the skip."""
+    """Return a decorator for a test function or class, which is skipped with the name of what is missing."""
     absent = missing(*names)
 
     def decorate(test: T) -> T:

@@ -1,4 +1,4 @@
-"""nginx as docs/examples/nginx.conf says, in front of registries under test.
+"""nginx with the configuration of docs/examples/nginx.conf, in front of registries under test.
 
 with Nginx(folder, [server.port], store=server.store) as nginx:
     requests.get(f"{nginx.url}/v1/_ping")
@@ -24,7 +24,7 @@ _WAIT = 20.0
 
 
 class Nginx:
-    """The documented server block, with only the marked lines changed.
+    """Return the documented server block, with only the marked lines changed.
 
     `nodes` are ports of the registries, `store` the folder that `/_layers/` stands for, `changes`
     further lines to replace, `beside` further blocks. `url`, `host` and `port` are where it listens.
@@ -80,11 +80,11 @@ class Nginx:
         return self._log.read_text() if self._log.exists() else ""
 
     def connect(self, timeout: float = 30) -> socket.socket:
-        """A connection to it, as `Server.connect` makes one: clients of tests take either."""
+        """Connect to nginx, as `Server.connect` does: clients of tests accept both."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def temporary_files(self) -> list[Path]:
-        """What it has written to its disk, beside its cache."""
+        """Return the files that nginx has written besides its cache."""
         found = (path for path in self.folder.glob("*/**/*") if path.is_file())
         return [path for path in found if path.parts[len(self.folder.parts)] != "cache"]
 
@@ -120,7 +120,7 @@ class Nginx:
 
 
 def block(name: str) -> str:
-    """One block of the documented configuration, such as `location /_store/`."""
+    """Return one block of the documented configuration, such as `location /_store/`."""
     found = re.search(rf"^( *){re.escape(name)} {{\n.*?^\1}}", EXAMPLE.read_text(), re.M | re.S)
     assert found, name
     return found[0]

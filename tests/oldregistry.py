@@ -1,4 +1,4 @@
-"""Plays docker-registry 0.9.1 reading a store: written from protocol-v1.md section 4 alone.
+"""Reads a store like docker-registry 0.9.1; written only from protocol-v1.md section 4.
 
 It shares no code with ours and knows nothing of the files that we add (`images/ID/_*` beyond the
 three of 0.9.1, `_index_entries`, the root folder `_v1registry`): what it cannot read, a roll-back
@@ -18,15 +18,15 @@ _KEPT = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 
 
 class Missing(Exception):
-    """0.9.1 would answer 404."""
+    """Raised where 0.9.1 would answer 404."""
 
 
 class InProgress(Exception):
-    """0.9.1 would answer 400 `Image is being uploaded, retry later`."""
+    """Raised where 0.9.1 would answer 400 `Image is being uploaded, retry later`."""
 
 
 def quote_plus(text: str) -> str:
-    """Python 2's: letters, digits and `_.-` kept, a blank is `+`, the rest `%XX`."""
+    """Quote like Python 2: letters, digits and `_.-` stay, a space is `+`, the rest is `%XX`."""
     coded = []
     for byte in text.encode():
         char = chr(byte)
@@ -35,20 +35,20 @@ def quote_plus(text: str) -> str:
 
 
 def component(text: str) -> str:
-    """One part of a path as 0.8.1 and later write it."""
+    """Return one part of a path as 0.8.1 and later write it."""
     return {".": "%2E", "..": "%2E%2E"}.get(text) or quote_plus(text)
 
 
 @dataclass
 class OldRegistry:
-    """A store folder through the eyes of 0.9.1."""
+    """A store folder as 0.9.1 reads it."""
 
     root: Path
 
     # -- images -----------------------------------------------------------------
 
     def images(self) -> list[str]:
-        """Ids of all images that it would serve."""
+        """Return the ids of all images that 0.9.1 would serve."""
         folder = self.root / "images"
         if not folder.is_dir():
             return []
@@ -69,7 +69,7 @@ class OldRegistry:
         return found
 
     def checksums(self, image_id: str) -> list[str]:
-        """What stands in `_checksum`; empty if there is none."""
+        """Return the checksums in `_checksum`; empty without that file."""
         path = self._image(image_id) / "_checksum"
         if not path.exists():
             return []
@@ -77,11 +77,11 @@ class OldRegistry:
         try:
             value = json.loads(text)
         except ValueError:
-            return [text.strip()]  # 0.6 wrote it bare
+            return [text.strip()]  # 0.6 wrote the checksum without a list
         return value if isinstance(value, list) else [value]
 
     def simple_checksum(self, image_id: str) -> str:
-        """What 0.9.1 computes at layer PUT: JSON, a line feed, the layer."""
+        """Return the checksum that 0.9.1 computes at a layer PUT: of JSON, a line feed and the layer."""
         data = self.json(image_id) + b"\n" + self.layer(image_id)
         return "sha256:" + hashlib.sha256(data).hexdigest()
 
@@ -100,7 +100,7 @@ class OldRegistry:
     # -- repositories -------------------------------------------------------------
 
     def folder(self, name: str) -> Path:
-        """Where the repository `name` lies: its name is encoded when parsed, then again."""
+        """Return the folder of the repository `name`: the name is encoded when parsed, then again."""
         namespace, slash, repository = name.strip("/").partition("/")
         if not slash:
             namespace, repository = "library", namespace
@@ -132,7 +132,7 @@ class OldRegistry:
     # -- the whole store ------------------------------------------------------------
 
     def problems(self) -> list[str]:
-        """Whatever of the store 0.9.1 could not serve, or would serve wrongly; empty if sound."""
+        """Return what 0.9.1 could not serve, or would serve wrongly; empty for an intact store."""
         found = []
         for image_id in self.images():
             found += [f"image {image_id[:12]}: {text}" for text in self.image_problems(image_id)]
@@ -149,7 +149,7 @@ class OldRegistry:
         return found
 
     def image_problems(self, image_id: str) -> list[str]:
-        """What is wrong with one image that it would serve; empty if it is whole."""
+        """Return the faults of an image that 0.9.1 would serve; empty for an intact image."""
         document = json.loads(self.json(image_id))
         if document.get("id") != image_id:
             return [f"its JSON has the id {document.get('id')!r}"]

@@ -19,11 +19,11 @@ from tests.live_server import Server
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
-_CHUNK = 32 * 1024  # what engines send
+_CHUNK = 32 * 1024  # as Docker engines send
 
 
 class Malformed(AssertionError):
-    """The answer breaks HTTP's framing."""
+    """Raised for an answer with malformed HTTP framing."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Answer:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def header(self, name: str) -> str | None:
-        """The value of a header that may stand there once at most."""
+        """Return the value of a header that may occur only once."""
         values = self.all(name)
         if len(values) > 1:
             raise Malformed(f"{name} stands there {len(values)} times: {values}")
         return values[0] if values else None
 
     def json(self) -> Any:
-        """The parsed body; None if there is none."""
+        """Return the parsed body; None without a body."""
         return json.loads(self.body) if self.body else None
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Answer:
 
 
 class Connection:
-    """One connection, for keep-alive, pipelining, and for clients that go away in the middle."""
+    """One connection: for keep-alive, pipelining, and clients that disconnect in the middle."""
 
     def __init__(self, server: Server, timeout: float = 30) -> None:
         self.socket = server.connect(timeout)
@@ -65,7 +65,7 @@ class Connection:
         self.socket.sendall(data)
 
     def read(self, method: str = "GET") -> Answer:
-        """The next answer, interim ones (100 Continue) left out."""
+        """Return the next answer, except interim answers (100 Continue)."""
         while True:
             head = self._until(b"\r\n\r\n")
             status, reason, headers = _head(head)
@@ -74,11 +74,11 @@ class Connection:
         return Answer(status, reason, headers, self._body(method, status, headers))
 
     def read_interim(self) -> int:
-        """The status of the next head, which is all of it: for 100 Continue."""
+        """Return the status of the next answer, which has no headers: for 100 Continue."""
         return _head(self._until(b"\r\n\r\n"))[0]
 
     def rest(self) -> bytes:
-        """Everything until the server closes the connection."""
+        """Return all bytes until the server closes the connection."""
         data = self._buffer
         self._buffer = b""
         try:
@@ -89,7 +89,7 @@ class Connection:
         return data
 
     def abort(self) -> None:
-        """Go away as a killed process or a cut line does: with a reset."""
+        """Close with a reset, as a killed process does."""
         self.socket.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
         )
@@ -169,13 +169,13 @@ def _head(text: bytes) -> tuple[int, str, list[tuple[str, str]]]:
 
 
 def chunked(body: bytes, size: int = _CHUNK) -> bytes:
-    """`body` in chunks of `size` bytes, with the last chunk."""
+    """Return `body` in chunks of `size` bytes, with the last chunk."""
     pieces = [body[i : i + size] for i in range(0, len(body), size)]
     return chunks(pieces)
 
 
 def chunks(pieces: Iterable[bytes]) -> bytes:
-    """These pieces as chunks, with the last chunk."""
+    """Return the pieces as chunks, with the last chunk."""
     framed = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]
     return b"".join([*framed, b"0\r\n\r\n"])
 
@@ -188,7 +188,7 @@ def encode(
     body: bytes | None = None,
     chunk: int | None = None,
 ) -> bytes:
-    """The bytes of one request; `path` as it goes over the wire.
+    """Return the bytes of one request; `path` is sent unchanged.
 
     With `chunk`, the body goes in chunks of so many bytes, else with its length. Host and
     Connection: close are there unless `headers` says otherwise.
@@ -209,7 +209,7 @@ def encode(
 
 
 def exchange(server: Server, data: bytes, method: str | None = None, timeout: float = 30) -> Answer:
-    """Send exactly these bytes on a connection of their own, and read the one answer.
+    """Send exactly these bytes on a new connection, and read one answer.
 
     After the answer the server must close, and say nothing more: so a request that does not ask
     for `Connection: close` must be one after which the server closes by itself.
@@ -218,7 +218,7 @@ def exchange(server: Server, data: bytes, method: str | None = None, timeout: fl
         try:
             connection.send(data)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it answered early, and closed: what it said is still to be read
+            pass  # the server answered early and closed; its answer can still be read
         answer = connection.read(method or data.split(b" ", 1)[0].decode("latin-1"))
         if rest := connection.rest():
             raise Malformed(f"bytes after the answer: {rest[:300]!r}")
@@ -233,7 +233,7 @@ def request(
     body: bytes | None = None,
     chunk: int | None = None,
 ) -> Answer:
-    """One request on a connection of its own, as engines do it; see `encode`."""
+    """Send one request on a new connection, as engines do; see `encode`."""
     return exchange(server, encode(method, path, server.host, headers, body, chunk), method)
 
 

@@ -44,7 +44,7 @@ class Redis:
         return named | ({"CACHE_REDIS_PASSWORD": self.password} if self.password else {})
 
     def start(self) -> None:
-        """Start it, or start it again: on the same port, empty."""
+        """Start Redis, or restart it: empty, on the same port."""
         assert self._process is None, "stop it first"
         options = {
             "port": str(self.port),
@@ -73,7 +73,7 @@ class Redis:
         raise TimeoutError((self.folder / "log").read_text())
 
     def __call__(self, *arguments: str) -> str:
-        """What redis-cli prints for a command; raise CalledProcessError if Redis is not there."""
+        """Return the output of redis-cli for a command; raise CalledProcessError if Redis is not running."""
         environ = dict(os.environ)
         if self.password:
             environ["REDISCLI_AUTH"] = self.password
@@ -91,14 +91,14 @@ class Redis:
         return sorted(self("KEYS", "*").split())
 
     def pause(self) -> None:
-        """Let it stand still: it takes connections (the kernel does) and answers nothing."""
+        """Stop the process: the kernel still accepts connections, but Redis answers nothing."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL, as when its machine dies."""
+        """Kill Redis with SIGKILL, as if its machine failed."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

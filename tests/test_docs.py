@@ -1,4 +1,4 @@
-"""The pages: every link and citation resolves, and every page is found from docs/README.md."""
+"""The pages: every link and citation resolves, and docs/README.md lists every page."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _BARE_RULE = re.compile(r"\brules? [0-9]+")
 
 
 def links(page: Path) -> list[str]:
-    """Where `page` points to within the repository."""
+    """Return the files and headings of the repository to which `page` links."""
     found = _LINK.findall(_CODE.sub("", page.read_text()))
     return [link for link in found if "://" not in link and not link.startswith("mailto:")]
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link to a heading may be called, as code hosts make it."""
+    """Return the anchors of a page's headings, as code hosts generate them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     words = (re.sub(r"[^\w\- ]", "", title).lower() for title in _HEADING.findall(text))
     return {word.strip().replace(" ", "-") for word in words}
 
 
 def texts() -> list[Path]:
-    """Return every file of ours that may cite a document. Fixtures hold the words of others."""
+    """Return every file of ours that may cite a document. Fixtures contain foreign texts."""
     found = [path for folder in _FOLDERS for path in (ROOT / folder).rglob("*")]
     found += ROOT.iterdir()
     fixtures = ROOT / "tests" / "fixtures"
@@ -57,7 +57,7 @@ def texts() -> list[Path]:
 
 
 def sections() -> dict[str, str]:
-    """Return the sections of the protocol's page: number -> text."""
+    """Return the sections of protocol-v1.md: number -> text."""
     parts = re.split(r"^##+ ([0-9]+(?:\.[0-9]+)?)\.? .*$", PROTOCOL.read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -82,7 +82,7 @@ def unresolved(text: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for link in links(page):
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
@@ -120,12 +120,12 @@ def test_citations_resolve() -> None:
     ],
 )
 def test_broken_citations_are_found(text: str, bad: str) -> None:
-    # `{}` keeps the broken citations out of this file's own text
+    # `{}` hides the broken citations from test_citations_resolve
     assert unresolved(text.format(5), ROOT) == ([bad.format(5)] if bad else [])
 
 
 def test_tests_that_the_pages_name_exist() -> None:
-    """The pages name tests by function, and helpers by path."""
+    """The pages cite tests by function, and helpers by path."""
     written = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
     for page in PAGES:
         text = page.read_text()
@@ -175,8 +175,8 @@ def test_the_changelog_is_short_and_in_order() -> None:
         assert len(entry.split()) <= 30, entry
 
 
-def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:
-    """Anybody could register `v1registry` on a package index: only files of ours are named."""
+def test_no_page_installs_from_a_package_index() -> None:
+    """`v1registry` on a package index might be foreign, so the pages name only our files."""
     texts = [*(ROOT / "v1registry").rglob("*.py"), *(ROOT / "scripts").iterdir(), *PAGES]
     texts += [*ROOT.glob("requirements*.txt"), ROOT / "config.yml", ROOT / "Makefile"]
     name = re.compile(r"""v1registry\[|pip3? install (?:[^\n`]*\s)?['"]?v1registry(?![\w*/-])""")

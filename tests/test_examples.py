@@ -1,4 +1,4 @@
-"""docs/examples: nginx.conf in front of a real server, as docs/nginx.md promises; systemd's unit."""
+"""docs/examples: nginx.conf in front of a real server, as in docs/nginx.md, and the systemd unit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LAYER = secrets.token_bytes(3 * 1024 * 1024 + 17)  # more than nginx's default b
 
 @dataclass
 class Site:
-    """nginx's URL, and an image that was pushed through it."""
+    """The URL of nginx, and an image that was pushed through it."""
 
     url: str
     host: str
@@ -62,7 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def wait_for_line(server: Server, text: str) -> None:
-    """A line of the access log is written after the answer."""
+    """Wait for a line of the access log, which is written after the answer."""
     end = time.monotonic() + 10
     while text not in server.log:
         assert time.monotonic() < end, server.log
@@ -85,25 +85,25 @@ def test_nginx_sends_the_layer_and_no_etag(site: Site) -> None:
 
 def test_resumed_ranges(site: Site) -> None:
     url = f"{site.url}/v1/images/{site.image}/layer"
-    # As engines resume: the last byte that they name is one past the end.
+    # As engines resume: their last byte is one past the end.
     headers = {"Range": f"bytes=1000-{len(LAYER)}"}
     answer = requests.get(url, headers=headers, timeout=30)
     assert answer.status_code == 206
     assert answer.content == LAYER[1000:]
 
 
-def test_the_store_is_not_open_to_the_world(site: Site) -> None:
+def test_the_store_is_not_public(site: Site) -> None:
     for path in (f"/_layers/images/{site.image}/layer", "/_layers/"):
         assert requests.get(site.url + path, timeout=30).status_code == 404
 
 
-def test_engines_are_sent_back_to_nginx(site: Site) -> None:
+def test_engines_are_directed_to_nginx(site: Site) -> None:
     answer = requests.put(f"{site.url}/v1/repositories/team/app/", data=b"[]", timeout=30)
     assert answer.status_code == 200
     assert answer.headers["X-Docker-Endpoints"] == site.host
 
 
-def test_the_log_names_the_client_whatever_it_says_itself(site: Site) -> None:
+def test_a_client_cannot_forge_its_address_in_the_log(site: Site) -> None:
     host, port = site.host.split(":")
     client = "127.0.0.2"  # not one of the trusted proxies, as 127.0.0.1 is
     connection = http.client.HTTPConnection(host, int(port), timeout=30, source_address=(client, 0))
@@ -114,7 +114,7 @@ def test_the_log_names_the_client_whatever_it_says_itself(site: Site) -> None:
     assert "192.0.2.7" not in site.server.log
 
 
-def test_no_client_chooses_the_id_of_its_request(site: Site) -> None:
+def test_a_client_cannot_choose_its_request_id(site: Site) -> None:
     for path in ("/v1/_ping", f"/v1/images/{site.image}/json"):
         given = secrets.token_hex(16)
         answer = requests.get(site.url + path, headers={"X-Request-Id": given}, timeout=30)
@@ -129,12 +129,12 @@ def test_a_tls_probe_on_the_plain_port_is_answered_at_once(site: Site) -> None:
     host, port = site.host.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + bytes(32))
-        # An answer, while the connection is still open on our side: nobody waits for more.
+        # The answer arrives while our side of the connection is still open.
         assert connection.recv(1024).startswith(b"HTTP/1.1 400 ")
 
 
 def checked(unit: str, folder: Path) -> str:
-    """What systemd says against this unit, its program installed in the place of the example's."""
+    """Return the complaints of systemd about the unit, with a program that exists."""
     file = folder / "v1registry.service"
     unit = unit.replace("/opt/v1registry/.venv/bin/python", sys.executable)
     file.write_text(unit.replace("/opt/v1registry", str(ROOT)))
@@ -143,9 +143,9 @@ def checked(unit: str, folder: Path) -> str:
 
 
 @needs("systemd-analyze")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit = (ROOT / "docs" / "examples" / "v1registry.service").read_text()
     assert checked(unit, tmp_path) == ""
-    # It would tell.
+    # A broken unit is reported.
     assert "KilMode" in checked(unit.replace("KillMode", "KilMode"), tmp_path)
     assert "serve" in checked(unit.replace("[Service]\n", "[Service]\nExecStop=serve\n"), tmp_path)

@@ -1,4 +1,4 @@
-"""docs/examples: docker-compose.yml and kubernetes.yaml say what the image and the server really do."""
+"""docs/examples: docker-compose.yml and kubernetes.yaml agree with the image and the server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BUILT_IN = {"SETTINGS_FLAVOR", "TMPDIR"}  # read by v1registry.config, and by Py
 
 
 def known_variables() -> set[str]:
-    """What config.yml and the server's settings read."""
+    """Return the variables that config.yml and the server's settings read."""
     named = set(re.findall(r"_env:(\w+)", (ROOT / "config.yml").read_text()))
     server = (ROOT / "v1registry" / "server" / "settings.py").read_text()
     return named | set(re.findall(r'"((?:GUNICORN|REGISTRY)_\w+)"', server)) | BUILT_IN
@@ -42,7 +42,7 @@ def one(kind: str) -> dict[str, Any]:
 
 
 def pods() -> Iterator[Any]:
-    """The pods of the Deployment and of the CronJobs."""
+    """Return the pods of the Deployment and of the CronJobs."""
     yield one("Deployment")["spec"]["template"]
     for document in KUBERNETES:
         if document["kind"] == "CronJob":
@@ -54,7 +54,7 @@ def kubernetes_environment() -> dict[str, str]:
 
 
 def compose_environment() -> dict[str, str]:
-    """Of the first node, the user's variables as `.env` may set them, or their defaults."""
+    """Return the variables of the first node, from `.env` or their defaults."""
     given = {"AWS_BUCKET": "images", "AWS_KEY": "key", "AWS_SECRET": "secret"}
 
     def value(text: str) -> str:
@@ -67,7 +67,7 @@ ENVIRONMENTS = {"compose": compose_environment, "kubernetes": kubernetes_environ
 
 
 @pytest.mark.parametrize("where", ENVIRONMENTS)
-def test_variables_are_texts_that_something_reads(where: str) -> None:
+def test_every_variable_is_a_text_that_is_read(where: str) -> None:
     environment = ENVIRONMENTS[where]()
     assert environment.keys() <= known_variables()
     assert all(isinstance(value, str) for value in environment.values())
@@ -79,13 +79,13 @@ def test_the_configuration_is_usable(where: str) -> None:
     config = load_config(environ=environment)
     store = config.storage
     assert (store["storage"], store["boto_bucket"]) == ("s3", "images")
-    assert store["storage_path"] == "/registry"  # the image's own is a folder
+    assert store["storage_path"] == "/registry"  # the image's default is another folder
     assert store["s3_secret_key"] == environment["AWS_SECRET"]
     assert settings(environment, config)["graceful_timeout"] == 600
 
 
 @pytest.mark.parametrize("where", ENVIRONMENTS)
-def test_transfers_may_end(where: str) -> None:
+def test_transfers_can_finish_on_a_stop(where: str) -> None:
     graceful = int(ENVIRONMENTS[where]()["GUNICORN_GRACEFUL_TIMEOUT"])
     if where == "compose":
         assert all(int(node["stop_grace_period"][:-1]) > graceful for node in NODES.values())
@@ -102,7 +102,7 @@ def test_compose_nodes() -> None:
         assert node["user"] == user
         assert node["expose"] == re.findall(r"^EXPOSE (\S+)", DOCKERFILE, re.M)
         assert node["read_only"]
-        # Parts of layers lie on a disk, and /tmp can be written.
+        # Parts of layers are on a disk, and /tmp is writable.
         assert node["environment"]["TMPDIR"] in node["volumes"]
         assert node["tmpfs"][0].startswith("/tmp:")
         assert node["environment"]["CACHE_REDIS_HOST"] in COMPOSE["services"]
@@ -114,13 +114,13 @@ def test_compose_nodes() -> None:
     assert set(nginx["depends_on"]) == set(NODES)
     mounted = nginx["volumes"][0].split(":")[0]
     assert (EXAMPLE.parent / mounted).resolve() == EXAMPLE
-    # Where the named volume lands must be writable for the image's user.
+    # The mount point of the named volume must be writable for the image's user.
     assert f"install -d -o registry -g registry -m 0750 {NODES['registry1']['volumes'][0]}" in (
         re.sub(r"\s+", " ", DOCKERFILE)
     )
 
 
-def test_pods_are_not_root_and_write_to_temporary_files_alone() -> None:
+def test_pods_are_not_root_and_write_only_temporary_files() -> None:
     found = list(pods())
     assert len(found) == 3
     for pod in found:
@@ -136,15 +136,15 @@ def test_pods_are_not_root_and_write_to_temporary_files_alone() -> None:
         volumes = {volume["name"]: volume for volume in spec["volumes"]}
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
         assert "emptyDir" in volumes[mounts[kubernetes_environment()["TMPDIR"]]]
-        # In memory it would count against the limit.
+        # In memory it would count towards the memory limit.
         assert "medium" not in volumes["temporary"]["emptyDir"]
         names = {next(iter(source.values()))["name"] for source in container["envFrom"]}
         assert names == {one("ConfigMap")["metadata"]["name"], one("Secret")["metadata"]["name"]}
 
 
 @pytest.mark.parametrize("version", ["1.25", "1.37"])
-def test_kubernetes_takes_it(version: str) -> None:
-    """By the schemas of the oldest version with all of these kinds that has one, and of the newest."""
+def test_kubernetes_accepts_the_manifest(version: str) -> None:
+    """The schemas are those of the oldest possible and of the newest version of Kubernetes."""
     for document in KUBERNETES:
         kubernetes_validate.validate(document, version, strict=True)
     wrong = copy.deepcopy(one("Deployment"))
@@ -153,7 +153,7 @@ def test_kubernetes_takes_it(version: str) -> None:
         kubernetes_validate.validate(wrong, version, strict=True)
 
 
-def test_what_selects_the_pods() -> None:
+def test_selectors_of_the_pods() -> None:
     labels = one("Deployment")["spec"]["template"]["metadata"]["labels"]
     assert one("Deployment")["spec"]["selector"]["matchLabels"] == labels
     assert one("Service")["spec"]["selector"] == labels

@@ -1,4 +1,4 @@
-"""`needs` skips by name where something is missing, and fails in CI instead."""
+"""`needs` skips a test by name if something is missing, and fails it in CI."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def test_require_inside_a_fixture(monkeypatch, ci, outcome):
         subject.require("nginx")
 
 
-def test_an_unknown_need_is_a_mistake():
+def test_an_unknown_need_is_an_error():
     with pytest.raises(KeyError):
         subject.needs("nignx")

@@ -1,4 +1,4 @@
-"""docs/examples/nginx.conf: what nginx answers from its cache, and what it never does."""
+"""docs/examples/nginx.conf: which answers come from nginx's cache, and which never do."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def status(answer: requests.Response) -> str:
 
 
 @pytest.mark.parametrize("part", ["json", "ancestry"])
-def test_the_second_one_is_answered_by_nginx(site: Site, part: str) -> None:
+def test_nginx_answers_the_second_request(site: Site, part: str) -> None:
     pushed = image(secrets.token_hex(8))
     url = f"{site.url}/v1/images/{pushed.id}/{part}"
-    assert status(requests.get(url, timeout=30)) == "404 None"  # and this is not kept
+    assert status(requests.get(url, timeout=30)) == "404 None"  # and this answer is not cached
     push(site.url, pushed)
     first = requests.get(url, timeout=30)
     second = requests.get(url, timeout=30)
@@ -66,36 +66,36 @@ def test_the_second_one_is_answered_by_nginx(site: Site, part: str) -> None:
     kept = {name: value for name, value in first.headers.items() if name.startswith("X-Docker")}
     assert kept.items() <= second.headers.items()
     assert second.headers["Cache-Control"].startswith("public, ")
-    # Nothing else of this image is kept.
+    # Nothing else of this image is cached.
     tag = f"{site.url}/v1/repositories/team/app/tags/{pushed.id[:8]}"
     assert [status(requests.get(tag, timeout=30)) for _ in range(2)] == ["200 None"] * 2
 
 
 @pytest.mark.parametrize("shown", CREDENTIALS, ids=lambda shown: next(iter(shown)))
-def test_credentials_go_past_the_cache(site: Site, shown: dict[str, str]) -> None:
+def test_requests_with_credentials_bypass_the_cache(site: Site, shown: dict[str, str]) -> None:
     pushed = image(secrets.token_hex(8))
     push(site.url, pushed)
     url = f"{site.url}/v1/images/{pushed.id}/json"
     asked = f"GET /v1/images/{pushed.id}/json"
-    # Not into it,
+    # They are not stored in the cache,
     for _ in range(2):
         assert status(requests.get(url, headers=shown, timeout=30)) == "200 BYPASS"
     assert status(requests.get(url, timeout=30)) == "200 MISS"
     assert status(requests.get(url, timeout=30)) == "200 HIT"
-    # nor from it.
+    # and are not answered from it.
     assert status(requests.get(url, headers=shown, timeout=30)) == "200 BYPASS"
-    end = time.monotonic() + 10  # a line of the log comes after its answer
+    end = time.monotonic() + 10  # the line of the log is written after the answer
     while site.server.log.count(asked) < 4 and time.monotonic() < end:
         time.sleep(0.05)
     assert site.server.log.count(asked) == 4
 
 
 @needs("nginx")
-def test_what_a_user_got_is_not_kept(tmp_path: Path) -> None:
+def test_an_answer_to_a_user_is_not_cached(tmp_path: Path) -> None:
     users = tmp_path / "users"
     users.write_text(f"ada:{bcrypt.hashpw(b'word', bcrypt.gensalt(4)).decode()}\n")
     ada = ("ada", "word")
-    # nginx's condition for Authorization taken away: that of `private` must do alone.
+    # Without nginx's condition for Authorization: `private` alone must be enough.
     forgetful = {
         "proxy_cache_bypass $http_authorization ": "proxy_cache_bypass ",
         "proxy_no_cache $http_authorization ": "proxy_no_cache ",

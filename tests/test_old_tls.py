@@ -1,4 +1,4 @@
-"""docs/tls.md: a port for clients that know TLS 1.0 only, and another one that refuses them."""
+"""docs/tls.md: a port for clients that support only TLS 1.0, and another port that refuses them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAYER = secrets.token_bytes(1_500_000)
 
 @dataclass
 class Site:
-    """Two ports of one nginx."""
+    """The two ports of one nginx."""
 
     old: int
     ordinary: int
@@ -31,7 +31,7 @@ class Site:
 
 
 def old_block(port: int, certificate: Certificate, store: Path) -> str:
-    """docs/examples/nginx-old-tls.conf, only the marked lines changed."""
+    """Return docs/examples/nginx-old-tls.conf, with only the marked lines changed."""
     text = EXAMPLE.with_name("nginx-old-tls.conf").read_text()
     for old, new in {
         "listen 5443 ssl;": f"listen {port} ssl;",
@@ -66,10 +66,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def only(version: ssl.TLSVersion, site: Site) -> ssl.SSLContext:
-    """A client that knows this version alone; it checks the certificate."""
+    """Return the TLS context of a client that supports only this version; it checks the certificate."""
     context = ssl.create_default_context(cafile=str(site.certificate.certificate))
     context.set_ciphers("ALL:@SECLEVEL=0")
-    # Widest first: a lowest version above the highest is refused.
+    # The maximum first: a minimum above it would be refused.
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.maximum_version = version
     context.minimum_version = version
@@ -84,7 +84,7 @@ def ask(
     headers: dict[str, str] | None = None,
     source: str = "127.0.0.1",
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
-    """One request to the old port over TLS 1.0."""
+    """Send one request to the old port over TLS 1.0."""
     with pytest.warns(DeprecationWarning, match="TLSv1"):
         context = only(ssl.TLSVersion.TLSv1, site)
     connection = http.client.HTTPSConnection(
@@ -114,20 +114,20 @@ def test_push_and_pull_over_tls_1_0(site: Site) -> None:
     assert layer == LAYER
 
 
-def test_engines_are_sent_back_to_the_old_port(site: Site) -> None:
+def test_engines_are_directed_to_the_old_port(site: Site) -> None:
     status, _, headers = ask(site, "PUT", "/v1/repositories/team/app/", b"[]")
     assert status == 200
     assert headers["X-Docker-Endpoints"] == f"127.0.0.1:{site.old}"
 
 
-def test_no_client_chooses_the_id_of_its_request(site: Site) -> None:
+def test_a_client_cannot_choose_its_request_id(site: Site) -> None:
     given = secrets.token_hex(16)
     status, _, headers = ask(site, "GET", "/v1/_ping", headers={"X-Request-Id": given})
     assert status == 200
     assert headers["X-Request-Id"] not in (None, given)
 
 
-def test_other_networks_are_kept_out(site: Site) -> None:
+def test_other_networks_are_refused(site: Site) -> None:
     assert ask(site, "GET", "/v1/_ping", source="127.0.0.2")[0] == 403
 
 
@@ -141,7 +141,7 @@ def test_the_ordinary_port_refuses_old_versions(site: Site, name: str) -> None:
     with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
         connection.connect()
     connection.close()
-    # And takes the others.
+    # It accepts newer versions.
     connection = http.client.HTTPSConnection(
         "127.0.0.1", site.ordinary, timeout=30, context=only(ssl.TLSVersion.TLSv1_2, site)
     )

@@ -1,4 +1,4 @@
-"""The project as a package: the wheel, the command, and the pins of what it needs."""
+"""The package: the wheel, the command, and the pins of dependencies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from v1registry import __version__
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built as `make wheel` builds it."""
+    """The wheel, as built by `make wheel`."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -29,9 +29,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder `bin` of a new environment with the wheel in it.
+    """The folder `bin` of a new environment with the wheel.
 
-    The packages it needs come from the environment of the tests, so that nothing is downloaded.
+    Its dependencies come from the environment of the tests, so nothing is downloaded.
     """
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -44,14 +44,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: Path, *arguments: str, folder: Path, **environ: str) -> str:
-    """What the command prints, in `folder`."""
+    """Return the output of the command, run in `folder`."""
     base = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ}
     return subprocess.run(
         [command, *arguments], cwd=folder, env=base, check=True, capture_output=True, text=True
     ).stdout
 
 
-def test_the_wheel_holds_what_a_server_needs(wheel):
+def test_the_wheel_contains_what_a_server_needs(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in ("config.yml", "gunicorn.conf.py", "wsgi.py"):
         assert f"v1registry/_project/{name}" in names
@@ -71,7 +71,7 @@ def test_the_command_of_the_wheel(installed, tmp_path):
     )
     file = re.match(r"# flavor local of (\S+)\n", shown)
     assert file is not None
-    assert Path(file[1]).is_relative_to(installed.parent)  # not that of the checkout
+    assert Path(file[1]).is_relative_to(installed.parent)  # not the file of the checkout
 
 
 def test_the_wheel_serves_in_an_empty_folder(installed, tmp_path):

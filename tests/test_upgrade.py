@@ -1,4 +1,4 @@
-"""docs/upgrade.md, step by step, on the store that 0.9.1 wrote: there, back, and there again."""
+"""docs/upgrade.md step by step on a store of 0.9.1: upgrade, roll-back and upgrade again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_before(store: Path) -> None:
-    """Steps 1 to 3 of "Before": the old file and environment are understood, and told about."""
+    """Steps 1 to 3 of "Before": the old file and environment are accepted and reported."""
     done = command("config", "--check", str(SAMPLE), "--flavor", "local", STORAGE_PATH=str(store))
     assert done.returncode == 0, done.stderr
     assert "temporary folder" in done.stderr
@@ -56,7 +56,7 @@ def test_there_and_back(store: Path) -> None:
     }
     top = OldRegistry(store).tags(NAME)["latest"]
 
-    # upgrade: the old environment, the folder as it is
+    # upgrade: the old environment, the unchanged folder
     config = SAMPLE.read_text()
     with Server(store, env={"SETTINGS_FLAVOR": "local"}, config=config) as server:
         assert raw.get(server, f"/v1/repositories/{NAME}/tags").json()["latest"] == top
@@ -94,21 +94,21 @@ def test_there_and_back(store: Path) -> None:
     for path, data in before.items():
         assert (store / path).read_bytes() == data, f"{path} was changed"
 
-    # 0.9.1 goes on: it moves a tag and adds to the list, in its own way
+    # 0.9.1 then moves a tag and adds to the list
     folder = old.folder(NAME)
     (folder / "tag_latest").write_text(base.id)
     listed = [*old.index_images(NAME), {"id": "c" * 64}]
     (folder / "_index_images").write_text(json.dumps(listed))
 
-    # and there again
+    # upgrade again
     with Server(store) as server:
         assert raw.get(server, f"/v1/repositories/{NAME}/tags/latest").json() == base.id
         found = {item["id"] for item in raw.get(server, f"/v1/repositories/{NAME}/images").json()}
         assert found == {item["id"] for item in listed}
 
 
-def test_every_command_in_the_text_exists() -> None:
-    """The text names commands and variables that there are."""
+def test_every_command_on_the_page_exists() -> None:
+    """The page names only commands and variables that exist."""
     text = (ROOT / "docs" / "upgrade.md").read_text()
     for name in re.findall(r"v1registry\s+(clean|config|backfill|serve)", text):
         assert command(name, "--help").returncode == 0

@@ -1,6 +1,6 @@
-"""Starting on a store or a configuration that cannot be used: one clear line, and no new try.
+"""A start with an unusable store or configuration ends with one clear line and is not retried.
 
-But a server that serves already goes on, and starts anew when it can.
+A server that already serves keeps serving, and retries the start of new workers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def test_an_unknown_flavor(tmp_path: Path) -> None:
     assert "nothing" in done.stderr
 
 
-def test_a_store_that_cannot_be(tmp_path: Path) -> None:
+def test_an_unusable_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     done = start(tmp_path / "file" / "store")
     assert done.returncode == 4
@@ -51,7 +51,7 @@ def test_a_store_that_cannot_be(tmp_path: Path) -> None:
     assert done.stderr.startswith("v1registry: ")
 
 
-def test_a_reload_while_the_store_refuses(tmp_path: Path) -> None:
+def test_a_reload_while_the_store_is_unusable(tmp_path: Path) -> None:
     store, away = tmp_path / "store", tmp_path / "away"
     with Server(store) as server:
         old = server.worker_pids()
@@ -86,8 +86,8 @@ import_for(load_config())
 
 
 @pytest.mark.parametrize("code", [APPLICATION, MASTER], ids=["application", "master"])
-def test_what_is_not_configured_is_not_loaded(tmp_path: Path, code: str) -> None:
-    """Two processes shall stay far below 100 MB: no driver, client or database for nothing."""
+def test_optional_packages_are_loaded_only_if_configured(tmp_path: Path, code: str) -> None:
+    """Unused drivers, clients and databases would cost memory in every process."""
     optional = [
         "boto3",
         "google",
@@ -128,10 +128,10 @@ def test_what_is_not_configured_is_not_loaded(tmp_path: Path, code: str) -> None
     ],
     ids=["plain", "accounts", "redis", "index", "asking"],
 )
-def test_the_master_imports_what_the_application_will(
+def test_the_master_imports_all_modules_of_the_application(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    """And knows it from the configuration, without building an application."""
+    """The configuration alone tells the master which modules these are."""
     (tmp_path / "users").write_text("ann:$2y$05$" + "a" * 53 + "\n")
     code = f"""{MASTER}
 before = set(sys.modules)

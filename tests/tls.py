@@ -1,4 +1,4 @@
-"""Certificates for tests, each its own authority: for 127.0.0.1 and localhost."""
+"""Self-signed certificates for tests, for 127.0.0.1 and localhost."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A small engine that pushes and pulls as those from 0.10 on do, and a check of a whole store.
+"""A small client that pushes and pulls like Docker from 0.10, and a check of a whole store.
 
     image = make_image("app", layer=squeeze(some_tar, 3))
     Engine(server, "team/app").push([image], tag="v1")
     assert check_store(server.store).problems == []
 
-The check reads the files alone, from protocol-v1.md section 4: what 0.9.1 would see.
+The check reads only the files of protocol-v1.md section 4, as docker-registry 0.9.1 would.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from tests import raw
 from tests.live_server import Server
 from tests.nginx import Nginx
 
-CHUNK = 32 * 1024  # bytes, as engines send
+CHUNK = 32 * 1024  # bytes, as Docker engines send
 EXISTS = (409, "Image already exists")
 
-# -- what is pushed -------------------------------------------------------------
+# -- images -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PushedImage:
-    """One image as a client has it: exactly these bytes."""
+    """One image with the exact bytes that a client has."""
 
     id: str
     json: bytes
@@ -47,7 +47,7 @@ class PushedImage:
 
 
 def simple_checksum(data: bytes, layer: bytes) -> str:
-    """What engines from 0.10 on send."""
+    """The checksum that Docker sends from 0.10."""
     return "sha256:" + hashlib.sha256(data + b"\n" + layer).hexdigest()
 
 
@@ -58,7 +58,7 @@ def image_id(name: str) -> str:
 def make_image(
     name: str, layer: bytes, parent: PushedImage | None = None, comment: str = ""
 ) -> PushedImage:
-    """`comment` makes other JSON bytes of the same image."""
+    """Return an image. `comment` changes the bytes of its image JSON."""
     document = {"id": image_id(name), "comment": comment}
     if parent is not None:
         document["parent"] = parent.id
@@ -67,7 +67,7 @@ def make_image(
 
 
 def make_tar(seed: int, size: int) -> bytes:
-    """An archive of one file with `size` bytes that hardly compress."""
+    """Return an archive of one file with `size` bytes that are hard to compress."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         info = tarfile.TarInfo(f"file-{seed}")
@@ -77,7 +77,7 @@ def make_tar(seed: int, size: int) -> bytes:
 
 
 def squeeze(tar: bytes, variant: int) -> bytes:
-    """The tar as gzip; each variant has bytes of its own, as each engine's own run has."""
+    """Return the tar as gzip. Each variant has different bytes, as each run of an engine has."""
     return gzip.compress(tar, compresslevel=1, mtime=1_400_000_000 + variant)
 
 
@@ -85,11 +85,11 @@ def squeeze(tar: bytes, variant: int) -> bytes:
 
 
 class Gone(OSError):
-    """The connection ended before the whole answer."""
+    """Raised if the connection ends before the whole answer."""
 
 
 class Unanswered(AssertionError):
-    """A step was answered with what an engine takes for a failure."""
+    """Raised if a step gets an answer that a Docker engine treats as a failure."""
 
     def __init__(self, step: str, answer: raw.Answer) -> None:
         super().__init__(f"{step}: {answer}")
@@ -99,9 +99,9 @@ class Unanswered(AssertionError):
 
 @dataclass
 class Promises:
-    """What the server has answered with success, and what was `sent`, by all that share this.
+    """What the server has confirmed, and what was `sent`, by all clients that share this object.
 
-    Nothing counts while `void`: what is answered by a server whose disk has lost its power.
+    While `void` is set nothing is noted: the disk of the server has lost its power.
     """
 
     finished: set[str] = field(default_factory=set)  # image ids
@@ -132,7 +132,7 @@ class Promises:
 
 
 class Engine:
-    """A client of one repository. `promises` is told every success."""
+    """A client of one repository. It notes every success in `promises`."""
 
     def __init__(
         self, server: Server | Nginx, repository: str, promises: Promises | None = None
@@ -144,7 +144,7 @@ class Engine:
     def push(self, images: list[PushedImage], tag: str | None = None, look: bool = True) -> None:
         """Push `images`, base first, all steps. Raise Unanswered, or OSError without an answer.
 
-        With `look` each image is asked for first, and left out if it is there.
+        With `look` it first requests each image, and skips it if the server has it.
         """
         items = json.dumps([{"id": image.id} for image in images]).encode()
         self.expect(200, "PUT", f"/v1/repositories/{self.repository}/", items)
@@ -157,7 +157,7 @@ class Engine:
         self.expect(204, "PUT", f"/v1/repositories/{self.repository}/images", b"[]")
 
     def push_image(self, image: PushedImage) -> str:
-        """JSON, layer, checksum; return "pushed", or "exists" as engines do on that 409."""
+        """Push image JSON, layer and checksum. Return "pushed", or "exists" for the 409 that says so."""
         answer = self.put_json(image)
         if (answer.status, answer.json()) == (409, {"error": EXISTS[1]}):
             return "exists"
@@ -189,7 +189,7 @@ class Engine:
         self.promises.tagged(self.repository, tag, image)
 
     def pull(self, tag: str) -> dict[str, tuple[bytes, bytes]]:
-        """All images of a tag as an engine fetches them: id -> (JSON, layer)."""
+        """Pull all images of a tag as an engine does; return id -> (image JSON, layer)."""
         self.expect(200, "GET", f"/v1/repositories/{self.repository}/images")
         prefix = "" if "/" in self.repository else "library/"
         tags = self.expect(200, "GET", f"/v1/repositories/{prefix}{self.repository}/tags").json()
@@ -213,7 +213,7 @@ class Engine:
         headers: dict[str, str] | None = None,
         chunk: int | None = None,
     ) -> raw.Answer:
-        """One request on a connection of its own. Raise OSError if no whole answer comes."""
+        """Send one request on its own connection. Raise OSError without a complete answer."""
         data = raw.encode(method, path, self.server.host, headers or {}, body, chunk)
         try:
             return raw.exchange(self.server, data, method)
@@ -229,7 +229,7 @@ class Engine:
 
 
 def until_answered(act: Callable[[], None], seconds: float = 60) -> int:
-    """Do it again while no answer comes, as a user does; return how often it was cut off."""
+    """Repeat an action until it is answered, as a user does; return how often it was cut off."""
     end = time.monotonic() + seconds
     cut = 0
     while True:
@@ -253,7 +253,7 @@ def wait_for(found: Callable[[], Any], seconds: float = 20) -> Any:
 
 
 def run_all(acts: list[Callable[[], Any]], seconds: float = 100) -> list[Any]:
-    """Run them at the same time, each in a thread; return the values, raise the first error."""
+    """Run functions at the same time, each in a thread. Return their values, raise the first error."""
     values: list[Any] = [None] * len(acts)
     errors: list[BaseException] = []
 
@@ -280,7 +280,7 @@ def run_all(acts: list[Callable[[], Any]], seconds: float = 100) -> list[Any]:
 
 @dataclass
 class StoreView:
-    """What a store holds. `finished`: id -> the layer's SHA-256; `problems` in words."""
+    """The contents of a store. `finished`: id -> SHA-256 of the layer; `problems`: sentences."""
 
     finished: dict[str, str] = field(default_factory=dict)
     opened: set[str] = field(default_factory=set)
@@ -291,7 +291,7 @@ class StoreView:
     problems: list[str] = field(default_factory=list)
 
     def broken_promises(self, promises: Promises) -> list[str]:
-        """What was answered with success and is not so."""
+        """Return what the server has confirmed and the store does not have."""
         found = []
         for one in promises.finished - self.finished.keys():
             found.append(f"{one[:12]}: told to be finished, is not")
@@ -314,17 +314,17 @@ _REPOSITORY_FILES = {"_index_images", "_index_entries", "json", "_private"}
 
 
 def check_store(root: Path) -> StoreView:
-    """Look at every file of a store, also while it is written to.
+    """Check every file of a store, even during writes.
 
-    An image without a mark has JSON, layer, ancestry and `_checksum` that belong together; one
-    with a mark shows nothing unless a record decides it (`remarked`: whole, and still marked);
-    tags point to finished images; nothing of ours lies where 0.x would stumble over it.
+    An image without a mark must have matching image JSON, layer, ancestry and `_checksum`. An image
+    with a mark must be invisible unless it has a commit record (`remarked`: complete, and still
+    marked). Tags must point to complete images. Our files must not be where 0.x would fail on them.
     """
     view = StoreView()
     for path in root.iterdir() if root.exists() else ():
         if path.name not in ("images", "repositories", "_v1registry"):
             view.problems.append(f"a stranger in the root: {path.name}")
-    tags = dict(_tags(root, view))  # before the images: an image is finished before its tag
+    tags = dict(_tags(root, view))  # before the images: an image is completed before its tag
     for folder in (root / "images").glob("*"):
         _check_image(folder, view)
     for key, one in tags.items():
@@ -336,7 +336,7 @@ def check_store(root: Path) -> StoreView:
 
 def _check_image(folder: Path, view: StoreView) -> None:
     one = folder.name
-    # The JSON is put in place only under a mark: in this order it is never an open image's.
+    # The JSON is put in place only under a mark. In this order it never belongs to an incomplete image.
     shown = _read(folder / "json")
     marked = (folder / "_inprogress").exists()
     decided = (folder / "_commit").exists()
@@ -352,7 +352,7 @@ def _check_image(folder: Path, view: StoreView) -> None:
     if marked:
         (view.opened if why else view.remarked).add(one)
     elif shown is None:
-        # An empty folder is nothing: it was made for the mark, which did not come.
+        # An empty folder is no problem: it was created for a mark that was not written.
         if _children(folder) and not _comes(folder, "_inprogress", "json"):
             view.problems.append(f"{one[:12]}: neither JSON nor mark, but {_children(folder)}")
         return
@@ -363,7 +363,7 @@ def _check_image(folder: Path, view: StoreView) -> None:
 
 
 def _comes(folder: Path, *names: str) -> bool:
-    """Whether one of these was only on its way when we looked, or the folder is going."""
+    """Return whether one of these files was just being written, or the folder is being deleted."""
     for _ in range(10):
         if not _children(folder) or any((folder / name).exists() for name in names):
             return True
@@ -418,7 +418,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def leftovers(root: Path) -> list[str]:
-    """Files of broken or finished pushes, relative to the store."""
+    """Return the files of broken or finished pushes, relative to the store."""
     ours = root / "_v1registry"
     folders = (ours / "uploads", ours / "pushes")
     return sorted(

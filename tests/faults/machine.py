@@ -1,4 +1,4 @@
-"""Small file systems of one's own, and what else takes root. Guard tests with `tests.needs`."""
+"""Small file systems for tests, and other things that need root. Guard such tests with `tests.needs`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
 
 
 def run(*command: str | Path) -> None:
-    """Run a command of the system; its output is in the error if it fails."""
+    """Run a system command. An error contains its output."""
     done = subprocess.run(
         [tool(str(command[0])), *map(str, command[1:])], capture_output=True, text=True, timeout=60
     )
@@ -30,7 +30,7 @@ def run(*command: str | Path) -> None:
 
 @contextlib.contextmanager
 def tmpfs(folder: Path, options: str) -> Iterator[Path]:
-    """A tmpfs on `folder`, with options such as `size=1m,nr_inodes=50`."""
+    """Mount a tmpfs on `folder`, with options such as `size=1m,nr_inodes=50`."""
     folder.mkdir(parents=True, exist_ok=True)
     run("mount", "-t", "tmpfs", "-o", options, "none", folder)
     try:
@@ -40,7 +40,7 @@ def tmpfs(folder: Path, options: str) -> Iterator[Path]:
 
 
 def unmount(folder: Path) -> None:
-    """Unmount, also while killed processes are still giving back their files."""
+    """Unmount a folder; retry while killed processes still close their files."""
     for attempt in range(100):
         try:
             run("umount", folder)
@@ -52,7 +52,7 @@ def unmount(folder: Path) -> None:
 
 
 class Disk:
-    """An xfs in a file, which can lose its power."""
+    """An XFS in a file, which can simulate a power loss."""
 
     def __init__(self, folder: Path) -> None:
         self._image = folder / "disk"
@@ -68,7 +68,7 @@ class Disk:
         self._mounted = True
 
     def lose_power(self) -> None:
-        """From now on nothing reaches the disk, neither data nor log; all access fails."""
+        """Lose the power: no data and no log reaches the disk any more, and all access fails."""
         run("xfs_io", "-x", "-c", "shutdown", self.mount_point)
 
     def unmount(self) -> None:
@@ -78,14 +78,14 @@ class Disk:
 
 
 def obeying_modes(act: Callable[[], T]) -> T:
-    """Call `act`, whose child processes are refused what files' modes refuse, root's too."""
+    """Call `act`. File modes also apply to its child processes that run as root."""
     values: list[T] = []
     errors: list[BaseException] = []
 
     def in_thread() -> None:
         try:
             if os.geteuid() == 0:
-                # Capabilities are a thread's own; children inherit them, the other threads don't.
+                # Each thread has its own capabilities. Child processes inherit them, other threads do not.
                 libc = ctypes.CDLL(None, use_errno=True)
                 for capability in (_DAC_OVERRIDE, _DAC_READ_SEARCH):
                     if libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0):

@@ -1,4 +1,4 @@
-"""Clients that push one image after another while a test breaks the server under them."""
+"""Clients that push one image after another while a test breaks the server."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SIZES = (3_000, 60_000, 400_000)  # bytes of a layer
 
 
 class Pushers:
-    """Pushes until the `with` block ends; equal seeds push equal images.
+    """Pushes until the `with` block ends. Equal seeds push equal images.
 
-    `refused` tells what engines take for a failure: with a sound store there is none. `answers`
-    are those among them. `sizes` are bytes of layers.
-    `again`: a push without an answer is repeated until it has one; else it ends its client.
-    `stubborn`: so is a push that was refused.
+    `refused` lists what engines treat as a failure; with an intact store there is none. `answers` are
+    the answers among them. `sizes` are the sizes of layers in bytes.
+    `again`: a push without an answer is repeated until it has one; otherwise its client ends.
+    `stubborn`: a push that was refused is repeated too.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Pushers:
         self.answers: list[Answer] = []
         self.cut = 0
         self.rounds = 0
-        self.newest = Path("/nowhere")  # the folder of the image that was begun last
+        self.newest = Path("/nowhere")  # the folder of the image whose push began last
         self._again = again
         self._stubborn = stubborn
         self._sizes = sizes
@@ -97,7 +97,7 @@ class Pushers:
 
 
 def chain(variant: int, name: str, sizes: tuple[int, ...] = SIZES) -> list[PushedImage]:
-    """A base and its child; `variant` makes other gzip bytes of the same tars."""
+    """Return a base image and its child. `variant` changes the gzip bytes of the same tars."""
     chance = random.Random(name)
     tars = [make_tar(chance.getrandbits(32), chance.choice(sizes)) for _ in range(2)]
     base = make_image(f"{name} base", squeeze(tars[0], variant))

@@ -1,6 +1,6 @@
-"""Workers killed by SIGKILL at any point, hundreds of times: nothing that was answered is lost.
+"""Workers killed with SIGKILL at any point, hundreds of times: no confirmed push is lost.
 
-After each stop the files are looked at as 0.9.1 would: no finished image is broken, whoever died.
+After each stop the files are checked as 0.9.1 would read them: no complete image is broken.
 """
 
 from __future__ import annotations
@@ -38,14 +38,16 @@ WATCHED = ("_inprogress", "_commit", "layer", "json", "ancestry", "_checksum")
 
 
 class Killer:
-    """Ends processes of a server at random points of the pushes."""
+    """Kills processes of a server at random points of the pushes."""
 
     def __init__(self, server: Server, pushers: Pushers, chance: random.Random) -> None:
         self.server = server
         self.pushers = pushers
         self.chance = chance
         self.kills = 0
-        self.finished: dict[str, str] = {}  # what was seen finished: id -> the layer's SHA-256
+        self.finished: dict[
+            str, str
+        ] = {}  # complete images seen so far: id -> SHA-256 of the layer
 
     def run(self, kills: int) -> None:
         while self.kills < kills:
@@ -62,14 +64,14 @@ class Killer:
         self._look()
 
     def _come_to_a_point(self) -> None:
-        """A random moment; or the one at which the newest image gets some part."""
+        """Wait for a random time, or until the newest image gets one of its files."""
         wait_for(lambda: self.server.worker_pids() and self._answers())
         end = time.monotonic() + self.chance.uniform(0.0, 0.3)
         if self.chance.random() < 0.6:
             part = self.pushers.newest / self.chance.choice(WATCHED)
             was = part.exists()
             while part.exists() == was and time.monotonic() < end:
-                pass  # a sleep would miss it
+                pass  # a sleep would miss the moment
         else:
             time.sleep(end - time.monotonic())
 
@@ -82,13 +84,13 @@ class Killer:
         self.kills += 1
 
     def _kill_master(self) -> None:
-        """Its workers must notice, and end by themselves; then the server starts anew."""
+        """Kill the master. Its workers must notice and exit; then start the server again."""
         workers = self.server.worker_pids()
         os.kill(self.server.pid, signal.SIGKILL)
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
         self.server.kill()
         self._look()
-        old = OldRegistry(self.server.store)  # as after a roll-back at this very point
+        old = OldRegistry(self.server.store)  # as after a roll-back at this point
         assert [text for one in old.images() for text in old.image_problems(one)] == []
         self.server.restart()
         self.kills += 1
@@ -107,7 +109,7 @@ class Killer:
 
 
 def crash(store: Path, kills: int, seed: int) -> None:
-    """Kill so often while clients push; then everything that was promised must be there."""
+    """Kill processes `kills` times during pushes; then everything that was confirmed must exist."""
     with Server(store, workers=2) as server:
         with Pushers(server, seed) as pushers:
             killer = Killer(server, pushers, random.Random(seed))
@@ -122,7 +124,7 @@ def crash(store: Path, kills: int, seed: int) -> None:
         assert view.broken_promises(promises) == []
         _serves(server, promises)
         _cleans(server)
-        # Now with marks of the dead gone, also for 0.9.1, and still nothing lost.
+        # Now the marks of killed workers are deleted, for 0.9.1 too, and nothing is lost.
         view = check_store(server.store)
         assert (view.problems, view.remarked, view.opened) == ([], set(), set())
         assert view.broken_promises(promises) == []
@@ -164,12 +166,12 @@ def test_twenty_kills(store: Path):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("store_no", range(8))
 def test_hundreds_of_kills(store: Path, store_no: int):
-    """In stores of their own: after each kill all of a store is read, and it grows."""
+    """In several stores: each kill is followed by a check of a whole store, which grows."""
     crash(store, 40, _seed())
 
 
-def test_a_killed_upload_is_repeated_and_its_rest_removed(own_server: Server):
-    """One kill at a known point: in the middle of a layer."""
+def test_a_killed_upload_is_repeated_and_its_leftovers_are_deleted(own_server: Server):
+    """A kill in the middle of a layer."""
     image = make_image("half", squeeze(make_tar(1, 2 * PIECE), 0))
     engine = Engine(own_server, "crash/half")
     assert engine.put_json(image).status == 200

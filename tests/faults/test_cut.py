@@ -1,4 +1,4 @@
-"""Uploads that break off: a clear error where somebody still listens, a clean retry, no leftovers."""
+"""Interrupted uploads: a clear error if the client still listens, a clean retry, no leftovers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def quiet(store: Path) -> Iterator[Server]:
-    """A server of its own that does not clean by itself."""
+    """A server that does not run the cleaner."""
     with Server(store, env={"CLEAN_INTERVAL": "0"}) as running:
         yield running
 
@@ -56,7 +56,7 @@ def image(name: str, size: int = 2 * PIECE - 300_000, comment: str = "") -> Push
 
 
 def request(server: Server, one: PushedImage) -> bytes:
-    """The whole layer PUT of an engine."""
+    """Return the bytes of a whole layer PUT, as an engine sends it."""
     path = f"/v1/images/{one.id}/layer"
     return raw.encode("PUT", path, server.host, {}, one.layer, CHUNK)
 
@@ -66,7 +66,7 @@ def staged(server: Server) -> list[Path]:
 
 
 def begun(server: Server, data: bytes) -> raw.Connection:
-    """A connection on which `data` was sent, and something of it has reached the disk."""
+    """Send `data` on a connection, and wait until a part of it has reached the disk."""
     uploads = server.store / "_v1registry" / "uploads"
     before = set(uploads.glob("stage-*"))
     connection = raw.Connection(server)
@@ -76,7 +76,7 @@ def begun(server: Server, data: bytes) -> raw.Connection:
 
 
 def clean(server: Server, seconds: float) -> dict[str, Any]:
-    """Run the command `clean`; its report."""
+    """Run the command `clean`; return its report."""
     done = subprocess.run(
         [sys.executable, "-m", "v1registry", "clean", "--json", "--older-than", str(seconds)],
         cwd=ROOT,
@@ -91,7 +91,7 @@ def clean(server: Server, seconds: float) -> dict[str, Any]:
 
 
 def retry_succeeds(server: Server, one: PushedImage) -> None:
-    """A push as if nothing had been before; then only notes are left, which are for late pushers."""
+    """Push as if nothing had happened before. Then only the notes for late pushers are left."""
     engine = Engine(server, f"cut/{one.id[:12]}")
     engine.push([one], "latest")
     assert engine.pull("latest") == {one.id: (one.json, one.layer)}
@@ -121,7 +121,7 @@ def test_end_in_the_middle_of_a_layer(server: Server):
         answer = connection.read("PUT")
     assert (answer.status, list(answer.json())) == (400, ["error"])
     wait_for(lambda: not staged(server))
-    # Nobody can finish the image with what came.
+    # The received part must not complete the image.
     answer = Engine(server, "cut/app").put_checksum(one)
     assert answer.status == 400
     retry_succeeds(server, one)
@@ -172,7 +172,7 @@ def test_malformed_chunk(server: Server, name: str, broken: bytes):
 
 @pytest.mark.parametrize("chunk", [CHUNK, None])
 def test_a_layer_over_the_limit(server: Server, chunk: int | None):
-    """The client writes all before it looks, as engines do."""
+    """The client sends the whole body before it reads the answer, as engines do."""
     one = make_image(f"over {chunk}", bytes(LIMIT * 8))
     assert Engine(server, "cut/app").put_json(one).status == 200
     answer = raw.put(server, f"/v1/images/{one.id}/layer", one.layer, chunk=chunk)
@@ -189,7 +189,7 @@ def test_one_byte_over_the_limit(server: Server):
 
 
 def test_an_upload_that_takes_too_long(store: Path):
-    """It keeps sending, a little at a time, and would never end."""
+    """The client sends slowly, and would never end."""
     one = image("slow")
     with Server(store, env={"LIMITS_UPLOAD_SECONDS": "1"}) as server:
         assert Engine(server, "cut/app").put_json(one).status == 200
@@ -214,8 +214,8 @@ def test_an_upload_that_takes_too_long(store: Path):
 # -- leftovers -----------------------------------------------------------------------
 
 
-def test_the_command_clean_removes_by_age(quiet: Server):
-    """The mark of a push that stopped after its JSON, and what killed processes leave."""
+def test_the_command_clean_deletes_old_leftovers(quiet: Server):
+    """The mark of a push that stopped after its image JSON, and the leftovers of killed processes."""
     kept, opened, killed = image("kept"), image("opened"), image("killed")
     engine = Engine(quiet, "cut/clean")
     engine.push([kept], "latest")
@@ -246,7 +246,7 @@ def test_the_command_clean_removes_by_age(quiet: Server):
         retry_succeeds(quiet, one)
 
 
-def test_an_old_leftover_goes_and_a_new_one_stays(quiet: Server):
+def test_an_old_leftover_is_deleted_and_a_new_one_stays(quiet: Server):
     old, new = image("old"), image("new")
     engine = Engine(quiet, "cut/ages")
     for one in (old, new):
@@ -279,7 +279,7 @@ def test_the_server_cleans_by_itself(store: Path):
         retry_succeeds(server, one)
 
 
-def test_clean_beside_running_pushes_disturbs_none(store: Path):
+def test_clean_does_not_disturb_running_pushes(store: Path):
     with Server(store, workers=2) as server:
         with Pushers(server, "clean") as pushers:
             for _ in range(4):
@@ -291,8 +291,8 @@ def test_clean_beside_running_pushes_disturbs_none(store: Path):
         assert view.broken_promises(pushers.promises) == []
 
 
-def test_a_reckless_clean_breaks_nothing_that_was_answered(store: Path):
-    """`--older-than 0` takes running pushes their data away: they fail clearly, and succeed later."""
+def test_clean_of_everything_breaks_no_confirmed_push(store: Path):
+    """`--older-than 0` deletes the data of running pushes: they fail clearly, and succeed later."""
     with Server(store, workers=2) as server:
         with Pushers(server, "reckless", stubborn=True) as pushers:
             cleaner = Cleaner(FileStorage(store), Commits(FileStorage(store)))
@@ -310,11 +310,11 @@ def test_a_reckless_clean_breaks_nothing_that_was_answered(store: Path):
         assert view.broken_promises(pushers.promises) == []
 
 
-# -- what 0.x left half-written --------------------------------------------------------
+# -- incomplete images of 0.x --------------------------------------------------------
 
 
 def broken_by_0x(server: Server, one: PushedImage, **files: bytes) -> Path:
-    """The folder of an image whose push by 0.x broke off: mark, JSON, and so on."""
+    """Create the folder of an image whose push to 0.x was interrupted: mark, JSON, and so on."""
     folder = server.store / "images" / one.id
     folder.mkdir(parents=True)
     for name, data in {"_inprogress": b"true", "json": one.json, **files}.items():
@@ -338,8 +338,8 @@ def test_a_broken_push_of_0x_is_recovered_by_a_new_push(server: Server):
         assert one.id in check_store(server.store).finished
 
 
-def test_a_push_that_0x_began_goes_on_here(server: Server):
-    """The registry was exchanged between the JSON and the layer."""
+def test_a_push_that_0x_began_continues_here(server: Server):
+    """The registry was upgraded between the JSON and the layer."""
     one = image("goes on")
     broken_by_0x(server, one, ancestry=json.dumps([one.id]).encode())
     engine = Engine(server, "cut/goes-on")
@@ -348,7 +348,7 @@ def test_a_push_that_0x_began_goes_on_here(server: Server):
     retry_succeeds(server, one)
 
 
-def test_clean_leaves_what_0x_has_open(quiet: Server):
+def test_clean_keeps_open_uploads_of_0x(quiet: Server):
     one = image("open in 0.x")
     folder = broken_by_0x(quiet, one, layer=b"half")
     clean(quiet, 0)

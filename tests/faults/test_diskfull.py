@@ -1,4 +1,4 @@
-"""A store that is full, read-only, or whose files cannot be read: clear errors, and it serves on."""
+"""A store that is full, read-only or unreadable: clear errors, and the registry keeps working."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SmallStore:
         self._filler = room / "filler"
 
     def fill(self, free: int = 0) -> None:
-        """Leave so many bytes."""
+        """Fill the file system, except for the given number of bytes."""
         with self._filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
@@ -71,7 +71,7 @@ def is_error(answer: raw.Answer, status: int, body: object) -> bool:
 
 
 def serves_on(small: SmallStore, held: PushedImage) -> None:
-    """What was pushed before is pulled whole, and nothing of the failed push is left."""
+    """Check that earlier images can be pulled, and that the failed push left nothing."""
     assert raw.get(small.server, "/v1/_ping").status == 200
     assert small.engine.pull("before") == {held.id: (held.json, held.layer)}
     assert check_store(small.server.store).problems == []
@@ -79,7 +79,7 @@ def serves_on(small: SmallStore, held: PushedImage) -> None:
     assert list(uploads.iterdir()) == []
 
 
-def test_a_layer_larger_than_the_room(small: SmallStore):
+def test_a_layer_larger_than_the_free_space(small: SmallStore):
     held, large = image("held", 20_000), image("large", 12 * MIB)
     small.engine.push([held], "before")
     small.fill(free=4 * MIB)
@@ -87,7 +87,7 @@ def test_a_layer_larger_than_the_room(small: SmallStore):
     assert small.engine.put_json(large).status == 200
     assert is_error(small.engine.put_layer(large), 507, FULL)
     serves_on(small, held)
-    # What still fits is taken.
+    # A layer that still fits is accepted.
     fits = image("fits", 1 * MIB)
     assert small.engine.push_image(fits) == "pushed"
 
@@ -98,7 +98,7 @@ def test_a_layer_larger_than_the_room(small: SmallStore):
 
 
 def test_a_client_that_still_sends_gets_the_answer(small: SmallStore):
-    """It is there when half is sent; and later, since engines look only after the last byte."""
+    """The answer arrives when half of the layer is sent, and stays: engines read it after the last byte."""
     large = image("large", 16 * MIB)
     small.fill(free=2 * MIB)
     assert small.engine.put_json(large).status == 200
@@ -125,7 +125,7 @@ def test_two_pushes_that_fit_only_one_by_one(small: SmallStore):
     assert check_store(small.server.store).finished.keys() == {one.id for one in images}
 
 
-def test_every_step_says_that_the_store_is_full(small: SmallStore):
+def test_every_step_answers_that_the_store_is_full(small: SmallStore):
     held, new = image("held", 20_000), image("new", 20_000)
     small.engine.push([held], "before")
     repository = f"/v1/repositories/{small.engine.repository}"
@@ -154,8 +154,8 @@ def test_every_step_says_that_the_store_is_full(small: SmallStore):
     serves_on(small, held)
 
 
-def test_full_in_the_middle_of_finishing(small: SmallStore):
-    """With more and more room: the record, the JSON, the ancestry, the checksums just don't fit."""
+def test_the_store_is_full_during_a_commit(small: SmallStore):
+    """With growing free space: first the record does not fit, then the JSON, the ancestry, the checksums."""
     statuses = []
     for pages in range(6):
         new = image(f"finishing {pages}", 20_000)
@@ -170,7 +170,7 @@ def test_full_in_the_middle_of_finishing(small: SmallStore):
         shown = raw.get(small.server, f"/v1/images/{new.id}/json")
         assert shown.status == 200 if answer.status == 200 else shown.status in (400, 507)
         small.empty()
-        # The engine repeats its push, and the image is what it sent; whoever finished it.
+        # The client repeats its push, and the image has the bytes that it sent.
         small.engine.push([new], f"t{pages}")
         assert small.engine.pull(f"t{pages}") == {new.id: (new.json, new.layer)}
     assert statuses[0] == 507
@@ -200,7 +200,7 @@ def test_no_inodes_left(small: SmallStore):
             files.append(path)
     assert is_error(small.engine.put_json(new), 507, FULL)
     serves_on(small, held)
-    # Room for the JSON and the mark, and none for the layer.
+    # There is space for the JSON and the mark, but not for the layer.
     for path in files[:4]:
         path.unlink()
     small.engine.put_json(new)
@@ -240,7 +240,7 @@ def test_read_only(small: SmallStore):
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that may not read what files' modes forbid, run by root or not."""
+    """A server to which file modes apply, even if root runs it."""
     store = tmp_path_factory.mktemp("guarded") / "store"
     with obeying_modes(lambda: Server(store, env={"CACHE_MEMORY": "0"})) as server:
         yield server
@@ -302,7 +302,7 @@ def test_a_folder_that_cannot_be_written(guarded: Server):
 
 
 @needs("tmpfs")
-def test_a_store_of_no_room_at_all_starts_and_says_so(tmp_path: Path):
+def test_a_server_on_a_full_store_starts_and_reports_it(tmp_path: Path):
     with tmpfs(tmp_path / "room", "size=1m") as room:
         store = room / "store"
         with Server(store) as server:

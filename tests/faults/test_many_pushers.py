@@ -1,4 +1,4 @@
-"""Many clients push at once, over several worker processes, and all whose bytes are right succeed."""
+"""Many clients push at once to several workers. Every push with correct bytes succeeds."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def copies(name: str, count: int, size: int = 200_000) -> list[PushedImage]:
-    """One image as `count` clients have it: the same tar, gzip bytes of each one's own."""
+    """Return one image as `count` clients have it: the same tar with different gzip bytes."""
     tar = make_tar(len(name), size)
     return [make_image(name, squeeze(tar, number)) for number in range(count)]
 
 
 def parts(store: Path, one: str) -> dict[str, tuple[bytes, int]]:
-    """Contents and change time of all files of an image, but for a mark."""
+    """Return contents and change time of all files of an image except a mark."""
     folder = store / "images" / one
     return {
         path.name: (path.read_bytes(), path.stat().st_mtime_ns)
         for path in folder.iterdir()
-        if path.name != "_inprogress"  # somebody late may put it for a moment; 0.x then waits
+        if path.name != "_inprogress"  # a late client may write it for a moment
     }
 
 
 def whole_copy(server: Server, images: list[PushedImage]) -> PushedImage:
-    """The one of `images` that the server holds and serves, whole."""
+    """Return the one of `images` that the server stores and serves completely."""
     one = images[0].id
     view = check_store(server.store)
     assert view.problems == []
@@ -72,7 +72,7 @@ def whole_copy(server: Server, images: list[PushedImage]) -> PushedImage:
     return stayed[0]
 
 
-def test_all_clients_of_one_image_are_told_success(server: Server):
+def test_all_pushes_of_one_image_succeed(server: Server):
     images = copies("free", CLIENTS)
     told = run_all([partial(Engine(server, "many/free").push_image, image) for image in images])
     assert set(told) <= {"pushed", "exists"}
@@ -81,10 +81,10 @@ def test_all_clients_of_one_image_are_told_success(server: Server):
 
 
 @pytest.mark.parametrize("turn", range(6))
-def test_in_step_nobody_is_told_that_it_exists(server: Server, turn: int):
-    """All JSONs come before the first layer, all layers before the first checksum.
+def test_pushes_in_step_are_not_answered_that_the_image_exists(server: Server, turn: int):
+    """All JSONs are sent before the first layer, all layers before the first checksum.
 
-    What is there when a client is told success is there at the end.
+    The image at the time of the first success does not change afterwards.
     """
     name, variants = f"in step {turn}", ("", "another engine's JSON")
     tar = make_tar(turn, 150_000)
@@ -92,7 +92,7 @@ def test_in_step_nobody_is_told_that_it_exists(server: Server, turn: int):
     step = threading.Barrier(CLIENTS, timeout=60)
 
     def contents() -> dict[str, bytes]:
-        # Equal bytes may be put in place twice, by all who carry out the one record.
+        # All processes that complete the commit may write the same bytes.
         return {name: data for name, (data, _) in parts(server.store, images[0].id).items()}
 
     def push(image: PushedImage) -> tuple[list[int], dict[str, bytes]]:
@@ -110,7 +110,7 @@ def test_in_step_nobody_is_told_that_it_exists(server: Server, turn: int):
     assert not [name for name in leftovers(server.store) if f"{stayed.id}%2Flayer" in name]
 
 
-def test_a_finished_image_never_changes(server: Server):
+def test_a_complete_image_never_changes(server: Server):
     images = copies("finished", 4)
     engine = Engine(server, "many/finished")
     assert engine.push_image(images[0]) == "pushed"
@@ -131,8 +131,8 @@ def test_a_finished_image_never_changes(server: Server):
     assert not [name for name in leftovers(server.store) if images[0].id + "%2Flayer" in name]
 
 
-def test_late_pushers_of_an_image_that_finishes_meanwhile(server: Server):
-    """JSON before, layer and checksum after another client has finished the image."""
+def test_late_pushes_of_an_image_that_is_completed_meanwhile(server: Server):
+    """JSON before, layer and checksum after another client has completed the image."""
     early, late, half = copies("late", 3)
     engine = Engine(server, "many/late")
     assert engine.put_json(late).status == 200
@@ -156,7 +156,7 @@ def test_damaged_pushers_never_succeed(server: Server):
         step.wait()
         answer = engine.put_json(image)
         if answer.status == 409 and not damaged:
-            return 200, True  # what engines make of it
+            return 200, True  # as engines treat it
         engine.put_layer(make_image("damaged", sent))
         answer = engine.put_checksum(image)
         return answer.status, answer.json()
@@ -201,13 +201,13 @@ def test_one_list_of_many_pushes_holds_all_ids(server: Server):
     assert {item["id"] for item in answer.json()} == wanted
     view = check_store(server.store)
     assert view.problems == []
-    assert view.lists["many/listed"] == wanted  # as 0.x reads it
+    assert view.lists["many/listed"] == wanted  # as 0.x reads the list
     tags = raw.get(server, "/v1/repositories/many/listed/tags").json()
     assert tags == {f"t{n}": group[-1].id for n, group in enumerate(groups)}
 
 
 def merge_lists(root: str, process: int, turns: int, together: Barrier) -> None:
-    """What one process of many does: in each turn two updates of a repository's list."""
+    """Run one of many processes: in each turn it updates a repository's image list twice."""
     lists = ImageLists(FileStorage(root))
     for turn in range(turns):
         repository = RepositoryName.parse(f"team/app{turn}")
@@ -247,7 +247,7 @@ def test_processes_that_rewrite_one_list_lose_nothing(store: Path):
 
 
 class Overtaken(FileStorage):
-    """Lets another process merge its whole list just before ours, read earlier, is written."""
+    """Lets another process merge its list just before our list, which was read earlier, is written."""
 
     other: Callable[[], None] | None = None
 
@@ -260,7 +260,7 @@ class Overtaken(FileStorage):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_list_that_was_overtaken_is_written_anew(store: Path, first: bool):
+def test_a_list_changed_by_another_process_is_written_again(store: Path, first: bool):
     repository = RepositoryName.parse("team/overtaken")
     overtaken = Overtaken(store)
     if not first:
@@ -278,7 +278,7 @@ def test_a_list_that_was_overtaken_is_written_anew(store: Path, first: bool):
 
 
 def test_children_of_a_base_that_is_pushed_at_once(server: Server):
-    """Each client pushes the common base and a child of its own."""
+    """Each client pushes the common base image and its own child."""
     bases = copies("base", 12, size=50_000)
 
     def push(number: int) -> None:

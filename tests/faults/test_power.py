@@ -1,4 +1,4 @@
-"""The power goes while clients push: every push whose checksum PUT was answered 200 is whole."""
+"""Power loss during pushes: every push whose checksum PUT was answered with 200 is complete."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def lose_power(disk: Disk, rounds: int, seed: int) -> None:
             _serves(server, promises)
             with Pushers(server, f"{seed} {number}", promises, again=False):
                 time.sleep(chance.uniform(0.3, 1.5))
-                # A server without power answers nobody. This one lives on for a moment, and XFS
-                # tells it that folders are safe on the dead disk (of files it says EIO).
+                # A machine without power answers no client. This server still runs for a moment, and
+                # XFS reports success for fsync of folders on the dead disk (EIO for files).
                 promises.void = True
                 disk.lose_power()
                 server.kill()
@@ -75,7 +75,7 @@ def lose_power(disk: Disk, rounds: int, seed: int) -> None:
 
 
 def _serves(server: Server, promises: Promises) -> None:
-    """All that was answered, over HTTP: images whole, tags pointing to them."""
+    """Check over HTTP that all confirmed images are complete, and that tags point to them."""
     for one in promises.finished:
         answer = raw.get(server, f"/v1/images/{one}/json")
         assert answer.status == 200, f"{one}: {answer}"
@@ -106,8 +106,8 @@ def test_power_goes_thirty_times(disk: Disk):
 
 
 @needs("xfs")
-def test_each_answer_is_on_the_disk_when_it_is_given(disk: Disk):
-    """The power goes right after an answer, with nothing else running that could have synced."""
+def test_an_answer_is_sent_after_its_data_is_on_the_disk(disk: Disk):
+    """The power is lost right after an answer. No other process could have synced the disk."""
     store = disk.mount_point / "store"
     image = make_image("each", squeeze(make_tar(1, 100_000), 0))
     path = "/v1/repositories/power/each"
@@ -134,7 +134,7 @@ def test_each_answer_is_on_the_disk_when_it_is_given(disk: Disk):
     view = after(200, put(f"{path}/", b'[{"id": "%b"}]' % image.id.encode()))
     assert view.lists == {"power/each": {image.id}}
     view = after(200, push)
-    assert list(view.finished) == [image.id]  # perhaps with a mark, which the next reader removes
+    assert list(view.finished) == [image.id]  # perhaps with a mark, which the next read removes
     view = after(200, put(f"{path}/tags/v1", b'"%b"' % image.id.encode()))
     assert view.tags == {("power/each", "v1"): image.id}
     after(200, put(f"{path}/properties", b'{"access": "private"}'))
@@ -172,8 +172,8 @@ def test_a_disk_that_is_gone_is_a_clear_error(disk: Disk):
 
 
 @needs("xfs")
-def test_the_disk_does_lose_what_is_not_synced(disk: Disk):
-    """Or else the other tests would prove nothing."""
+def test_the_disk_loses_data_that_is_not_synced(disk: Disk):
+    """Without this, the other tests would prove nothing."""
     synced, renamed = disk.mount_point / "synced", disk.mount_point / "renamed"
     with synced.open("wb") as file:
         file.write(b"kept")

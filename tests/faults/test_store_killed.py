@@ -1,7 +1,7 @@
-"""An object store killed by SIGKILL under clients that push and pull, again and again.
+"""An object store that is killed with SIGKILL repeatedly while clients push and pull.
 
-Ceph on bluestore, as it outlives that: what it has answered is on the disk, what not may be there
-in part. The registry runs on all the time, and its processes are never touched.
+The store is Ceph on bluestore, which survives that: what it has confirmed is on the disk. The registry
+keeps running, and its processes are not restarted.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ KILLS = (
     tuple(DAEMONS),
 )  # fmt: skip
 
-# A gateway that dies while it completes an upload leaves it locked: for ten minutes by default.
+# A gateway that dies while it completes an upload leaves a lock, by default for ten minutes.
 _LOCKED = "rgw mp lock max time = 5"
 
 
@@ -62,7 +62,7 @@ def ceph(tmp_path: Path) -> Iterator[Ceph]:
 
 
 class Pullers:
-    """Clients that pull what is there, all the time. Whatever they are told is right, or no success."""
+    """Clients that pull confirmed images all the time. Every successful answer must be correct."""
 
     def __init__(self, server: Server, promises: Promises, large: PushedImage) -> None:
         self.refused: list[raw.Answer] = []
@@ -100,14 +100,14 @@ class Pullers:
             except TimeoutError:
                 self.wrong.append(f"{one[:12]}: no answer for long")
             except OSError:
-                pass  # the connection broke, before the end that was announced
+                pass  # the connection broke before the announced end
             except AssertionError as error:
                 self.wrong.append(f"{one[:12]}: {error}")
             self._ends.wait(0.05)
 
     @contextlib.contextmanager
     def one_under_way(self) -> Iterator[None]:
-        """The large layer is being pulled before the block and after it: whole, or never whole."""
+        """While the block runs the large layer is being pulled: completely, or with a visible error."""
         connection = http.client.HTTPConnection(self._server.host, timeout=60)
         with contextlib.closing(connection):
             connection.request("GET", f"/v1/images/{self._large.id}/layer")
@@ -147,8 +147,8 @@ def test_a_store_killed_under_pushes_and_pulls(ceph: Ceph, tmp_path: Path) -> No
         "GUNICORN_WORKERS": "3",
         "AWS_READ_TIMEOUT": str(READ_TIMEOUT),
         "AWS_PART_SIZE": "5MiB",
-        "CLEAN_INTERVAL": "0",  # by the command, at the end
-        "CACHE_MEMORY": "100000",  # so little that the store is asked again and again
+        "CLEAN_INTERVAL": "0",  # the command cleans at the end
+        "CACHE_MEMORY": "100000",  # so small that most reads go to the store
     }
     with place.server(tmp_path, **env) as server:
         large = make_image("large", squeeze(make_tar(1, LARGE), 0))
@@ -158,7 +158,7 @@ def test_a_store_killed_under_pushes_and_pulls(ceph: Ceph, tmp_path: Path) -> No
         with Pullers(server, promises, large) as pullers, pushers:
             for number, names in enumerate(KILLS):
                 rounds, pulled = pushers.rounds, pullers.pulled.total()
-                # recovered, by itself: all kinds of requests succeed again
+                # The registry has recovered: all kinds of requests succeed again.
                 wait_for(
                     lambda r=rounds, p=pulled: (
                         pushers.rounds > r + 1 and pullers.pulled.total() > p + 1
@@ -171,7 +171,7 @@ def test_a_store_killed_under_pushes_and_pulls(ceph: Ceph, tmp_path: Path) -> No
                     time.sleep((0.0, 1.0, 5.0)[number % 3])
                     ceph.start_again()
             wait_for(lambda r=pushers.rounds: pushers.rounds > r + 3, SOON)
-        assert server.worker_pids() == workers  # nobody had to start anew
+        assert server.worker_pids() == workers  # no worker was restarted
         told(pushers, pullers)
         kept(place, promises, tmp_path / "after")
         read(server, promises)
@@ -181,7 +181,7 @@ def test_a_store_killed_under_pushes_and_pulls(ceph: Ceph, tmp_path: Path) -> No
 
 
 def told(pushers: Pushers, pullers: Pullers) -> None:
-    """What clients were told meanwhile."""
+    """Check the answers that clients got meanwhile."""
     assert pullers.wrong == []
     refused = [*pushers.answers, *pullers.refused]
     assert {answer.status for answer in refused} == {503}, "\n".join(map(str, refused[:20]))
@@ -191,7 +191,7 @@ def told(pushers: Pushers, pullers: Pullers) -> None:
 
 
 def kept(place: S3Place, promises: Promises, folder: Path) -> None:
-    """Nothing that was told to be there is gone or wrong; read past the registry."""
+    """Read the store directly: nothing that was confirmed is missing or wrong."""
     copy(place, folder)
     view = check_store(folder)
     assert view.problems == []

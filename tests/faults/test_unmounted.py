@@ -1,4 +1,4 @@
-"""The disk of the store is unmounted while the registry serves, and mounted again."""
+"""The disk of the store is unmounted and mounted again while the registry serves."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def files(folder: Path) -> list[str]:
 
 
 def away(store: Path) -> Iterator[None]:
-    """The store's folder is an empty one, as a mount point is without its disk."""
+    """Replace the store's folder by an empty one, like a mount point without its disk."""
     kept = store.with_name("kept")
     store.rename(kept)
     store.mkdir()
@@ -65,7 +65,7 @@ def away(store: Path) -> Iterator[None]:
 
 
 def unmounted(store: Path) -> Iterator[None]:
-    """The same for real: the bind mount over an empty folder is taken away."""
+    """Unmount a real bind mount over an empty folder."""
     subprocess.run([tool("umount"), "-l", str(store)], check=True)
     yield
     left = files(store)
@@ -78,7 +78,7 @@ Gone = Callable[[], contextlib.AbstractContextManager[None]]
 
 @pytest.fixture(params=["renamed", "mounted"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Gone]]:
-    """A store's folder, and how to take it away for a while; nothing may be written meanwhile."""
+    """A store's folder, and a way to unmount it. Nothing may be written to the mount point meanwhile."""
     store = tmp_path / "store"
     store.mkdir()
     if request.param == "renamed":
@@ -105,7 +105,7 @@ def test_writes_wait_for_the_disk(disk: tuple[Path, Gone]) -> None:
             assert raw.get(server, "/v1/_ping").status == 200
             assert raw.get(server, "/v1/_ready").status == 503
             assert raw.request(server, "DELETE", "/v1/repositories/team/a/").status == 503
-            time.sleep(1.5)  # the chores write nothing, either
+            time.sleep(1.5)  # periodic tasks must not write either
         assert "The store's marker _v1registry/store is missing" in server.log
         assert id in server.log
         assert push(server, "b") == DONE
@@ -115,7 +115,7 @@ def test_writes_wait_for_the_disk(disk: tuple[Path, Gone]) -> None:
         assert "is back" in server.log
 
 
-def test_a_worker_that_begins_meanwhile_does_not_take_the_mount_point(
+def test_a_worker_that_starts_meanwhile_does_not_use_the_mount_point(
     disk: tuple[Path, Gone],
 ) -> None:
     store, gone = disk
@@ -147,11 +147,11 @@ def test_another_store_is_mounted(tmp_path: Path) -> None:
         assert f"says {marker(store)}" in server.log
         assert files(store) == before
         server.stop()
-        server.restart()  # it is meant
+        server.restart()  # the administrator wants the other store
         assert push(server, "b") == DONE
 
 
-def test_an_old_store_is_taken_up_and_its_marker_is_all_that_tells(tmp_path: Path) -> None:
+def test_an_old_store_gets_a_marker_and_nothing_else(tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(GOLDEN, store)
     before = set(files(store))
@@ -208,6 +208,6 @@ def test_a_folder_with_a_file_system_of_its_own_is_not_mounted(tmp_path: Path, n
         with pytest.raises(StartError, match="was on a file system of its own and is not now"):
             Server(store)
         assert files(folder) == []
-        (store / "_v1registry/mounts").unlink()  # its content was moved
+        (store / "_v1registry/mounts").unlink()  # the content was moved to another file system
         with Server(store) as server:
             assert push(server, "d") == DONE
