@@ -1,13 +1,13 @@
 """Explores every interleaving and every crash of a few clients that share one store.
 
-Each client runs the real code; every call that it makes to the store is a step. What a client does
-depends on nothing but what the store answered, so it is run for real only once for each thing that
-it can see: it is given the answers that lead there, one by one, until it asks for more (`Client`).
-What the store answers depends on nothing but what lies in it (`Worlds`). Both are remembered, and
-then going through the interleavings is looking things up in tables of numbers.
+Each client runs the real code, and each of its calls to the store is a step. A client's behaviour
+depends only on the answers of the store. So its code runs only once for each sequence of answers: it
+receives the answers of that sequence, one by one, until it makes another call (`Client`). An answer of
+the store depends only on its contents (`Worlds`). Both are cached by number, so exploring the
+interleavings mostly looks up numbers in tables.
 
-Schedules that lead to the same state are followed once: the same bytes in the store, and each
-client at the same place with the same knowledge (`Memory`).
+Schedules that lead to the same state are explored once: the same bytes in the store, and each client at
+the same place with the same knowledge (`Memory`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from v1registry.storage.memory import MemoryStorage
 Program = Callable[[Any], Any]
 Step = tuple[str, int]  # ("step" or "kill", number of the client)
 
-_BITS = 21  # of a number that stands for a world, or for a place in a client's code
+_BITS = 21  # of the number of a world, or of a place in a client's code
 _MASK = (1 << _BITS) - 1
 _DEAD = 0  # the place of a client that was killed
 
@@ -41,19 +41,21 @@ class End:
 
 
 class Client:
-    """One process: the places in its code that it was seen at, by number."""
+    """One client process, with the numbered places in its code that it has reached."""
 
     def __init__(self, program: Program, remote: Callable[[Ask], Remote]) -> None:
         self._program = program
         self._remote = remote
         self._places: dict[Any, int] = {"dead": _DEAD}
-        self._paths: list[tuple[Any, ...]] = [()]  # by place: answers that lead there
+        self._paths: list[tuple[Any, ...]] = [()]  # by place: the answers that lead there
         self._next: dict[tuple[int, int], int] = {}  # place, number of the answer -> place
-        self.waiting: list[Op | End] = [End(dead=True)]  # by place: what it asks, or how it ended
+        self.waiting: list[Op | End] = [
+            End(dead=True)
+        ]  # by place: the next call, or how the client ended
         self.start = self._look(())
 
     def after(self, place: int, number: int, answer: Any) -> int:
-        """Where the client goes from `place` when the store gives `answer`, known as `number`."""
+        """Return the client's place after `place` if the store gives `answer`, which has this number."""
         found = self._next.get((place, number))
         if found is None:
             found = self._look((*self._paths[place], answer))
@@ -61,7 +63,7 @@ class Client:
         return found
 
     def _look(self, path: tuple[Any, ...]) -> int:
-        """Run the program with these answers; return the place where it wants another one."""
+        """Run the program with these answers; return the place where it makes the next call."""
         given = iter(path)
         asked: Op | None = None
 
@@ -93,11 +95,11 @@ class Client:
 
 
 class Memory:
-    """What a running program has learnt from the store and can still know.
+    """What a running program has learnt from the store and may still use.
 
-    A function's course depends on its arguments and on what those that it called gave back. So of
-    a call that is over only its result counts, with what it may have changed in its arguments; of
-    those still running, all that they got so far. `source` is the function that learns.
+    A function's behaviour depends on its arguments and on the results of the functions that it called.
+    So for a call that has ended, only its result counts, and changes to its arguments. For calls that
+    still run, all answers so far count. `source` is the function that learns.
     """
 
     def __init__(self, source: CodeType) -> None:
@@ -111,7 +113,7 @@ class Memory:
         sys.setprofile(None)
 
     def stop(self) -> None:
-        """From now on the program only unwinds."""
+        """Stop recording: from now on the program only unwinds."""
         sys.setprofile(None)
 
     def state(self) -> Any:
@@ -127,11 +129,11 @@ class Memory:
 
     @staticmethod
     def _rest(frame: FrameType, learnt: list[Any], result: Any) -> list[Any]:
-        """What the caller can know of a call in which something was learnt."""
+        """Return what the caller can know of a call that has learnt something."""
         code = frame.f_code
         how = dis.opname[code.co_code[frame.f_lasti]]
         if not how.startswith("RETURN") or code.co_flags & inspect.CO_GENERATOR:
-            return [*learnt, how]  # an exception, or a generator that goes on later
+            return [*learnt, how]  # an exception, or a generator that continues later
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         given = [frame.f_locals.get(name) for name in names]
         return [shown(result), *(shown(value) for value in given if changes(value))]
@@ -140,13 +142,13 @@ class Memory:
 class Explorer:
     """Runs all schedules. `prepare(store)` fills the store, `programs` are the clients.
 
-    `finished(store)` tells whether the image is finished; `parts(store)` is what must never change
-    from then on; `finish(store, ends)` checks the end of every run. `kills` is how many clients may
-    be killed, `constant` a prefix of keys that no client writes: reading them is no step.
+    `finished(store)` returns whether the image is complete; `parts(store)` must not change from then on;
+    `finish(store, ends)` checks the end of every run. At most `kills` clients are killed. `constant` is
+    a prefix of keys that no client writes, so reading them is not a step.
 
-    With `power`, it also goes out at every point, and the disk may hold any of what it was not
-    forced to: `finish` must hold then, too. `power(ends)` tells whether somebody was promised the
-    image before; if so, it must be as it was.
+    With `power`, the power also fails at every point, and any write that is not durable may be lost:
+    `finish` must hold then, too. `power(ends)` returns whether a client was told success before; if so,
+    the image must be unchanged.
 
     `worlds` are the store and the remote of another kind of store.
     """
@@ -175,11 +177,13 @@ class Explorer:
             self._start = self._start << _BITS | client.start
         self._start = self._start << _BITS | self.worlds.first
         self._power = power
-        self._cut: set[tuple[int, tuple[int, ...]]] = set()  # world after it, who had ended where
+        self._cut: set[tuple[int, tuple[int, ...]]] = (
+            set()
+        )  # the world after it, and which clients had ended where
         self.states = self.ends = self.cuts = 0
 
     def explore(self) -> None:
-        """Visit every state once. What fails has a shortest way to it in its notes."""
+        """Visit every state once. A failure has a shortest path to it in its notes."""
         seen, ends = {self._start}, 0
         waiting = [self._start]
         while waiting:
@@ -199,7 +203,7 @@ class Explorer:
         self.states, self.ends, self.cuts = len(seen), ends, len(self._cut)
 
     def _moves(self, state: int) -> Iterator[int]:
-        """The states that one step, or one kill, leads to."""
+        """Yield the states that one step or one kill leads to."""
         world, rest = state & _MASK, state >> _BITS
         shift, killed, alive = _BITS, 0, []
         for client in self.clients:
@@ -219,7 +223,7 @@ class Explorer:
 
     def _kept(self, before: int, after: int) -> None:
         if before != after and (whole := self._look(before)) is not None:
-            # a mark may come again: whoever set it looked before, and takes it off again
+            # A mark may appear again: its client looked before the commit, and deletes it again.
             assert self._parts(self.worlds.store(after)) == whole, "a finished image changed"
 
     def _look(self, world: int) -> Any:
@@ -251,7 +255,7 @@ class Explorer:
                 raise
 
     def _ends_at(self, state: int) -> Iterator[tuple[int, End]]:
-        """Each client's place and end, as if all that still run were killed."""
+        """Return each client's place and end, as if all running clients were killed."""
         for client in self.clients:
             state >>= _BITS
             end = client.waiting[state & _MASK]
@@ -265,7 +269,7 @@ class Explorer:
             raise
 
     def _story(self, state: int) -> list[str]:
-        """A shortest way to this state, a line a step."""
+        """Return a shortest path to this state, one line for each step."""
         came = {self._start: self._start}
         waiting = deque(came)
         while state not in came:

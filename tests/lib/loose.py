@@ -1,7 +1,7 @@
-"""A store that creates by looking and then writing, as Swift does: the driver's steps, one by one.
+"""A store that creates by looking and then writing, like Swift: the driver's steps, one by one.
 
-What is staged stays where it is when it is committed: a list of it is put in place, which says whose
-it is. A mark tells what is neither committed nor abandoned. See v1registry/storage/swift/large_objects.py.
+A commit does not move staged segments: it puts a list of them in place, which names their upload. A mark
+exists while segments are neither committed nor abandoned. See v1registry/storage/swift/large_objects.py.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from v1registry.storage import Stage, StagedWrites, Stat, Storage, exists
 from v1registry.storage.errors import NotFound
 from v1registry.storage.memory import MemoryBlob
 
-_LIST = b"list of "  # what lies in place of a layer, before the handle of its segments
+_LIST = b"list of "  # the content of a layer's object, before the handle of its segments
 
 
 class Loose(Storage):
-    """What the driver does in several requests; the methods below are one request each."""
+    """The driver's operations of several requests; the methods below are one request each."""
 
     creates_atomically = False
     delete_if = Storage.delete_if
@@ -47,20 +47,20 @@ class Loose(Storage):
         return exists(self, f"mark {handle}")
 
     def is_in_place(self, handle: str) -> bool:
-        """Whether the object under the final name is made of these segments."""
+        """Return whether the object in place consists of these segments."""
         raise NotImplementedError
 
     def place(self, handle: str) -> None:
-        """Write the list of the segments under the final name."""
+        """Put the list of the segments in place."""
         raise NotImplementedError
 
     def unmark(self, handle: str) -> bool:
-        """Take the mark away; tell whether it was there."""
+        """Delete the mark; return whether it existed."""
         raise NotImplementedError
 
 
 class LooseRemote(Loose, Remote):
-    """The store as a client has it."""
+    """The store as a client uses it."""
 
     def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         return StagedWrites(self, values)
@@ -76,7 +76,7 @@ class LooseRemote(Loose, Remote):
 
 
 class LooseStore(Loose, Still):
-    """What lies in it; `_staged` are the segments, committed ones included."""
+    """The contents of the store; `_staged` are the segments, including committed ones."""
 
     def look(self, key: str) -> bytes | None:
         found = super().look(key)

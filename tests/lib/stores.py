@@ -21,7 +21,7 @@ from v1registry.storage.local.driver import call
 
 @dataclass
 class Domain:
-    """The parts that most tests need, wired to one store, nothing cached."""
+    """The services that most tests need, for one store, without caches."""
 
     storage: Storage
 
@@ -61,7 +61,7 @@ def layer_of(*names: str, **files: bytes) -> bytes:
 def write_image(
     storage: Storage, id: str, ancestors: tuple[str, ...] = (), layer: bytes = b"layer"
 ) -> bytes:
-    """A finished image as 0.9.1 writes it; return its JSON."""
+    """Write a complete image as 0.9.1 does; return its JSON."""
     data = image_json(id, ancestors[0] if ancestors else None)
     storage.put(keys.image(id, "json"), data)
     storage.put(keys.image(id, "ancestry"), json.dumps([id, *ancestors]).encode())

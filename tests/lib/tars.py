@@ -1,4 +1,4 @@
-"""Archives for tests: ordinary ones made by tarfile, odd ones block by block."""
+"""Tars for tests: ordinary ones made by tarfile, unusual ones block by block."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def header(
     magic: bytes = b"ustar\x0000",
     **at: bytes,
 ) -> bytes:
-    """One header block; `at_OFFSET=bytes` overwrites any place before the checksum is made."""
+    """One header block; `at_OFFSET=bytes` overwrites bytes before the checksum is computed."""
     block = bytearray(512)
     block[0 : len(name)] = name
     block[100:108] = b"0000644\0"
@@ -100,7 +100,7 @@ def pax(records: dict[str, bytes], typeflag: bytes = b"x") -> bytes:
 
 
 class Endless:
-    """A file that repeats one block for ever, and counts what was taken."""
+    """A file that repeats one block endlessly, and counts the bytes that were read."""
 
     def __init__(self, start: bytes, block: bytes) -> None:
         self._start = start
@@ -117,7 +117,7 @@ class Endless:
 
 
 class Slow(io.BytesIO):
-    """A file that gives one byte a read."""
+    """A file that returns one byte for each read."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(min(size or 0, 1))

@@ -1,4 +1,4 @@
-"""JSON in: anything, safely. JSON out: as 0.x wrote it (protocol-v1.md section 1)."""
+"""Parsing any JSON safely, and writing JSON in the form of 0.x (protocol-v1.md section 1)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_what_is_dumped_is_parsed(value: object) -> None:
+def test_dumped_values_are_parsed(value: object) -> None:
     data = documents.dump(value)
     assert data.isascii()
     assert b"\n" not in data
@@ -29,7 +29,7 @@ def test_what_is_dumped_is_parsed(value: object) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_anything_is_json_or_a_clear_failure(data: bytes) -> None:
+def test_any_bytes_are_json_or_a_clear_failure(data: bytes) -> None:
     value, refused = None, None
     try:
         value = documents.parse(data)
@@ -107,7 +107,7 @@ def test_large_values_look_like_small_ones(count: int) -> None:
 
 
 @given(VALUES, st.booleans())
-def test_text_is_what_a_database_keeps(value: object, escaped: bool) -> None:
+def test_text_that_a_database_cannot_store_is_refused(value: object, escaped: bool) -> None:
     data = json.dumps(value, ensure_ascii=escaped).encode()
     if "\0" in json.dumps(value, ensure_ascii=False).replace("\\\\", "").replace("\\u0000", "\0"):
         with pytest.raises(Failure, match="NUL"):
@@ -117,7 +117,7 @@ def test_text_is_what_a_database_keeps(value: object, escaped: bool) -> None:
 
 
 @given(st.text(st.sampled_from(["\\", "u", "d", "8", "0", "c", "\ud83d", "\udc33", "\0", "\n"])))
-def test_text_of_backslashes_and_halves_of_characters(text: str) -> None:
+def test_text_with_backslashes_and_surrogates(text: str) -> None:
     data = json.dumps({text: [text]}).encode()
     try:
         expected = json.loads(data)
@@ -138,8 +138,8 @@ BEYOND = ["1e400", "-1e400", "1" * 400, "-" + "1" * 4000, "1" * 5000, "1e99999"]
 
 
 @pytest.mark.parametrize("number", [*BEYOND, "NaN", "Infinity", "-Infinity"])
-def test_numbers_that_no_json_holds(number: str) -> None:
-    """They would be answered as Infinity, which no client reads, or stop one that reads doubles."""
+def test_numbers_that_json_cannot_contain(number: str) -> None:
+    """Such numbers would be written as Infinity, which clients refuse, or exceed a client's double."""
     data = b'[{"x": %s}]' % number.encode()
     with pytest.raises(Failure, match="Invalid data"):
         documents.parse(data, DATA_INVALID)
@@ -149,9 +149,9 @@ def test_numbers_that_no_json_holds(number: str) -> None:
 
 
 @pytest.mark.parametrize("number", [*BEYOND[:4], BEYOND[5]])
-def test_a_document_that_is_kept_as_it_came_may_hold_larger_numbers(number: str) -> None:
+def test_an_opaque_document_may_contain_larger_numbers(number: str) -> None:
     assert documents.parse(b'{"x": %s}' % number.encode(), opaque=True) == {"x": 0}
-    assert documents.parse(b'{"id": 17}', opaque=True) == {"id": 0}  # never taken for a text
+    assert documents.parse(b'{"id": 17}', opaque=True) == {"id": 0}  # never read as a text
 
 
 @pytest.mark.parametrize("number", ["1e308", "-1e308", "1" * 308, "9" * 308, "1e-400", "0", "-0.5"])
@@ -163,7 +163,7 @@ def test_numbers_of_any_ordinary_size(number: str) -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(VALUES, min_size=1, max_size=5))
-def test_many_values_are_parsed_as_few(values: list[object]) -> None:
+def test_many_values_are_parsed_like_few(values: list[object]) -> None:
     data = json.dumps([values, [[1, {}]] * 21_000]).encode()
     assert documents.parse(data) == documents.load(data) == json.loads(data)
 
@@ -178,7 +178,7 @@ def test_very_many_values_are_refused() -> None:
 
 
 def test_a_large_value_is_written_in_steps_wherever_it_is() -> None:
-    """Writing it in one go would stop all other threads."""
+    """Writing it without a pause would stop all other threads."""
     tags = {f"t{number}": "a" * 64 for number in range(300_000)}
     worker = threading.Thread(target=documents.dump, args=({"a": [{"tags": tags}]},))
     turns = 0
@@ -189,8 +189,8 @@ def test_a_large_value_is_written_in_steps_wherever_it_is() -> None:
     assert turns > 10  # one or two in one go
 
 
-def test_a_string_that_does_not_end_takes_no_time() -> None:
-    """Each escaped quote could be taken for the beginning of another string."""
+def test_a_string_without_an_end_is_refused_quickly() -> None:
+    """Each escaped quote could look like the start of another string."""
     data = b"[" + b"," * 20_001 + b'"' + b'\\"' * 20_000
     before = time.process_time()
     with pytest.raises(Failure, match="Invalid JSON"):
@@ -199,7 +199,7 @@ def test_a_string_that_does_not_end_takes_no_time() -> None:
 
 
 def test_a_thread_that_parses_lets_others_run() -> None:
-    """The parser in C would stop them to its end."""
+    """The parser in C would stop them until it ends."""
     data = b"[" + b'{"a": "b"},' * 240_000 + b"0]"
     worker = threading.Thread(target=documents.parse, args=(data,))
     turns = 0

@@ -1,4 +1,4 @@
-"""The explorer of the model test finds what there is to be found, and no two states are one."""
+"""The explorer of the model test finds all outcomes and never confuses two states."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_all_kills() -> None:
 
 
 @pytest.mark.parametrize("copies", [1, 2, 3])
-def test_what_is_learnt_without_a_name_counts(copies: int) -> None:
-    """Nothing but the interpreter's stack tells how many of the earlier answers were `1`."""
+def test_knowledge_on_the_stack_counts(copies: int) -> None:
+    """Only the interpreter's stack contains how many of the earlier answers were `1`."""
 
     def watch(store: Storage) -> int:
         return sum([store.get("counter") == b"1" for _ in range(copies)])
@@ -63,8 +63,8 @@ def test_what_is_learnt_without_a_name_counts(copies: int) -> None:
     assert outcomes == {(b"0", seen, None) for seen in range(copies + 1)}
 
 
-def test_what_a_call_forgets_does_not_count() -> None:
-    """A function's reads are one state when it is over with one result."""
+def test_knowledge_that_a_call_drops_does_not_count() -> None:
+    """Reads in a function lead to one state if it ends with one result."""
 
     def look(store: Storage) -> None:
         store.get("counter")
@@ -83,7 +83,7 @@ def test_what_a_call_forgets_does_not_count() -> None:
     assert forgetful.states < mindful.states
 
 
-def test_a_failure_tells_how_it_came() -> None:
+def test_a_failure_names_its_steps() -> None:
     def finish(store: MemoryStorage, ends: list[End]) -> None:
         assert store.get("counter") == b"2", "lost"
 
@@ -97,7 +97,7 @@ def test_a_failure_tells_how_it_came() -> None:
     assert len(steps) == 4
 
 
-def test_what_cannot_be_compared_is_an_error() -> None:
+def test_values_that_cannot_be_compared_are_an_error() -> None:
     def odd(store: Storage) -> object:
         store.get("counter")
         return object()

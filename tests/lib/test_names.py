@@ -1,4 +1,4 @@
-"""Every legal name, and those that must not pass (protocol-v1.md sections 1, 8, 9)."""
+"""Legal names, and names that must be refused (protocol-v1.md sections 1, 8, 9)."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_tags_of_old_stores_can_be_read(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a\n", "a\x00", "t" * 300, "\u00e9" * 100])
-def test_tags_that_no_store_holds(text: str) -> None:
+def test_tags_that_no_store_contains(text: str) -> None:
     with pytest.raises(Failure) as caught:
         Tag.parse_existing(text)
     assert caught.value.status == 404
@@ -110,7 +110,7 @@ def test_tags_that_no_store_holds(text: str) -> None:
         ("a/b/C", "a/b%2FC"),
     ],
 )
-def test_names_that_only_old_stores_hold(path: str, folder: str) -> None:
+def test_names_that_only_old_stores_contain(path: str, folder: str) -> None:
     found = RepositoryName.parse_stored(path)
     assert not found.is_legal
     assert f"repositories/{folder}" in found.folders
@@ -125,7 +125,7 @@ def test_names_that_only_old_stores_hold(path: str, folder: str) -> None:
     ["", "/", "a//b", "A//b", "../B", "A/..", "A/../b", "A/./b", "A/b\n", "A/\x00", "A/\ud800",
      "a/images", "A/tags", "A/" + "b" * 254, "A/" + "%" * 100, "\u00e9" * 90],
 )  # fmt: skip
-def test_names_that_no_store_holds(path: str) -> None:
+def test_names_that_no_store_contains(path: str) -> None:
     with pytest.raises(Failure) as caught:
         RepositoryName.parse_stored(path)
     assert (caught.value.status, caught.value.text) == (400, "Invalid repository name")
@@ -141,7 +141,7 @@ def test_folders_that_no_name_leads_to(folders: str) -> None:
     [("a/b%2Fc", "a/b/c"), ("a/b%252Fc", "a/b%2Fc"), ("a+b/c", "a b/c"), ("A/b%2Bc", "A/b+c")],
 )
 def test_no_name_leads_to_the_folder_of_another(path: str, other: str) -> None:
-    """Else a client could read a repository under a name that has other access rules."""
+    """Otherwise a client could read a repository under a name with other access rules."""
     written = RepositoryName.parse_stored(other).folder
     assert written not in RepositoryName.parse_stored(path).folders
     assert str(RepositoryName.of_folders(*written.split("/")[1:])) == other

@@ -1,4 +1,4 @@
-"""What keeps other clients from waiting while much is computed."""
+"""Long computations do not block other clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _collector() -> Iterator[None]:
     assert gc.isenabled()
 
 
-def test_only_large_data_is_handed_over() -> None:
+def test_only_large_data_goes_to_the_thread_pool() -> None:
     assert for_size(print, 64 * 1024) is in_place
     assert for_size(print, 64 * 1024 + 1) is print
     assert in_place(divmod, 7, 2) == (3, 1)

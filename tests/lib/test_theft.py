@@ -1,6 +1,6 @@
-"""What a push may learn of images that belong to others, and what makes them its own (lib.proofs).
+"""Push provenance: what a push may learn of other users' images, and how it proves possession.
 
-Ada has a private image with a parent, Bob knows its ids, and nothing else or everything.
+Ada has a private image with a parent. Bob knows its ids, and either nothing else or all its contents.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ADA, BOB = Caller(user="ada"), Caller(user="bob")
 
 
 class ByNamespace(Rights):
-    """Everybody may do everything in a namespace called like himself, and nothing elsewhere."""
+    """Each user may do everything in the namespace with the user's name, and nothing elsewhere."""
 
     def identify(self, credentials: Credentials, address: str) -> Caller:
         raise NotImplementedError
@@ -101,7 +101,7 @@ def fails(text: Text, function, *args) -> None:
     assert (caught.value.status, caught.value.text) == text
 
 
-def test_the_owner_has_what_he_pushed(world: World) -> None:
+def test_the_owner_may_read_a_pushed_image(world: World) -> None:
     assert world.may_read(ADA, TOP)
     assert world.may_read(ADA, BASE)
     fails(errors.IMAGE_EXISTS, world.put_json, ADA, TOP, JSONS[TOP])
@@ -109,8 +109,8 @@ def test_the_owner_has_what_he_pushed(world: World) -> None:
 
 
 @pytest.mark.parametrize("id", [TOP, BASE, ImageId(image_id("f"))], ids=["top", "base", "unknown"])
-def test_the_id_alone_is_worth_nothing(world: World, id: ImageId) -> None:
-    """Each answer is that of an image that there is not, in every state of the push."""
+def test_the_id_alone_proves_nothing(world: World, id: ImageId) -> None:
+    """In every state of the push, each answer is that for an unknown image."""
     guess = image_json(id)
     assert not world.may_read(BOB, id)
     fails(errors.IMAGE_NOT_FOUND, world.tag, BOB, id)
@@ -125,8 +125,10 @@ def test_the_id_alone_is_worth_nothing(world: World, id: ImageId) -> None:
     fails(errors.IMAGE_NOT_FOUND, world.tag, BOB, id)
 
 
-def test_not_even_a_mark_is_left_on_a_finished_image(world: World) -> None:
-    write_image(world.domain.storage, OWN)  # by 0.x: there is no record that would remove it
+def test_no_mark_is_left_on_a_complete_image(world: World) -> None:
+    write_image(
+        world.domain.storage, OWN
+    )  # by 0.x: there is no commit record, so nothing would delete it
     for id in (TOP, OWN):
         world.put_json(BOB, id, image_json(id))
         world.put_layer(BOB, id, b"x")
@@ -134,7 +136,7 @@ def test_not_even_a_mark_is_left_on_a_finished_image(world: World) -> None:
     assert world.domain.images.get(TOP).json == JSONS[TOP]
 
 
-def test_an_image_that_somebody_else_is_pushing_is_unknown(world: World) -> None:
+def test_an_image_of_another_running_push_is_unknown(world: World) -> None:
     world.put_json(ADA, OWN, image_json(OWN))
     fails(errors.IMAGE_NOT_FOUND, world.put_checksum, BOB, OWN, payload(b"", b""))
     fails(errors.IMAGE_NOT_FOUND, world.put_layer, BOB, OWN, LAYER)
@@ -143,7 +145,7 @@ def test_an_image_that_somebody_else_is_pushing_is_unknown(world: World) -> None
 
 
 def test_an_image_of_0x_is_proven_like_any_other(world: World) -> None:
-    """Its checksum may be missing, or be the TarSum that engines sent then."""
+    """Its checksum may be missing, or be a TarSum, which engines sent at that time."""
     data = write_image(world.domain.storage, OWN, layer=LAYER)
     world.domain.storage.delete(keys.image(OWN, "_checksum"))
     world.push(BOB, OWN, data, LAYER)
@@ -155,7 +157,7 @@ def test_an_image_of_0x_is_proven_like_any_other(world: World) -> None:
 
 
 LIES = [
-    # what Bob sends for the JSON and the layer, and the checksum that he announces
+    # Bob's JSON and layer, and the checksum that he sends
     ("another JSON", image_json(TOP), LAYER),
     ("the JSON and no layer", JSONS[TOP], b""),
     ("the JSON and another tar", JSONS[TOP], layer_of("etc", secret=b"Bob's")),
@@ -166,10 +168,8 @@ LIES = [
 
 
 @pytest.mark.parametrize(("what", "data", "layer"), LIES, ids=[what for what, *_ in LIES])
-def test_what_is_not_the_image_is_worth_nothing(
-    world: World, what: str, data: bytes, layer: bytes
-) -> None:
-    """His own checksum of his own bytes proves that they arrived, not that they are the image."""
+def test_other_contents_prove_nothing(world: World, what: str, data: bytes, layer: bytes) -> None:
+    """Bob's checksum of Bob's bytes proves that they arrived, not that they are the image."""
     world.push(BOB, BASE, JSONS[BASE], LAYER)
     world.put_json(BOB, TOP, data)
     world.put_layer(BOB, TOP, layer)
@@ -181,7 +181,7 @@ def test_what_is_not_the_image_is_worth_nothing(
 
 
 def is_proven(world: World, id: ImageId, data: bytes, layer: bytes) -> bool:
-    """Whether Bob gets at the image by pushing this."""
+    """Return whether Bob gets access to the image by pushing this."""
     refused = None
     try:
         world.push(BOB, id, data, layer)
@@ -194,7 +194,7 @@ def is_proven(world: World, id: ImageId, data: bytes, layer: bytes) -> bool:
 
 @pytest.mark.parametrize("what", layers.HIDDEN)
 def test_hidden_bytes_must_be_sent(world: World, what: str) -> None:
-    """To know the JSON and the visible part of an archive is not to have the image."""
+    """Knowing the JSON and the visible part of a tar does not prove possession of the image."""
     own, hidden = image_json(OWN), layers.HIDDEN[what]
     world.push(ADA, OWN, own, hidden)
     assert not is_proven(world, OWN, own, layers.PLAIN)
@@ -226,20 +226,20 @@ def test_layers_of_one_tarsum_that_are_not_the_same(
 
 
 @pytest.mark.parametrize("what", jsons.OTHER)
-def test_another_json_is_worth_nothing(world: World, what: str) -> None:
+def test_another_json_proves_nothing(world: World, what: str) -> None:
     found = jsons.OTHER[what]
     pair = tuple(map(jsons.dump, found if isinstance(found, tuple) else (jsons.IMAGE, found)))
-    id = ImageId(jsons.IMAGE["id"])  # that of BASE, which is there
+    id = ImageId(jsons.IMAGE["id"])  # that of BASE, which exists
     for stored, sent in (pair, pair[::-1]):
         world.domain.storage.put(keys.image(id, "json"), stored)
-        with contextlib.suppress(Failure):  # many are no JSON of an image at all
+        with contextlib.suppress(Failure):  # many are not an image JSON at all
             world.put_json(BOB, id, sent)
             assert not is_proven(world, id, sent, LAYER)
         assert not world.may_read(BOB, id)
 
 
 @pytest.mark.parametrize("what", jsons.SAME)
-def test_the_same_json_in_other_bytes_is_proof(world: World, what: str) -> None:
+def test_the_same_json_in_other_bytes_proves_possession(world: World, what: str) -> None:
     id = ImageId(jsons.IMAGE["id"])
     world.domain.storage.put(keys.image(id, "json"), jsons.dump(jsons.IMAGE))
     assert is_proven(world, id, jsons.dump(jsons.SAME[what]), LAYER)
@@ -248,7 +248,7 @@ def test_the_same_json_in_other_bytes_is_proof(world: World, what: str) -> None:
 
 @pytest.mark.parametrize(("first", "second"), engines.PAIRS)
 def test_two_engines_send_the_same_image_at_once(world: World, first: str, second: str) -> None:
-    """Neither has been finished when both have sent everything: the copies lie staged."""
+    """The image is complete only after both have sent everything: both layers are staged."""
     sent = {
         asker: (engines.json_of(version, OWN), engines.layer_of(version))
         for asker, version in ((ADA, first), (BOB, second))
@@ -264,7 +264,7 @@ def test_two_engines_send_the_same_image_at_once(world: World, first: str, secon
     assert world.domain.storage.get(keys.image(OWN, "layer")) == sent[ADA][1]
 
 
-def test_a_cut_layer_can_be_sent_again(world: World) -> None:
+def test_a_truncated_layer_can_be_sent_again(world: World) -> None:
     data, layer = engines.json_of("1.5.0", OWN), engines.layer_of("1.5.0")
     world.push(ADA, OWN, engines.json_of("1.8.3", OWN), engines.layer_of("1.8.3"))
     assert not is_proven(world, OWN, data, layer[:2000])
@@ -272,7 +272,7 @@ def test_a_cut_layer_can_be_sent_again(world: World) -> None:
 
 
 def test_a_json_that_another_client_sent_is_not_proven_by_its_checksum(world: World) -> None:
-    """Bob sends one of Ada's two JSONs and the layer, and the checksum of the other JSON."""
+    """Bob sends one of Ada's two JSONs, the layer, and the checksum with the other JSON."""
     secret, known = image_json(OWN, Env="secret"), image_json(OWN)
     world.put_json(ADA, OWN, known)
     world.put_json(ADA, OWN, secret)
@@ -294,8 +294,8 @@ def test_the_tarsum_of_the_image_is_no_proof_without_the_layer(world: World) -> 
     assert not world.may_read(BOB, TOP)
 
 
-def test_what_others_sent_counts_for_them(world: World) -> None:
-    """Ada sends her image again; Bob comes with the right checksum in the middle of it."""
+def test_data_of_other_senders_proves_nothing(world: World) -> None:
+    """Ada sends her image again; meanwhile Bob sends the right checksum."""
     world.push(BOB, BASE, JSONS[BASE], LAYER)
     world.domain.uploads.put_layer(TOP, [LAYER], world.sender(ADA))
     fails(errors.IMAGE_NOT_FOUND, world.put_checksum, BOB, TOP, payload(JSONS[TOP], LAYER))
@@ -304,10 +304,10 @@ def test_what_others_sent_counts_for_them(world: World) -> None:
 
 
 @pytest.mark.parametrize("compress", [bytes, lambda layer: gzip.compress(layer, 1, mtime=0)])
-def test_who_has_the_image_gets_on_with_it(world: World, compress) -> None:
-    """An engine that holds the same images pushes them all, base first, as if there were none.
+def test_an_engine_with_the_same_images_can_push_them(world: World, compress) -> None:
+    """An engine with the same images pushes all of them, the base image first.
 
-    It may compress the layer in its own way: the first copy stays.
+    It may compress the layer in another way: the first copy stays.
     """
     layer = compress(LAYER)
     world.push(BOB, BASE, JSONS[BASE], layer)
@@ -345,7 +345,7 @@ def test_two_send_the_same_new_image_at_once(world: World) -> None:
     assert list(world.domain.storage.stages()) == []
 
 
-def test_who_comes_second_with_another_image_of_the_same_id_gets_nothing(world: World) -> None:
+def test_a_second_image_with_the_same_id_is_refused(world: World) -> None:
     own, others = image_json(OWN, Env="Ada's"), image_json(OWN, Env="Bob's")
     world.put_json(ADA, OWN, own)
     world.put_json(BOB, OWN, others)
@@ -357,15 +357,15 @@ def test_who_comes_second_with_another_image_of_the_same_id_gets_nothing(world: 
     assert world.domain.images.get(OWN).json == own
 
 
-def test_a_proof_grows_old(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_expires(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.push(BOB, BASE, JSONS[BASE], LAYER)
     monkeypatch.setattr(world.domain.proofs, "_life", -1)
     assert not world.may_read(BOB, BASE)
-    world.tag(ADA, BASE, "base")  # what a tag reaches needs none
+    world.tag(ADA, BASE, "base")  # an image that a tag leads to needs no proof
     assert world.may_read(ADA, BASE)
 
 
-def test_the_cleaner_takes_what_was_noted(world: World) -> None:
+def test_the_cleaner_deletes_the_notes(world: World) -> None:
     world.push(BOB, BASE, JSONS[BASE], LAYER)
     world.put_json(BOB, TOP, image_json(TOP))
     Cleaner(world.domain.storage, world.domain.commits).clean(before=2e10)
@@ -388,7 +388,7 @@ def test_tokens_for_one_repository_are_one_sender(world: World) -> None:
     assert not world.may_read(read, TOP)
 
 
-def test_names_of_senders_are_no_paths(world: World) -> None:
+def test_names_of_senders_are_not_paths(world: World) -> None:
     for name in ("../../x", "a/b", "\ud800", "x" * 5000, "\0"):
         asker = Caller(user=name)
         world.push(asker, BASE, JSONS[BASE], LAYER)

@@ -1,4 +1,4 @@
-"""The v2 parts of the domain, wired to a store; and a chain of images to show."""
+"""The v2 services of the domain for one store, and a chain of images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER = RepositoryName.parse("team/other")
 
 
 class Node:
-    """The v2 parts of one node, wired to a store."""
+    """The v2 services of one node, for one store."""
 
     def __init__(self, storage: Storage, *, read_only: bool = False, cache: int = 0) -> None:
         self.domain = Domain(storage)
@@ -54,7 +54,7 @@ class Node:
 def tag(
     storage: Storage, id: str, repository: RepositoryName = REPOSITORY, name: str = "1"
 ) -> None:
-    """As 0.9.1 writes it."""
+    """Write a tag as 0.9.1 does."""
     storage.put(f"{repository.folder}/{keys.tag(name)}", id.encode())
 
 

@@ -1,4 +1,4 @@
-"""A store as a value: what lies in it by number, and what each call to it changes and answers."""
+"""A store as a value: its numbered contents, and the effect and the answer of each call."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _WITHOUT_MEMORY = (Storage, Cleaner, Commits, StagedLayers, Images, Uploads)  # 
 
 
 class Asked(BaseException):
-    """Raised in a client whose call has no answer yet."""
+    """Raised in a client whose call to the store has no answer yet."""
 
 
 class Incomparable(BaseException):
-    """Raised where the test does not know how to tell two values apart; no client takes it."""
+    """Raised if the test cannot compare two values; no client catches it."""
 
 
 class Remote(Storage):
-    """The store as a client has it: every call is one step, answered through `ask`."""
+    """The store as a client uses it: every call is one step, answered through `ask`."""
 
     def __init__(self, ask: Ask, number: int, power: bool) -> None:
         self._ask = ask
@@ -62,7 +62,7 @@ class Remote(Storage):
         return RemoteAside(self, values)
 
     def flush(self, keys: Iterable[str]) -> None:
-        if self._power:  # else it does nothing that anybody could see
+        if self._power:  # otherwise it has no visible effect
             self._step("flush", *keys)
 
     def stat(self, key: str) -> Stat:
@@ -116,18 +116,18 @@ class RemoteAside(StagedWrites):
 
 
 class Still(MemoryStorage):
-    """A store in memory without a clock: equal histories leave equal stores.
+    """A store in memory without a clock: equal histories result in equal stores.
 
-    With `power`, it knows what the disk may hold instead of each value, should the power go now.
+    With `power`, it keeps for each value what the disk may contain if the power fails now.
     """
 
     def __init__(self, power: bool = False) -> None:
         super().__init__(clock=float)
         self._power = power
-        self._unsure: dict[str, frozenset[Any]] = {}  # key or handle -> what the disk may hold
+        self._unsure: dict[str, frozenset[Any]] = {}  # key or handle -> what the disk may contain
 
     def look(self, key: str) -> bytes | None:
-        """What lies under a key, for the test's own eyes."""
+        """Return the value of a key, for the test itself."""
         found = self._objects.get(key)
         return found[0] if found else None
 
@@ -147,7 +147,7 @@ class Still(MemoryStorage):
         return store
 
     def do(self, op: Op) -> Any:
-        """Carry out a client's call; return its answer, which is the exception if there is one."""
+        """Run a client's call; return its answer, or the exception if it raises one."""
         name, *args = op
         try:
             answer = getattr(self, f"_{name}", None) or getattr(self, name)
@@ -157,7 +157,7 @@ class Still(MemoryStorage):
         return tuple(answer) if isinstance(answer, Iterator) else answer
 
     def cuts(self) -> Iterator[Still]:
-        """The stores that a power cut may leave now."""
+        """Yield the stores that a power loss may leave now."""
         names, held = list(self._unsure), (self._unsure[name] for name in self._unsure)
         for values in itertools.product(*held):
             store = Still.of(self.contents())
@@ -170,7 +170,7 @@ class Still(MemoryStorage):
                     into[name] = (*value, 0.0) if isinstance(value, tuple) else (value, 0.0)
             yield store
 
-    # -- calls, and what they leave to chance -----------------------------------------
+    # -- calls, and what they leave undefined -----------------------------------------
 
     def _put(self, key: str, data: bytes, durable: bool) -> None:
         before = self.look(key)
@@ -249,9 +249,9 @@ def _torn(data: bytes) -> bytes:
 
 
 class Worlds:
-    """All contents of the store that were seen, and what calls made of them, each by a number.
+    """All contents of the store that were reached, and the results of calls, each by a number.
 
-    `kind` is the store, `remote_kind` what a client has of it.
+    `kind` is the class of the store, `remote_kind` the class that a client uses.
     """
 
     def __init__(
@@ -276,7 +276,7 @@ class Worlds:
         self.first = self._number(start.contents())
 
     def after(self, world: int, op: Op) -> tuple[int, int, Any]:
-        """The world after the call, the number of its answer, and the answer."""
+        """Return the world after the call, the number of its answer, and the answer."""
         found = self._after.get((world, op))
         if found is None:
             store = self.store(world)
@@ -287,18 +287,18 @@ class Worlds:
         return found
 
     def store(self, world: int) -> Still:
-        """A store with what lies in that world."""
+        """Return a store with the contents of that world."""
         return self._kind.of(self._contents[world], self._power)
 
     def cuts(self, world: int) -> Iterator[int]:
-        """The worlds that a power cut may make of it."""
+        """Return the worlds that a power loss may lead to."""
         if world not in self._cuts:
             cuts = {self._number(store.contents()) for store in self.store(world).cuts()}
             self._cuts[world] = sorted(cuts)
         return iter(self._cuts[world])
 
     def remote(self, number: int) -> Callable[[Ask], Remote]:
-        """Makes the store for client `number` from what answers its calls."""
+        """Return the store for client `number`, whose calls `ask` answers."""
 
         def make(ask: Ask) -> Remote:
             def asking(op: Op) -> Any:
@@ -319,7 +319,7 @@ class Worlds:
 
 
 def shown(value: Any) -> Any:
-    """A value in a form that compares by what is in it."""
+    """Return a value in a form that compares by content."""
     if value is None or isinstance(value, str | bytes | int | float):
         return value
     if isinstance(value, list | tuple | set | frozenset | dict):
@@ -346,5 +346,5 @@ def shown(value: Any) -> Any:
 
 
 def changes(value: Any) -> bool:
-    """Whether a function that is given the value may leave something in it for its caller."""
+    """Return whether a function that receives the value may change it."""
     return not (value is None or isinstance(value, (str, bytes, int, float, *_WITHOUT_MEMORY)))

@@ -1,4 +1,4 @@
-"""Bearer tokens: what they say, for how long, and what is none."""
+"""Bearer tokens: contents, lifetime, and refused ones."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def test_every_node_reads_it(storage: MemoryStorage, bearer: Bearer, asker: Call
     assert Bearer(storage, read_only=True).read(text, NOW + life(asker) - 1) == asker
 
 
-def test_what_is_not_looked_up_again_lives_shortly(bearer: Bearer) -> None:
-    """An index that gives no token cannot be asked again."""
+def test_a_token_that_is_not_checked_again_has_a_short_lifetime(bearer: Bearer) -> None:
+    """An index that issues no token cannot be asked again."""
     text = bearer.issue(GRANTED, NOW)
     assert bearer.read(text, NOW + SHORT_LIFE - 1) == GRANTED
     assert bearer.read(text, NOW + SHORT_LIFE) is None
 
 
-def test_a_token_of_the_index_goes_along(bearer: Bearer) -> None:
-    """And nothing else counts: whoever reads it must ask the index what it grants."""
+def test_a_bearer_token_contains_the_token_of_the_index(bearer: Bearer) -> None:
+    """Only this token counts: the registry must ask the index what it grants."""
     shown = Credentials(token='signature=x,repository="a/b/c",access=read')
     text = bearer.issue(Caller("bob", grant=GRANTED.grant, credentials=shown), NOW)
     found = bearer.read(text, NOW + LIFE - 1)
@@ -51,13 +51,13 @@ def test_a_token_of_the_index_goes_along(bearer: Bearer) -> None:
     assert (found.credentials, found.grant) == (shown, None)
 
 
-def test_it_ends(bearer: Bearer) -> None:
+def test_a_bearer_token_expires(bearer: Bearer) -> None:
     text = bearer.issue(ALICE, NOW)
     assert bearer.read(text, NOW + LIFE - 1) is not None
     assert bearer.read(text, NOW + LIFE) is None
 
 
-def test_nothing_of_it_can_be_changed(bearer: Bearer) -> None:
+def test_a_changed_bearer_token_is_refused(bearer: Bearer) -> None:
     text = bearer.issue(ALICE, NOW)
     whole = base64.urlsafe_b64decode(text)
     for position in range(len(whole)):
@@ -76,7 +76,7 @@ def test_another_store_has_another_secret(bearer: Bearer) -> None:
     assert other.is_possible()
 
 
-def test_a_store_that_takes_no_secret() -> None:
+def test_a_store_that_refuses_the_secret() -> None:
     assert not Bearer(MemoryStorage(), read_only=True).is_possible()
     assert Bearer(MemoryStorage(), read_only=True).read("x", NOW) is None
 
@@ -87,7 +87,7 @@ def test_a_store_that_takes_no_secret() -> None:
     assert not Bearer(Full(), read_only=False).is_possible()
 
 
-def test_an_empty_secret_is_none(storage: MemoryStorage) -> None:
-    """As a broken copy may leave it: nobody may sign with nothing."""
+def test_an_empty_secret_counts_as_missing(storage: MemoryStorage) -> None:
+    """A broken copy of a store may contain an empty secret: no token may be signed with it."""
     storage.put(KEY, b"")
     assert not Bearer(storage, read_only=False).is_possible()

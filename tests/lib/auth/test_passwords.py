@@ -8,7 +8,7 @@ import pytest
 from v1registry.lib.auth import passwords
 from v1registry.lib.errors import Failure
 
-FAST = 4  # rounds, the least that bcrypt does
+FAST = 4  # the minimum of bcrypt
 
 
 @pytest.mark.parametrize("password", ["secret-1", "päßwörd€", "with: colon", "x" * 72, " " * 8])
@@ -35,14 +35,14 @@ def test_the_default_is_not_cheap() -> None:
 
 
 @pytest.mark.parametrize("hashed", [None, "", "x", "secret-1", "$2b$10$short", "{SHA}abc", "ü"])
-def test_what_is_no_hash_fits_nothing(hashed: str | None) -> None:
+def test_an_invalid_hash_matches_no_password(hashed: str | None) -> None:
     for password in ("secret-1", "", "x"):
         assert not passwords.verify(password, hashed)
 
 
 @pytest.fixture
 def rounds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The rounds of every bcrypt hash that is computed, which is what takes the time."""
+    """The rounds of every computed bcrypt hash, which determine its time."""
     done: list[int] = []
     compute = bcrypt.checkpw
 
@@ -89,7 +89,7 @@ def test_the_right_password_takes_only_its_own_rounds(rounds: list[int]) -> None
         ("zero\0byte", "control characters"),
     ],
 )
-def test_passwords_that_are_not_taken(password: str, reason: str) -> None:
+def test_passwords_that_are_refused(password: str, reason: str) -> None:
     with pytest.raises(Failure, match=reason) as caught:
         passwords.check_new(password)
     assert caught.value.status == 400

@@ -1,4 +1,4 @@
-"""Tokens: what is issued is what is read; nothing else passes."""
+"""Tokens of an index: issued tokens are accepted, all other texts are refused."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def refused(verifier: Verifier, text: str, now: float = NOW) -> str:
     return str(caught.value)
 
 
-def test_the_form_that_engines_carry(issuer: Issuer) -> None:
+def test_the_form_that_engines_send(issuer: Issuer) -> None:
     text = issuer.issue(TOKEN)
     form = (
         r'signature=[A-Za-z0-9_-]{86},repository="team/app",access=write,exp=1700000060,'
         r'kid=[0-9a-f]{16},id=[A-Za-z0-9_-]{12},user="alice"'
     )
     assert re.fullmatch(form, text)
-    # what the original's own pattern makes of it: it may stand behind our index
+    # docker-registry 0.x may use this index: its own pattern must read the token
     found = dict(re.findall(r'(\w+)[:=][\s"]?([^",]+)"?', f"Token {text}"))
     assert (found["repository"], found["access"]) == ("team/app", "write")
     parsed = credentials.parse(f"Token {text}")
@@ -50,7 +50,7 @@ def test_the_form_that_engines_carry(issuer: Issuer) -> None:
 
 
 def test_no_two_tokens_are_the_same(issuer: Issuer, verifier: Verifier) -> None:
-    """Two pushes in one second: what a registry heard about the first is not about the second."""
+    """Two pushes in one second: the index's answer about one token must not be used for the other."""
     one, two = issuer.issue(TOKEN), issuer.issue(TOKEN)
     assert one != two
     assert verifier.verify(one, NOW) == verifier.verify(two, NOW) == TOKEN
@@ -92,7 +92,7 @@ def test_quotes_and_blanks_do_not_matter(issuer: Issuer, verifier: Verifier) -> 
         Token("team/app", "read", NOW, "a\nb"),
     ],
 )
-def test_what_no_token_can_say(issuer: Issuer, wrong: Token) -> None:
+def test_values_that_a_token_cannot_contain(issuer: Issuer, wrong: Token) -> None:
     with pytest.raises(ValueError, match="a token cannot contain these values"):
         issuer.issue(wrong)
 
@@ -156,7 +156,7 @@ def test_nothing_may_be_added(issuer: Issuer, verifier: Verifier) -> None:
     ],
 )
 def test_malformed(issuer: Issuer, verifier: Verifier, more: str) -> None:
-    """A name that stands there twice too: another reader might take the other value."""
+    """Also a duplicate name: another reader might use the other value."""
     text = issuer.issue(TOKEN)
     if more == "\n":
         text = text.replace(",access", "\n,access")
@@ -173,7 +173,7 @@ def test_no_token_at_all(verifier: Verifier, text: str) -> None:
 
 
 def test_the_key_must_be_known(issuer: Issuer, verifier: Verifier) -> None:
-    """A key of the attacker's own, under its own name or under ours."""
+    """An attacker's own key, under its own id or under the id of the index's key."""
     other = Issuer(tokens.new_key())
     forged = other.issue(TOKEN)
     assert refused(verifier, forged) == "its signing key is not known here"
@@ -191,7 +191,7 @@ def test_other_signatures(issuer: Issuer, verifier: Verifier, signature: str) ->
 
 
 def test_a_signature_has_one_spelling(issuer: Issuer, verifier: Verifier) -> None:
-    """The last letter holds four bits that no byte needs; padding would be a second way, too."""
+    """The last letter has four unused bits, and padding would be a second spelling as well."""
     text = issuer.issue(TOKEN)
     letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
     last = text[len("signature=") + 85]

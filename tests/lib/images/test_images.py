@@ -1,4 +1,4 @@
-"""Finished images, also as older versions wrote them (protocol-v1.md section 4)."""
+"""Complete images, also as older versions wrote them (protocol-v1.md section 4)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def failure(domain: Domain, id: ImageId) -> tuple[int, str]:
     return caught.value.status, caught.value.text
 
 
-def test_finished(domain: Domain) -> None:
+def test_a_complete_image(domain: Domain) -> None:
     data = write_image(domain.storage, A, (B, C), b"12345")
     image = domain.images.get(A)
     assert (image.json, image.size, image.ancestors) == (data, 5, [A, B, C])
@@ -70,7 +70,9 @@ def test_checksums_of_all_versions(
 
 
 @pytest.mark.parametrize("stored", [None, b"", b"not json", b"{}", b"[]", b'["../x"]'])
-def test_a_missing_ancestry_is_made_from_the_parents(domain: Domain, stored: bytes | None) -> None:
+def test_a_missing_ancestry_is_computed_from_the_parents(
+    domain: Domain, stored: bytes | None
+) -> None:
     for id, ancestors in ((C, ()), (B, (C,)), (A, (B, C))):
         write_image(domain.storage, id, ancestors)
     domain.storage.delete(keys.image(B, "ancestry"))
@@ -81,7 +83,7 @@ def test_a_missing_ancestry_is_made_from_the_parents(domain: Domain, stored: byt
     assert domain.images.get(A).ancestry == json.dumps([A, B, C]).encode()
 
 
-def test_parents_in_a_circle_end(domain: Domain) -> None:
+def test_a_loop_of_parents_ends(domain: Domain) -> None:
     domain.storage.put(keys.image(A, "json"), image_json(A, B))
     domain.storage.put(keys.image(B, "json"), image_json(B, A))
     assert domain.images.get(A).ancestors == [A, B]
@@ -102,17 +104,17 @@ def test_16_hex_ids(domain: Domain) -> None:
     assert domain.images.get(short).json == data
 
 
-def test_where_two_may_decide_nothing_is_kept_before_it_is_settled(
+def test_no_image_is_cached_while_a_second_record_may_follow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One push puts its checksums over those of another one, which decided, and then mends it."""
+    """One push overwrites the checksums of another push, which won, and then repairs them."""
     storage = MemoryStorage()
     storage.creates_atomically = False
     images = Images(storage, Commits(storage), cache_limit=100_000, cache_life=60)
     write_image(storage, A)
     right = images.get(A).checksums
     storage.put(keys.image(A, "_checksum"), b'["sha256:of another push"]')
-    assert images.get(A).checksums == right  # of 0.x, which keeps no record: it is long ago
+    assert images.get(A).checksums == right  # by 0.x, without a commit record: counts as old
 
     write_image(storage, B)
     storage.put(keys.image(B, "_commit"), b"a record")
@@ -139,7 +141,7 @@ def test_only_finished_images_are_cached() -> None:
 
 
 def test_an_image_without_its_layer_is_not_cached() -> None:
-    """The layer may come back, as when an operator restores it."""
+    """The layer may return, for example if an administrator restores it."""
     storage = MemoryStorage()
     write_image(storage, A, layer=b"layer")
     storage.delete(keys.image(A, "layer"))

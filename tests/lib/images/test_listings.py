@@ -1,4 +1,4 @@
-"""`files` and `diff` over a store, kept as 0.x keeps them."""
+"""`files` and `diff` of a store, stored in the form of 0.x."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def listings(domain: Domain, max_bytes: int = 1_000_000, max_entries: int = 1000
     )
 
 
-def test_files_are_computed_once_and_kept(domain: Domain) -> None:
+def test_files_are_computed_once_and_stored(domain: Domain) -> None:
     image = domain.images.get(MIDDLE)
     rows = json.loads(listings(domain).files(image))
     assert [(row[0], row[2]) for row in rows] == [("etc/a", True), ("new", False)]
@@ -70,7 +70,7 @@ def test_lists_of_0x_are_used_unless_it_overlooked_whiteouts(domain: Domain) -> 
         (layer_of(a=b"x" * 50_000), {"max_bytes": 10_000}, "holds more than"),
     ],
 )
-def test_layers_that_are_not_listed(
+def test_layers_that_cannot_be_listed(
     domain: Domain, layer: bytes, bounds: dict[str, int], text: str
 ) -> None:
     write_image(domain.storage, BASE, (), layer)
@@ -80,14 +80,14 @@ def test_layers_that_are_not_listed(
     assert not exists(domain.storage, keys.image(BASE, "_files"))
 
 
-# ---- what is remembered
+# ---- stored results
 
 NO_TAR = gzip.compress(b"no tar at all, but long enough" * 100)
 BOMB = gzip.compress(layer_of(a=bytes(1_100_000)))
 
 
 class CountingStorage(MemoryStorage):
-    """Counts how often layers are opened; `broken` ones fail as a store that is away."""
+    """Counts how often layers are opened; a `broken` store fails as if it were unavailable."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,14 +121,14 @@ def test_a_layer_that_cannot_be_listed_is_read_once(
     counted: Domain, layer: bytes, text: tuple[int, str]
 ) -> None:
     write_image(counted.storage, BASE, (), layer)
-    for _ in range(3):  # each with nothing in memory, as another process
+    for _ in range(3):  # each without a cache, like another process
         with pytest.raises(Failure) as caught:
             listings(counted).files(counted.images.get(BASE))
         assert (caught.value.status, caught.value.text) == text
     assert opened(counted) == [keys.image(BASE, "layer")]
 
 
-def test_a_refusal_counts_for_the_limits_and_the_layer_that_it_is_about(counted: Domain) -> None:
+def test_a_refusal_is_valid_for_its_limits_and_its_layer(counted: Domain) -> None:
     write_image(counted.storage, BASE, (), BOMB)
     with pytest.raises(Failure, match="more than this registry lists"):
         listings(counted).files(counted.images.get(BASE))
@@ -140,7 +140,7 @@ def test_a_refusal_counts_for_the_limits_and_the_layer_that_it_is_about(counted:
     assert json.loads(listings(counted).files(counted.images.get(MIDDLE)))
 
 
-def test_a_missing_layer_or_store_is_no_reason_to_refuse_later(counted: Domain) -> None:
+def test_a_missing_layer_or_store_is_not_remembered(counted: Domain) -> None:
     image = counted.images.get(BASE)
     layer = counted.storage.get(keys.image(BASE, "layer"))
     counted.storage.delete(keys.image(BASE, "layer"))
@@ -165,7 +165,7 @@ def test_a_diff_with_a_hostile_ancestor_is_refused_once(counted: Domain) -> None
     assert read["reason"] == "too large"
 
 
-def test_clients_that_ask_at_the_same_time_share_one_reading(counted: Domain) -> None:
+def test_concurrent_requests_share_one_read(counted: Domain) -> None:
     write_image(counted.storage, BASE, (), BOMB)
     shared, begun, go = listings(counted), threading.Event(), threading.Event()
     image, found = counted.images.get(BASE), []
@@ -198,7 +198,7 @@ def test_clients_that_ask_at_the_same_time_share_one_reading(counted: Domain) ->
 # ---- limits of memory
 
 
-def test_a_damaged_list_is_made_anew(domain: Domain) -> None:
+def test_a_damaged_listing_is_computed_again(domain: Domain) -> None:
     expected = json.loads(listings(domain).diff(domain.images.get(TOP)))
     for damaged in (b'[["etc/a", "f", false, 0', b'[["etc/a", "f"], 17]', b"[[]]", b"[["):
         domain.storage.put(keys.image(MIDDLE, "_files"), damaged)
@@ -209,7 +209,7 @@ def test_a_damaged_list_is_made_anew(domain: Domain) -> None:
 
 
 def test_a_diff_holds_the_rows_of_one_layer_at_a_time() -> None:
-    """Rows of ten ancestors took ten times the memory of one."""
+    """The rows of ten ancestors must not take ten times the memory of one."""
     domain = Domain(MemoryStorage())
     ids = [ImageId(f"{number:064x}") for number in range(11)]
     for number, id in enumerate(ids):
@@ -229,7 +229,7 @@ def test_a_diff_holds_the_rows_of_one_layer_at_a_time() -> None:
 
 
 def test_a_diff_of_very_many_folders_is_refused() -> None:
-    """Deep names make folders that are no entries."""
+    """Deep names create folders that have no entry."""
     domain = Domain(MemoryStorage())
     deep = "/".join("d" * 90)
     write_image(domain.storage, BASE, (), layer_of(*(f"{n:05}/{deep}" for n in range(100))))

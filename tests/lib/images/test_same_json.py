@@ -1,4 +1,4 @@
-"""Which image JSONs describe one image (lib.images.same_json): what engines rewrite, and what they never do."""
+"""Which image JSONs describe the same image (lib.images.same_json): what engines rewrite, and what not."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ def test_another(what: str) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), engines.PAIRS)
-def test_what_engines_sent(first: str, second: str) -> None:
+def test_values_that_engines_sent(first: str, second: str) -> None:
     one, other = (engines.json_of(version) for version in (first, second))
     assert is_same_json(one, other)
     assert not is_same_json(one, other.replace(b"Imported", b"imported"))
 
 
 def test_an_image_of_1_10_that_an_older_engine_wrote_anew() -> None:
-    """1.10 makes up the JSON of a parent; 1.8 then fills in all the fields that it knows."""
+    """Docker 1.10 invents the JSON of a parent; 1.8 then adds all the fields that it knows."""
     made_up = b'{"id":"%s","parent":"%s"}' % (b"a" * 64, b"b" * 64)
     filled_in = (
         b'{"id":"%s","parent":"%s","created":"0001-01-01T00:00:00Z","container_config":'

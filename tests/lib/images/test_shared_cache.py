@@ -1,4 +1,4 @@
-"""Images as they lie in the shared cache: what is not exactly ours is taken for absent."""
+"""Images in the shared cache: a value that is not exactly the registry's own counts as absent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIGNED = len(shared_cache._FORM) + shared_cache._SIGNATURE
 
 
 class Memory:
-    """A level in memory."""
+    """A shared cache in memory."""
 
     name = "memory"
 
@@ -56,7 +56,7 @@ def test_comes_back_as_it_was(
 
 
 @given(st.data())
-def test_anything_else_is_absent(data: st.DataObject) -> None:
+def test_any_other_value_is_absent(data: st.DataObject) -> None:
     value = dump(IMAGE, SECRET)
     place = data.draw(st.integers(0, len(value) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != value[place]))
@@ -90,7 +90,7 @@ def test_anything_else_is_absent(data: st.DataObject) -> None:
     ],
 )
 def test_signed_nonsense_is_absent_too(facts: bytes) -> None:
-    """Of another version of ours, that signed with the same secret."""
+    """Another version of the registry may sign with the same secret."""
     value = shared_cache._FORM + shared_cache._signature(facts, SECRET) + facts
     assert load(value, SECRET) is None
 
@@ -122,14 +122,14 @@ def test_images_ask_memory_then_the_shared_cache_then_the_store() -> None:
     storage.put(keys.image(A, "_inprogress"), b"true")
     write_image(storage, A)
     assert one.find(A) is None
-    assert level.values == {}  # only what is finished
+    assert level.values == {}  # only complete images
     storage.delete(keys.image(A, "_inprogress"))
     found = one.get(A)
     [(key, value)] = level.values.items()
     storage.delete_folder(f"images/{A}")
     assert other.get(A) == found
     level.values.clear()
-    assert other.get(A) == found  # in its own memory now
+    assert other.get(A) == found  # in the cache of the process now
     assert images().find(A) is None
     write_image(storage, A)
     level.values[key] = b"garbage"
@@ -146,11 +146,11 @@ def test_nodes_of_one_store_have_one_secret_and_others_have_others() -> None:
     assert secret_of(store, "here", read_only=False) == secret
     assert secret_of(store, "here", read_only=True) == secret
     assert secret_of(other, "here", read_only=False) != secret
-    assert secret_of(store, "there", read_only=False) != secret  # a copy, perhaps
+    assert secret_of(store, "there", read_only=False) != secret  # the place of a copy
     assert name_of(secret) != name_of(secret_of(other, "here", read_only=False))
 
 
-def test_a_store_that_is_only_read_gets_nothing_written() -> None:
+def test_a_read_only_store_is_not_written() -> None:
     store = MemoryStorage()
     secret = secret_of(store, "here", read_only=True)
     assert list(store.list(keys.OURS)) == []
@@ -173,6 +173,6 @@ class Full(MemoryStorage):
         raise Refused(key)
 
 
-def test_a_store_that_takes_nothing_stops_the_start() -> None:
+def test_a_store_that_refuses_the_secret_stops_the_start() -> None:
     with pytest.raises(Refused):
         secret_of(Full(), "here", read_only=False)

@@ -50,7 +50,7 @@ def tarsum(data: bytes, layer: bytes) -> str:
 def test_a_layer_without_a_tarsum_is_read_for_one_once(
     domain: Domain, layer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bomb took its time for each checksum that a client sent."""
+    """Otherwise a decompression bomb would be read for each checksum that a client sends."""
     read: list[int] = []
     original = TarSums.read.__func__  # type: ignore[attr-defined]
 
@@ -60,7 +60,7 @@ def test_a_layer_without_a_tarsum_is_read_for_one_once(
 
     monkeypatch.setattr(TarSums, "read", classmethod(counted))
 
-    def uploads(max_bytes: int) -> Uploads:  # another process, or after a restart
+    def uploads(max_bytes: int) -> Uploads:  # like another process, or after a restart
         return Uploads(
             domain.storage, domain.images, domain.commits, call, domain.proofs, max_bytes=max_bytes
         )
@@ -71,10 +71,10 @@ def test_a_layer_without_a_tarsum_is_read_for_one_once(
     for _ in range(3):
         assert fails(uploads(10_000).put_checksum, A, None, wrong) == (400, "Checksum mismatch")
     assert len(read) == 1
-    uploads(10_000).put_layer(A, [LAYER])  # another try, with another layer
+    uploads(10_000).put_layer(A, [LAYER])  # a retry with another layer
     fails(uploads(10_000).put_checksum, A, None, wrong)
     assert len(read) == 2
-    fails(uploads(20_000).put_checksum, A, None, wrong)  # more may be read now
+    fails(uploads(20_000).put_checksum, A, None, wrong)  # the limit is higher now
     assert len(read) == 4
     uploads(10_000).put_checksum(A, payload(data, layer), None)
     assert domain.storage.get(keys.image(A, "layer")) == layer
@@ -92,7 +92,7 @@ def test_a_push_writes_what_0x_reads(domain: Domain) -> None:
     assert list(domain.storage.stages()) == []
 
 
-def test_only_the_mark_shows_before_the_checksum(domain: Domain) -> None:
+def test_only_the_mark_is_visible_before_the_checksum(domain: Domain) -> None:
     data = image_json(A)
     domain.uploads.put_json(A, data)
     domain.uploads.put_layer(A, [LAYER])
@@ -129,13 +129,13 @@ def test_wrong_json(domain: Domain, data: bytes, expected: str) -> None:
 
 
 @pytest.mark.parametrize("parent", [b"null", b'""'])
-def test_no_parent(domain: Domain, parent: bytes) -> None:
+def test_a_missing_parent(domain: Domain, parent: bytes) -> None:
     data = b'{"id": "%s", "parent": %s}' % (A.encode(), parent)
     push(domain, data, LAYER)
     assert domain.images.get(A).ancestors == [A]
 
 
-def test_an_unfinished_parent_is_none(domain: Domain) -> None:
+def test_an_incomplete_parent_counts_as_missing(domain: Domain) -> None:
     domain.uploads.put_json(B, image_json(B))
     assert fails(domain.uploads.put_json, A, image_json(A, B))[1] == (
         "Image depends on a non existing parent"
@@ -143,7 +143,7 @@ def test_an_unfinished_parent_is_none(domain: Domain) -> None:
 
 
 def test_states(domain: Domain) -> None:
-    """The table of protocol-v1.md section 3, with its NEW points."""
+    """The table of protocol-v1.md section 3, including its NEW points."""
     data = image_json(A)
     up = domain.uploads
     assert fails(up.put_layer, A, [LAYER]) == (404, "Image not found")
@@ -156,7 +156,7 @@ def test_states(domain: Domain) -> None:
     assert fails(up.put_checksum, A, payload(data, b"x"), None) == (400, "Checksum mismatch")
     up.put_json(A, data)
     up.put_checksum(A, payload(data, LAYER), None)
-    up.put_checksum(A, payload(data, LAYER), None)  # an answer that got lost, asked again
+    up.put_checksum(A, payload(data, LAYER), None)  # the answer was lost: the client retries
     assert fails(up.put_json, A, data) == (409, "Image already exists")
     other = image_json(A, comment="other")
     assert fails(up.put_json, A, other) == (409, "Image already exists")
@@ -200,7 +200,7 @@ def test_tarsum_alone(domain: Domain, pack) -> None:
 def test_the_sums_of_many_entries_are_sorted_in_the_thread_pool(
     domain: Domain, reads_stages: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A million entries take seconds, in which the event loop would answer no other client."""
+    """A million entries take seconds, during which the event loop would answer no other client."""
     depth, outside = 0, []
 
     def offload(function: Callable[..., Any], *args: Any) -> Any:
@@ -229,7 +229,7 @@ def test_the_sums_of_many_entries_are_sorted_in_the_thread_pool(
 
 
 def test_a_layer_that_is_no_tar_has_no_tarsum(domain: Domain) -> None:
-    """0.x took the JSON alone then: anything would have matched."""
+    """0.x hashed only the JSON in this case, so any layer would have matched."""
     import hashlib
 
     data = image_json(A)
@@ -239,8 +239,8 @@ def test_a_layer_that_is_no_tar_has_no_tarsum(domain: Domain) -> None:
     assert fails(domain.uploads.put_checksum, A, None, alone) == (400, "Checksum mismatch")
 
 
-def test_another_copy_of_a_finished_image(domain: Domain) -> None:
-    """Drained and hashed; its own checksums are held against it, the first copy stays."""
+def test_another_copy_of_a_complete_image(domain: Domain) -> None:
+    """It is hashed and compared with its own checksum, and the first copy stays."""
     data = image_json(A)
     push(domain, data, LAYER)
     for level in (1, 9):
@@ -279,22 +279,24 @@ def test_the_same_bytes_from_many_leave_nothing_staged(domain: Domain) -> None:
     assert list(domain.storage.stages()) == []
 
 
-def test_tries_that_were_given_up_do_not_pile_up(domain: Domain) -> None:
-    """A client that dies after each layer and comes back leaves one copy, not one a try."""
+def test_abandoned_retries_do_not_accumulate(domain: Domain) -> None:
+    """A client that dies after each layer and retries leaves one staged layer, not one for each retry."""
     data = image_json(A)
     for _ in range(5):
         domain.uploads.put_json(A, data)
         domain.uploads.put_layer(A, [LAYER])
     assert len(list(domain.storage.stages())) == 1
     domain.uploads.put_json(A, image_json(A, comment="other"))
-    domain.uploads.put_layer(A, [LAYER])  # hashed with a JSON that the first was not hashed with
+    domain.uploads.put_layer(
+        A, [LAYER]
+    )  # hashed with a JSON that the first layer was not hashed with
     assert len(list(domain.storage.stages())) == 2
     domain.uploads.put_checksum(A, payload(data, LAYER), None)
     assert list(domain.storage.stages()) == []
 
 
-def test_a_tarsum_is_not_taken_of_other_bytes_of_the_same_size(domain: Domain) -> None:
-    """Two copies of one size; the one that stays must not vouch for the other."""
+def test_a_tarsum_is_not_computed_from_other_bytes_of_the_same_size(domain: Domain) -> None:
+    """Two layers of one size: the one in place must not confirm the TarSum of the other."""
     data = image_json(A)
     good, bad = layer_of(a=b"good"), layer_of(a=b"evil")
     assert len(good) == len(bad)
@@ -308,8 +310,8 @@ def test_a_tarsum_is_not_taken_of_other_bytes_of_the_same_size(domain: Domain) -
     domain.uploads.put_checksum(A, None, tarsum(data, good))
 
 
-def test_a_broken_push_of_0x_is_taken_over(domain: Domain) -> None:
-    """0.x left a mark, a JSON, half a layer. The engine comes back with the layer, or with all."""
+def test_a_push_that_0x_left_open_can_be_completed(domain: Domain) -> None:
+    """0.x left a mark, a JSON and half a layer. The engine sends the layer again, or all of it."""
     data = image_json(A)
     for part, value in (("_inprogress", b"true"), ("json", data), ("layer", b"half")):
         domain.storage.put(keys.image(A, part), value)
@@ -320,7 +322,7 @@ def test_a_broken_push_of_0x_is_taken_over(domain: Domain) -> None:
 
 
 def test_lost_data_opens_the_image_again(domain: Domain, tmp_path: Path) -> None:
-    """Decided, not carried out, and then somebody emptied the uploads folder."""
+    """There is a commit record, the commit is not complete, and the staged layer was deleted."""
     from v1registry.lib.images.commit import CommitRecord
 
     data = image_json(A)
@@ -356,7 +358,7 @@ def test_cleaning_by_age(domain: Domain) -> None:
         assert domain.images.get(id).size == len(LAYER)
 
 
-def test_an_open_push_of_0x_stays_as_it_is(domain: Domain) -> None:
+def test_an_open_push_of_0x_is_not_changed(domain: Domain) -> None:
     for part in ("_inprogress", "json", "layer"):
         domain.storage.put(keys.image(A, part), b"{}")
     domain.uploads.put_json(A, image_json(A))
@@ -368,7 +370,7 @@ def test_an_open_push_of_0x_stays_as_it_is(domain: Domain) -> None:
     }
 
 
-def test_a_hanging_stage_without_note_is_removed(domain: Domain) -> None:
+def test_a_staged_layer_without_a_note_is_deleted(domain: Domain) -> None:
     domain.storage.stage(keys.image(A, "layer"), [b"x"])
     assert Cleaner(domain.storage, domain.commits).clean(time.time() + 60).stages == 1
     assert list(domain.storage.stages()) == []

@@ -3,9 +3,9 @@
 Sources: docs/architecture.md#rule-4-writes-are-atomic and
 docs/architecture.md#rule-5-complete-images-are-immutable.
 
-What must hold: JSON, layer, ancestry and checksum of a finished image always
-belong together and never change again; every client that lives on and whose
-bytes were right is told success; and what a dead one left hinders nobody.
+Invariants: JSON, layer, ancestry and checksum of a complete image belong together and never change
+again. Every client that is not killed and sent the right bytes is told success. Leftovers of a killed
+client do not disturb other clients.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def uploads(store: Storage) -> Uploads:
 
 
 def push(data: bytes, layer: bytes, claimed: bytes | None = None) -> Callable[..., str]:
-    """A client as engines are: 409 on the JSON is success, anything else but 200 is not."""
+    """A client like an engine: 409 on the JSON is success, any other status than 200 is not."""
 
     def run(store: Storage) -> str:
         node = uploads(store)
@@ -78,7 +78,7 @@ def read(store: Storage) -> str:
 
 
 def clean(store: Storage) -> str:
-    Cleaner(store, Commits(store)).clean(-1.0)  # nothing is that old: it only carries out
+    Cleaner(store, Commits(store)).clean(-1.0)  # nothing is that old: it only completes commits
     return "cleaned"
 
 
@@ -104,7 +104,7 @@ def parts(store: Still) -> tuple[bytes | None, ...]:
 
 
 def is_finished(store: Still) -> bool:
-    """Whether the image is finished; then its four parts are checked against each other."""
+    """Return whether the image is complete; if so, check its four parts against each other."""
     data, layer, ancestry, checksum = parts(store)
     if data is None or store.look(keys.image(ID, "_inprogress")) is not None:
         return False
@@ -125,7 +125,7 @@ def finish(store: Still, ends: list[End]) -> None:
         ), outcome
     if "pushed" in told or "exists" in told:
         assert is_finished(store) or read(store) == "whole"
-    # whatever was left behind, the next client succeeds, and the cleaner then tidies up
+    # Whatever was left behind, the next client succeeds, and the cleaner then deletes the rest.
     assert push(image_json("later"), b"later-layer")(store) in ("pushed", "exists")
     assert is_finished(store)
     Cleaner(store, Commits(store)).clean(1.0)
@@ -172,7 +172,7 @@ HEAVY_POWER: dict[str, tuple[list[Callable[..., Any]], Callable[[Any], None], in
 
 
 def is_promised(ends: list[End]) -> bool:
-    """Whether a client was told that the image is there."""
+    """Return whether a client was told success."""
     return any(end.outcome in ("pushed", "exists") for end in ends)
 
 
@@ -239,8 +239,10 @@ def finish_loosely(store: LooseStore, ends: list[End]) -> None:
 
 
 def _explore_loosely(scenario: tuple[list[Callable[..., Any]], Callable[[Any], None], int]) -> None:
-    """Creating is looking, then writing: two records may follow each other. A finished image may
-    then change, until all have read back what the other wrote; what holds at the end is the same.
+    """Explore a store where `create` looks and then writes, so that two records may follow each other.
+
+    A complete image may then change until all clients have read the last record. At the end, the same
+    invariants hold.
     """
     programs, prepared, kills = scenario
     explorer = Explorer(
@@ -259,14 +261,14 @@ def _explore_loosely(scenario: tuple[list[Callable[..., Any]], Callable[[Any], N
 
 
 @pytest.mark.parametrize("name", LOOSE)
-def test_model_of_a_store_that_creates_loosely(name: str) -> None:
+def test_model_without_atomic_create(name: str) -> None:
     _explore_loosely(LOOSE[name])
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", HEAVY_LOOSE)
-def test_model_of_a_store_that_creates_loosely_heavy(name: str) -> None:
+def test_model_without_atomic_create_heavy(name: str) -> None:
     _explore_loosely(HEAVY_LOOSE[name])
 
 
@@ -276,8 +278,8 @@ def test_model_of_a_store_that_creates_loosely_heavy(name: str) -> None:
     [[], [read], pytest.param([push(ONE, b"second")], marks=pytest.mark.heavy)],
     ids=["alone", "a reader", "another client"],
 )
-def test_a_reckless_cleaner_breaks_nothing(others: list[Callable[..., Any]]) -> None:
-    """It takes running pushes what they sent: they may fail, and a finished image is whole."""
+def test_a_premature_cleaner_breaks_no_complete_image(others: list[Callable[..., Any]]) -> None:
+    """The cleaner deletes the data of running pushes: they may fail, but a complete image stays intact."""
 
     def clean_all(store: Storage) -> str:
         Cleaner(store, Commits(store)).clean(1.0)
@@ -298,8 +300,8 @@ def test_a_reckless_cleaner_breaks_nothing(others: list[Callable[..., Any]]) -> 
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_a_record_without_its_json_is_carried_out(in_place: bool) -> None:
-    """As they were written before 2026-12: the JSON lies staged, or in place already."""
+def test_a_commit_record_without_json_is_completed(in_place: bool) -> None:
+    """Records older than 2026-12 lack the JSON: it is staged, or in place already."""
     store = Still()
     prepare(store)
     handle = store.stage(keys.image(ID, "layer"), [b"1st"])
@@ -316,7 +318,7 @@ def test_a_record_without_its_json_is_carried_out(in_place: bool) -> None:
     assert store.look(keys.image(ID, "json")) == ONE
 
 
-def test_a_record_whose_data_is_gone_is_given_up() -> None:
+def test_a_commit_record_with_lost_data_is_deleted() -> None:
     store = Still()
     prepare(store)
     store.put(keys.image(ID, "_inprogress"), b"true")
@@ -329,7 +331,7 @@ def test_a_record_whose_data_is_gone_is_given_up() -> None:
 
 
 def test_wrong_bytes_are_never_told_success() -> None:
-    """A client whose layer arrived damaged is refused, whatever others do meanwhile."""
+    """A client whose layer arrived damaged is refused, whatever other clients do meanwhile."""
     outcomes = set()
 
     def finish_damaged(store: Still, ends: list[End]) -> None:

@@ -1,4 +1,4 @@
-"""The diff of a layer against its ancestors, held against a model of how engines stack layers."""
+"""The changes of a layer, compared with a model of how engines stack layers."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_without_ancestors_all_is_created():
     assert diff([], []) == {"deleted": {}, "changed": {}, "created": {}}
 
 
-def test_the_nearest_word_counts():
+def test_the_nearest_ancestor_counts():
     gone, there = rows(".wh.f"), rows("f")
     assert names(rows("f"), gone, there) == {"created": {"f"}}
     assert names(rows("f"), there, gone) == {"changed": {"f"}}
     assert names(rows("f"), rows("x"), there) == {"changed": {"f"}}
 
 
-def test_deletions_of_our_own():
+def test_deletions_of_the_layer_itself():
     assert names(rows("d/", "d/.wh.f"), rows("d/", "d/f")) == {
         "deleted": {"d/f"},
         "changed": {"d"},
@@ -85,12 +85,12 @@ def test_below_a_folder_that_a_nearer_ancestor_replaced():
     }
 
 
-def test_an_opaque_folder_of_our_own_names_what_vanishes():
+def test_an_opaque_folder_lists_what_disappears():
     old = rows("d/", "d/a", "d/s/", "d/s/x", "d/t/", "d/t/y", "d/t/z", "e")
     own = rows("d/", "d/.wh..wh..opq", "d/a", "d/t/", "d/t/y")
     assert names(own, old) == {"changed": {"d", "d/a", "d/t", "d/t/y"}, "deleted": {"d/s", "d/t/z"}}
     assert diff(own, [old])["deleted"]["d/s"][:2] == ["d", True]
-    # what a nearer ancestor had deleted already does not vanish
+    # a file that a nearer ancestor deleted does not disappear again
     assert names(rows("d/", "d/.wh..wh..opq"), rows("d/", "d/.wh.a", "d/.wh.s"), old) == {
         "changed": {"d"},
         "deleted": {"d/t"},
@@ -145,7 +145,7 @@ def test_names_of_different_engines_are_compared_by_components():
 
 
 def test_files_that_0_x_stored():
-    """0.x saw whiteouts at the root only: below it their raw names are in `_files`."""
+    """0.x detected whiteouts only at the root: below it, `_files` contains their raw names."""
     tail = [0, 0, 0o644, 0, 0]
     ancestor = [["d/.wh.f", "f", False, *tail], ["e/.wh..wh..opq", "f", False, *tail]]
     old = [
@@ -191,7 +191,7 @@ KINDS = st.sampled_from(["file", "folder", "opaque", "whiteout"])
 
 @st.composite
 def layers(draw):
-    """A layer as engines make them: every entry's folders are entries, too."""
+    """A layer as engines make it: the folders of every entry are entries as well."""
     chosen = draw(st.dictionaries(PATHS, KINDS, max_size=7))
     layer: dict[Path, str] = {}
     for path in sorted(chosen):
@@ -222,7 +222,7 @@ def below(path: Path, folder: Path) -> bool:
 
 
 def stack(files: set[Path], layer: dict[Path, str]) -> set[Path]:
-    """What is there after an engine has unpacked a layer onto `files`."""
+    """Return the files after an engine has unpacked a layer onto `files`."""
     for path, kind in layer.items():
         if kind != "folder":
             files = {file for file in files if not below(file, path)}

@@ -1,4 +1,4 @@
-"""The rows of `_files`: the form of 0.x, whiteouts and opaque folders at any depth, limits."""
+"""File listings: the format of 0.x, whiteouts and opaque folders at any depth, limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rows(layer: bytes, **limits: int) -> list[list[object]]:
 
 
 def short(layer: bytes) -> list[tuple[object, ...]]:
-    """Name, type and whether deleted."""
+    """The name, the type and the deleted flag of each row."""
     return [tuple(row[:3]) for row in rows(layer)]
 
 
@@ -80,7 +80,7 @@ def test_whiteouts_at_any_depth():
 
 
 def test_a_whiteout_without_a_name_deletes_its_folder():
-    """As engines and 0.x read it; none is shown as a file."""
+    """Engines and 0.x read it so; it is not listed as a file."""
     assert short(files("./.wh.", ".wh.", "/.wh..")) == [("/", "f", True)] * 3
     assert short(files("./d/", "./d/.wh.", "e/f/.wh..")) == [
         ("/d", "d", False),
@@ -89,14 +89,14 @@ def test_a_whiteout_without_a_name_deletes_its_folder():
     ]
 
 
-def test_whiteouts_of_what_is_no_name_are_files():
+def test_whiteouts_without_a_valid_name_are_files():
     assert short(files("d/.wh...", "x.wh.y")) == [
         ("d/.wh...", "f", False),
         ("x.wh.y", "f", False),
     ]
 
 
-def test_the_union_file_system_s_own_entries_are_left_out():
+def test_entries_of_the_union_file_system_are_omitted():
     names = ("./.wh..wh.aufs", "./.wh..wh.plnk/", "./.wh..wh.plnk/12.34", "d/.wh..wh.orph/", "d/f")
     assert short(files(*names)) == [("d/f", "f", False)]
     assert short(files(".wh..wh.plnk/.wh..wh..opq")) == []
@@ -148,7 +148,7 @@ def test_recorded_layers(layer):
     assert [[row[0], row[3]] for row in rows(layer)] == expected
 
 
-def test_what_cannot_be_read():
+def test_unreadable_layers():
     for layer in (b"no tar", gzip.compress(vector())[:-9], header(size=5)):
         with pytest.raises(LayerUnreadable):
             rows(layer)
@@ -166,7 +166,7 @@ def test_limits():
         rows(gzip.compress(header(size=binary(1 << 40)) + bytes(1 << 24)), max_bytes=1 << 20)
 
 
-def test_names_are_bounded_too():
+def test_names_are_limited():
     long = pax({"path": b"n" * 4097}) + header()
     with pytest.raises(LayerTooLarge):
         rows(long)

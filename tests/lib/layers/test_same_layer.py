@@ -1,4 +1,4 @@
-"""Which layers hold the same (lib.samelayer): what writers of archives may change, and no byte more."""
+"""Which layers have the same content (lib.layers.same_layer): only what tar writers change may differ."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_hidden_bytes_in_headers_count(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["plain", "GNU", "pax", "an engine's"])
-def test_no_letter_can_be_put_anywhere(what: str) -> None:
+def test_no_byte_can_be_hidden_anywhere(what: str) -> None:
     layer = {
         "plain": PLAIN,
         "GNU": long(tarfile.GNU_FORMAT),
@@ -318,7 +318,7 @@ def test_maps_of_sparse_files_count() -> None:
 
 
 def test_the_order_of_one_name_counts() -> None:
-    """The later entry is the one that stays."""
+    """The later entry replaces the earlier one."""
     differ(tar(TWICE), tar([TWICE[1], TWICE[0], TWICE[2]]))
     assert content(tar(TWICE)) == content(tar([TWICE[2], *TWICE[:2]]))
     named = [member("./f", b"one"), member("f", b"two")]
@@ -326,24 +326,24 @@ def test_the_order_of_one_name_counts() -> None:
 
 
 @pytest.mark.parametrize("layer", [b"no tar", PLAIN[:700], gzip.compress(PLAIN)[:-9], b"\x1f\x8b"])
-def test_what_no_walk_can_read_equals_only_itself(layer: bytes) -> None:
+def test_an_unreadable_layer_equals_only_itself(layer: bytes) -> None:
     assert content(layer).startswith("bytes:")
     differ(layer, layer + b"\0")
     differ(layer, PLAIN)
 
 
-def test_what_passes_the_limits_equals_only_itself() -> None:
+def test_a_layer_beyond_the_limits_equals_only_itself() -> None:
     one, other = gzip.compress(PLAIN, 1), gzip.compress(PLAIN, 9)
     assert content(one, max_bytes=4096) == content(one, max_bytes=4096)
     assert content(one, max_bytes=4096) != content(other, max_bytes=4096)
 
 
-def test_how_the_bytes_arrive_is_no_matter() -> None:
+def test_the_size_of_reads_does_not_matter() -> None:
     for layer in (PLAIN, gzip.compress(PLAIN + bytes(600) + b"x"), HIDDEN["after bzip2"]):
         assert LayerContent.read(Slow(layer)) == content(layer)
 
 
-def test_the_value_is_one_in_all_processes() -> None:
+def test_the_value_is_equal_in_all_processes() -> None:
     code = (
         "import sys\nfrom v1registry.lib.layers.same_layer import LayerContent\n"
         "print(LayerContent.read(sys.stdin.buffer))"
@@ -363,7 +363,7 @@ def test_the_value_is_one_in_all_processes() -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), engines.PAIRS)
-def test_what_engines_sent(first: str, second: str) -> None:
+def test_values_that_engines_sent(first: str, second: str) -> None:
     one, other = (engines.layer_of(version) for version in (first, second))
     assert content(one) == content(other)
     plain = gzip.decompress(other)
@@ -436,7 +436,7 @@ def test_any_entries_written_in_two_ways(
 
 
 def test_many_headers_of_one_entry_cost_little() -> None:
-    """A long name, and thousands of headers that would each be compared with it."""
+    """A long name, and thousands of headers that would all be compared with it."""
     name = pax({"path": b"x" * 900_000 + b"yz"})
     layer = name + header(b"yz", 0, b"x") * 9_000 + header(b"x") + END
     start = time.process_time()

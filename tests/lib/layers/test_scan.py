@@ -1,4 +1,4 @@
-"""One pass over a layer: facts of every encoding, and every kind of damage that it must find."""
+"""The layer scan: metadata for every encoding, and every kind of damage that it must find."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def look(
     return scan_layer(io.BytesIO(layer), JSON, sums, limit)
 
 
-def test_a_plain_archive_is_its_own_diff() -> None:
+def test_a_plain_tar_is_its_own_diff() -> None:
     wanted = LayerDescriptor(digest(ARCHIVE), len(ARCHIVE), digest(ARCHIVE), "tar", True)
     assert look(ARCHIVE) == wanted
     assert not look(ARCHIVE).gzipped
@@ -57,27 +57,29 @@ def test_gzip_is_served_as_it_is_stored() -> None:
         ("xz", lzma.compress(ARCHIVE)),
         ("xz", lzma.compress(ARCHIVE, preset=9)),
         ("lzma", lzma.compress(ARCHIVE, lzma.FORMAT_ALONE)),
-        # clients' readers stumble over what follows
+        # clients fail on the following bytes
         ("gzip", gzip.compress(ARCHIVE) + bytes(512)),
         ("gzip", gzip.compress(ARCHIVE) + b"more"),
         ("gzip", gzip.compress(ARCHIVE) + b"\0" + gzip.compress(b"")),
     ],
 )
-def test_what_clients_do_not_read_is_served_as_a_plain_archive(encoding: str, layer: bytes) -> None:
+def test_encodings_that_clients_do_not_read_are_served_as_plain_tar(
+    encoding: str, layer: bytes
+) -> None:
     facts = look(layer)
     assert facts == LayerDescriptor(digest(ARCHIVE), len(ARCHIVE), digest(ARCHIVE), encoding, False)
     assert not facts.gzipped
 
 
 def test_the_compressor_does_not_matter() -> None:
-    """The same archive is the same blob, whatever version packed it how hard."""
+    """The same tar is the same blob for every version and level of a compressor."""
     seen = {look(bz2.compress(ARCHIVE, level)).digest for level in (1, 9)}
     seen |= {look(lzma.compress(ARCHIVE, preset=level)).digest for level in (0, 6)}
     assert seen == {digest(ARCHIVE)}
 
 
-def test_an_archive_without_its_end_is_whole() -> None:
-    """Docker up to 1.2; and the digest is that of the bytes that there are."""
+def test_a_tar_without_zero_blocks_is_complete() -> None:
+    """Docker up to 1.2 writes such tars; the digest is that of the existing bytes."""
     layer = gzip.compress(ARCHIVE[: -len(END)])
     assert look(layer).diff_id == digest(ARCHIVE[: -len(END)])
 
@@ -119,24 +121,26 @@ def test_damage_is_found_without_a_checksum(layer: bytes, reason: str) -> None:
 
 
 def test_damage_is_found_by_the_checksum() -> None:
-    """A flipped bit in a file of a plain archive, which nothing else shows."""
+    """Only the checksum detects a flipped bit in a file of a plain tar."""
     flipped = bytearray(ARCHIVE)
     flipped[600] ^= 1
     with pytest.raises(DamagedLayer, match="not those that were pushed"):
         look(bytes(flipped), [payload(JSON, ARCHIVE)])
     assert look(ARCHIVE, ["tarsum+sha256:x", payload(JSON, b"another"), payload(JSON, ARCHIVE)])
-    assert look(bytes(flipped), ["tarsum+sha256:x"])  # no simple one: nothing to hold against it
+    assert look(
+        bytes(flipped), ["tarsum+sha256:x"]
+    )  # no simple checksum, so there is nothing to compare
 
 
 def test_the_checksum_is_of_all_stored_bytes() -> None:
-    """Also of those behind the compressed ones, which nobody unpacks."""
+    """Also of bytes after the compressed ones, which are not unpacked."""
     layer = gzip.compress(ARCHIVE) + b"x" * 3_000_000
     assert look(layer).encoding == "gzip"
     with pytest.raises(DamagedLayer, match="not those"):
         look(layer + b"y", [payload(JSON, layer)])
 
 
-def test_a_bomb_is_left_in_time() -> None:
+def test_a_decompression_bomb_is_stopped() -> None:
     packer = zlib.compressobj(9, wbits=31)
     start = packer.compress(header(size=1 << 34) + bytes(1 << 20))
     block = packer.compress(bytes(1 << 24)) + packer.flush(zlib.Z_SYNC_FLUSH)

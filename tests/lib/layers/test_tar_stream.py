@@ -340,7 +340,7 @@ def test_garbage_after_an_entry():
     ],
     ids=range(21),
 )
-def test_numbers_and_records_that_lie(block):
+def test_invalid_numbers_and_records(block):
     with pytest.raises(LayerUnreadable):
         walk(block)
 

@@ -1,4 +1,4 @@
-"""TarSum: the protocol's vector, what engines really sent, and their quarrel on repeated names."""
+"""TarSum: the protocol's vector, values that engines sent, and their differences for repeated names."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_another_json_does_not_match():
 @pytest.mark.parametrize(
     ("json", "layer", "value"), [push[1:] for push in PUSHES], ids=[push[0] for push in PUSHES]
 )
-def test_what_engines_sent(json, layer, value):
+def test_values_that_engines_sent(json, layer, value):
     sums = read(layer)
     assert sums.matches(json, value)
     assert sums.values(json)[0] == value
@@ -131,7 +131,7 @@ def test_devices():
 @pytest.mark.parametrize(
     "layer", [b"no tar", b"x" * 1000, gzip.compress(b"no tar", mtime=0), b"\x1f\x8b"]
 )
-def test_what_is_no_tar_has_no_sum(layer):
+def test_a_layer_that_is_not_a_tar_has_no_sum(layer):
     with pytest.raises(LayerUnreadable):
         read(layer)
 
@@ -192,7 +192,7 @@ def in_places(digests: list[str], names: list[str]) -> list[str]:
 
 
 def go_sort(digests: list[str], names: list[str], *, shell: bool) -> list[str]:
-    """Go's sort of up to 12 elements, swap by swap: up to 1.4 without, from 1.5 with `shell`."""
+    """Sort up to 12 elements as Go does, swap by swap: up to Go 1.4 without `shell`, from 1.5 with it."""
     items = list(zip(names, range(len(names)), digests, strict=True))
 
     def less(i: int, j: int) -> bool:
@@ -291,7 +291,7 @@ def test_a_feed_is_abandoned_cleanly():
     assert threading.active_count() == before
 
 
-def test_a_fault_of_ours_is_told_and_does_not_hang(monkeypatch):
+def test_a_bug_is_raised_and_does_not_hang(monkeypatch):
     monkeypatch.setattr(TarSums, "_add", lambda self, entry: 1 / 0)
     with TarSumFeed(depth=1) as running:
         for _ in range(100):

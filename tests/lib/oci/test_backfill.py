@@ -1,4 +1,4 @@
-"""Facts of a whole store: several layers at once, again and again, never one twice."""
+"""The backfill of layer metadata for a whole store: in parallel, repeatable, each layer read once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(storage: Storage, **options: Any) -> tuple[dict[str, int], Run]:
     return dict(facts.build(run)), run
 
 
-def test_everything_is_found_afterwards() -> None:
+def test_all_digests_are_found_afterwards() -> None:
     storage = chain_store()
     counts, run = build(storage, jobs=2, tags=[])
     size = sum(storage.stat(keys.image(id, "layer")).size for id in (A, B, C))
@@ -70,7 +70,7 @@ def test_lost_entries_come_back_without_reading() -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_broken_off_it_goes_on(jobs: int) -> None:
+def test_an_interrupted_backfill_continues(jobs: int) -> None:
     class Failing(MemoryStorage):
         """A fake store whose disk fails at the tenth layer that is opened."""
 
@@ -97,7 +97,7 @@ def test_broken_off_it_goes_on(jobs: int) -> None:
     assert run.problems == []
 
 
-def test_what_is_bad_is_named_and_the_rest_is_done() -> None:
+def test_damaged_layers_are_reported_and_the_rest_is_done() -> None:
     storage = chain_store()
     write_image(storage, D, layer=b"no archive at all" * 100)
     tag(storage, D, OTHER, "bad")
@@ -117,7 +117,7 @@ def test_what_is_bad_is_named_and_the_rest_is_done() -> None:
     assert len(run.problems) == 3
     assert run.tags is not None
     assert [row["image"] for row in run.tags] == [C]
-    # damage is kept: it is not read again, unless one asks for it
+    # damage is stored: the layer is read again only on request
     counts, run = build(storage)
     assert (counts["read"], counts["damaged"]) == (0, 1)
     storage.put(keys.image(D, "layer"), gzip.compress(layer_of("d")))  # mended
@@ -126,7 +126,7 @@ def test_what_is_bad_is_named_and_the_rest_is_done() -> None:
     assert (counts["read"], counts["damaged"]) == (1, 0)
 
 
-def test_again_looks_at_the_same_bytes_once_more() -> None:
+def test_again_reads_damaged_layers_once_more() -> None:
     storage = chain_store()
     good = storage.get(keys.image(B, "layer"))
     storage.put(keys.image(B, "layer"), bytes(len(good)))
@@ -138,7 +138,7 @@ def test_again_looks_at_the_same_bytes_once_more() -> None:
     assert build(storage)[0]["damaged"] == 0
 
 
-def test_progress_is_told() -> None:
+def test_progress_is_reported() -> None:
     told: list[tuple[str, int, int | None]] = []
 
     def progress(what: str, done: int, total: int | None, size: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""From a digest back to images."""
+"""The digest index: from a digest to images."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_entries_are_forgotten(storage: Storage) -> None:
     assert one.find(A) == []
 
 
-def test_odd_names_are_passed_over(storage: Storage) -> None:
+def test_invalid_names_are_ignored(storage: Storage) -> None:
     one = digests(storage)
     one.note(A, "layer", image_id("1"))
     for name in ("layer-x", "what-" + image_id("1"), "layer"):
@@ -67,7 +67,7 @@ def test_odd_names_are_passed_over(storage: Storage) -> None:
     assert one.find(A) == [("layer", image_id("1"))]
 
 
-def test_a_store_that_takes_none(storage: Storage) -> None:
+def test_a_store_that_refuses_entries(storage: Storage) -> None:
     class Full(MemoryStorage):
         def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
             raise Refused(key)
@@ -88,7 +88,7 @@ def test_a_store_that_takes_none(storage: Storage) -> None:
     ["", "sha256:", "sha256:" + "a" * 63, "sha256:" + "A" * 64, "sha512:" + "a" * 128,
      "sha256:" + "a" * 64 + "\n", "a" * 64, "sha256:../../../" + "a" * 55],
 )  # fmt: skip
-def test_what_is_no_digest(text: str) -> None:
+def test_invalid_digests(text: str) -> None:
     assert not Digest.is_valid(text)
     with pytest.raises(Failure) as raised:
         Digest.parse(text)

@@ -1,4 +1,4 @@
-"""Images as v2 clients see them, and how a repository leads to them."""
+"""Images as v2 clients see them, and their lookup in a repository."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_golden_images(golden: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_the_same_on_every_node() -> None:
-    """Also where another compressor's version wrote, and facts were lost."""
+    """Also if another version of a compressor wrote the layer, and if metadata was lost."""
     storage = chain_store()
     one = Node(storage).get(C)
     storage.delete_folder("_v1registry")
@@ -68,13 +68,13 @@ def test_encodings_in_the_manifests() -> None:
     assert kinds == ["tar", "tar.gzip", "tar"]
 
 
-def test_a_missing_system_is_completed_and_said() -> None:
+def test_a_missing_system_is_completed_and_noted() -> None:
     shown = Node(chain_store()).get(C)
     assert json.loads(shown.config)["os"] == "linux"
     assert "os or architecture" in shown.notes[0]
 
 
-def test_the_parents_count_where_ancestry_differs() -> None:
+def test_the_parents_are_used_if_the_ancestry_differs() -> None:
     storage = chain_store()
     storage.put(keys.image(C, "ancestry"), json.dumps([C, A]).encode())
     node = Node(storage)
@@ -82,7 +82,7 @@ def test_the_parents_count_where_ancestry_differs() -> None:
     assert [id for id, _ in shown.layers] == [A, B, C]
     assert not shown.as_ancestry
     assert any("parents in the JSON" in note for note in shown.notes)
-    # and its layers can be fetched though the ancestry does not lead there
+    # its layers can be fetched although the ancestry does not contain them
     for other in (node, Node(storage)):
         found = other.lookup.blob(REPOSITORY, Digest(shown.layers[1][1].digest))
         assert isinstance(found, StoredLayerBlob)
@@ -97,7 +97,7 @@ def test_an_image_without_stored_ancestry() -> None:
 
 
 def test_chain_ids_are_checked() -> None:
-    """Of images that engines from 1.10 on pushed: bare ancestors, called by their chain ids."""
+    """For images that Docker 1.10 and later pushed: bare ancestors whose ids are their chain ids."""
     storage = MemoryStorage()
     layers = [gzip.compress(layer_of(name)) for name in "abc"]
     diff_ids = [f"sha256:{hashlib.sha256(gzip.decompress(layer)).hexdigest()}" for layer in layers]
@@ -108,7 +108,7 @@ def test_chain_ids_are_checked() -> None:
     assert not Node(chain_store()).get(C).chain_confirmed
     # a base image alone proves nothing
     assert not Node(storage).get(ids[0]).chain_confirmed
-    # an ancestor that says more is none of those
+    # an ancestor with more fields is not such an ancestor
     storage.put(keys.image(ids[0], "json"), image_json(ids[0], author="x"))
     storage.delete(keys.image(ids[0], "_checksum"))
     assert not Node(storage).get(C).chain_confirmed
@@ -126,7 +126,7 @@ def test_chain_ids_are_checked() -> None:
          "os is not a text"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_shown_says_why(damage: Any, reason: str) -> None:
+def test_images_that_cannot_be_shown_have_a_reason(damage: Any, reason: str) -> None:
     storage = chain_store()
     damage(storage)
     for id in (A, B, C):
@@ -136,7 +136,7 @@ def test_what_cannot_be_shown_says_why(damage: Any, reason: str) -> None:
         Node(storage).get(C)
 
 
-# -- the way back ---------------------------------------------------------------
+# -- lookup by digest -------------------------------------------------------------
 
 
 def digests_of(shown: V2Image) -> tuple[list[str], list[str]]:
@@ -159,7 +159,7 @@ def test_another_node_finds_all_digests(read_only: bool) -> None:
         assert (found.image.id, found.facts) == (id, facts)
 
 
-def test_digests_of_others_are_unknown() -> None:
+def test_digests_of_other_repositories_are_unknown() -> None:
     """In a repository that exists, in one that does not, and after the tag is gone."""
     storage = chain_store()
     write_image(storage, D, layer=layer_of("d"))
@@ -193,7 +193,7 @@ def test_a_digest_is_looked_for_under_its_own_kind() -> None:
 
 
 def test_one_empty_layer_serves_every_repository() -> None:
-    """Thousands of images have that blob, and one of them is noted."""
+    """Thousands of images have this blob, and the digest index has only one of them."""
     storage = MemoryStorage()
     empty = gzip.compress(bytes(1024))
     for id, repository in ((A, REPOSITORY), (B, OTHER)):
@@ -236,7 +236,7 @@ def test_an_image_written_anew_is_not_found_by_its_old_digests() -> None:
 
 
 def test_a_blob_is_found_without_a_walk() -> None:
-    """One folder of names is listed, whatever the store holds: nothing of images, nothing of tags."""
+    """Only one folder of the digest index is listed: no image and no tag is read."""
 
     class Counting(MemoryStorage):
         listed: list[str]

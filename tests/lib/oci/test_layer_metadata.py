@@ -1,4 +1,4 @@
-"""Facts of layers: computed once, kept, and believed only while they fit."""
+"""Layer metadata: computed once, stored, and valid only while it matches the layer."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_layer_that_0x_wrote_anew_is_read_anew(sums: bool) -> None:
     setup.blobs().get(setup.image())
     other = gzip.compress(layer_of("another"))
     write_image(setup.storage, ID, layer=other)
-    if not sums:  # the size alone tells, too
+    if not sums:  # the size alone shows it as well
         setup.storage.put(keys.image(ID, "_checksum"), json.dumps([]).encode())
     facts = setup.blobs().get(setup.image())
     assert facts.digest == f"sha256:{hashlib.sha256(other).hexdigest()}"
@@ -105,7 +105,7 @@ def test_a_layer_that_0x_wrote_anew_is_read_anew(sums: bool) -> None:
 @pytest.mark.parametrize(
     "kept", [b"", b"{", b"[]", b"{}", b'{"checksums":1,"stored":2}', b"null", b'{"facts":{}}']
 )
-def test_what_is_no_record_counts_as_none(kept: bytes) -> None:
+def test_invalid_metadata_counts_as_missing(kept: bytes) -> None:
     setup = Setup()
     setup.storage.put(keys.image(ID, "_oci"), kept)
     assert setup.blobs().known(setup.image()) is None
@@ -116,7 +116,7 @@ def test_what_is_no_record_counts_as_none(kept: bytes) -> None:
     assert setup.blobs().known(setup.image()) is None
 
 
-def test_damage_is_told_once_and_kept(caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_is_logged_once_and_stored(caplog: pytest.LogCaptureFixture) -> None:
     setup = Setup(layer=LAYER[:-4])
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
@@ -129,7 +129,7 @@ def test_damage_is_told_once_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     assert isinstance(setup.blobs().known(setup.image()), DamagedLayer)
 
 
-def test_a_mended_layer_is_no_longer_damaged() -> None:
+def test_a_repaired_layer_is_no_longer_damaged() -> None:
     setup = Setup(layer=LAYER)
     setup.storage.put(keys.image(ID, "layer"), LAYER[:-4])
     with pytest.raises(DamagedLayer):
@@ -138,7 +138,7 @@ def test_a_mended_layer_is_no_longer_damaged() -> None:
     assert setup.blobs().get(setup.image()).size == len(LAYER)
 
 
-def test_damage_of_the_same_size_is_looked_at_anew_on_demand() -> None:
+def test_damage_of_the_same_size_is_read_again_on_demand() -> None:
     setup = Setup()
     setup.storage.put(keys.image(ID, "layer"), bytes(len(LAYER)))
     assert isinstance(setup.blobs().compute(setup.image()), DamagedLayer)
@@ -165,7 +165,7 @@ def test_a_layer_that_was_missing_once_is_read_when_it_is_back(cache: int) -> No
         with pytest.raises(DamagedLayer, match="missing"):
             blobs.get(asked)
     assert not exists(setup.storage, keys.image(ID, "_oci"))
-    setup.storage.put(gone, LAYER[:40])  # an operator is restoring it
+    setup.storage.put(gone, LAYER[:40])  # an administrator is restoring it
     with pytest.raises(DamagedLayer, match="cut off"):
         blobs.get(image)
     setup.storage.put(gone, LAYER)
@@ -173,7 +173,7 @@ def test_a_layer_that_was_missing_once_is_read_when_it_is_back(cache: int) -> No
     assert blobs.get(setup.image()).size == len(LAYER)
 
 
-def test_what_older_versions_kept_of_a_missing_layer_is_not_believed() -> None:
+def test_stored_damage_of_a_missing_layer_is_ignored() -> None:
     setup = Setup()
     image = setup.image()
     for stored in (None, image.size):
@@ -183,8 +183,8 @@ def test_what_older_versions_kept_of_a_missing_layer_is_not_believed() -> None:
         assert setup.blobs().get(image).size == len(LAYER)
 
 
-def test_a_limit_counts_until_it_is_raised() -> None:
-    """And a layer may unpack to twenty times its size in any case."""
+def test_a_limit_applies_until_it_is_raised() -> None:
+    """A layer may unpack to twenty times its size in any case."""
     bomb = gzip.compress(layer_of(a=bytes(1_000_000)))
     assert len(bomb) * 20 < 1_000_000
     setup = Setup(layer=bomb)
@@ -198,7 +198,7 @@ def test_a_limit_counts_until_it_is_raised() -> None:
     assert setup.reads == 2
 
 
-def test_a_plain_archive_cut_off_is_found_without_a_checksum() -> None:
+def test_a_truncated_plain_tar_is_detected_without_a_checksum() -> None:
     setup = Setup(layer=layer_of(a=bytes(5000))[:3000])
     setup.storage.delete(keys.image(ID, "_checksum"))
     with pytest.raises(DamagedLayer, match="cut off"):
@@ -214,7 +214,7 @@ def test_a_read_only_store_is_not_written() -> None:
     assert not exists(setup.storage, keys.image(ID, "_oci"))
 
 
-def test_a_full_store_is_no_failure() -> None:
+def test_a_full_store_is_not_an_error() -> None:
     class Full(MemoryStorage):
         full = False
 
@@ -250,7 +250,7 @@ def test_forget() -> None:
     assert setup.digests.find(digest) == []
 
 
-def test_who_wants_it_at_the_same_time_waits() -> None:
+def test_concurrent_requests_share_one_scan() -> None:
     setup = Setup()
     blobs = setup.blobs()
     began, go_on = threading.Event(), threading.Event()
@@ -287,7 +287,7 @@ def test_other_bytes_than_were_pushed_are_damage() -> None:
 
 
 def test_a_pushed_layer_is_not_checked_twice() -> None:
-    """Its checksum was held against these bytes when they came in; but an archive it must be."""
+    """Its checksum was verified when the bytes arrived; but it must still be a tar."""
     setup = Setup()
     setup.storage.put(keys.image(ID, "_checksum"), b'["sha256:of something else"]')
     blobs = setup.blobs()

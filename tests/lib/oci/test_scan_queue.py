@@ -1,4 +1,4 @@
-"""The line of pushed images: nobody gets in the way of a push."""
+"""The scan queue: scans do not slow pushes down."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def line(time: Time, rest: float = 5, limit: int = 10) -> ScanQueue:
     return ScanQueue(rest, limit, clock=lambda: time.now, sleep=time.sleep)
 
 
-def test_in_order_and_when_pushes_rest() -> None:
+def test_in_order_and_only_while_no_push_runs() -> None:
     time = Time()
     pushed = line(time)
     pushed.add(A)
@@ -36,7 +36,7 @@ def test_in_order_and_when_pushes_rest() -> None:
     assert time.slept == [5]
 
 
-def test_a_push_meanwhile_makes_it_wait_on() -> None:
+def test_another_push_prolongs_the_wait() -> None:
     time = Time()
     pushed = line(time)
 
@@ -51,7 +51,7 @@ def test_a_push_meanwhile_makes_it_wait_on() -> None:
     assert time.now == 100 + 2.5 + 1.25 + 5
 
 
-def test_a_line_too_long_forgets() -> None:
+def test_a_full_queue_drops_images() -> None:
     pushed = line(Time(), rest=0, limit=2)
     for id in (A, B, C):
         pushed.add(id)

@@ -1,4 +1,4 @@
-"""The repositories in order, page by page."""
+"""The catalog: repositories in order, in pages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def storage() -> MemoryStorage:
     storage = MemoryStorage()
     for name in NAMES:
         storage.put(f"{RepositoryName.parse(name).folder}/tag_x", image_id("1").encode())
-    # what v2 clients cannot say, and what is none
+    # names that v2 clients cannot ask for, and folders that are not repositories
     for namespace, name in [("a", "_x"), ("a", "x..y"), ("-a", "x"), ("A", "x"), ("a", "tags")]:
         storage.put(f"{keys.repository(namespace, name)}/tag_x", b"")
     storage.put("repositories/a/file", b"")
@@ -52,7 +52,7 @@ def test_from_the_middle(storage: MemoryStorage, after: str) -> None:
     assert names(storage, after) == [name for name in NAMES if name > after]
 
 
-def test_only_what_is_taken_is_read(storage: MemoryStorage) -> None:
+def test_only_returned_names_are_read(storage: MemoryStorage) -> None:
     read = []
 
     def counted(function: object, *arguments: object) -> object:
@@ -67,14 +67,14 @@ def test_only_what_is_taken_is_read(storage: MemoryStorage) -> None:
 
 
 def test_a_nested_name_as_080_wrote_it(storage: MemoryStorage) -> None:
-    """Encoded once or twice: one repository."""
+    """A name encoded once and one encoded twice are one repository."""
     storage.put(f"{keys.repository_before_081('a', 'b/c')}/tag_y", b"")
     storage.put(f"{keys.repository_before_081('a', 'old/er')}/tag_y", b"")
     assert names(storage) == sorted([*NAMES, "a/old/er"])
 
 
 def test_names_of_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In order; only files of names that are taken are read. Metadata of `_x` is no tag `x_json`."""
+    """In order; only the files of returned names are read. Metadata of `_x` is not a tag `x_json`."""
     storage = MemoryStorage()
     repository = RepositoryName.parse("a/b/c")
     tags = Tags(storage)

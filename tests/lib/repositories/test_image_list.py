@@ -1,4 +1,4 @@
-"""The list of a repository's images: 0.x's merge, and nothing lost (protocol-v1.md section 2.1)."""
+"""Image lists: merged as in 0.x, without losing entries (protocol-v1.md section 2.1)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def update(lists: ImageLists, value: object) -> None:
 
 
 def stored(tmp_path: Path) -> list[dict[str, str]]:
-    """As 0.x reads it."""
+    """Return the list as 0.x reads it."""
     return json.loads((tmp_path / NAME.folder / "_index_images").read_text())
 
 
@@ -72,14 +72,14 @@ def test_an_entry_with_a_checksum_wins(lists: ImageLists, tmp_path: Path) -> Non
         (b'[{"id": "../../x"}]', "Invalid data"),
     ],
 )
-def test_odd_shapes(lists: ImageLists, tmp_path: Path, data: bytes, text: str) -> None:
+def test_invalid_lists(lists: ImageLists, tmp_path: Path, data: bytes, text: str) -> None:
     with pytest.raises(Failure) as caught:
         lists.update(NAME, data)
     assert (caught.value.status, caught.value.text) == (400, text)
     assert not (tmp_path / "repositories").exists()
 
 
-def test_what_0x_lost_between_is_still_read(lists: ImageLists, tmp_path: Path) -> None:
+def test_entries_that_0x_lost_are_still_read(lists: ImageLists, tmp_path: Path) -> None:
     update(lists, [{"id": A}])
     update(lists, [{"id": B}])
     (tmp_path / NAME.folder / "_index_images").write_text(json.dumps([{"id": A}]))
@@ -94,7 +94,7 @@ def _write(root: str, number: int, count: int) -> None:
 
 
 def test_no_entry_is_lost_under_concurrent_pushes(tmp_path: Path) -> None:
-    """Eight processes, ten lists each: 0.x loses most of these."""
+    """Eight processes write ten lists each: 0.x loses most of these entries."""
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_write, args=(str(tmp_path), n, 10)) for n in range(8)]
     for process in processes:
@@ -108,7 +108,7 @@ def test_no_entry_is_lost_under_concurrent_pushes(tmp_path: Path) -> None:
     assert {item["id"] for item in stored(tmp_path)} == wanted
 
 
-def test_numbers_that_no_json_holds(lists: ImageLists, tmp_path: Path) -> None:
+def test_numbers_that_json_cannot_contain(lists: ImageLists, tmp_path: Path) -> None:
     for number in (b"1e400", b"1" * 400, b"NaN"):
         with pytest.raises(Failure, match="Error Decoding JSON"):
             lists.update(NAME, b'[{"id": "%s", "x": %s}]' % (b"a" * 64, number))

@@ -1,4 +1,4 @@
-"""The names of a store's repositories: who walks, what others read, what is bounded (lib.roster)."""
+"""The name index of a store: which process walks, what the others read, and its limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHORT = 0.2  # seconds
 
 
 class CountingStorage(MemoryStorage):
-    """A store that counts walks, and can be slow, away, or closed for writing."""
+    """A store that counts walks, and can be slow, unavailable, or read-only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def test_one_process_walks_for_all(store: CountingStorage) -> None:
 def test_the_names_of_a_walk_that_has_just_ended_are_used(
     store: CountingStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends between the look for names and the lease."""
+    """The walk ends between the read of the names and the lease."""
     take = lease.take
 
     def late(*given: Any) -> bool:
@@ -117,7 +117,7 @@ def test_no_request_waits_for_a_long_walk(store: CountingStorage, monkeypatch: A
     store.gate.clear()
     names._due = 0.0
     store.put("repositories/team/new/tag_latest", b"0" * 64)
-    assert len(names.names().all) == 3  # at once, though somebody walks
+    assert len(names.names().all) == 3  # at once, although another process walks
     running = names._start()
     store.gate.set()
     assert running.wait(10)
@@ -134,7 +134,9 @@ def test_the_first_time_may_take_too_long(store: CountingStorage, monkeypatch: A
     assert len(of(store).names().all) == 3
 
 
-def test_a_store_that_is_away(store: CountingStorage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_is_unavailable(
+    store: CountingStorage, caplog: pytest.LogCaptureFixture
+) -> None:
     names = of(store)
     store.error = Unavailable("gone")
     with pytest.raises(Unavailable):
@@ -150,20 +152,20 @@ def test_a_store_that_is_away(store: CountingStorage, caplog: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_where_nothing_can_be_left(store: CountingStorage, read_only: bool) -> None:
+def test_a_read_only_store_is_walked(store: CountingStorage, read_only: bool) -> None:
     store.closed = True
     names = of(store, read_only=read_only)
     assert len(names.names().all) == 3
     assert not list(store.list("_v1registry"))
 
 
-def test_what_was_left_is_nonsense(store: CountingStorage) -> None:
+def test_invalid_stored_names_are_ignored(store: CountingStorage) -> None:
     for value in (b"", b"[]", b"{}", b'{"names": 5}', b"\xff"):
         store.put(name_index._KEY, value)
         assert len(of(store).names().all) == 3
 
 
-def test_names_that_hold_a_text() -> None:
+def test_names_that_contain_a_text() -> None:
     names = NameSnapshot(("a/b", "a/bab", "b/A", "team/\u0130x", "z/last"), frozenset())
     for text, expected in [
         ("", ["a/b", "a/bab", "b/A", "team/\u0130x", "z/last"]),

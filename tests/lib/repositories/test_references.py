@@ -1,4 +1,4 @@
-"""Which repositories reach an image (lib.reach), and building that for stores of 0.x (lib.facts)."""
+"""Repository references, and their backfill for stores of 0.x."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def facts(domain: Domain) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("repository", [ONE, TWO, LONG])
-def test_a_tag_reaches_its_image_and_the_ancestors(
+def test_a_tag_leads_to_its_image_and_the_ancestors(
     domain: Domain, repository: RepositoryName
 ) -> None:
     assert reached(domain, repository) == set()
@@ -63,14 +63,14 @@ def test_a_tag_reaches_its_image_and_the_ancestors(
     assert claims(domain, TOP) == set()
 
 
-def test_what_a_deleted_or_moved_tag_reached(domain: Domain) -> None:
+def test_images_of_a_deleted_or_moved_tag(domain: Domain) -> None:
     tag(domain, ONE, "a", TOP)
     tag(domain, ONE, "b", OTHER)
     domain.repositories.delete_tag(ONE, Tag("a"))
     assert reached(domain, ONE) == {OTHER, BASE}
     tag(domain, ONE, "b", MIDDLE)
     assert reached(domain, ONE) == {MIDDLE, BASE}
-    tag(domain, ONE, "a", TOP)  # its claims still lie there, and hold again
+    tag(domain, ONE, "a", TOP)  # its references still exist and are valid again
     assert reached(domain, ONE) == {TOP, MIDDLE, BASE}
     domain.repositories.delete(ONE)
     assert reached(domain, ONE) == set()
@@ -84,15 +84,17 @@ def test_repositories_apart(domain: Domain) -> None:
     assert claims(domain, BASE) == {ONE, TWO}
 
 
-def test_ancestors_whose_claims_a_crash_lost_are_noted_again(domain: Domain) -> None:
+def test_references_that_a_crash_lost_are_written_again(domain: Domain) -> None:
     tag(domain, ONE, "x", TOP)
     domain.storage.delete(keys.claim(BASE, str(ONE)))
-    # the child's lies there, but was not the last one that was written
+    # the child's exists, but was not the last one that was written
     tag(domain, ONE, "y", MIDDLE)
     assert claims(domain, BASE) == {ONE}
 
 
-def test_a_tag_is_set_after_its_claims(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_are_written_before_the_tag(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written: list[str] = []
     put = domain.storage.put
 
@@ -106,17 +108,19 @@ def test_a_tag_is_set_after_its_claims(domain: Domain, monkeypatch: pytest.Monke
     assert written[:4] == [*wanted, f"{ONE.folder}/tag_x"]
 
 
-def test_a_yes_is_believed_shortly(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_positive_result_is_cached_shortly(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "LIFE", 60.0)
     lasting = module.RepositoryReferences(domain.storage, domain.images, domain.tags)
     assert not lasting.holds(ONE, BASE)
     tag(domain, ONE, "x", BASE)
-    assert lasting.holds(ONE, BASE)  # a "no" is asked anew at once
+    assert lasting.holds(ONE, BASE)  # a negative result is not cached
     domain.repositories.delete(ONE)
     assert lasting.holds(ONE, BASE)
 
 
-def test_claims_of_others_forms_grant_nothing(domain: Domain) -> None:
+def test_invalid_references_grant_nothing(domain: Domain) -> None:
     folder = keys.claims(BASE)
     for name, data in [("ns%2Fone", b"x"), ("..", b"{}"), ("@" + "0" * 64, b"[]"), ("a%0Ab", b"{}"),
                        ("ns%2Ftwo%2Fdeep", b'{"repository":"ns/two/deep","tag":"x","whole":1}')]:  # fmt: skip
@@ -127,7 +131,7 @@ def test_claims_of_others_forms_grant_nothing(domain: Domain) -> None:
     assert reached(domain, ONE) == {BASE}
 
 
-def test_facts_of_a_store_that_0x_wrote(domain: Domain) -> None:
+def test_backfill_of_a_store_that_0x_wrote(domain: Domain) -> None:
     tag_by_0x(domain, ONE, "latest", TOP)
     tag_by_0x(domain, ONE, "again", TOP)
     tag_by_0x(domain, TWO, "x", OTHER)
@@ -139,7 +143,7 @@ def test_facts_of_a_store_that_0x_wrote(domain: Domain) -> None:
     assert facts(domain) == {"repositories": 2, "written": 0, "dropped": 0}
 
 
-def test_facts_mend_what_lacks_and_drop_what_holds_no_more(domain: Domain) -> None:
+def test_backfill_writes_missing_and_deletes_stale_references(domain: Domain) -> None:
     tag(domain, ONE, "x", TOP)
     tag(domain, TWO, "x", TOP)
     domain.storage.delete(keys.claim(BASE, str(ONE)))
@@ -154,7 +158,9 @@ def test_a_tag_that_0x_set_is_found_where_the_repository_is_known(domain: Domain
     assert claims(domain, BASE) == {ONE}
 
 
-def test_a_store_that_we_may_not_write(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_store_keeps_its_references(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tag_by_0x(domain, ONE, "x", MIDDLE)
 
     def refuse(*_: object, **__: object) -> None:
@@ -164,7 +170,7 @@ def test_a_store_that_we_may_not_write(domain: Domain, monkeypatch: pytest.Monke
     assert reached(domain, ONE) == {MIDDLE, BASE}
 
 
-def test_nothing_that_0x_looks_at(domain: Domain) -> None:
+def test_0x_ignores_the_references(domain: Domain) -> None:
     tag(domain, ONE, "x", BASE)
     assert {entry.name for entry in domain.storage.list(f"images/{BASE}")} == {
         *("json", "ancestry", "layer", "_checksum", "_repositories"),
@@ -172,7 +178,7 @@ def test_nothing_that_0x_looks_at(domain: Domain) -> None:
     assert exists(domain.storage, f"images/{BASE}/_repositories/ns%2Fone")
 
 
-def test_a_store_of_0x_is_seen(domain: Domain) -> None:
+def test_a_store_of_0x_is_detected(domain: Domain) -> None:
     assert not lacks_reach(MemoryStorage())
     assert lacks_reach(domain.storage)
     facts(domain)

@@ -119,8 +119,8 @@ def test_wrong_targets(
 
 
 @pytest.mark.parametrize("order", [("_x", "x_json"), ("x_json", "_x")])
-def test_two_tags_that_0x_confuses(repositories: Repositories, order: tuple[str, str]) -> None:
-    """Section 8 item 4: the metadata of `_x` lies where the tag `x_json` does."""
+def test_two_tags_with_one_key_in_0x(repositories: Repositories, order: tuple[str, str]) -> None:
+    """Section 8 item 4: the metadata of `_x` has the key of the tag `x_json`."""
     for tag in order:
         repositories.set_tag(NAME, Tag(tag), quoted(A if tag == "_x" else B), AGENT)
     assert repositories.tags(NAME) == {"_x": A, "x_json": B}
@@ -133,10 +133,10 @@ def test_two_tags_that_0x_confuses(repositories: Repositories, order: tuple[str,
     assert fails(repositories.tag, NAME, Tag("x_json"))[0] == 404
 
 
-def test_metadata_of_an_underscore_tag_is_no_tag(
+def test_metadata_of_an_underscore_tag_is_not_a_tag(
     domain: Domain, repositories: Repositories
 ) -> None:
-    """Ours is not written, as 0.x would list it; what 0.x wrote is not listed by us."""
+    """This version does not write it, because 0.x would list it, and does not list that of 0.x."""
     repositories.set_tag(NAME, Tag("_x"), quoted(A), AGENT)
     assert not exists(domain.storage, f"{NAME.folder}/tag_x_json")
     domain.storage.put(f"{NAME.folder}/tag_x_json", b'{"arch": "arm"}')
@@ -155,7 +155,7 @@ def test_tags_of_old_stores(domain: Domain, repositories: Repositories) -> None:
 
 @pytest.mark.parametrize("tag", ["${x}", "50%", "a%2fb", "a+b", "\u00e9", "~1", "%24", ";#?"])
 def test_tags_of_080(domain: Domain, repositories: Repositories, tag: str) -> None:
-    """Up to 0.8.0 tags were not encoded; since then they are: both are read, the new is written."""
+    """Tags are encoded since 0.8.1: both forms are read, the new form is written."""
     domain.storage.put(f"{NAME.folder}/_index_images", b"[]")
     domain.storage.put(f"{NAME.folder}/tag_{tag}", A.encode())
     domain.storage.put(f"{NAME.folder}/tag{tag}_json", b'{"arch": "arm"}')
@@ -190,7 +190,7 @@ def test_plain_tags_in_an_older_folder(domain: Domain, repositories: Repositorie
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\xff\xfe", b"{}", b"[]", b"a" * 63, b"null"])
 def test_unreadable_tags(domain: Domain, repositories: Repositories, data: bytes) -> None:
-    """No list shows them; a push or a DELETE of the tag mends that."""
+    """Lists omit them; a push or a DELETE of the tag repairs that."""
     domain.storage.put(f"{NAME.folder}/tag_bad", data)
     domain.storage.put(f"{NAME.folder}/tag_good", A.encode())
     told: list[tuple[str, str]] = []
@@ -214,7 +214,7 @@ FILES = st.dictionaries(
 
 
 @given(files=FILES, older=FILES)
-def test_lists_and_reading_agree_whatever_the_store_holds(
+def test_lists_and_reads_agree_for_any_store(
     files: dict[str, bytes], older: dict[str, bytes]
 ) -> None:
     domain = Domain(MemoryStorage())
@@ -246,7 +246,7 @@ def test_tags_that_no_client_can_ask_for(domain: Domain) -> None:
 
 
 def test_nested_names_of_080(domain: Domain, repositories: Repositories) -> None:
-    """Encoded once up to 0.8.0, twice since: the new form is written, both are read."""
+    """Nested names are encoded twice since 0.8.1: both forms are read, the new form is written."""
     older, newer = NESTED.folders[1], NESTED.folder
     domain.storage.put(f"{older}/tag_v1", A.encode())
     domain.storage.put(f"{older}/tag_v2", A.encode())
@@ -289,7 +289,7 @@ def names(domain: Domain, query: str, rights: Rights | None = None, user: str | 
     return [found.name for found in page.results]
 
 
-def test_a_part_of_a_list_ends_after_many_tags(
+def test_a_page_of_a_list_ends_after_many_tags(
     repositories: Repositories, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_module, "LISTED_TAGS", 3)
@@ -332,7 +332,7 @@ def test_pages_of_a_search(repositories: Repositories, domain: Domain) -> None:
 
 
 class Members(Open):
-    """Lets a member pull everything, and others what is called public."""
+    """A member may pull everything, other users only the repository `public`."""
 
     open = False
 
@@ -340,7 +340,9 @@ class Members(Open):
         return asker.user == "member" or repository == RepositoryName("team", "public")
 
 
-def test_search_shows_what_one_may_pull(repositories: Repositories, domain: Domain) -> None:
+def test_search_returns_only_repositories_that_the_caller_may_pull(
+    repositories: Repositories, domain: Domain
+) -> None:
     for name in ("team/public", "team/secret"):
         repositories.set_tag(RepositoryName.parse(name), Tag("t"), quoted(A), AGENT)
     repositories.set_private(RepositoryName("team", "secret"), True)
@@ -356,7 +358,7 @@ def test_search_shows_what_one_may_pull(repositories: Repositories, domain: Doma
 def test_a_search_without_pages(
     repositories: Repositories, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looks at so many names that fit, and no more."""
+    """It checks only a limited number of matching names."""
     wanted = [f"team/image{number:02}" for number in range(30)]
     for name in wanted:
         domain.storage.put(f"repositories/{name}/tag_t", A.encode())
@@ -369,7 +371,7 @@ def test_a_search_without_pages(
 
 
 class Heard:
-    """Writes down what it is told, and what the store held at that moment."""
+    """Records each event, and the contents of the store at that moment."""
 
     def __init__(self, domain: Domain) -> None:
         self.found: list[tuple[object, ...]] = []
@@ -386,7 +388,7 @@ class Heard:
         self.found.append(("deleted", self._domain.tags.all(repository)))
 
 
-def test_changes_are_told_when_they_are_done(domain: Domain) -> None:
+def test_events_follow_changes(domain: Domain) -> None:
     heard = Heard(domain)
     named = Repositories(domain.storage, domain.images, domain.tags, domain.reach, heard)
     named.set_tag(NAME, Tag("v1"), quoted(A), AGENT)

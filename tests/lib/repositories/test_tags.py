@@ -1,4 +1,4 @@
-"""What tags cost on a store whose listings tell what an object holds: a real Ceph, by our driver."""
+"""The cost of tags in a store whose listings contain MD5 sums: a real Ceph with the S3 driver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def storage(ceph: Ceph) -> S3Storage:
 
 @pytest.fixture
 def asked(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of objects that are asked for; of a listing, none."""
+    """The names of requested objects, not of listings."""
     found: list[str] = []
     http = storage._clients.get()._http
     send = http.send
@@ -66,7 +66,7 @@ def test_another_node_moves_a_tag(storage: S3Storage, asked: list[str]) -> None:
 def test_a_tag_that_moves_between_its_listing_and_its_reading(
     storage: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is read then belongs to another MD5 than the listing told."""
+    """Then the content has another MD5 than the listing."""
     tags, lists = Tags(storage), storage.list
     storage.put(f"{FOLDER}/tag_latest", A.encode())
 
@@ -82,7 +82,7 @@ def test_a_tag_that_moves_between_its_listing_and_its_reading(
     assert tags.all(NAME) == {"latest": A}
 
 
-def test_a_store_that_may_list_late_tells_nothing(ceph: Ceph) -> None:
+def test_a_store_with_late_listings_gives_no_md5(ceph: Ceph) -> None:
     options = {"storage_path": f"/{secrets.token_hex(8)}", "s3_conditional_writes": False}
     loose = make(ceph.options(**options), lambda call: call())
     loose.put(f"{FOLDER}/tag_latest", A.encode())

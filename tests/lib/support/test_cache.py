@@ -1,4 +1,4 @@
-"""The in-process cache: bounded in bytes, the oldest first, with a life."""
+"""The cache of a process: limited in bytes, drops the oldest first, with a lifetime."""
 
 from __future__ import annotations
 

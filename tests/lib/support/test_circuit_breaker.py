@@ -1,4 +1,4 @@
-"""The switch: off at the first failure, one probe after each pause, no flapping."""
+"""The circuit breaker: opens at the first failure, one probe after each pause, no flapping."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def ticket(breaker: Breaker) -> int:
     return given
 
 
-def test_everybody_is_admitted_while_it_works(breaker: Breaker) -> None:
+def test_all_calls_are_admitted_while_closed(breaker: Breaker) -> None:
     for _ in range(3):
         assert not breaker.succeeded(ticket(breaker))
 
 
-def test_one_failure_switches_off_and_is_told_once(breaker: Breaker) -> None:
+def test_one_failure_opens_and_is_reported_once(breaker: Breaker) -> None:
     first, second = ticket(breaker), ticket(breaker)
     assert breaker.failed(first)
     assert not breaker.failed(second)
@@ -53,7 +53,7 @@ def test_one_probe_after_each_pause(breaker: Breaker, clock: Clock) -> None:
         assert not breaker.failed(probe)
 
 
-def test_a_probe_switches_on_and_is_told_once(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_closes_and_is_reported_once(breaker: Breaker, clock: Clock) -> None:
     breaker.failed(ticket(breaker))
     clock.now += 3
     assert breaker.succeeded(ticket(breaker))
@@ -69,7 +69,7 @@ def test_a_probe_that_never_reports_is_followed_by_another(breaker: Breaker, clo
     assert breaker.succeeded(ticket(breaker))
 
 
-def test_results_from_before_count_no_more(breaker: Breaker, clock: Clock) -> None:
+def test_results_of_earlier_calls_are_ignored(breaker: Breaker, clock: Clock) -> None:
     early, slow = ticket(breaker), ticket(breaker)
     breaker.failed(ticket(breaker))
     assert not breaker.succeeded(early)

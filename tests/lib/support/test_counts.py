@@ -1,4 +1,4 @@
-"""Counters in memory that processes share (lib.counts)."""
+"""Counters in memory that processes share."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_short_lives_never_replace_long_ones() -> None:
 
 
 def test_a_client_cannot_know_which_keys_share_a_set() -> None:
-    """In two tables of equal size, a flood of the same keys hits different counters."""
+    """In two tables of equal size, the same keys replace different counters."""
     lost = []
     for _ in range(2):
         counts = MemoryCounts(sets=64)

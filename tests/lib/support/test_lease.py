@@ -1,4 +1,4 @@
-"""One process of many does the scheduled work."""
+"""Leases: of many processes, one runs a periodic task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from v1registry.storage import keys
 from v1registry.storage.local.driver import FileStorage
 
 
-def test_one_takes_it_until_it_runs_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_holds_it_until_it_expires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage, now = FileStorage(tmp_path), [1000.0]
     monkeypatch.setattr(lease.time, "time", lambda: now[0])
     assert lease.take(storage, "clean", 60)
@@ -30,7 +32,7 @@ def test_a_broken_or_far_off_lease_is_replaced(tmp_path: Path) -> None:
         assert lease.take(storage, "clean", 60)
 
 
-def test_many_at_once_find_one_winner(tmp_path: Path) -> None:
+def test_of_many_at_once_one_takes_it(tmp_path: Path) -> None:
     barrier, wins = threading.Barrier(8), []
 
     def race() -> None:

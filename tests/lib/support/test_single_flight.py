@@ -1,4 +1,4 @@
-"""Answers that are kept shortly, and asked for once by all who want them at the same time."""
+"""The single-flight cache: answers are kept for a short time and computed once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from v1registry.lib.support.single_flight import SingleFlightCache
 
 
 class BrokenOff(BaseException):
-    """As a greenlet is ended, or its time is over."""
+    """Raised like the end of a greenlet or a timeout."""
 
 
 class Source:
-    """Counts its questions."""
+    """Counts the computations."""
 
     def __init__(self, *answers: object) -> None:
         self.answers = list(answers)
@@ -38,7 +38,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def test_a_yes_is_kept_for_its_life() -> None:
+def test_a_positive_answer_is_cached_for_its_lifetime() -> None:
     now, source = [0.0], Source("a", "b")
     asked: SingleFlightCache[object] = SingleFlightCache(5, clock=lambda: now[0])
     assert [asked.get("key", source) for _ in range(3)] == ["a"] * 3
@@ -47,13 +47,13 @@ def test_a_yes_is_kept_for_its_life() -> None:
     assert source.asked == 2
 
 
-def test_a_no_is_not_kept_unless_wanted() -> None:
+def test_a_negative_answer_is_cached_only_if_requested() -> None:
     asked: SingleFlightCache[object] = SingleFlightCache(5)
     assert [asked.get("key", Source(value)) for value in (False, True, False)] == [0, 1, 1]
     assert [asked.get("no", Source(v), lambda _: True) for v in (False, True)] == [False, False]
 
 
-def test_forgotten_and_pushed_out() -> None:
+def test_dropped_and_replaced_answers() -> None:
     asked: SingleFlightCache[object] = SingleFlightCache(5, limit=2)
     for key in ("a", "b", "c"):
         asked.get(key, Source(key))
@@ -63,7 +63,7 @@ def test_forgotten_and_pushed_out() -> None:
     assert asked.get("c", Source("x")) == "c"
 
 
-def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
+def test_an_error_reaches_all_waiting_callers_and_is_not_cached() -> None:
     asked: SingleFlightCache[object] = SingleFlightCache(5)
     with pytest.raises(ValueError, match="no"):
         asked.get("key", Source(ValueError("no")))
@@ -71,10 +71,10 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("failing", [False, True])
-def test_equal_questions_are_asked_once(failing: bool) -> None:
+def test_concurrent_calls_share_one_computation(failing: bool) -> None:
     asked: SingleFlightCache[object] = SingleFlightCache(
         0
-    )  # nothing is kept: they can only share one that runs
+    )  # nothing is cached: they can only share a running computation
     begun, go_on, results, count = threading.Event(), threading.Event(), [], []
 
     def ask() -> object:
@@ -97,7 +97,7 @@ def test_equal_questions_are_asked_once(failing: bool) -> None:
     others = [threading.Thread(target=want) for _ in range(5)]
     for thread in others:
         thread.start()
-    assert asked.get("another", Source("x")) == "x"  # who asks something else does not wait
+    assert asked.get("another", Source("x")) == "x"  # a request for another key does not wait
     waiting = asked._computations["key"].done._cond._waiters  # type: ignore[attr-defined]
     until(lambda: len(waiting) == 5)
     go_on.set()
@@ -108,7 +108,7 @@ def test_equal_questions_are_asked_once(failing: bool) -> None:
     assert count == [1]
 
 
-def test_who_waits_for_one_that_is_broken_off_asks_itself() -> None:
+def test_callers_of_a_killed_computation_compute_themselves() -> None:
     asked: SingleFlightCache[object] = SingleFlightCache(5)
     begun, go_on, results = threading.Event(), threading.Event(), []
 

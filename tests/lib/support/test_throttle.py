@@ -1,4 +1,4 @@
-"""Slowing down who guesses passwords (lib.throttle)."""
+"""The throttle: limits on wrong passwords."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Clock:
 
 
 class FakeCounts:
-    """Counters as Redis has them; `away` as when it is."""
+    """Counters like those in Redis; `away` simulates an unreachable Redis."""
 
     def __init__(self) -> None:
         self.totals: dict[str, int] = {}
@@ -71,7 +71,7 @@ def come_in(throttle: Throttle, user: str, address: str = "a") -> None:
         attempt.right = True
 
 
-def test_some_a_minute_for_an_account_from_wherever(clock: Clock) -> None:
+def test_the_limit_for_an_account_holds_for_all_addresses(clock: Clock) -> None:
     throttle = Throttle(3, clock=clock)
     assert [refused(throttle, "ann", f"address {n}") for n in range(5)] == [0, 0, 0, 1, 1]
     assert not refused(throttle, "bob")
@@ -79,7 +79,7 @@ def test_some_a_minute_for_an_account_from_wherever(clock: Clock) -> None:
     assert not refused(throttle, "ann")
 
 
-def test_a_minute_of_the_clock_is_no_border(clock: Clock) -> None:
+def test_a_new_minute_of_the_clock_does_not_reset_the_limit(clock: Clock) -> None:
     throttle = Throttle(10, clock=clock)
     clock.now += module.WINDOW - 0.5
     assert [refused(throttle, "ann") for _ in range(12)] == [0] * 10 + [1] * 2
@@ -91,7 +91,7 @@ def test_a_minute_of_the_clock_is_no_border(clock: Clock) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 10])
 @pytest.mark.parametrize("second", [0, 1, 30, 59.9])
-def test_who_waits_as_long_as_he_is_told_may_try(clock: Clock, limit: int, second: float) -> None:
+def test_an_attempt_after_retry_after_is_allowed(clock: Clock, limit: int, second: float) -> None:
     throttle = Throttle(limit, clock=clock)
     clock.now += second
     for n in range(limit):
@@ -108,8 +108,8 @@ def test_who_waits_as_long_as_he_is_told_may_try(clock: Clock, limit: int, secon
 
 
 @given(gaps=st.lists(st.floats(0, 40), max_size=80), limit=st.integers(1, 6))
-def test_whatever_the_pace_there_are_never_more(gaps: list[float], limit: int) -> None:
-    """As from a bucket that is filled evenly: so many, and so many a minute more."""
+def test_the_limit_holds_for_any_pace(gaps: list[float], limit: int) -> None:
+    """Like a bucket that is filled evenly: the limit at once, and the limit per minute afterwards."""
     clock = Clock()
     throttle = Throttle(limit, clock=clock)
     passed: list[float] = []
@@ -133,7 +133,7 @@ def test_a_network_of_ipv6_is_one_address(clock: Clock) -> None:
     assert [refused(throttle, f"m {n}", a) for n, a in enumerate(mapped)] == [0, 0, 0, 1]
 
 
-def test_other_spellings_are_no_other_account(clock: Clock) -> None:
+def test_other_spellings_are_the_same_account(clock: Clock) -> None:
     throttle = Throttle(2, clock=clock)
     spellings = ["ann", "ANN", "aNn", " ann", "ann ", "\uff41nn"]
     found = [refused(throttle, name, f"10.0.{n}.1") for n, name in enumerate(spellings)]
@@ -148,20 +148,20 @@ def test_many_addresses_do_not_make_it_forget_an_account(clock: Clock) -> None:
 
 
 def test_refused_attempts_do_not_make_it_forget_an_account(clock: Clock) -> None:
-    """One address cannot push out counters with names that it invents."""
+    """One address cannot replace counters by inventing names."""
     throttle = Throttle(2, own=MemoryCounts(sets=64, clock=clock), clock=clock)
     assert [refused(throttle, "ann", f"10.0.{n}.1") for n in range(3)] == [0, 0, 1]
     assert sum(refused(throttle, f"user {n}", "10.1.0.1") for n in range(2000)) == 2000 - 6
     assert refused(throttle, "ann", "10.2.0.1")
 
 
-def test_more_for_an_address_whatever_the_account(clock: Clock) -> None:
+def test_the_limit_for_an_address_is_higher(clock: Clock) -> None:
     throttle = Throttle(3, clock=clock)
     assert [refused(throttle, f"user {n}") for n in range(10)] == [0] * 9 + [1]
     assert not refused(throttle, "another", "b")
 
 
-def test_who_comes_in_does_not_count(clock: Clock) -> None:
+def test_right_passwords_do_not_count(clock: Clock) -> None:
     throttle = Throttle(3, clock=clock)
     for _ in range(20):
         come_in(throttle, "ann")
@@ -169,12 +169,12 @@ def test_who_comes_in_does_not_count(clock: Clock) -> None:
         come_in(throttle, "ann", f"10.0.{n}.1")
 
 
-def test_nobody_is_locked_out_where_he_has_come_in_before(clock: Clock) -> None:
+def test_a_user_is_not_locked_out_at_a_known_address(clock: Clock) -> None:
     throttle = Throttle(3, clock=clock)
     come_in(throttle, "ann", "home")
     assert [refused(throttle, "ann", f"bad {n}") for n in range(9)][-1]
     assert not refused(throttle, "ann", "home")
-    # and whoever sits there too cannot guess more than anybody
+    # another user of that address cannot guess more often than elsewhere
     assert [refused(throttle, "ann", "home") for n in range(4)] == [0, 0, 1, 1]
 
 
@@ -184,7 +184,7 @@ def test_no_limit() -> None:
 
 
 def at_once(throttle: Throttle, number: int, *, right: bool) -> list[bool]:
-    """Whether each attempt was refused, of so many that run at the same time."""
+    """Run this many attempts at the same time; return for each whether it was refused."""
 
     def one(n: int) -> bool:
         try:
@@ -199,7 +199,7 @@ def at_once(throttle: Throttle, number: int, *, right: bool) -> list[bool]:
         return list(pool.map(one, range(number)))
 
 
-def test_many_at_once_are_not_more_than_one_after_the_other(clock: Clock) -> None:
+def test_parallel_attempts_do_not_exceed_the_limit(clock: Clock) -> None:
     assert at_once(Throttle(5, clock=clock), 30, right=False).count(False) == 5
 
 
@@ -209,7 +209,7 @@ def test_right_passwords_at_once_do_not_refuse_each_other(clock: Clock) -> None:
     assert not refused(throttle, "ann")
 
 
-def test_attempts_whose_results_never_come_are_not_awaited_for_ever(
+def test_attempts_without_a_result_are_not_awaited_forever(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PATIENCE", 0.2)
@@ -217,14 +217,14 @@ def test_attempts_whose_results_never_come_are_not_awaited_for_ever(
     with throttle.attempt("ann", "a"):
         assert refused(throttle, "ann")
     lost = Throttle(1, own=throttle._own, clock=clock)
-    lost._start("bob", "a")  # as by a process that is killed then
+    lost._start("bob", "a")  # as by a process that is killed meanwhile
     assert refused(throttle, "bob")
     clock.now += 20
     assert not refused(throttle, "bob")
 
 
-def test_what_was_not_compared_was_not_wrong(clock: Clock) -> None:
-    """While a directory or a database is down, a retry must not lock out its user."""
+def test_a_password_that_was_not_compared_does_not_count(clock: Clock) -> None:
+    """While a directory or a database is down, retries must not lock out the user."""
     throttle = Throttle(2, clock=clock)
     for _ in range(9):
         with pytest.raises(Failure), throttle.attempt("ann", "a"):

@@ -1,6 +1,6 @@
-"""What decides about the bytes of a configuration, point by point.
+"""All that determines the bytes of a config, point by point.
 
-The expected texts were computed by Go, too; see tests/fixtures/convert.
+Go computed the expected texts as well; see tests/fixtures/convert.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def history(data: bytes) -> bytes:
 
 
 def passed_on(members: bytes) -> bytes:
-    """What becomes of members in an image that is not written anew."""
+    """Return the members in the config of an image that is not written anew."""
     config = convert(b"{" + members + b"," + NEW + b"}")
     end = b',"docker_version":"1.9.1","history":[{' + NO_DATE + b"}]," + TAIL + b"}"
     assert config.endswith(end), config
@@ -77,7 +77,7 @@ def test_a_newer_image_is_passed_on(given: bytes, wanted: bytes | None) -> None:
         assert passed_on(given) == wanted
 
 
-def test_rootfs_and_history_are_ours() -> None:
+def test_rootfs_and_history_are_computed() -> None:
     config = convert(b'{"rootfs":{"a":1},"history":[1,2],' + NEW + b"}")
     wanted = b'{"docker_version":"1.9.1","history":[{' + NO_DATE + b"}]," + TAIL + b"}"
     assert config == wanted
@@ -151,7 +151,7 @@ def test_fields_written_anew(given: bytes, before: bytes, after: bytes) -> None:
     assert rewritten(given) == BLANK.replace(before, after)
 
 
-def test_a_structure_that_comes_twice_is_merged() -> None:
+def test_a_duplicate_structure_is_merged() -> None:
     config = convert(b'{"config":{"User":"a","Image":"i"},"Config":{"User":"b"}}')
     wanted = BLANK.replace(b'"User":""', b'"User":"b"').replace(b'"Image":""', b'"Image":"i"')
     assert b'"config":' + wanted in config
@@ -172,7 +172,7 @@ def test_a_structure_that_comes_twice_is_merged() -> None:
     ],
 )
 def test_times_are_written_as_go_writes_them(given: str, wanted: str) -> None:
-    """In the history of every image, in `created` of those written anew."""
+    """In the history of every image, and in `created` of images that are written anew."""
     for version in ("1.5.0", "1.9.1"):
         data = json.dumps({"created": given, "docker_version": version}).encode()
         assert history(data) == b'{"created":"' + wanted.encode() + b'"}'
@@ -197,7 +197,7 @@ def test_the_history_of_a_step() -> None:
 
 
 def test_bare_ancestors() -> None:
-    """What engines from 1.10 on push below the uppermost image."""
+    """Docker 1.10 and later push such ancestors."""
     config = image_config(
         [b'{"id":"a"}', b'{"id":"b","parent":"a"}', b"{" + NEW + b"}"], [DIFF] * 3
     )
@@ -234,7 +234,7 @@ def test_what_engines_refuse_is_refused_with_a_reason(data: bytes, reason: str) 
         image_config([data, b"{}"], [DIFF] * 2)
 
 
-def test_nesting_without_end_is_refused() -> None:
+def test_deep_nesting_is_refused() -> None:
     with pytest.raises(Unconvertible, match="too deeply"):
         convert(b'{"a":' + b"[" * 100000 + b"]" * 100000 + b"}")
 

@@ -1,4 +1,4 @@
-"""The image configurations that real engines computed, byte for byte."""
+"""The configs that real engines computed, byte for byte."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_configuration_is_the_engines(image: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("line", GO, ids=range(len(GO)))
-def test_every_byte_is_gos(line: str) -> None:
+def test_every_byte_equals_go(line: str) -> None:
     left, _, right = line.partition(" > ")
     jsons = [base64.b64decode(word) for word in left.split()]
     diff_ids = [f"sha256:{number:064x}" for number in range(len(jsons))]
@@ -49,7 +49,7 @@ def test_every_byte_is_gos(line: str) -> None:
 
 
 def test_chain_ids() -> None:
-    """The second is over the text of both; figures from `printf 'sha256:… sha256:…' | sha256sum`."""
+    """The second is the hash of the text of both; values from `printf 'sha256:… sha256:…' | sha256sum`."""
     empty = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
     second = hashlib.sha256(f"{empty} {empty}".encode()).hexdigest()
     third = hashlib.sha256(f"sha256:{second} {empty}".encode()).hexdigest()
@@ -58,7 +58,7 @@ def test_chain_ids() -> None:
 
 
 def test_engines_1_10_and_later_write_the_archive_anew_when_they_push() -> None:
-    """So a layer's chain id may differ from the v1 id that was made of it: no sign of damage."""
+    """So a layer's chain id may differ from the v1 id derived from it, without any damage."""
     jsons, diff_ids = chain(IMAGES[3]["v1_id"])
     base = json.loads(jsons[0])["id"]
     assert chain_ids(diff_ids)[0] != f"sha256:{base}"

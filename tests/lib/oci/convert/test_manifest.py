@@ -1,4 +1,4 @@
-"""Manifests: the bytes are pinned, since clients pin their digests."""
+"""Manifests: the bytes are fixed, because clients pin their digests."""
 
 from __future__ import annotations
 
