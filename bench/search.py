@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from v1registry.index import schema, textsearch
 from v1registry.index.database import Database
 from v1registry.index.search import SqlSearch
-from v1registry.lib.auth.rights import NOBODY, Caller
+from v1registry.lib.auth.rights import ANONYMOUS, Caller
 
 SIZES = (1_000, 100_000)
 TIMES = 30
@@ -50,17 +50,17 @@ WORDS = [
 FEW, MANY = Caller("few"), Caller("many")  # half of the repositories are private
 
 QUERIES: dict[str, Callable[[SqlSearch], Any]] = {
-    "one of all: `needle-7`": lambda s: s.find(NOBODY, "needle-7", 25, 1),
-    "nothing: `qqqqq`": lambda s: s.find(NOBODY, "qqqqq", 25, 1),
-    "a tenth of all: `proxy`": lambda s: s.find(NOBODY, "proxy", 25, 1),
-    "all of a namespace: `team3/`": lambda s: s.find(NOBODY, "team3/", 25, 1),
-    "nearly all: `team`": lambda s: s.find(NOBODY, "team", 25, 1),
-    "two letters: `db`": lambda s: s.find(NOBODY, "db", 25, 1),
-    "two letters in none: `qq`": lambda s: s.find(NOBODY, "qq", 25, 1),
-    "everything: an empty query": lambda s: s.find(NOBODY, "", 25, 1),
-    "everything, page 20": lambda s: s.find(NOBODY, "", 25, 20),
-    "everything, page 400": lambda s: s.find(NOBODY, "", 25, 400),
-    "the list, a page in the middle": lambda s: s.listed(NOBODY, "team5/", 100),
+    "one of all: `needle-7`": lambda s: s.find(ANONYMOUS, "needle-7", 25, 1),
+    "nothing: `qqqqq`": lambda s: s.find(ANONYMOUS, "qqqqq", 25, 1),
+    "a tenth of all: `proxy`": lambda s: s.find(ANONYMOUS, "proxy", 25, 1),
+    "all of a namespace: `team3/`": lambda s: s.find(ANONYMOUS, "team3/", 25, 1),
+    "nearly all: `team`": lambda s: s.find(ANONYMOUS, "team", 25, 1),
+    "two letters: `db`": lambda s: s.find(ANONYMOUS, "db", 25, 1),
+    "two letters in none: `qq`": lambda s: s.find(ANONYMOUS, "qq", 25, 1),
+    "everything: an empty query": lambda s: s.find(ANONYMOUS, "", 25, 1),
+    "everything, page 20": lambda s: s.find(ANONYMOUS, "", 25, 20),
+    "everything, page 400": lambda s: s.find(ANONYMOUS, "", 25, 400),
+    "the list, a page in the middle": lambda s: s.listed(ANONYMOUS, "team5/", 100),
     "sees one of the private: nearly all": lambda s: s.find(FEW, "team", 25, 1),
     "sees one of the private: two letters": lambda s: s.find(FEW, "db", 25, 1),
     "sees one of the private: the list": lambda s: s.listed(FEW, "", 100),

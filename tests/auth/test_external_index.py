@@ -12,7 +12,7 @@ from tests.rights.fakeindex import FakeIndex
 from v1registry.api import credentials
 from v1registry.auth.external_index import ExternalIndexRights
 from v1registry.auth.external_index_client import IndexClient
-from v1registry.lib.auth.rights import NOBODY, Access, Credentials
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Credentials
 from v1registry.lib.auth.tokens import Issuer, Token, Verifier
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
@@ -63,7 +63,7 @@ def test_a_token_grants_one_access_to_one_repository(
 def test_without_a_token(index: FakeIndex, rights: ExternalIndexRights) -> None:
     for header in (None, "Basic Og==", "Basic YTpi", "Bearer x"):
         caller = rights.identify(credentials.parse(header), "")
-        assert caller == NOBODY
+        assert caller == ANONYMOUS
         assert not any(rights.may(caller, APP, one) for one in Access)
     assert index.requests == []
 
@@ -134,15 +134,15 @@ def test_expected_images(
     now = time.monotonic()
     monkeypatch.setattr("v1registry.auth.external_index.time.monotonic", lambda: now + 2)
     assert rights.expects(caller, UNLISTED)
-    assert not rights.expects(NOBODY, LISTED)
+    assert not rights.expects(ANONYMOUS, LISTED)
 
 
 def test_images_of_other_repositories(index: FakeIndex, rights: ExternalIndexRights) -> None:
     index.readable.add(LISTED)
     caller = rights.identify(bearer(index.token("team/app", "read")), "")
-    assert rights.vouches(caller, LISTED)
-    assert not rights.vouches(caller, UNLISTED)
-    assert not rights.vouches(NOBODY, LISTED)
+    assert rights.index_allows(caller, LISTED)
+    assert not rights.index_allows(caller, UNLISTED)
+    assert not rights.index_allows(ANONYMOUS, LISTED)
 
 
 # -- tokens that the registry verifies ---------------------------------------------------------
@@ -164,7 +164,7 @@ def test_a_signed_token(verifying: ExternalIndexRights) -> None:
     assert caller.user == "ann"
     assert {one for one in Access if verifying.may(caller, APP, one)} == {Access.PULL}
     assert verifying.expects(caller, LISTED)
-    assert not verifying.vouches(caller, LISTED)
+    assert not verifying.index_allows(caller, LISTED)
 
 
 def test_invalid_signed_tokens(

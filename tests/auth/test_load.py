@@ -13,7 +13,7 @@ from v1registry.auth.external_index import ExternalIndexRights
 from v1registry.auth.load import rights_of
 from v1registry.config import load_config
 from v1registry.lib.auth import passwords, tokens
-from v1registry.lib.auth.rights import NOBODY, Access, Credentials, Open, Rights
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Credentials, Open, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
@@ -53,16 +53,16 @@ def test_access_rules_without_accounts(tmp_path: Path) -> None:
     assert isinstance(rights, AccountRights)
     assert not rights.open
     assert not rights.knows_users
-    assert rights.may(NOBODY, APP, Access.PULL)
-    assert not rights.may(NOBODY, PRIVATE, Access.PULL)
-    assert not rights.may(NOBODY, APP, Access.PUSH)
+    assert rights.may(ANONYMOUS, APP, Access.PULL)
+    assert not rights.may(ANONYMOUS, PRIVATE, Access.PULL)
+    assert not rights.may(ANONYMOUS, APP, Access.PUSH)
 
 
 def test_accounts_without_rules(tmp_path: Path, htpasswd: str) -> None:
     rights = load(tmp_path, ACCOUNTS_HTPASSWD=htpasswd)
     assert isinstance(rights, AccountRights)
     assert rights.knows_users
-    assert not any(rights.may(NOBODY, APP, access) for access in Access)
+    assert not any(rights.may(ANONYMOUS, APP, access) for access in Access)
     ann = rights.identify(Credentials(user="ann", password="hush hush"), "")
     assert ann.user == "ann"
     assert all(rights.may(ann, PRIVATE, access) for access in Access)
@@ -98,4 +98,4 @@ def test_an_index_with_a_public_key(tmp_path: Path) -> None:
     assert isinstance(rights, ExternalIndexRights)
     assert rights.challenge == "Token"
     caller = rights.identify(Credentials(user="ann", password="hush hush"), "")
-    assert caller == NOBODY  # a registry of an index knows tokens, not passwords
+    assert caller == ANONYMOUS  # a registry of an index knows tokens, not passwords

@@ -7,7 +7,7 @@ import pytest
 from v1registry.auth.rules import Rules
 from v1registry.config import access as config
 from v1registry.config.access import DEFAULT_RULES
-from v1registry.lib.auth.rights import NOBODY, Access, Caller
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller
 from v1registry.lib.names import RepositoryName
 
 PRIVATE = RepositoryName("team", "secret")
@@ -78,8 +78,8 @@ def test_without_rules_who_has_an_account_may_do_everything() -> None:
     rules = Rules(DEFAULT_RULES, lambda _: True)
     for access in Access:
         assert rules.allow(Caller(user="ann"), PRIVATE, access)
-        assert not rules.allow(NOBODY, PRIVATE, access)
-        assert not rules.allow(NOBODY, None, access)
+        assert not rules.allow(ANONYMOUS, PRIVATE, access)
+        assert not rules.allow(ANONYMOUS, None, access)
 
 
 def test_no_rule_allows_nothing() -> None:

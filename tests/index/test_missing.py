@@ -22,7 +22,7 @@ from v1registry.index.search import SqlSearch
 from v1registry.index.social import Social
 from v1registry.index.stored_repositories import Policy
 from v1registry.index.sync import Sync
-from v1registry.lib.auth.rights import NOBODY
+from v1registry.lib.auth.rights import ANONYMOUS
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories.repositories import Repositories as Stored
@@ -113,7 +113,7 @@ def test_people_lose_nothing_while_the_store_looks_empty(
     later(monkeypatch, 30 * 86400)
     sync.rebuild()
     assert [row.name for row in repositories.all()] == ["team/app", "team/secret"]
-    assert SqlSearch(database).find(NOBODY, "", 10, 1).results == []
+    assert SqlSearch(database).find(ANONYMOUS, "", 10, 1).results == []
     root.rmdir()
     root.with_name("away").rename(root)
 
@@ -141,9 +141,9 @@ def test_a_missing_one_is_hidden_after_the_time_of_grace(
     domain.repositories.delete(APP)
 
     def shown() -> list[str]:
-        asked = [search.find(NOBODY, query, 10, 1).results for query in ("", "ap", "team")]
+        asked = [search.find(ANONYMOUS, query, 10, 1).results for query in ("", "ap", "team")]
         assert asked[0] == asked[1] == asked[2]
-        listed = [row["name"] for row in search.listed(NOBODY, "", 10).repositories]
+        listed = [row["name"] for row in search.listed(ANONYMOUS, "", 10).repositories]
         assert listed == [found.name for found in asked[0]]
         return listed
 

@@ -15,7 +15,7 @@ from v1registry.index.people import AccountProver
 from v1registry.index.repositories import RepositoryRecords
 from v1registry.index.rights import OwnIndexRights
 from v1registry.index.tokenkeys import TokenKeys
-from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Credentials
 from v1registry.lib.auth.tokens import Issuer, Token, new_key
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
@@ -27,7 +27,7 @@ NEW, OWN = RepositoryName("team", "new"), RepositoryName("reader", "own")
 
 def by_name(credentials: Credentials, address: str) -> Caller:
     """In place of what looks at passwords."""
-    return Caller(credentials.user) if credentials.user else NOBODY
+    return Caller(credentials.user) if credentials.user else ANONYMOUS
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize("user", ALLOWED)
 def test_who_may_what(rights: OwnIndexRights, user: str | None) -> None:
-    asker = rights.identify(Credentials(user=user, password="x"), "") if user else NOBODY
+    asker = rights.identify(Credentials(user=user, password="x"), "") if user else ANONYMOUS
     for repository, words in ALLOWED[user].items():
         allowed = " ".join(a.value for a in Access if rights.may(asker, repository, a))
         assert allowed == words, repository
@@ -86,8 +86,8 @@ def test_who_may_what(rights: OwnIndexRights, user: str | None) -> None:
 
 
 def test_with_any_repository(rights: OwnIndexRights) -> None:
-    assert rights.may(NOBODY, None, PULL)
-    assert not rights.may(NOBODY, None, PUSH)
+    assert rights.may(ANONYMOUS, None, PULL)
+    assert not rights.may(ANONYMOUS, None, PUSH)
     assert rights.may(Caller("other"), None, PUSH)  # in a namespace of one's own
 
 
@@ -105,7 +105,7 @@ def test_what_is_taken_away(
         assert not rights.may(Caller("root"), SECRET, access)
     assert not rights.may(Caller("root"), PUBLIC, PULL)
     repositories.flag(PUBLIC, is_private=True)
-    assert not rights.may(NOBODY, PUBLIC, PULL)
+    assert not rights.may(ANONYMOUS, PUBLIC, PULL)
 
 
 # -- tokens -----------------------------------------------------------------------------------

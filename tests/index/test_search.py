@@ -21,7 +21,7 @@ from v1registry.index.repositories import RepositoryRecords, set_tags
 from v1registry.index.search import SqlSearch
 from v1registry.index.social import Social
 from v1registry.index.visibility import BY_NAME, BY_STARS, visible_to
-from v1registry.lib.auth.rights import NOBODY, Access, Caller, Open
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Open
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories.search import Listing, SearchResult
 
@@ -98,7 +98,7 @@ def test_what_a_result_holds(
     app = RepositoryName("team", "app-base")
     Social(database).star(app, "alice")
     repositories.flag(app, is_official=True, is_automated=True)
-    [first, second] = found.find(NOBODY, "team/app", 10, 1).results
+    [first, second] = found.find(ANONYMOUS, "team/app", 10, 1).results
     assert first == SearchResult("team/app-base", "", 1, True, True)  # the best starred one
     assert second == SearchResult("team/app", DESCRIBED["team/app"], 0, False, False)
 
@@ -117,7 +117,7 @@ def test_what_is_changed_or_deleted_is_found_so(
 
 def test_pages(found: SqlSearch) -> None:
     def page(size: int, number: int) -> tuple[list[str], int]:
-        part = found.find(NOBODY, "team", size, number)
+        part = found.find(ANONYMOUS, "team", size, number)
         return [result.name for result in part.results], part.total
 
     assert page(2, 1) == (["team/app", "team/app-base"], 3)
@@ -146,14 +146,14 @@ def test_many_matches(
     order = sorted(rows, key=lambda row: (-row["stars"], row["name"]))
     read: list[str] = []
     for number in range(1, 20):
-        part = found.find(NOBODY, "many/im", 8, number)
+        part = found.find(ANONYMOUS, "many/im", 8, number)
         if not part.results:
             break
         read += [result.name for result in part.results]
         left = 100 - len(read)
         assert part.total >= len(read) + (1 if left else 0)
     assert read == [row["name"] for row in order]
-    narrow = found.find(NOBODY, "image000", 8, 2)
+    narrow = found.find(ANONYMOUS, "image000", 8, 2)
     assert ([r.name for r in narrow.results], narrow.total) == (
         [row["name"] for row in order if "image000" in row["name"]][8:], 10
     )  # fmt: skip
@@ -364,7 +364,7 @@ def test_a_part_of_a_list_ends_after_many_tags(
         parts = []
         after: str | None = ""
         while after is not None:
-            part = search_of.listed(NOBODY, after, 100)
+            part = search_of.listed(ANONYMOUS, after, 100)
             parts.append([(one["name"], len(one["tags"])) for one in part.repositories])
             after = part.more
         assert parts == [
@@ -380,18 +380,18 @@ def test_what_the_store_lost_is_hidden(found: SqlSearch, database: Database, que
     gone = schema.repositories.update().where(schema.repositories.c.name == "team/box")
     database.write(lambda connection: connection.execute(gone.values(is_gone=True)))
     for one in (found, CheckedSearch(database, Open())):
-        shown = [result.name for result in one.find(NOBODY, query, 100, 1).results]
+        shown = [result.name for result in one.find(ANONYMOUS, query, 100, 1).results]
         assert "library/busybox" in shown
         assert "team/box" not in shown
-        whole = one.whole(NOBODY, query)
+        whole = one.whole(ANONYMOUS, query)
         assert sorted(result.name for result in whole.results) == sorted(shown)
-        listed = [row["name"] for row in one.listed(NOBODY, "", 100).repositories]
+        listed = [row["name"] for row in one.listed(ANONYMOUS, "", 100).repositories]
         assert "team/box" not in listed
 
 
 @pytest.mark.usefixtures("found")
 def test_where_everybody_may_do_everything_private_ones_hide(database: Database) -> None:
     checked = CheckedSearch(database, Open())
-    page = checked.find(NOBODY, "", 100, 1)
+    page = checked.find(ANONYMOUS, "", 100, 1)
     assert [r.name for r in page.results] == sorted(set(DESCRIBED) - {"alice/secret"})
-    assert len(checked.listed(NOBODY, "", 100).repositories) == len(DESCRIBED) - 1
+    assert len(checked.listed(ANONYMOUS, "", 100).repositories) == len(DESCRIBED) - 1

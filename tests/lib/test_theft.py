@@ -42,8 +42,8 @@ class ByNamespace(Rights):
     def identify(self, credentials: Credentials, address: str) -> Caller:
         raise NotImplementedError
 
-    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
-        return repository is None or repository.namespace == asker.user
+    def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
+        return repository is None or repository.namespace == caller.user
 
 
 @dataclass
@@ -51,33 +51,33 @@ class World:
     domain: Domain
     rights: ImageRights
 
-    def sender(self, asker: Caller) -> Sender:
-        sender = self.rights.sender(asker)
+    def sender(self, caller: Caller) -> Sender:
+        sender = self.rights.sender(caller)
         assert sender is not None
         return sender
 
-    def put_json(self, asker: Caller, id: ImageId, data: bytes) -> None:
-        self.domain.uploads.put_json(id, data, self.sender(asker))
+    def put_json(self, caller: Caller, id: ImageId, data: bytes) -> None:
+        self.domain.uploads.put_json(id, data, self.sender(caller))
 
-    def put_layer(self, asker: Caller, id: ImageId, layer: bytes) -> None:
-        self.domain.uploads.put_layer(id, [layer], self.sender(asker))
+    def put_layer(self, caller: Caller, id: ImageId, layer: bytes) -> None:
+        self.domain.uploads.put_layer(id, [layer], self.sender(caller))
 
-    def put_checksum(self, asker: Caller, id: ImageId, value: str) -> None:
+    def put_checksum(self, caller: Caller, id: ImageId, value: str) -> None:
         headers = (None, value) if value.startswith("tarsum") else (value, None)
-        self.domain.uploads.put_checksum(id, *headers, self.sender(asker))
+        self.domain.uploads.put_checksum(id, *headers, self.sender(caller))
 
-    def push(self, asker: Caller, id: ImageId, data: bytes, layer: bytes) -> None:
-        self.put_json(asker, id, data)
-        self.put_layer(asker, id, layer)
-        self.put_checksum(asker, id, payload(data, layer))
+    def push(self, caller: Caller, id: ImageId, data: bytes, layer: bytes) -> None:
+        self.put_json(caller, id, data)
+        self.put_layer(caller, id, layer)
+        self.put_checksum(caller, id, payload(data, layer))
 
-    def tag(self, asker: Caller, id: ImageId, tag: str = "latest") -> None:
-        repository = RepositoryName(asker.user or "", "app")
+    def tag(self, caller: Caller, id: ImageId, tag: str = "latest") -> None:
+        repository = RepositoryName(caller.user or "", "app")
         data = json.dumps(id).encode()
-        self.domain.repositories.set_tag(repository, Tag(tag), data, "", self.sender(asker))
+        self.domain.repositories.set_tag(repository, Tag(tag), data, "", self.sender(caller))
 
-    def may_read(self, asker: Caller, id: ImageId) -> bool:
-        return self.rights.may_read(asker, id)
+    def may_read(self, caller: Caller, id: ImageId) -> bool:
+        return self.rights.may_read(caller, id)
 
 
 @pytest.fixture(params=["file", "memory, stages unread"])
@@ -250,16 +250,16 @@ def test_the_same_json_in_other_bytes_proves_possession(world: World, what: str)
 def test_two_engines_send_the_same_image_at_once(world: World, first: str, second: str) -> None:
     """The image is complete only after both have sent everything: both layers are staged."""
     sent = {
-        asker: (engines.json_of(version, OWN), engines.layer_of(version))
-        for asker, version in ((ADA, first), (BOB, second))
+        caller: (engines.json_of(version, OWN), engines.layer_of(version))
+        for caller, version in ((ADA, first), (BOB, second))
     }
-    for asker, (data, _) in sent.items():
-        world.put_json(asker, OWN, data)
-    for asker, (_, layer) in sent.items():
-        world.put_layer(asker, OWN, layer)
-    for asker, pair in sent.items():
-        world.put_checksum(asker, OWN, payload(*pair))
-        assert world.may_read(asker, OWN)
+    for caller, (data, _) in sent.items():
+        world.put_json(caller, OWN, data)
+    for caller, (_, layer) in sent.items():
+        world.put_layer(caller, OWN, layer)
+    for caller, pair in sent.items():
+        world.put_checksum(caller, OWN, payload(*pair))
+        assert world.may_read(caller, OWN)
     assert world.domain.images.get(OWN).json == sent[ADA][0]
     assert world.domain.storage.get(keys.image(OWN, "layer")) == sent[ADA][1]
 
@@ -335,13 +335,13 @@ def test_an_old_engine_that_sends_the_tarsum_alone(world: World) -> None:
 
 def test_two_send_the_same_new_image_at_once(world: World) -> None:
     own = image_json(OWN)
-    for asker in (ADA, BOB):
-        world.put_json(asker, OWN, own)
-    for asker in (ADA, BOB):
-        world.put_layer(asker, OWN, LAYER)
-    for asker in (ADA, BOB):
-        world.put_checksum(asker, OWN, payload(own, LAYER))
-        assert world.may_read(asker, OWN)
+    for caller in (ADA, BOB):
+        world.put_json(caller, OWN, own)
+    for caller in (ADA, BOB):
+        world.put_layer(caller, OWN, LAYER)
+    for caller in (ADA, BOB):
+        world.put_checksum(caller, OWN, payload(own, LAYER))
+        assert world.may_read(caller, OWN)
     assert list(world.domain.storage.stages()) == []
 
 
@@ -390,6 +390,6 @@ def test_tokens_for_one_repository_are_one_sender(world: World) -> None:
 
 def test_names_of_senders_are_not_paths(world: World) -> None:
     for name in ("../../x", "a/b", "\ud800", "x" * 5000, "\0"):
-        asker = Caller(user=name)
-        world.push(asker, BASE, JSONS[BASE], LAYER)
-        assert world.may_read(asker, BASE)
+        caller = Caller(user=name)
+        world.push(caller, BASE, JSONS[BASE], LAYER)
+        assert world.may_read(caller, BASE)

@@ -15,7 +15,7 @@ from flask import Flask, Response, g, request
 
 from v1registry.api import credentials
 from v1registry.lib import errors
-from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, IsPrivate, Rights
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Credentials, IsPrivate, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.images.push_provenance import Sender
 from v1registry.lib.names import ImageId, RepositoryName
@@ -49,7 +49,7 @@ class Authorizer:
     def caller(self) -> Caller:
         """Return the caller of this request, identified once. Raise what `Rights.identify` raises."""
         if self.rights.open:
-            return NOBODY
+            return ANONYMOUS
         if "caller" not in g:
             g.caller = self.rights.identify(self.credentials(), self.address())
         caller: Caller = g.caller
@@ -108,7 +108,7 @@ class Authorizer:
                 raise self.rights.refusal(caller)
             parsed = ImageId.parse(image_id)
             if not self._images.may_read(caller, parsed):
-                if caller.is_nobody and self.rights.knows_users:
+                if caller.is_anonymous and self.rights.knows_users:
                     raise self.rights.refusal(caller)
                 raise Failure(*errors.IMAGE_NOT_FOUND)
             return view(parsed)
@@ -153,7 +153,7 @@ class Authorizer:
         to a request with a password is private, as is one to a token for a private repository.
         """
         if not self.rights.open:
-            return not self.caller().is_nobody
+            return not self.caller().is_anonymous
         if "HTTP_AUTHORIZATION" not in request.environ:
             return False
         shown = self.credentials()

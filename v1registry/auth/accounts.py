@@ -10,7 +10,7 @@ from typing import Protocol
 
 from v1registry.auth.rules import Rules
 from v1registry.lib import errors
-from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, Rights
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Credentials, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.support.single_flight import SingleFlightCache
@@ -58,7 +58,7 @@ class AccountRights(Rights):
             return Caller(user=credentials.vouched, groups=credentials.vouched_groups)
         user, password = credentials.user, credentials.password
         if user is None or password is None:
-            return NOBODY  # no credentials, or a token, which identifies no account
+            return ANONYMOUS  # no credentials, or a token, which identifies no account
         # Also for a password that this process remembers: all processes must respond alike.
         self._throttle.check(user, address)
         return self._verified.get(
@@ -70,7 +70,7 @@ class AccountRights(Rights):
     def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
         return self._rules.allow(caller, repository, access)
 
-    def sees(self, caller: Caller, repository: RepositoryName, *, private: bool) -> bool:
+    def may_see(self, caller: Caller, repository: RepositoryName, *, private: bool) -> bool:
         return self._rules.allow(caller, repository, Access.PULL, private)
 
     def _verify(self, user: str, password: str, address: str) -> Caller:

@@ -20,7 +20,7 @@ from v1registry.auth.external_index_client import IndexClient
 from v1registry.auth.revocation import Revoked
 from v1registry.lib import errors
 from v1registry.lib.auth import tokens
-from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, Grant, Rights
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Credentials, Grant, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.support.single_flight import SingleFlightCache
@@ -72,12 +72,12 @@ class ExternalIndexRights(Rights):
 
     def identify(self, credentials: Credentials, address: str) -> Caller:
         if credentials.token is None:
-            return NOBODY
+            return ANONYMOUS
         if self._is_ours(credentials):
             return self._verified(credentials)
         grant = _grant(credentials.pair("repository"), credentials.pair("access"))
         if grant is None or self._client is None:
-            raise self.refusal(NOBODY)
+            raise self.refusal(ANONYMOUS)
         self._confirm(self._client, credentials, grant)
         return Caller(grant=grant, credentials=credentials)
 
@@ -93,13 +93,13 @@ class ExternalIndexRights(Rights):
             return self.identify(credentials, address)
         path = "/v1/users/" if repository is None else f"/v1/repositories/{repository}/images"
         if repository is None and credentials.user is None:
-            return NOBODY
+            return ANONYMOUS
 
         def ask() -> bool:
             return client.ask(path, credentials.header or "") is not None
 
         if not self._believed.get(f"{self._digest(credentials)} {path}", ask):
-            raise self.refusal(NOBODY)
+            raise self.refusal(ANONYMOUS)
         grant = None if repository is None else Grant(repository, Access.PULL)
         return Caller(credentials.user, grant=grant)
 
@@ -113,7 +113,7 @@ class ExternalIndexRights(Rights):
         path = f"/v1/repositories/{repository.quoted}/images"
         found, token = client.ask_for_token(path, credentials.header or "")
         if found is None:
-            raise self.refusal(NOBODY)
+            raise self.refusal(ANONYMOUS)
         grant = Grant(repository, Access.PULL)
         shown = Credentials(token=token) if _grants(token, grant) else Credentials()
         return Caller(credentials.user, grant=grant, credentials=shown)
@@ -139,7 +139,7 @@ class ExternalIndexRights(Rights):
             found = self._confirm(client, credentials, grant)
         return image_id in found.ids
 
-    def vouches(self, caller: Caller, image_id: ImageId) -> bool:
+    def index_allows(self, caller: Caller, image_id: ImageId) -> bool:
         """Return whether the index allows the image by `layer/ID/access`.
 
         The user may be able to pull the image from another repository.
@@ -171,14 +171,14 @@ class ExternalIndexRights(Rights):
             token = self._verifier.verify(credentials.token or "", time.time())
         except tokens.TokenError as error:
             _log.warning("%s", tokens.refused(error))
-            raise self.refusal(NOBODY) from None
+            raise self.refusal(ANONYMOUS) from None
         grant = _grant(token.repository, token.access)
         if grant is None:
-            raise self.refusal(NOBODY)
+            raise self.refusal(ANONYMOUS)
         if self._revoked is not None and self._revoked.is_revoked(
             self._digest(credentials), grant.repository, credentials.header or ""
         ):
-            raise self.refusal(NOBODY)
+            raise self.refusal(ANONYMOUS)
         return Caller(user=token.user, grant=grant, credentials=credentials)
 
     def _confirm(self, client: IndexClient, credentials: Credentials, grant: Grant) -> Confirmed:
@@ -189,7 +189,7 @@ class ExternalIndexRights(Rights):
             asked = time.monotonic()
             answer = client.ask(path, credentials.header or "")
             if answer is None:
-                raise self.refusal(NOBODY)
+                raise self.refusal(ANONYMOUS)
             ids = _ids(answer)
             if ids is None:
                 raise client.unavailable(path, "its response is not an image list")

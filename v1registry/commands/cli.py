@@ -183,7 +183,7 @@ def _gunicorn_options(config: Config) -> list[str]:
 
 def _check_store(config: Config) -> None:
     """End the command if the store cannot be used, unless the server will run as another user."""
-    from v1registry.lib.repositories.backfill import lacks_reach
+    from v1registry.lib.repositories.backfill import lacks_references
     from v1registry.storage import marker
     from v1registry.wiring.store import opened
 
@@ -200,7 +200,7 @@ def _check_store(config: Config) -> None:
             )
         store.prepare()
         _warn_of_case(config)
-        if config.checks_access and lacks_reach(store):
+        if config.checks_access and lacks_references(store):
             warn(
                 [
                     "clients cannot read images of docker-registry 0.x before `v1registry backfill` has run"

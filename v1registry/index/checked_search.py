@@ -135,7 +135,7 @@ class CheckedSearch:
         if row.is_private and self._rights.open:
             return False
         repository = RepositoryName.parse_stored(row.name)
-        return self._rights.sees(asker, repository, private=row.is_private)
+        return self._rights.may_see(asker, repository, private=row.is_private)
 
 
 def _trigram_rows(connection: sa.Connection, text: str, most: int) -> list[Any]:

@@ -15,7 +15,7 @@ from v1registry.index.repositories import is_for
 from v1registry.index.schema import accounts, repositories
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import errors
-from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, Grant, Rights
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Credentials, Grant, Rights
 from v1registry.lib.auth.tokens import TokenError, refused
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
@@ -75,19 +75,19 @@ class OwnIndexRights(Rights):
         key = f"{asker.user or ''} {access.value} {repository} {made}"
         return self._answers.get(key, lambda: self._may(asker.user, repository, access, made))
 
-    def vouches(self, asker: Caller, image_id: ImageId) -> bool:
+    def index_allows(self, asker: Caller, image_id: ImageId) -> bool:
         """Return whether the user of a token may pull the image from any other repository."""
         if self._reach is None:
             return False
         bearer = Caller(asker.user)
         return any(
-            self.may(bearer, repository, Access.PULL) and self._reach.holds(repository, image_id)
-            for repository in self._reach.claiming(image_id)
+            self.may(bearer, repository, Access.PULL) and self._reach.contains(repository, image_id)
+            for repository in self._reach.candidates(image_id)
         )
 
     def refusal(self, asker: Caller) -> Failure:
         """Return the refusal; 401 for every token, because another token may have access."""
-        return super().refusal(asker if asker.grant is None else NOBODY)
+        return super().refusal(asker if asker.grant is None else ANONYMOUS)
 
     def _bearer(self, credentials: Credentials) -> Caller:
         try:
@@ -99,7 +99,7 @@ class OwnIndexRights(Rights):
                 raise
             if isinstance(error, TokenError):
                 _log.warning("%s", refused(error))
-            raise self.refusal(NOBODY) from None
+            raise self.refusal(ANONYMOUS) from None
         return Caller(token.user, grant=grant, credentials=credentials)
 
     def _may(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from v1registry.lib.auth.index_interface import IndexServices
 from v1registry.lib.auth.rights import Rights
-from v1registry.lib.repositories.events import NOBODY, Events
+from v1registry.lib.repositories.events import NO_EVENTS, Events
 from v1registry.lib.repositories.search import Search
 from v1registry.lib.support.counts import Counts
 from v1registry.lib.support.health import Service
@@ -29,7 +29,7 @@ class AttachedIndex:
     `search(rights)` returns a search in the database, or None without a database.
     """
 
-    events: Events = NOBODY
+    events: Events = NO_EVENTS
     rights: Rights | None = None
     index: IndexServices | None = None
     search: Callable[[Rights], Search | None] = _no_search

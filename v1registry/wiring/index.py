@@ -87,8 +87,8 @@ class OwnIndex:
 
         def may_read(image_id: ImageId, repository: RepositoryName, user: str | None) -> bool:
             if reach is not None:
-                own = reach.holds(repository, image_id)
-                return own or rights.vouches(Caller(user), image_id)
+                own = reach.contains(repository, image_id)
+                return own or rights.index_allows(Caller(user), image_id)
             return self.lists_grant and self.lists.may_read(image_id, repository, user)
 
         return IndexServices(

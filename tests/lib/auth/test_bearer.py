@@ -8,7 +8,7 @@ import json
 import pytest
 
 from v1registry.lib.auth.bearer import LIFE, SHORT_LIFE, Bearer, life
-from v1registry.lib.auth.rights import NOBODY, Access, Caller, Credentials, Grant
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Credentials, Grant
 from v1registry.lib.names import RepositoryName
 from v1registry.storage.errors import Refused
 from v1registry.storage.memory import MemoryStorage
@@ -29,10 +29,10 @@ def bearer(storage: MemoryStorage) -> Bearer:
     return Bearer(storage, read_only=False)
 
 
-@pytest.mark.parametrize("asker", [NOBODY, ALICE, GRANTED, Caller('ünï / "cödé"')])
-def test_every_node_reads_it(storage: MemoryStorage, bearer: Bearer, asker: Caller) -> None:
-    text = bearer.issue(asker, NOW)
-    assert Bearer(storage, read_only=True).read(text, NOW + life(asker) - 1) == asker
+@pytest.mark.parametrize("caller", [ANONYMOUS, ALICE, GRANTED, Caller('ünï / "cödé"')])
+def test_every_node_reads_it(storage: MemoryStorage, bearer: Bearer, caller: Caller) -> None:
+    text = bearer.issue(caller, NOW)
+    assert Bearer(storage, read_only=True).read(text, NOW + life(caller) - 1) == caller
 
 
 def test_a_token_that_is_not_checked_again_has_a_short_lifetime(bearer: Bearer) -> None:

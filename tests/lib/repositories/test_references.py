@@ -9,7 +9,7 @@ import pytest
 from tests.lib.stores import Domain, image_id, write_image
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.repositories import references as module
-from v1registry.lib.repositories.backfill import ReferenceBackfill, Run, lacks_reach
+from v1registry.lib.repositories.backfill import ReferenceBackfill, Run, lacks_references
 from v1registry.lib.repositories.image_list import ImageLists
 from v1registry.storage import exists, keys
 from v1registry.storage.errors import Refused
@@ -40,11 +40,11 @@ def tag_by_0x(domain: Domain, repository: RepositoryName, name: str, id: str) ->
 
 
 def reached(domain: Domain, repository: RepositoryName) -> set[str]:
-    return {id for id in (BASE, MIDDLE, TOP, OTHER) if domain.reach.holds(repository, id)}
+    return {id for id in (BASE, MIDDLE, TOP, OTHER) if domain.reach.contains(repository, id)}
 
 
 def claims(domain: Domain, id: ImageId) -> set[RepositoryName]:
-    return set(domain.reach.claiming(id))
+    return set(domain.reach.candidates(id))
 
 
 def facts(domain: Domain) -> dict[str, int]:
@@ -113,11 +113,11 @@ def test_a_positive_result_is_cached_shortly(
 ) -> None:
     monkeypatch.setattr(module, "LIFE", 60.0)
     lasting = module.RepositoryReferences(domain.storage, domain.images, domain.tags)
-    assert not lasting.holds(ONE, BASE)
+    assert not lasting.contains(ONE, BASE)
     tag(domain, ONE, "x", BASE)
-    assert lasting.holds(ONE, BASE)  # a negative result is not cached
+    assert lasting.contains(ONE, BASE)  # a negative result is not cached
     domain.repositories.delete(ONE)
-    assert lasting.holds(ONE, BASE)
+    assert lasting.contains(ONE, BASE)
 
 
 def test_invalid_references_grant_nothing(domain: Domain) -> None:
@@ -179,7 +179,7 @@ def test_0x_ignores_the_references(domain: Domain) -> None:
 
 
 def test_a_store_of_0x_is_detected(domain: Domain) -> None:
-    assert not lacks_reach(MemoryStorage())
-    assert lacks_reach(domain.storage)
+    assert not lacks_references(MemoryStorage())
+    assert lacks_references(domain.storage)
     facts(domain)
-    assert not lacks_reach(domain.storage)
+    assert not lacks_references(domain.storage)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lib.stores import Domain, image_id, write_image
-from v1registry.lib.auth.rights import NOBODY, Access, Caller, Open, Rights
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Open, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories import search as search_module
@@ -321,14 +321,14 @@ def test_pages_of_a_search(repositories: Repositories, domain: Domain) -> None:
     for name in ("a", "b", "c"):
         repositories.set_tag(RepositoryName("team", name), Tag("t"), quoted(A), AGENT)
     search = searching(domain, Open())
-    page = search.find(NOBODY, "team", 2, 2)
+    page = search.find(ANONYMOUS, "team", 2, 2)
     assert (page.results, page.total) == ([SearchResult("team/c")], 3)
-    assert search.find(NOBODY, "team", 2, 3).results == []
+    assert search.find(ANONYMOUS, "team", 2, 3).results == []
     one, two, three = ({"name": f"team/{name}", "tags": {"t": A}} for name in "abc")
-    assert search.listed(NOBODY, "", 2) == Listing([one, two], "team/b")
-    assert search.listed(NOBODY, "team/b", 2) == Listing([three], None)
-    assert search.listed(NOBODY, "", 3) == Listing([one, two, three], None)
-    assert search.listed(NOBODY, "team/c", 2) == Listing([], None)
+    assert search.listed(ANONYMOUS, "", 2) == Listing([one, two], "team/b")
+    assert search.listed(ANONYMOUS, "team/b", 2) == Listing([three], None)
+    assert search.listed(ANONYMOUS, "", 3) == Listing([one, two, three], None)
+    assert search.listed(ANONYMOUS, "team/c", 2) == Listing([], None)
 
 
 class Members(Open):
@@ -336,8 +336,8 @@ class Members(Open):
 
     open = False
 
-    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
-        return asker.user == "member" or repository == RepositoryName("team", "public")
+    def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
+        return caller.user == "member" or repository == RepositoryName("team", "public")
 
 
 def test_search_returns_only_repositories_that_the_caller_may_pull(
@@ -362,12 +362,12 @@ def test_a_search_without_pages(
     wanted = [f"team/image{number:02}" for number in range(30)]
     for name in wanted:
         domain.storage.put(f"repositories/{name}/tag_t", A.encode())
-    whole = searching(domain, Open()).whole(NOBODY, "IMAGE")
+    whole = searching(domain, Open()).whole(ANONYMOUS, "IMAGE")
     assert (whole.total, [result.name for result in whole.results]) == (30, wanted)
     monkeypatch.setattr(search_module, "WHOLE", 20)
-    whole = searching(domain, Open()).whole(NOBODY, "image")
+    whole = searching(domain, Open()).whole(ANONYMOUS, "image")
     assert (whole.total, [result.name for result in whole.results]) == (20, wanted[:20])
-    assert searching(domain, Open()).whole(NOBODY, "none").total == 0
+    assert searching(domain, Open()).whole(ANONYMOUS, "none").total == 0
 
 
 class Heard:

@@ -23,7 +23,7 @@ from v1registry.api.authorize import without_check
 from v1registry.api.services import RegistryServices, Services
 from v1registry.lib import errors
 from v1registry.lib.auth.index_interface import IndexServices
-from v1registry.lib.auth.rights import NOBODY, Access
+from v1registry.lib.auth.rights import ANONYMOUS, Access
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
@@ -124,7 +124,7 @@ def _viewer(services: Services) -> str | None:
 def _user(services: Services) -> str:
     user = _viewer(services)
     if user is None:
-        raise services.authorizer.rights.refusal(NOBODY)
+        raise services.authorizer.rights.refusal(ANONYMOUS)
     return user
 
 

@@ -23,7 +23,7 @@ def blueprint(services: Services) -> Blueprint:
     @without_check("a login: it refuses missing and wrong credentials itself")
     def login() -> Response:
         caller = services.authorizer.caller()
-        if caller.is_nobody and not rights.open and rights.knows_users:
+        if caller.is_anonymous and not rights.open and rights.knows_users:
             raise rights.refusal(caller)
         return answers.uncached_json("OK")
 

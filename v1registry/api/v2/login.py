@@ -20,7 +20,7 @@ from v1registry.api.services import RegistryServices
 from v1registry.api.v2.answers import json_answer
 from v1registry.lib import errors
 from v1registry.lib.auth.bearer import life
-from v1registry.lib.auth.rights import NOBODY, Access, Caller
+from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
@@ -36,7 +36,7 @@ def admit(services: RegistryServices, repository: RepositoryName | None) -> None
         return
     caller = _caller(services, repository)
     if repository is None:
-        if not rights.knows_users or "bearer" in g or not caller.is_nobody:
+        if not rights.knows_users or "bearer" in g or not caller.is_anonymous:
             return
         raise _challenge(services, None)
     if rights.may(caller, repository, Access.PULL):
@@ -51,7 +51,7 @@ def token(services: RegistryServices) -> Response:
     rights = services.authorizer.rights
     if rights.open or not services.v2.bearer.is_possible():
         raise OciFailure(404, "UNSUPPORTED", "There is nothing to log in to")
-    caller = NOBODY
+    caller = ANONYMOUS
     shown = services.authorizer.credentials()
     try:
         caller = rights.for_bearer(shown, services.authorizer.address(), _scope())

@@ -72,7 +72,7 @@ class Caller:
     credentials: Credentials = field(default=Credentials(), repr=False, compare=False)
 
     @property
-    def is_nobody(self) -> bool:
+    def is_anonymous(self) -> bool:
         """Whether the caller is anonymous."""
         return self.user is None and self.grant is None
 
@@ -84,7 +84,7 @@ class Caller:
         return "nobody" if self.user is None else f"user {self.user}"
 
 
-NOBODY = Caller()
+ANONYMOUS = Caller()
 
 IsPrivate = Callable[
     [RepositoryName], bool
@@ -112,7 +112,7 @@ class Rights(ABC):
 
     @abstractmethod
     def identify(self, credentials: Credentials, address: str) -> Caller:
-        """Return the caller with these credentials; NOBODY if there are none.
+        """Return the caller with these credentials; ANONYMOUS if there are none.
 
         Raise Failure: 401 for wrong credentials, 403 for a disabled account, 429 for too many attempts
         from `address` or for the account, 503 if the accounts cannot be looked up.
@@ -147,7 +147,7 @@ class Rights(ABC):
     def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
         """Return whether the caller has this access to the repository; None: to any repository."""
 
-    def sees(self, caller: Caller, repository: RepositoryName, *, private: bool) -> bool:
+    def may_see(self, caller: Caller, repository: RepositoryName, *, private: bool) -> bool:
         """Return `may` pull, for long lists in which the private flag is known."""
         return self.may(caller, repository, Access.PULL)
 
@@ -155,7 +155,7 @@ class Rights(ABC):
         """Return whether the image belongs to the push that the caller has announced."""
         return True
 
-    def vouches(self, caller: Caller, image_id: ImageId) -> bool:
+    def index_allows(self, caller: Caller, image_id: ImageId) -> bool:
         """Return whether the index says that the caller may pull this image from some repository.
 
         Called only if this is not known here (see `ImageRights`). An image list that a client sent is
@@ -179,7 +179,7 @@ class Open(Rights):
     open = True
 
     def identify(self, credentials: Credentials, address: str) -> Caller:
-        return NOBODY
+        return ANONYMOUS
 
     def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
         return True

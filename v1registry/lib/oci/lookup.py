@@ -101,7 +101,7 @@ class Lookup:
             yield from self._search(repository, digest)
 
     def _may(self, repository: RepositoryName, entry: DigestEntry) -> bool:
-        if self._references.holds(repository, entry.image_id):
+        if self._references.contains(repository, entry.image_id):
             return True
         # The digest index has one image for all empty layers. An empty layer discloses nothing.
         found = self._layer(entry.image_id) if entry.kind == "layer" else None

@@ -95,16 +95,16 @@ class ReferenceBackfill:
             if self._image_lists.is_damaged(repository):
                 run.left_out(str(repository), "", image_list.DAMAGED)
             tags = self._tags.all(repository, run.unreadable(repository)) or {}
-            written += self._references.mend(repository, tags)
+            written += self._references.repair(repository, tags)
             run.progress("repositories", repositories, None)
         for done, image_id in enumerate(walk.images(self._storage), 1):
-            dropped += self._references.drop_stale(image_id)
+            dropped += self._references.delete_stale(image_id)
             run.progress("images", done, None)
         self._storage.put(_DONE, b"true")
         return {"repositories": repositories, "written": written, "dropped": dropped}
 
 
-def lacks_reach(storage: Storage) -> bool:
+def lacks_references(storage: Storage) -> bool:
     """Return whether 0.x seems to have written the store and no backfill has run."""
     if exists(storage, _DONE):
         return False

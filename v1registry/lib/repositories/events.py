@@ -33,4 +33,4 @@ class _Ignore:
         pass
 
 
-NOBODY: Events = _Ignore()
+NO_EVENTS: Events = _Ignore()

@@ -36,7 +36,7 @@ class ImageRights:
 
     def may_use(self, caller: Caller, image_id: ImageId) -> bool:
         """Return whether the caller may make the image a part of its push."""
-        return self.may_read(caller, image_id) or bool(self._rights.vouches(caller, image_id))
+        return self.may_read(caller, image_id) or bool(self._rights.index_allows(caller, image_id))
 
     def sender(self, caller: Caller) -> Sender | None:
         """Return the caller as a sender; None if users are not told apart."""
@@ -53,9 +53,9 @@ class ImageRights:
         if self._provenance.has_proven(image_id, caller.key):
             return True
         if caller.grant is not None:
-            return self._references.holds(caller.grant.repository, image_id)
+            return self._references.contains(caller.grant.repository, image_id)
         return any(
             self._rights.may(caller, repository, Access.PULL)
-            and self._references.holds(repository, image_id)
-            for repository in self._references.claiming(image_id)
+            and self._references.contains(repository, image_id)
+            for repository in self._references.candidates(image_id)
         )

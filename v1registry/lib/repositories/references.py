@@ -80,13 +80,13 @@ class RepositoryReferences:
                 missing.append(id)
         return missing
 
-    def holds(self, repository: RepositoryName, image_id: ImageId) -> bool:
+    def contains(self, repository: RepositoryName, image_id: ImageId) -> bool:
         """Return whether the repository contains the image. A positive result may be 5 seconds old."""
         key = f"{repository} {image_id}"
         return self._results.get(key, lambda: self._check(repository, image_id))
 
-    def claiming(self, image_id: ImageId) -> Iterator[RepositoryName]:
-        """Yield the repositories that may contain the image; check each with `holds`."""
+    def candidates(self, image_id: ImageId) -> Iterator[RepositoryName]:
+        """Yield the repositories that may contain the image; check each with `contains`."""
         folder = keys.claims(image_id)
         for entry in self._storage.list(folder):
             name = keys.claiming(entry.name)
@@ -98,7 +98,7 @@ class RepositoryReferences:
 
     # -- for a whole store (see `ReferenceBackfill`) --------------------------------
 
-    def mend(self, repository: RepositoryName, tops: dict[str, str]) -> int:
+    def repair(self, repository: RepositoryName, tops: dict[str, str]) -> int:
         """Write every missing reference for these tags, ignoring `whole`; return their number."""
         written = 0
         done: set[str] = set()
@@ -118,10 +118,10 @@ class RepositoryReferences:
             done.update(image.ancestors)
         return written
 
-    def drop_stale(self, image_id: ImageId) -> int:
+    def delete_stale(self, image_id: ImageId) -> int:
         """Delete the image's references that are no longer valid; return their number."""
         dropped = 0
-        for repository in list(self.claiming(image_id)):
+        for repository in list(self.candidates(image_id)):
             if not self._check(repository, image_id):
                 self._storage.delete(keys.claim(image_id, str(repository)))
                 dropped += 1

@@ -11,7 +11,7 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Images
 from v1registry.lib.images.push_provenance import Sender
 from v1registry.lib.names import ImageId, RepositoryName, Tag
-from v1registry.lib.repositories.events import NOBODY, Events
+from v1registry.lib.repositories.events import NO_EVENTS, Events
 from v1registry.lib.repositories.references import LIFE, RepositoryReferences
 from v1registry.lib.repositories.tags import Tags, Unreadable
 from v1registry.lib.repositories.walk import is_repository
@@ -52,7 +52,7 @@ class Repositories:
         images: Images,
         tags: Tags,
         references: RepositoryReferences,
-        events: Events = NOBODY,
+        events: Events = NO_EVENTS,
     ) -> None:
         self._storage = storage
         self._images = images

@@ -137,10 +137,10 @@ class StoreSearch:
         """
         for name in some:
             private = name in names.private
-            if private and (self._rights.open or caller.is_nobody):
+            if private and (self._rights.open or caller.is_anonymous):
                 continue
             repository = _parsed(name)
-            if repository is not None and self._rights.sees(caller, repository, private=private):
+            if repository is not None and self._rights.may_see(caller, repository, private=private):
                 yield name
 
 
