@@ -62,7 +62,7 @@ class Loose(Storage):
 class LooseRemote(Loose, Remote):
     """The store as a client uses it."""
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
+    def stage_values(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         return StagedWrites(self, values)
 
     def is_in_place(self, handle: str) -> bool:

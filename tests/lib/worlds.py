@@ -57,7 +57,7 @@ class Remote(Storage):
     def create(self, key: str, data: bytes) -> bool:
         return self._step("create", key, data)
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
+    def stage_values(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         self.flush(after)
         return RemoteAside(self, values)
 

@@ -368,7 +368,7 @@ def test_writes_need_the_marker(storage: Storage, monkeypatch: pytest.MonkeyPatc
             lambda: kept.put("repositories/a/b/tag_x", b"2"),
             lambda: kept.put_all({"repositories/a/b/tag_x": b"2"}),
             lambda: kept.create("repositories/a/b/tag_y", b"2"),
-            lambda: kept.aside({"repositories/a/b/tag_y": b"2"}),
+            lambda: kept.stage_values({"repositories/a/b/tag_y": b"2"}),
             lambda: kept.delete("repositories/a/b/tag_x"),
             lambda: kept.delete_if("repositories/a/b/tag_x", b"1"),
             lambda: kept.delete_folder("repositories/a"),

@@ -26,7 +26,7 @@ common: &common
 local: {{<<: *common, storage: {driver}}}
 files: {{<<: *common, storage: local, storage_path: /srv/registry}}
 """
-GOOD = "OPTIONS = ()\ndef make(options, offload): {}\n"
+GOOD = "OPTIONS = ()\ndef make(options, run_in_thread): {}\n"
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ class Storage(ABC):
     def create(self, key: str, data: bytes) -> bool:
         """Store a small value unless the key exists; return whether it was stored."""
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
+    def stage_values(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         """Write small values durably, but not yet visibly; see `StagedWrites`.
 
         The directory entries of the keys `after` become durable before this method returns.

@@ -126,20 +126,20 @@ def index_entry(image_id: str) -> str:
     return f"_index_entries/{image_id}"
 
 
-def claims(image_id: str) -> str:
+def references(image_id: str) -> str:
     """Return the folder of an image's repository references; 0.x ignores it."""
     return image(image_id, "_repositories")
 
 
-def claim(image_id: str, repository: str) -> str:
+def reference(image_id: str, repository: str) -> str:
     """Return the key of the reference from an image to a repository, `namespace/name`."""
     name = encode(repository)
     if len(name) > _LONGEST:
         name = f"{HASHED}{hashlib.sha256(repository.encode()).hexdigest()}"
-    return f"{claims(image_id)}/{name}"
+    return f"{references(image_id)}/{name}"
 
 
-def claiming(name: str) -> str | None:
+def referenced_repository(name: str) -> str | None:
     """Return the repository in the file name of a reference; None if only its content names it."""
     return None if name.startswith(HASHED) else decode(name)
 

@@ -38,7 +38,7 @@ def module_of(name: str) -> str | None:
     return _DRIVERS[name].module if name in _DRIVERS else None
 
 
-def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
+def load(options: Mapping[str, Any], run_in_thread: Callable[..., Any]) -> Storage:
     """Make the store that the configuration names.
 
     `options` is the checked `storage` part of the configuration: `storage` (the driver's name) and
@@ -48,16 +48,16 @@ def load(options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
     """
     name = options["storage"]
     if name in _DRIVERS:
-        return _built_in(name, options, offload)
+        return _built_in(name, options, run_in_thread)
     if plugin := plugins.found().get(name):
-        return _from_package(plugin, options, offload)
+        return _from_package(plugin, options, run_in_thread)
     raise ValueError(f"no storage driver is named {name!r}")
 
 
-def _built_in(name: str, options: Mapping[str, Any], offload: Callable[..., Any]) -> Storage:
+def _built_in(name: str, options: Mapping[str, Any], run_in_thread: Callable[..., Any]) -> Storage:
     driver = _DRIVERS[name]
     try:
-        store: Storage = importlib.import_module(driver.module).make(options, offload)
+        store: Storage = importlib.import_module(driver.module).make(options, run_in_thread)
     except ModuleNotFoundError as error:
         if driver.extra is None:
             raise
@@ -69,11 +69,11 @@ def _built_in(name: str, options: Mapping[str, Any], offload: Callable[..., Any]
 
 
 def _from_package(
-    plugin: plugins.Plugin, options: Mapping[str, Any], offload: Callable[..., Any]
+    plugin: plugins.Plugin, options: Mapping[str, Any], run_in_thread: Callable[..., Any]
 ) -> Storage:
     module = plugin.load()
     try:
-        store = module.make(options, offload)
+        store = module.make(options, run_in_thread)
     except StorageError:
         raise
     except Exception as error:  # a missing library, or an invalid option

@@ -205,9 +205,9 @@ class MarkedStorage(Storage):
         self._may_write()
         return self._storage.create(key, data)
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
+    def stage_values(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         self._may_write()
-        return self._storage.aside(values, after)
+        return self._storage.stage_values(values, after)
 
     def delete(self, key: str, *, durable: bool = True) -> None:
         self._may_write()

@@ -120,6 +120,6 @@ class MemoryStorage(Storage):
         pass
 
 
-def make(_options: Mapping[str, Any], _offload: Callable[..., Any]) -> MemoryStorage:
+def make(_options: Mapping[str, Any], _run_in_thread: Callable[..., Any]) -> MemoryStorage:
     """Return the driver."""
     return MemoryStorage()

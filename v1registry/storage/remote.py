@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
 from v1registry.storage import Storage, keys
+from v1registry.storage.checksums import Checksum
 from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.reasons import described
-from v1registry.storage.sums import Checksum
 
 T = TypeVar("T")
 

@@ -16,14 +16,14 @@ _LOCAL = ("local", "file")
 
 
 def opened(
-    config: Config, offload: Callable[..., Any], memory: marker.Memory | None = None
+    config: Config, run_in_thread: Callable[..., Any], memory: marker.Memory | None = None
 ) -> marker.MarkedStorage:
     """Return the store that the configuration names; its `prepare` must be called first.
 
     Raise StorageError if its driver cannot be made. See `MarkedStorage` for `memory`.
     """
     return marker.MarkedStorage(
-        loading.load(config.storage, offload),
+        loading.load(config.storage, run_in_thread),
         place=place(config.storage),
         read_only=config.read_only,
         pinned=config.store_id,

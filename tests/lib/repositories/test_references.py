@@ -86,7 +86,7 @@ def test_repositories_apart(domain: Domain) -> None:
 
 def test_references_that_a_crash_lost_are_written_again(domain: Domain) -> None:
     tag(domain, ONE, "x", TOP)
-    domain.storage.delete(keys.claim(BASE, str(ONE)))
+    domain.storage.delete(keys.reference(BASE, str(ONE)))
     # the child's exists, but was not the last one that was written
     tag(domain, ONE, "y", MIDDLE)
     assert claims(domain, BASE) == {ONE}
@@ -104,7 +104,7 @@ def test_references_are_written_before_the_tag(
 
     monkeypatch.setattr(domain.storage, "put", noting)
     tag(domain, ONE, "x", TOP)
-    wanted = [keys.claim(id, str(ONE)) for id in (BASE, MIDDLE, TOP)]
+    wanted = [keys.reference(id, str(ONE)) for id in (BASE, MIDDLE, TOP)]
     assert written[:4] == [*wanted, f"{ONE.folder}/tag_x"]
 
 
@@ -121,7 +121,7 @@ def test_a_positive_result_is_cached_shortly(
 
 
 def test_invalid_references_grant_nothing(domain: Domain) -> None:
-    folder = keys.claims(BASE)
+    folder = keys.references(BASE)
     for name, data in [("ns%2Fone", b"x"), ("..", b"{}"), ("@" + "0" * 64, b"[]"), ("a%0Ab", b"{}"),
                        ("ns%2Ftwo%2Fdeep", b'{"repository":"ns/two/deep","tag":"x","whole":1}')]:  # fmt: skip
         domain.storage.put(f"{folder}/{name}", data)
@@ -146,7 +146,7 @@ def test_backfill_of_a_store_that_0x_wrote(domain: Domain) -> None:
 def test_backfill_writes_missing_and_deletes_stale_references(domain: Domain) -> None:
     tag(domain, ONE, "x", TOP)
     tag(domain, TWO, "x", TOP)
-    domain.storage.delete(keys.claim(BASE, str(ONE)))
+    domain.storage.delete(keys.reference(BASE, str(ONE)))
     domain.repositories.delete(TWO)
     assert facts(domain) == {"repositories": 1, "written": 1, "dropped": 3}
     assert claims(domain, BASE) == claims(domain, TOP) == {ONE}

@@ -44,7 +44,7 @@ _FOUND = "SELECT body, size, time FROM objects JOIN bodies USING (body) WHERE ob
 _STAGED = "SELECT body, size FROM bodies WHERE body = ? AND body NOT IN (SELECT body FROM objects)"
 
 
-def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> SqliteStorage:
+def make(options: Mapping[str, Any], run_in_thread: Callable[..., Any]) -> SqliteStorage:
     """Return the driver; called once per process, with checked and converted options."""
     return SqliteStorage(options["sqlite_path"], options["sqlite_wait"])
 

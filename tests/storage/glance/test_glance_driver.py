@@ -86,7 +86,7 @@ def finish(storage: Storage, image_id: str, layer: bytes = b"layer") -> None:
     """Commit a layer as `lib` does."""
     parts = {"json": document(image_id), "ancestry": b"[]", "_checksum": b'["sha256:0"]'}
     values = {keys.image(image_id, part): data for part, data in parts.items()}
-    with storage.aside(values) as aside:
+    with storage.stage_values(values) as aside:
         storage.commit(storage.stage(keys.image(image_id, "layer"), [layer]))
         for key in values:
             aside.put(key)
@@ -726,7 +726,7 @@ def test_staged_writes_set_all_properties_at_once(
     storage.put(LAYER, b"x")
     requests.clear()
     values = {keys.image(ID, part): b"[]" for part in ("_commit", "json", "ancestry", "_checksum")}
-    with storage.aside(values) as aside:
+    with storage.stage_values(values) as aside:
         assert aside.create(keys.image(ID, "_commit"))
         assert not exists(storage, keys.image(ID, "json"))
         for part in ("json", "ancestry", "_checksum"):
@@ -736,7 +736,7 @@ def test_staged_writes_set_all_properties_at_once(
     assert {name for name in image if name.startswith("meta_")} == {
         *("meta_json", "meta_ancestry", "meta__checksum"),
     }
-    with storage.aside(values) as aside:
+    with storage.stage_values(values) as aside:
         assert not aside.create(keys.image(ID, "_commit"))
     assert list(storage.list("_v1registry/uploads")) == []
 
@@ -744,13 +744,13 @@ def test_staged_writes_set_all_properties_at_once(
 def test_staged_create_fails_for_a_property_of_0x(account: Account, storage: GlanceStorage) -> None:
     account.make_old(ID, b"x", json=document(ID))
     key = keys.image(ID, "json")
-    with storage.aside({key: b"other"}) as aside:
+    with storage.stage_values({key: b"other"}) as aside:
         assert not aside.create(key)
     assert storage.get(key) == document(ID)
 
 
 def test_a_layer_in_staged_writes(storage: GlanceStorage) -> None:
-    with storage.aside({LAYER: b"data"}) as aside:
+    with storage.stage_values({LAYER: b"data"}) as aside:
         aside.put(LAYER)
     assert storage.get(LAYER) == b"data"
 

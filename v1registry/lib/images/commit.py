@@ -93,7 +93,7 @@ class Commits:
             # The mark makes other processes notice the record if this one crashes.
             self._storage.put(mark, b"true", durable=False)
         values = {name: documents.dump(asdict(record)), **_parts(image_id, record, data)}
-        with self._storage.aside(values, after=[mark]) as staged:
+        with self._storage.stage_values(values, after=[mark]) as staged:
             if staged.create(name):
                 with contextlib.suppress(CommitDataLost):
                     is_ours = self._complete(image_id, record, staged)
@@ -155,7 +155,7 @@ class Commits:
         document = record.document.encode("latin-1") or self._json(image_id, record)
         parts = _parts(image_id, record, document)
         missing = {key: value for key, value in parts.items() if self._get(key) != value}
-        with self._storage.aside(missing) as staged:  # the mark is older than the record
+        with self._storage.stage_values(missing) as staged:  # the mark is older than the record
             for key in missing:
                 staged.put(key)
 

@@ -73,7 +73,7 @@ class RepositoryReferences:
         """Return the ids of the image and its ancestors whose references must be written."""
         missing: list[str] = []
         for id in image.ancestors:
-            reference = self._read(keys.claim(id, str(repository)))
+            reference = self._read(keys.reference(id, str(repository)))
             if reference is not None and reference.whole:
                 break
             if reference is None or id == image.id:
@@ -87,9 +87,9 @@ class RepositoryReferences:
 
     def candidates(self, image_id: ImageId) -> Iterator[RepositoryName]:
         """Yield the repositories that may contain the image; check each with `contains`."""
-        folder = keys.claims(image_id)
+        folder = keys.references(image_id)
         for entry in self._storage.list(folder):
-            name = keys.claiming(entry.name)
+            name = keys.referenced_repository(entry.name)
             if name is None:
                 reference = self._read(f"{folder}/{entry.name}")
                 name = reference.repository if reference else ""
@@ -109,7 +109,7 @@ class RepositoryReferences:
             missing = [
                 id
                 for id in image.ancestors
-                if id not in done and self._read(keys.claim(id, str(repository))) is None
+                if id not in done and self._read(keys.reference(id, str(repository))) is None
             ]
             self._write(repository, tag, missing[::-1], whole=False)
             if top in missing or not self._is_whole(repository, top):
@@ -123,13 +123,13 @@ class RepositoryReferences:
         dropped = 0
         for repository in list(self.candidates(image_id)):
             if not self._check(repository, image_id):
-                self._storage.delete(keys.claim(image_id, str(repository)))
+                self._storage.delete(keys.reference(image_id, str(repository)))
                 dropped += 1
                 self._check(repository, image_id)  # writes it again if a tag was set meanwhile
         return dropped
 
     def _is_whole(self, repository: RepositoryName, image_id: str) -> bool:
-        reference = self._read(keys.claim(image_id, str(repository)))
+        reference = self._read(keys.reference(image_id, str(repository)))
         return reference is not None and reference.whole
 
     def _write(self, repository: RepositoryName, tag: str, ids: list[str], *, whole: bool) -> None:
@@ -137,7 +137,7 @@ class RepositoryReferences:
 
     def _check(self, repository: RepositoryName, image_id: ImageId) -> bool:
         """Return whether the repository contains the image; repair the reference if it is wrong."""
-        reference = self._read(keys.claim(image_id, str(repository)))
+        reference = self._read(keys.reference(image_id, str(repository)))
         if reference is not None:
             top = self._tags.get(repository, reference.tag)
             if top is not None and self._leads(top, image_id):
@@ -178,4 +178,4 @@ def _references(
     repository: RepositoryName, tag: str, ids: list[str], whole: bool
 ) -> dict[str, bytes]:
     data = documents.dump({"repository": str(repository), "tag": tag, "whole": whole})
-    return {keys.claim(id, str(repository)): data for id in ids}
+    return {keys.reference(id, str(repository)): data for id in ids}

@@ -13,7 +13,7 @@ from v1registry.storage import Storage
 from v1registry.storage.errors import Refused
 
 
-def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> Storage:
+def make(options: Mapping[str, Any], _run_in_thread: Callable[..., Any]) -> Storage:
     """Return the driver for this part of the configuration. Raise Refused if options conflict."""
     key, secret = options["gs_access_key"], options["gs_secret_key"]
     if options["oauth2"] or not (key or secret):

@@ -20,6 +20,7 @@ from google.api_core.exceptions import PreconditionFailed
 from google.cloud.storage import Blob
 
 from v1registry.storage import Buffer, ListEntry, Stage, Stat, keys
+from v1registry.storage.checksums import of_google
 from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError
 from v1registry.storage.gcs.client import FAILURES, GcsClients, attempt, storage_error
 from v1registry.storage.gcs.resumable_upload import CHUNK_UNIT, ResumableUpload, send_pieces
@@ -33,7 +34,6 @@ from v1registry.storage.remote import (
     prefix,
     tags_first,
 )
-from v1registry.storage.sums import of_google
 
 _UPLOADS = f"{keys.OURS}/uploads"
 _LISTED = {"kind", "items", "prefixes", "nextPageToken"}  # the fields of a listing

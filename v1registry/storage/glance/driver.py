@@ -149,10 +149,10 @@ class GlanceStorage(Storage):
             return False
         return True
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
+    def stage_values(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
         if any(split(key)[1] == LAYER for key in values):
-            return super().aside(values, after)
-        return _GlanceStagedWrites(self, values, self._rest.aside(values, after))
+            return super().stage_values(values, after)
+        return _GlanceStagedWrites(self, values, self._rest.stage_values(values, after))
 
     def flush(self, keys: Iterable[str]) -> None:
         self._rest.flush(keys)  # a layer's pointer is in the same folder of the alternate store
@@ -290,8 +290,8 @@ class _GlanceStagedWrites(StagedWrites):
         self._rest.__exit__(*error)
 
 
-def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> GlanceStorage:
+def make(options: Mapping[str, Any], run_in_thread: Callable[..., Any]) -> GlanceStorage:
     """Return the driver for this part of the configuration."""
     return GlanceStorage(
-        options, load({**options, "storage": options["storage_alternate"]}, offload)
+        options, load({**options, "storage": options["storage_alternate"]}, run_in_thread)
     )

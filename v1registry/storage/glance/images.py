@@ -12,14 +12,12 @@ from typing import Any
 import requests
 
 from v1registry.storage import Buffer
+from v1registry.storage.checksums import of_glance
 from v1registry.storage.errors import CorruptObject, NotFound, StorageError, Unavailable
 from v1registry.storage.glance.client import GlanceClients, storage_error
 from v1registry.storage.remote import PIECE, Body, StoreResponse, part_of
-from v1registry.storage.sums import of_glance
 
-OWN_ID = (
-    "docker_image_id"  # property with the v1 id: the v2 API cannot write the property `id` of 0.x
-)
+OWN_ID = "docker_image_id"  # property with the v1 id: v2 cannot write the property `id` of 0.x
 
 _KIND = {"disk_format": "raw", "container_format": "docker"}  # as in 0.x
 _PATCH = "application/openstack-images-v2.1-json-patch"

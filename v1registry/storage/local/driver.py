@@ -50,11 +50,15 @@ class FileStorage(Storage):
     marker_seconds = 0.0
 
     def __init__(
-        self, root: str | Path, *, accel: str | None = None, offload: Callable[..., Any] = call
+        self,
+        root: str | Path,
+        *,
+        accel: str | None = None,
+        run_in_thread: Callable[..., Any] = call,
     ) -> None:
         self.root = os.path.abspath(root)
         self._accel = accel.rstrip("/") if accel else None
-        self._offload = offload
+        self._run_in_thread = run_in_thread
         self._mounts: set[str] = set()  # the folders on file systems of their own
         self._uploads = os.path.join(self.root, keys.OURS, "uploads")
 
@@ -79,7 +83,7 @@ class FileStorage(Storage):
             with FileErrors(folder), os.scandir(self._path(folder)) as children:
                 found = list(itertools.islice(children, _LISTED_IN_PLACE))
                 if len(found) == _LISTED_IN_PLACE:
-                    found += self._offload(list, children)
+                    found += self._run_in_thread(list, children)
         except NotFound:
             return
         for child in found:
@@ -99,14 +103,14 @@ class FileStorage(Storage):
             return
         with FileErrors(key):
             path, descriptor = self._create_file("put-")
-            with FileStagedWrites(self.root, {key: path}, self._offload) as aside:
+            with FileStagedWrites(self.root, {key: path}, self._run_in_thread) as staged:
                 try:
                     disk.write_all(descriptor, data)
                 finally:
                     disk.close(descriptor)
-                aside.put(key)
+                staged.put(key)
                 if (
-                    self.root in aside.changed
+                    self.root in staged.changed
                 ):  # only for a store's first object: `flush` stops below the root
                     self._sync(key, (), [self.root])
 
@@ -114,19 +118,21 @@ class FileStorage(Storage):
         waiting = iter(values.items())
         # thousands of values at once must not use up the file descriptors or block the event loop
         while batch := dict(itertools.islice(waiting, _AT_ONCE)):
-            with self.aside(batch) as aside:
+            with self.stage_values(batch) as staged:
                 for key in batch:
-                    aside.put(key)
-            self._sync(next(iter(batch)), (), aside.changed)
+                    staged.put(key)
+            self._sync(next(iter(batch)), (), staged.changed)
 
     def create(self, key: str, data: bytes) -> bool:
-        with self.aside({key: data}) as aside:
-            if not aside.create(key):
+        with self.stage_values({key: data}) as staged:
+            if not staged.create(key):
                 return False
-        self._sync(key, (), aside.changed)
+        self._sync(key, (), staged.changed)
         return True
 
-    def aside(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> FileStagedWrites:
+    def stage_values(
+        self, values: Mapping[str, bytes], after: Iterable[str] = ()
+    ) -> FileStagedWrites:
         files: dict[str, str] = {}
         descriptors: list[int] = []
         try:
@@ -144,7 +150,7 @@ class FileStorage(Storage):
         finally:
             for descriptor in descriptors:
                 disk.close(descriptor)
-        return FileStagedWrites(self.root, files, self._offload)
+        return FileStagedWrites(self.root, files, self._run_in_thread)
 
     def flush(self, keys: Iterable[str]) -> None:
         folders: dict[str, str] = {}
@@ -183,7 +189,7 @@ class FileStorage(Storage):
         return True
 
     def delete_folder(self, folder: str) -> None:
-        self._offload(self._delete_folder, folder)
+        self._run_in_thread(self._delete_folder, folder)
 
     # -- writing large objects ---------------------------------------------
 
@@ -205,7 +211,7 @@ class FileStorage(Storage):
     def commit(self, handle: str) -> None:
         source, key = self._staged(handle), _key_of(handle)
         with FileErrors(key):
-            place_file(source, self.root, key, os.replace, self._offload)
+            place_file(source, self.root, key, os.replace, self._run_in_thread)
 
     def abandon(self, handle: str) -> None:
         with FileErrors(handle), contextlib.suppress(FileNotFoundError):
@@ -223,10 +229,10 @@ class FileStorage(Storage):
         for prefix in ("put-", "trash-"):
             for name, modified in self._leftovers(prefix):
                 if modified < before:
-                    self._offload(disk.remove, os.path.join(self._uploads, name))
+                    self._run_in_thread(disk.remove, os.path.join(self._uploads, name))
                     removed += 1
         for folder in disk.temporary_folders(self.root):
-            removed += self._offload(disk.remove_old, folder, before)
+            removed += self._run_in_thread(disk.remove_old, folder, before)
         return removed
 
     def prepare(self) -> None:
@@ -296,7 +302,7 @@ class FileStorage(Storage):
                 opened.callback(disk.close, descriptor)
                 waiting.append(descriptor)
             if waiting:
-                self._offload(disk.fsync, waiting)
+                self._run_in_thread(disk.fsync, waiting)
 
     def _delete_folder(self, folder: str) -> None:
         """Move the folder away, so that all of it is gone at once; then delete its content."""
@@ -332,7 +338,7 @@ def _key_of(handle: str) -> str:
     return keys.decode(handle.removeprefix("stage-").rpartition(".")[0])
 
 
-def make(options: Mapping[str, Any], offload: Callable[..., Any]) -> FileStorage:
+def make(options: Mapping[str, Any], run_in_thread: Callable[..., Any]) -> FileStorage:
     """Return the driver for this part of the configuration."""
     accel = options.get("nginx_x_accel_redirect")
-    return FileStorage(options["storage_path"], accel=accel, offload=offload)
+    return FileStorage(options["storage_path"], accel=accel, run_in_thread=run_in_thread)

@@ -58,10 +58,10 @@ class FileBlob:
 class FileStagedWrites(StagedWrites):
     """Staged values, each in a temporary file; `changed` are the folders that got a new name."""
 
-    def __init__(self, root: str, files: dict[str, str], offload: Callable[..., Any]) -> None:
+    def __init__(self, root: str, files: dict[str, str], run_in_thread: Callable[..., Any]) -> None:
         self._root = root
         self._files = files
-        self._offload = offload
+        self._run_in_thread = run_in_thread
         self.changed: set[str] = set()
 
     def put(self, key: str) -> None:
@@ -78,7 +78,9 @@ class FileStagedWrites(StagedWrites):
         return True
 
     def _place(self, key: str, place: Callable[[str, str], None]) -> None:
-        self.changed.update(place_file(self._files[key], self._root, key, place, self._offload))
+        self.changed.update(
+            place_file(self._files[key], self._root, key, place, self._run_in_thread)
+        )
         self.changed.add(os.path.dirname(f"{self._root}/{key}"))
 
     def __exit__(self, *_: object) -> None:
@@ -91,7 +93,7 @@ def place_file(
     root: str,
     key: str,
     place: Callable[[str, str], None],
-    offload: Callable[..., Any],
+    run_in_thread: Callable[..., Any],
 ) -> list[str]:
     """Give a complete file its name, also on another file system; see `disk.into_place`."""
     try:
@@ -99,7 +101,7 @@ def place_file(
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-    made: list[str] = offload(disk.copy_into_place, source, root, key, place)
+    made: list[str] = run_in_thread(disk.copy_into_place, source, root, key, place)
     return made
 
 

@@ -27,12 +27,12 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from v1registry.storage import errors
+from v1registry.storage.checksums import md5
 from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, PerThread, proxies
 from v1registry.storage.s3.answers import complaint, foreign, is_foreign
 from v1registry.storage.s3.wire import Wire
-from v1registry.storage.sums import md5
 
 ATTEMPTS = 3  # of one request, the first one included
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from v1registry.storage import Buffer, ListEntry, Stage, Stat, keys
+from v1registry.storage.checksums import of_s3
 from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError, Unavailable
 from v1registry.storage.parts import PartBuffer, send_parts
 from v1registry.storage.remote import (
@@ -31,7 +32,6 @@ from v1registry.storage.remote import (
 from v1registry.storage.retry import pauses
 from v1registry.storage.s3.client import FAILURES, S3Clients, S3Errors, status, storage_error
 from v1registry.storage.s3.cloudfront import CloudFront
-from v1registry.storage.sums import of_s3
 
 _MOST_PARTS = 10_000  # of one upload; the limit of S3
 _BATCH = 1000  # keys that one request deletes; the limit of S3
@@ -300,7 +300,7 @@ def split(handle: str) -> tuple[str, str]:
     return upload, key
 
 
-def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> S3Storage:
+def make(options: Mapping[str, Any], _run_in_thread: Callable[..., Any]) -> S3Storage:
     """Return the driver for this part of the configuration."""
     if options["s3_conditional_writes"]:
         return S3Storage(options)

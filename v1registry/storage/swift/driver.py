@@ -138,6 +138,6 @@ def prefix(storage_path: str | None) -> str:
     return f"{storage_path or '/'}/".removeprefix("/")
 
 
-def make(options: Mapping[str, Any], _offload: Callable[..., Any]) -> SwiftStorage:
+def make(options: Mapping[str, Any], _run_in_thread: Callable[..., Any]) -> SwiftStorage:
     """Return the driver for this part of the configuration."""
     return SwiftStorage(options)

@@ -1,21 +1,19 @@
-"""Large objects in Swift: segments that lie aside, and a manifest that makes one object of them.
+"""Large objects in Swift: separate segments, and a manifest that joins them to one object.
 
-An upload's segments never move. The list of them is written beside them when all are there; put
-under the final name as a manifest (Swift's "static large object"), it makes one object of them:
-that is the commit, and nothing is copied. Who reads by a plain GET, as 0.x does, sees that object.
-Below `_v1registry`:
+Segments are never moved. When all are stored, their list is written next to them. The commit stores
+this list as a manifest (Swift's "static large object") under the key, without copying bytes. A plain
+GET, such as that of 0.x, reads the joined object. Below `_v1registry`:
 
     segments/KEY/UPLOAD/00000001    the bytes
-    segments/KEY/UPLOAD/part-0000   manifests of 1000 segments each, where there are more than that
-    segments/KEY/UPLOAD/list        the list of all, as JSON
-    segments/KEY/UPLOAD/whole       the same as a manifest, where the upload was read while staged
-    uploads/UPLOAD/KEY              there while the upload is neither committed nor abandoned
+    segments/KEY/UPLOAD/part-0000   manifests of 1000 segments each, if there are more segments
+    segments/KEY/UPLOAD/list        the list of all segments, as JSON
+    segments/KEY/UPLOAD/whole       the list as a manifest, if the staged upload was read
+    uploads/UPLOAD/KEY              the mark of an upload that is neither committed nor abandoned
 
-What lies under the final name tells whose segments it is made of, so a commit can be repeated at
-any time. Where `create` is not atomic, two records may follow each other, and nodes carry out the
-one and the other at the same time (see lib/images/commit.py). So segments that were replaced or abandoned
-stay for an hour at least: a node that comes late may put them in place once more, reads back the
-record, and then puts in place what that one says.
+The metadata of the object name its upload, so a commit can be repeated at any time. If `create` is
+not atomic, two commit records may follow each other, and nodes may execute both at the same time (see
+lib/images/commit.py). So replaced and abandoned segments stay for at least an hour: a late node may
+commit them once more, then read the final commit record and commit the right layer.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ from typing import Any
 from requests import Response
 
 from v1registry.storage import Buffer, Stage, Stat, keys
+from v1registry.storage.checksums import hex_md5
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.parts import PartBuffer, send_parts
 from v1registry.storage.remote import RemoteBlob
 from v1registry.storage.retry import pauses
-from v1registry.storage.sums import hex_md5
 from v1registry.storage.swift.objects import Objects
 
 _SEGMENTS = f"{keys.OURS}/segments"

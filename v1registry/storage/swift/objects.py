@@ -11,9 +11,9 @@ import requests
 from keystoneauth1.session import Session
 
 from v1registry.storage import Stat
+from v1registry.storage.checksums import hex_md5, of_swift
 from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError
 from v1registry.storage.remote import RemoteBlob, StoreResponse, part_of
-from v1registry.storage.sums import hex_md5, of_swift
 from v1registry.storage.swift.client import FAILURES, SwiftAccount, storage_error
 
 _PAGE = 1000  # names in one page of a listing
