@@ -41,20 +41,20 @@ def test_an_endpoint_without_a_rule_stops_the_start(config, monkeypatch) -> None
         create_app(config)
 
 
-def test_what_changes_a_repository_takes_more_than_pull() -> None:
+def test_changes_of_a_repository_require_more_than_pull() -> None:
     for name, actions in joined(repositories.ACTIONS, image_lists.ACTIONS).items():
         for method, action in actions.items():
             if method != "GET" and name != "auth":
                 assert action.access not in (None, authorize.Access.PULL), (name, method)
 
 
-def test_views_of_another_application_are_found() -> None:
+def test_views_without_a_rule_are_found() -> None:
     app = Flask("other", static_folder=None)
     app.add_url_rule("/x", "x", lambda: "x")
     assert authorize.unguarded(app) == ["x"]
 
 
-def test_where_nothing_is_checked_nothing_is_looked_up(tmp_path: Path, monkeypatch) -> None:
+def test_without_access_rules_no_store_request_is_added(tmp_path: Path, monkeypatch) -> None:
     """A request costs the store what its handler costs; of an image that is known, nothing."""
     environ = {"SETTINGS_FLAVOR": "test", "STORAGE_PATH": str(tmp_path), "V2_READ_PUSHED": "0"}
     app = create_app(load_config(environ=environ))

@@ -84,7 +84,7 @@ BLANKS = st.text(" ", max_size=2)
 
 
 @given(st.dictionaries(NAMES, WORDS, min_size=1, max_size=6), st.data())
-def test_whatever_is_written_in_a_legal_form_is_read(pairs: dict[str, str], data: st.DataObject):
+def test_every_legal_form_of_a_token(pairs: dict[str, str], data: st.DataObject):
     texts = []
     for name, value in pairs.items():
         name = "".join(data.draw(st.sampled_from((c, c.upper()))) for c in name)

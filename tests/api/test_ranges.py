@@ -58,18 +58,18 @@ def test_past_the_end(header: str) -> None:
         ("bytes=5-", (5, 20)),
     ],
 )
-def test_the_last_bytes_for_those_who_may_ask(header: str, wanted: tuple[int, int] | None) -> None:
+def test_ranges_of_the_last_bytes(header: str, wanted: tuple[int, int] | None) -> None:
     assert parse(header, 20, suffix=True) == wanted
 
 
-def test_the_last_no_bytes() -> None:
+def test_a_range_of_the_last_zero_bytes() -> None:
     with pytest.raises(Unsatisfiable):
         parse("bytes=-0", 20, suffix=True)
     assert parse("bytes=-0", 0, suffix=True) is None
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 50))
-def test_what_is_sent_lies_in_the_layer(first: int, last: int, size: int) -> None:
+def test_every_range_is_within_the_layer(first: int, last: int, size: int) -> None:
     try:
         wanted = parse(f"bytes={first}-{last}", size)
     except Unsatisfiable:

@@ -27,7 +27,7 @@ def status(server: Server, headers: Mapping[str, str]) -> tuple[int, str]:
 
 @pytest.mark.parametrize("who", [None, "ada"], ids=["anonymous", "an account"])
 @pytest.mark.parametrize("kind", ["open", "accounts", "an index of one's own"])
-def test_no_client_hears_host_paths_and_urls(tmp_path: Path, kind: str, who: str | None) -> None:
+def test_responses_name_no_host_paths_or_urls(tmp_path: Path, kind: str, who: str | None) -> None:
     store = tmp_path / "the-store"
     env = {"CACHE_REDIS_HOST": "127.0.0.1", "CACHE_REDIS_PORT": str(free_port())}  # it is not there
     if kind == "accounts":
@@ -99,7 +99,7 @@ class Slow:
         return "it is away"
 
 
-def test_requests_at_the_same_time_share_one_look() -> None:
+def test_concurrent_requests_share_one_check() -> None:
     """A look writes to the store, and every client may ask."""
     service = Slow()
     health = Health([service])

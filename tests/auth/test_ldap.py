@@ -83,7 +83,7 @@ def test_without_groups(slapd: Slapd) -> None:
     assert one.groups("ada", PASSWORD, "") == frozenset()
 
 
-def test_a_name_that_several_entries_have(slapd: Slapd) -> None:
+def test_a_user_name_of_several_entries_is_refused(slapd: Slapd) -> None:
     one = directory(options(slapd, "search") | {"filter": "(|(uid={user})(uid=bob))"})
     assert one.groups("ada", PASSWORD, "") is None
     assert one.groups("bob", PASSWORD, "") == frozenset()
@@ -115,16 +115,14 @@ BROKEN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_what_is_the_directory_s_fault(
-    slapd: Slapd, caplog: pytest.LogCaptureFixture, what: str
-) -> None:
+def test_errors_of_the_directory(slapd: Slapd, caplog: pytest.LogCaptureFixture, what: str) -> None:
     found = BROKEN[what](options(slapd, "search by hand, STARTTLS"))
     found["start_tls"] = found["start_tls"] and not found["url"].startswith("ldaps")
     unavailable(directory(found), caplog)
     assert "forgotten" not in caplog.text
 
 
-def test_silence_ends(slapd: Slapd, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_directory_that_does_not_respond(slapd: Slapd, caplog: pytest.LogCaptureFixture) -> None:
     one = directory(options(slapd, "search") | {"timeout": 1})
     with slapd.frozen():
         begun = time.monotonic()
@@ -133,7 +131,9 @@ def test_silence_ends(slapd: Slapd, caplog: pytest.LogCaptureFixture) -> None:
     assert one.groups("ada", PASSWORD, "") == {"ops"}
 
 
-def test_one_that_was_away(slapd: Slapd, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_directory_that_is_available_again(
+    slapd: Slapd, caplog: pytest.LogCaptureFixture
+) -> None:
     one = directory(options(slapd, "pattern"))
     slapd.stop()
     try:

@@ -68,13 +68,13 @@ def test_rules(rules: Rules, user: str | None, groups: tuple, name: str, may: st
     ("user", "may"),
     [(None, "pull"), ("ann", "pull push delete"), ("robot", "pull push delete")],
 )
-def test_with_any_repository_at_all(rules: Rules, user: str | None, may: str) -> None:
+def test_access_to_any_repository(rules: Rules, user: str | None, may: str) -> None:
     asker = Caller(user=user)
     found = {access.value for access in Access if rules.allow(asker, None, access)}
     assert found == set(may.split())
 
 
-def test_without_rules_who_has_an_account_may_do_everything() -> None:
+def test_the_default_rules_allow_everything_to_accounts() -> None:
     rules = Rules(DEFAULT_RULES, lambda _: True)
     for access in Access:
         assert rules.allow(Caller(user="ann"), PRIVATE, access)
@@ -87,7 +87,7 @@ def test_no_rule_allows_nothing() -> None:
     assert not any(rules.allow(Caller(user="ann"), PRIVATE, access) for access in Access)
 
 
-def test_a_flag_is_looked_for_only_where_it_decides() -> None:
+def test_the_private_flag_is_read_only_if_it_decides() -> None:
     def fail(_: RepositoryName) -> bool:
         raise AssertionError("looked at the store")
 

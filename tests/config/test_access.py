@@ -62,7 +62,7 @@ def test_rules(load):
         "[{who: anybody, repositories: '*', allow: [pull, Push]}]",
     ],
 )
-def test_what_is_no_rule(problems, written):
+def test_invalid_rules(problems, written):
     [(key, _, reason)] = problems(f"{BASE}    access: {written}\n")
     assert key == "dev.access"
     assert reason.startswith("must ")
@@ -94,7 +94,7 @@ def test_the_rules_of_a_variable(load):
         "disable_token_auth: true",
     ],
 )
-def test_an_index_or_the_explicit_word_that_nothing_is_checked(load, written):
+def test_an_index_or_disable_token_auth(load, written):
     config = load(f"{INDEXED}    {written}\n")
     assert not config.standalone
     told = [text.partition(": ")[0] for text in config.warnings]
@@ -117,7 +117,7 @@ def test_an_index_or_the_explicit_word_that_nothing_is_checked(load, written):
         (f"index_keys: {KEY}\n    disable_token_auth: true", "disable_token_auth", "must be false"),
     ],
 )
-def test_an_index_that_cannot_be_meant(problems, written, key, reason):
+def test_contradictory_options_of_an_index(problems, written, key, reason):
     found = problems(f"{INDEXED}    {written}\n")
     assert found[-1][0] == f"dev.{key}" or found[0][0] == f"dev.{key}"
     assert any(text.startswith(reason) for _, _, text in found)
@@ -153,7 +153,7 @@ def test_an_index_has_no_effect_on_a_standalone_registry(load):
         ("ldap: {filter: (uid=x)}", "ldap.filter", "must be text with {user}"),
     ],
 )  # fmt: skip
-def test_accounts_that_cannot_be_meant(problems, written, key, reason):
+def test_contradictory_options_of_accounts(problems, written, key, reason):
     [(found, _, text)] = problems(f"{BASE}    {written}\n")
     assert found == f"dev.{key}"
     assert text.startswith(reason)
@@ -168,7 +168,7 @@ def test_accounts_that_cannot_be_meant(problems, written, key, reason):
         ("ldap://h", True),
     ],
 )
-def test_passwords_in_the_clear_give_a_warning(load, url, warned):
+def test_unencrypted_passwords_give_a_warning(load, url, warned):
     config = load(f"{BASE}    ldap: {{url: '{url}', user_dn: 'uid={{user}},dc=x'}}\n")
     assert [text.partition(": ")[0] for text in config.warnings] == ["dev.ldap.url"] * warned
 
@@ -202,7 +202,7 @@ def test_a_password_file(passwords):
         (b"\xff:" + HASH.encode(), "not UTF-8"),
     ],
 )
-def test_what_is_no_password_file(problems, passwords, line, reason):
+def test_invalid_password_files(problems, passwords, line, reason):
     passwords.write_bytes(f"ann:{HASH}\n".encode() + line + b"\n")
     [(key, _, text)] = problems(f"{BASE}    accounts: {{htpasswd: {passwords}}}\n")
     assert key == "dev.accounts.htpasswd"

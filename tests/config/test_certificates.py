@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("nothing", "one.key", "certificate", "no such file: {}/nothing"),
     ],
 )
-def test_a_pair_that_cannot_be_used(problems, folder, certificate, key, wrong, reason):
+def test_invalid_certificates_and_keys(problems, folder, certificate, key, wrong, reason):
     text = f"{BASE}    tls: {{certificate: {folder}/{certificate}, key: {folder}/{key}}}\n"
     [(name, _, told)] = problems(text)
     assert name == f"dev.tls.{wrong}"
@@ -56,7 +56,7 @@ def test_a_pair_that_cannot_be_used(problems, folder, certificate, key, wrong, r
 
 
 @pytest.mark.parametrize(("certificate", "key"), [("one.pem", "one.key"), ("one.both", "one.both")])
-def test_a_pair_that_can_be_used(load, folder, certificate, key):
+def test_a_valid_certificate_and_key(load, folder, certificate, key):
     text = f"{BASE}    tls: {{certificate: {folder}/{certificate}, key: {folder}/{key}}}\n"
     assert load(text).warnings == ()
 
@@ -69,7 +69,7 @@ def test_a_pair_that_can_be_used(load, folder, certificate, key):
         ("cache_ca", "cache_url: rediss://redis.example"),
     ],
 )
-def test_an_authority_that_cannot_be_used(problems, load, folder, key, more):
+def test_invalid_certificate_authorities(problems, load, folder, key, more):
     text = BASE + f"    {more}\n" + ("" if "FILE" in more else f"    {key}: FILE\n")
     for name, reason in (
         ("nothing", f"no such file: {folder}/nothing"),

@@ -32,7 +32,7 @@ def run(tmp_path):
     return run
 
 
-def test_config_shows_what_is_in_effect(run):
+def test_config_shows_the_effective_values(run):
     done = run("config", SETTINGS_FLAVOR="local", STORAGE_PATH="/srv/x", LIMITS_LAYER="1GB")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"# flavor local of {PROJECT}/config.yml\n")
@@ -41,7 +41,7 @@ def test_config_shows_what_is_in_effect(run):
     assert shown["limits"]["layer"] == 1_000_000_000
 
 
-def test_check_says_fine_and_warns_on_standard_error(run, tmp_path):
+def test_check_of_a_valid_file_warns_on_standard_error(run, tmp_path):
     (tmp_path / "a.yml").write_text(BASE + "    bugsnag: key\n")
     done = run("config", "--check", "a.yml")
     assert (done.returncode, done.stdout) == (0, "a.yml: flavor dev is fine\n")
@@ -78,7 +78,7 @@ def test_check_all_flavors(run, tmp_path):
         (BASE, {"GUNICORN_OPTS": "{"}, "GUNICORN_OPTS: not YAML: "),
     ],
 )
-def test_serve_tells_errors_before_gunicorn(run, tmp_path, text, environ, error):
+def test_serve_reports_errors_before_gunicorn_starts(run, tmp_path, text, environ, error):
     (tmp_path / "a.yml").write_text(text)
     done = run("serve", DOCKER_REGISTRY_CONFIG=str(tmp_path / "a.yml"), **environ)
     assert (done.returncode, done.stdout) == (1, "")

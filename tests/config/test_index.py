@@ -28,7 +28,7 @@ def without(monkeypatch: pytest.MonkeyPatch):
     return without
 
 
-def test_there_is_none_by_default(load):
+def test_no_index_by_default(load):
     config = load(BASE)
     assert config.index == IndexOptions(None, False, "closed", False, False, 14400, 5, 10, 3600)
     assert (config.database, config.is_index) == (None, False)
@@ -67,7 +67,7 @@ def test_databases(load, monkeypatch, url):
         "postgresql://[db/x",
     ],
 )
-def test_what_is_no_database(problems, url):
+def test_invalid_database_urls(problems, url):
     [(key, _, reason)] = problems(f"{BASE}    index: {{database: '{url}'}}\n")
     assert key == "dev.index.database"
     assert reason.startswith("must be sqlite:////absolute/path.db, or postgresql://")
@@ -122,13 +122,13 @@ def test_accounts_are_in_one_place(problems, written):
 # -- alone ------------------------------------------------------------------------------
 
 
-def test_an_index_alone_needs_no_store(load):
+def test_an_index_without_a_registry_needs_no_store(load):
     text = "dev: {standalone: true, registry_endpoints: one.example, index: {alone: true, database:"
     config = load(f"{text} '{SQLITE}'}}}}\n")
     assert (config.is_index, config.index.alone, dict(config.storage)) == (True, True, {})
 
 
-def test_what_it_does_need(problems):
+def test_required_options_of_an_index_without_a_registry(problems):
     assert [(key, reason.partition(":")[0]) for key, _, reason in
             problems(f"{BASE}    index: {{alone: true}}\n")] == [
         ("dev.index.database", "must be set for an index without a registry (index.alone)"),
@@ -162,13 +162,13 @@ def searching(load, url: str, backend: str = "sqlalchemy"):
 
 
 @pytest.mark.parametrize("url", [SQLITE, POSTGRESQL])
-def test_a_database_for_the_search_alone(load, url):
+def test_a_database_for_the_search_only(load, url):
     config = searching(load, url)
     assert (config.database, config.is_index, config.warnings) == (url, False, ())
     assert searching(load, url, "false").database is None
 
 
-def test_an_index_has_it_in_its_own(load):
+def test_an_index_searches_its_own_database(load):
     text = f"    search_backend: true\n    sqlalchemy_index_database: '{POSTGRESQL}'\n"
     assert load(f"{BASE}{text}    index: {{database: '{SQLITE}'}}\n").database == SQLITE
 
@@ -181,7 +181,7 @@ def test_the_default_of_0x_is_not_used(load):
 @pytest.mark.parametrize(
     ("url", "reason"), [("mysql://u:hush@h/d", "must be sqlite:"), (SQLITE, "needs SQLAlchemy")]
 )
-def test_what_0x_could_use_and_we_cannot_does_not_stop_the_start(load, without, url, reason):
+def test_an_unusable_search_database_does_not_stop_the_start(load, without, url, reason):
     without("sqlalchemy")
     config = searching(load, url)
     assert config.database is None

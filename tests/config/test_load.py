@@ -106,7 +106,7 @@ def test_original_sample_starts_on_glance(flavor, alternate, path):
     assert f"storage_path: {path}" in as_yaml(config)
 
 
-def test_what_a_file_says_goes_before_variables_read_past_it(load):
+def test_the_file_takes_precedence_over_outside_variables(load):
     text = """
     dev: {standalone: true, storage: glance, storage_path: /srv/x, glance_url: http://a}
     prod: {standalone: true, storage: glance, storage_path: /srv/x, glance_authurl: ~}
@@ -128,13 +128,13 @@ def test_what_a_file_says_goes_before_variables_read_past_it(load):
         ("glance_url: http://g, glance_visibility: all", ["glance_visibility"]),
     ],
 )
-def test_what_glance_wants(problems, more, keys):
+def test_required_options_of_glance(problems, more, keys):
     path = "" if "storage_path" in more else "storage_path: /srv/x,"
     text = f"dev: {{standalone: true, storage: glance, {path} {more}}}"
     assert [key for key, _, _ in problems(text)] == [f"dev.{key}" for key in keys]
 
 
-def test_a_variable_read_past_the_file_is_named(problems):
+def test_errors_name_an_outside_variable(problems):
     text = "dev: {standalone: true, storage: glance, storage_path: /srv/x}"
     [(key, _, reason)] = problems(text, {"OS_GLANCE_URL": "a\nb"})
     assert key == "dev.glance_url"
@@ -230,7 +230,7 @@ def test_cloudfront_of_0x():
 
 
 @pytest.mark.parametrize("missing", sorted(CLOUDFRONT))
-def test_half_of_cloudfront_stops_the_start(missing):
+def test_missing_options_of_cloudfront_stop_the_start(missing):
     environ = {"SETTINGS_FLAVOR": "cloudfronts3", "AWS_BUCKET": "b", **CLOUDFRONT, missing: ""}
     with pytest.raises(ConfigError, match=r"cloudfront\..*: must be set: CloudFront needs base"):
         load_config(environ=environ)
@@ -298,7 +298,7 @@ def test_no_bucket_and_odd_calling_format_stop_the_start():
     ]
 
 
-def test_every_flavor_of_the_sample_is_looked_at_above():
+def test_all_flavors_of_the_sample_are_tested():
     assert len(Document(SAMPLE).flavors) == 16
 
 
@@ -390,7 +390,7 @@ def test_common_is_below_flavors_that_inherit_from_another_flavor(load):
     assert config.uploads_life == 3 * 86400
 
 
-def test_what_a_flavor_inherits_goes_before_common(load):
+def test_inherited_values_take_precedence_over_common(load):
     text = """
     common: {loglevel: error, standalone: true, storage: memory}
     base: &base {loglevel: warn}
@@ -405,7 +405,7 @@ def test_bucket_of_a_file_of_0_6():
     assert config.storage["storage_path"] == "/prod"
 
 
-def test_the_later_name_of_the_bucket_goes_first(load):
+def test_boto_bucket_takes_precedence_over_s3_bucket(load):
     text = """
     dev: {standalone: true, storage: s3, s3_bucket: older, boto_bucket: later}
     """
@@ -467,7 +467,7 @@ def test_dev_is_the_default_flavor(load):
     assert load(BASE, {"SETTINGS_FLAVOR": ""}).flavor == "dev"
 
 
-def test_missing_flavor_names_those_there_are(problems):
+def test_the_error_for_an_unknown_flavor_lists_the_flavors(problems):
     text = "common: {}\none: {}\ntwo: {}\n"
     [(key, _, reason)] = problems(text, {"SETTINGS_FLAVOR": "prod"})
     assert (key, reason) == ("", "no flavor 'prod' (SETTINGS_FLAVOR); there are: one, two")
@@ -562,7 +562,7 @@ def test_reference_without_a_name(problems, written):
     assert reason.startswith("names no variable")
 
 
-def test_variables_cannot_make_objects(problems):
+def test_variables_cannot_construct_python_objects(problems):
     hostile = "!!python/object/apply:os.system ['exit 1']"
     [(key, _, reason)] = problems(f"{BASE}    debug: _env:X\n", {"X": hostile})
     assert key == "dev.debug"
@@ -627,7 +627,7 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=400, deadline=None)
 @given(pieces=st.lists(PIECES, max_size=30), variable=st.text(max_size=8))
-def test_whatever_the_text_there_is_a_config_or_a_clean_error(tmp_path_factory, pieces, variable):
+def test_every_text_gives_a_config_or_a_config_error(tmp_path_factory, pieces, variable):
     file = tmp_path_factory.getbasetemp() / "fuzz.yml"
     file.write_text("dev: &a {standalone: true}\n" * (len(pieces) % 2) + "".join(pieces))
     found = ()
@@ -649,7 +649,7 @@ def test_not_utf_8_and_too_large(tmp_path):
         load_config(file, {})
 
 
-def test_a_key_said_twice_alike_contradicts_nothing(load):
+def test_a_repeated_key_with_the_same_value_is_valid(load):
     # the original's config_s3.yml does so
     assert load(f"{BASE}    s3_encrypt: true\n    s3_encrypt: true\n").flavor == "dev"
 

@@ -145,7 +145,7 @@ def test_passwords_are_shown_nowhere(load):
         ("cache_url: 'redis://a'", "cache_url"),
     ],
 )
-def test_without_the_extra_the_start_says_which_one(tmp_path, written, key):
+def test_without_the_package_redis_the_start_fails(tmp_path, written, key):
     (tmp_path / "a.yml").write_text(f"{BASE}    {written}\n")
     code = (
         "import sys; sys.modules['redis'] = None\n"  # as if it were not installed

@@ -137,7 +137,7 @@ def test_theft(server: Server, ada: Client, bob: Client) -> None:
     assert ada.pull("ada/secret") == {base.id: base.layer, top.id: top.layer}
 
 
-def test_who_holds_a_base_that_is_hidden_from_him_pushes_it_whole(
+def test_a_user_pushes_a_base_image_that_is_hidden_from_the_user(
     ada: Client, bob: Client, server: Server
 ) -> None:
     base = image("shared base")
@@ -158,7 +158,7 @@ def refused_soon(client: Client, path: str) -> None:
         time.sleep(0.05)
 
 
-def test_what_is_deleted_is_read_no_more(ada: Client, bob: Client) -> None:
+def test_deleted_repositories_cannot_be_read(ada: Client, bob: Client) -> None:
     one = image("accounts deleted")
     ada.push("open/deleted", [one])
     engine.expect(bob.ask("GET", one.path("json")))
@@ -193,7 +193,7 @@ def test_no_password_is_logged(server: Server) -> None:
 # -- passwords ------------------------------------------------------------------------------
 
 
-def test_a_changed_file_counts(tmp_path: Path) -> None:
+def test_a_changed_password_file_is_read_again(tmp_path: Path) -> None:
     file = password_file(tmp_path, ["ada", "bob"])
     with Server(tmp_path / "store", env=environment(file)) as server:
 
@@ -225,7 +225,7 @@ def test_a_changed_file_counts(tmp_path: Path) -> None:
         assert "plain text" not in server.log
 
 
-def test_guesses_are_slowed(tmp_path: Path) -> None:
+def test_wrong_passwords_are_limited(tmp_path: Path) -> None:
     file = password_file(tmp_path, ["ada", "bob"])
     env = environment(file, ACCOUNTS_ATTEMPTS="3", ACCOUNTS_REMEMBER="0")
     with Server(tmp_path / "store", env=env) as server:
@@ -284,7 +284,7 @@ def test_counts_survive_a_reload_and_the_death_of_workers(tmp_path: Path) -> Non
         assert right(server, "ada", 8) == [429] * 8
 
 
-def test_right_passwords_at_once_on_many_processes(tmp_path: Path) -> None:
+def test_concurrent_correct_passwords_in_many_processes(tmp_path: Path) -> None:
     """More processes than attempts: none may be refused because others still compute."""
     import bcrypt
 
@@ -371,7 +371,7 @@ def test_a_header_of_a_trusted_proxy(tmp_path: Path) -> None:
         assert answer.status == 401
 
 
-def test_open_to_read_for_all_and_to_write_for_nobody(tmp_path: Path) -> None:
+def test_anonymous_clients_may_read_and_not_write(tmp_path: Path) -> None:
     store = tmp_path / "store"
     with Server(store) as server:
         engine.push(server, "open/app", [image("read by all")], ["latest"])

@@ -132,7 +132,7 @@ def test_another_engine_pushes_the_hidden_base_to_s3(ceph: Ceph, tmp_path: Path)
 
 
 @pytest.mark.parametrize("what", ["behind the archive", "beside the archive", "in the JSON"])
-def test_what_the_second_account_does_not_know_stays_hidden(site: Site, what: str) -> None:
+def test_a_base_image_stays_hidden_from_a_user_with_other_bytes(site: Site, what: str) -> None:
     known = sent_by("1.6.2", what)
     layer, data = known.layer, known.json
     if what == "behind the archive":

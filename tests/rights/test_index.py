@@ -103,7 +103,7 @@ def test_push_and_pull(server: Server, index: FakeIndex) -> None:
     assert json.loads(stored.read_text()) == [base.id, again.id]
 
 
-def test_what_only_an_index_answers_is_not_here(server: Server, index: FakeIndex) -> None:
+def test_a_registry_does_not_serve_index_endpoints(server: Server, index: FakeIndex) -> None:
     answer = raw.get(server, "/v1/_ping")
     assert answer.header("X-Docker-Registry-Standalone") == "False"
     client = bearer(server, index.token("team/none", "write"))
@@ -169,7 +169,7 @@ WORTHLESS = [
 
 
 @pytest.mark.parametrize("header", WORTHLESS)
-def test_what_is_no_token_is_never_asked_about(
+def test_malformed_tokens_cause_no_request_to_the_index(
     server: Server, index: FakeIndex, header: str | None
 ) -> None:
     index.behaviour = fakeindex.says(200)
@@ -331,7 +331,7 @@ def test_a_store_of_0x(shared_index: FakeIndex, tmp_path: Path) -> None:
 # -- how it asks -----------------------------------------------------------------------
 
 
-def test_a_confirmed_token_is_believed_and_connections_are_kept(
+def test_confirmed_tokens_are_remembered_and_connections_are_kept(
     tmp_path: Path, shared_index: FakeIndex
 ) -> None:
     with FakeIndex() as index, Server(tmp_path, env=env(index, INDEX_REMEMBER="2s")) as server:
@@ -405,9 +405,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_an_index_that_cannot_say_opens_nothing(
-    server: Server, index: FakeIndex, what: str
-) -> None:
+def test_an_unavailable_index_grants_no_access(server: Server, index: FakeIndex, what: str) -> None:
     client = bearer(server, index.token("team/app", "read"))
     index.behaviour = BROKEN[what]
     begun = time.monotonic()
@@ -422,7 +420,7 @@ def test_an_index_that_cannot_say_opens_nothing(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_an_index_that_says_no(server: Server, index: FakeIndex, status: int) -> None:
+def test_an_index_that_refuses_a_token(server: Server, index: FakeIndex, status: int) -> None:
     index.behaviour = fakeindex.says(status)
     client = bearer(server, index.token("team/app", "read"))
     refused(client.ask("GET", "/v1/repositories/team/app/properties"))
@@ -465,7 +463,7 @@ def signed(issuer: tokens.Issuer, access: str, life: int = 60, name: str = "team
     return issuer.issue(token)
 
 
-def test_tokens_of_our_own_index_need_no_call(tmp_path: Path) -> None:
+def test_signed_tokens_are_verified_without_a_request(tmp_path: Path) -> None:
     issuer, stranger = tokens.Issuer(tokens.new_key()), tokens.Issuer(tokens.new_key())
     one = image("signed")
     keys = tokens.public_text(issuer.public)
@@ -519,7 +517,7 @@ def test_a_clock_that_is_ahead(tmp_path: Path) -> None:
         refused(bearer(strict, signed(issuer, "read", life=-2)).ask("GET", path))
 
 
-def test_both_ways_of_checking(tmp_path: Path) -> None:
+def test_signature_and_revocation(tmp_path: Path) -> None:
     """A signature is looked at first, and then the index may take the token back."""
     issuer = tokens.Issuer(tokens.new_key())
     path = "/v1/repositories/team/app/properties"
@@ -546,7 +544,7 @@ def test_both_ways_of_checking(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [fakeindex.says(500), fakeindex.silent])
-def test_signatures_while_the_index_does_not_answer(
+def test_signed_tokens_while_the_index_is_unavailable(
     tmp_path: Path, behaviour: fakeindex.Behaviour
 ) -> None:
     issuer = tokens.Issuer(tokens.new_key())
@@ -585,7 +583,7 @@ def test_no_token_is_logged(server: Server, index: FakeIndex) -> None:
     assert "hush" not in log
 
 
-def test_nothing_is_checked_where_that_is_said(tmp_path: Path) -> None:
+def test_disable_token_auth_allows_everything(tmp_path: Path) -> None:
     with Server(tmp_path, env=env(None, DISABLE_TOKEN_AUTH="true")) as server:
         base = image("unchecked base")
         for one in (base, image("unchecked", base)):  # 8, 12: a parent was refused there

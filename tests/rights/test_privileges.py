@@ -216,7 +216,7 @@ def test_what_may_not_be_pulled_looks_like_what_is_not_there(world: World, role:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_clients_of_today_pass_the_same_door(world: World, role: str) -> None:
+def test_v2_clients_have_the_same_rights(world: World, role: str) -> None:
     for visibility in ("public", "private"):
         headers = {"User-Agent": "containers/5", **_credentials(role)}
         for part in ("tags/list", "manifests/latest"):
@@ -234,7 +234,7 @@ def test_clients_of_today_pass_the_same_door(world: World, role: str) -> None:
     assert any("private" in name for name in names) == bool(MAY[role]["private"])
 
 
-def test_the_search_shows_what_may_be_pulled(world: World) -> None:
+def test_the_search_shows_only_repositories_that_the_user_may_pull(world: World) -> None:
     for role in ROLES:
         answer = raw.get(world.server, "/v1/search?q=", _credentials(role)).json()
         names = {result["name"] for result in answer["results"]}

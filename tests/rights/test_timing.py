@@ -57,7 +57,7 @@ def test_an_index(tmp_path: Path) -> None:
         check(server)
 
 
-def test_a_hash_that_costs_more_than_is_made_equal_is_named(tmp_path: Path) -> None:
+def test_a_warning_names_a_hash_with_a_high_cost(tmp_path: Path) -> None:
     text = f"cheap:{hashed(4)}\ndear:{hashed(4).replace('$04$', '$15$')}\n"
     (tmp_path / "htpasswd").write_text(text)
     with Server(tmp_path / "store", env=environment(tmp_path / "htpasswd")) as server:
