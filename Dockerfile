@@ -1,24 +1,24 @@
-# The registry on Debian's own Python: small, not root, one volume.
+# The registry on Debian's own Python: a small image that does not run as root, with one volume.
 #
 #   docker build -t v1registry .
 #   docker run -p 5000:5000 -v /srv/registry:/var/lib/v1registry v1registry
 
-# The tag gets security updates. For builds that can be repeated to the byte, pin its digest:
+# The tag gets security updates. For reproducible builds, pin its digest:
 #   docker buildx imagetools inspect debian:bookworm-slim      # or: skopeo inspect docker://...
 #   docker build --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:... .
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS build
-# Debian's versions are not pinned: the old ones leave its archive, and security updates are wanted.
+# Versions of Debian packages are not pinned: Debian deletes old versions, and updates fix bugs.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates \
     && rm -rf /var/lib/apt/lists/*
-# For a store in S3: --build-arg REQUIREMENTS=requirements-s3.txt; other drivers likewise
+# For a store in S3: --build-arg REQUIREMENTS=requirements-s3.txt; the same for other drivers.
 ARG REQUIREMENTS=requirements.txt
 COPY requirements*.txt /build/
-# Every archive is checked against its hash. Byte code is made here: at run time the user may not
-# write beside the code.
+# Every package is checked against its hash. The byte code is compiled here, because the user of the
+# container may not write it.
 RUN python3 -m venv /opt/v1registry \
     && pip="/opt/v1registry/bin/python -m pip --no-cache-dir" \
     && $pip install --require-hashes -r /build/requirements-pip.txt \
@@ -26,7 +26,7 @@ RUN python3 -m venv /opt/v1registry \
         -r /build/requirements-redis.txt -r /build/requirements-ldap.txt \
     && rm -rf /opt/v1registry/lib/python3*/site-packages/gevent/tests
 COPY . /build/
-# The package itself. What built it does not stay.
+# The package itself. The build tools do not stay in the image.
 RUN python3 -m venv --without-pip /tmp/builder \
     && pip="/opt/v1registry/bin/python -m pip --no-cache-dir" \
     && $pip --python /tmp/builder install --require-hashes -r /build/requirements-build.txt \
@@ -50,8 +50,8 @@ RUN apt-get update \
     && install -d -o registry -g registry -m 0750 /var/lib/v1registry
 COPY --from=build /opt/v1registry /opt/v1registry
 
-# As numbers, so that Kubernetes can see that this is not root. The 0.x image ran as root:
-# a store that it wrote must be given to this user once, see docs/upgrade.md.
+# Numeric ids, so that Kubernetes can check that this is not root. The 0.x image ran as root: change
+# the owner of its store once, see docs/upgrade.md.
 USER 1000:1000
 WORKDIR /opt/v1registry
 ENV PATH=/opt/v1registry/bin:$PATH \
@@ -61,7 +61,7 @@ ENV PATH=/opt/v1registry/bin:$PATH \
     STORAGE_PATH=/var/lib/v1registry
 VOLUME /var/lib/v1registry
 EXPOSE 5000
-# No curl in the image; the script asks in plain or over TLS, whichever is served.
+# The image has no curl. The script uses HTTP or TLS, as the server does.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
     CMD ["python", "healthcheck.py"]
 ENTRYPOINT ["v1registry"]

@@ -1,5 +1,5 @@
-# `make run` serves the registry, `make test` tests it; both install what they need.
-# `make help` lists the rest.
+# `make run` serves the registry, `make test` runs the tests. Both install what they need.
+# `make help` lists all targets.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -12,16 +12,16 @@ ARGS ?=
 JOBS ?= 2
 IMAGE ?= v1registry
 
-# Each stamp is newer than the requirements that it installed.
+# Stamp files: each is newer than the requirements that were installed.
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
 .PHONY: help run test test-distribution test-heavy servers lint format bench wheel lock audit image image-test clean
 
-help: ## this list
+help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-# What changes the installation of the project itself.
+# Files that change the installation of the project itself.
 PACKAGE := pyproject.toml requirements-build.txt requirements-pip.txt scripts/venv.sh
 
 $(RUN): requirements.txt $(PACKAGE)
@@ -32,7 +32,7 @@ $(DEV): $(wildcard requirements*.txt) $(PACKAGE)
 	@bash scripts/venv.sh $(VENV) requirements-dev.txt
 	@touch $@ $(RUN)
 
-# What the environment names and a plain installation lacks.
+# Optional requirements that the environment asks for.
 EXTRAS := $(if $(LDAP_URL),$(VENV)/.installed-ldap) \
           $(if $(INDEX_KEYS)$(INDEX_DATABASE),$(VENV)/.installed-index) \
           $(if $(CACHE_REDIS_HOST)$(CACHE_LRU_REDIS_HOST)$(CACHE_URL),$(VENV)/.installed-redis) \
@@ -46,36 +46,35 @@ $(patsubst %,$(VENV)/.installed-%,cloudfront gcs glance index ldap redis s3 swif
 	$(PY) -m pip install -q --require-hashes -r requirements-$*.txt
 	@touch $@
 
-# The environment of a 0.x deployment counts here as it did there (STORAGE_PATH, SETTINGS_FLAVOR,
+# The environment variables of a 0.x deployment keep their meaning (STORAGE_PATH, SETTINGS_FLAVOR,
 # REGISTRY_PORT, GUNICORN_WORKERS ...).
-run: $(RUN) $(EXTRAS) ## serve the registry on port 5000, files in ./data (or as the environment says)
+run: $(RUN) $(EXTRAS) ## serve the registry on port 5000 with files in ./data (variables change both)
 	@if [ -z "$${DOCKER_REGISTRY_CONFIG:-}" ]; then export SETTINGS_FLAVOR="$${SETTINGS_FLAVOR:-local}"; fi; \
 	exec $(VENV)/bin/v1registry serve $(ARGS)
 
 servers:
 	@bash scripts/servers.sh
 
-# A file's tests run in one process, two files at a time: much of their time is waiting. Which files
-# are begun first, tests/conftest.py says.
-test: $(DEV) servers ## the tests, with the real servers that they need (ARGS="-k ..." to choose)
+# The tests of a file run in one process, two files at a time. tests/conftest.py orders the files.
+test: $(DEV) servers ## run the tests with the real servers that they need (ARGS="-k ..." selects some)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory test-distribution)
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-heavy: export HEAVY := 1
-test-heavy: $(DEV) servers ## the slow and machine-bound checks, once before a release: under 40 minutes
+test-heavy: $(DEV) servers ## run the slow tests, once before a release: under 40 minutes
 	$(PY) -m pytest -m heavy -rP --durations=0 --timeout 900 $(ARGS)
 
-lint: $(DEV) ## formatter, linter and type checker; changes nothing
+lint: $(DEV) ## run formatter, linter and type checker; change nothing
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-format: $(DEV) ## let the formatter and the linter mend what they can
+format: $(DEV) ## format the code, and fix what the linter can fix
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
 # The Python of the distribution, which our image and most installations use. It may be older than the
-# default `python3`, have bugs that are fixed there, and be built to be faster (--enable-optimizations).
+# default `python3`, with bugs that are fixed there, and faster (--enable-optimizations).
 DISTRIBUTION_PYTHON ?= $(shell for p in /usr/bin/python3 python3; do \
     $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 DISTRIBUTION_PY := .venv-distribution/bin/python
@@ -88,48 +87,48 @@ $(DISTRIBUTION): $(wildcard requirements*.txt) $(PACKAGE)
 SERVER_TESTS := tests/server $(addprefix tests/protocol/test_,clients.py endpoints_*.py framing.py \
     hostile.py old_clients.py read_only.py recordings.py settings.py)
 
-test-distribution: $(DEV) ## the server's tests on the distribution's Python, if $(PY) is another one
+test-distribution: $(DEV) ## run the server's tests on the distribution's Python, if it differs from $(PY)
 	@if [ "$$($(PY) -VV)" = "$$($(DISTRIBUTION_PYTHON) -VV)" ]; then \
-	    echo "The distribution's Python is the one of $(VENV): not tested twice"; \
+	    echo "The distribution's Python is that of $(VENV): not tested twice"; \
 	else \
 	    $(MAKE) --no-print-directory $(DISTRIBUTION) && \
 	    $(DISTRIBUTION_PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(SERVER_TESTS); \
 	fi
 
-bench: $(DISTRIBUTION) ## measure, beside the peers that are installed (docker-registry, nginx-light)
+bench: $(DISTRIBUTION) ## run the benchmarks, also of installed peers (docker-registry, nginx-light)
 	$(DISTRIBUTION_PY) -m bench $(ARGS)
 	$(if $(ARGS),,$(DISTRIBUTION_PY) -m bench.moving)
 
-# A docker CLI without a daemon cannot build.
+# `docker info` fails without a daemon, which a build needs.
 image: ## build the container image with docker or podman
 	@if docker info >/dev/null 2>&1; then engine=docker; \
 	elif command -v podman >/dev/null; then engine=podman; \
-	else echo "error: neither podman nor a docker daemon is there: install one of them" >&2; exit 1; fi; \
+	else echo "error: neither podman nor a docker daemon was found: install one of them" >&2; exit 1; fi; \
 	set -x; $$engine build -t $(IMAGE) .
 
-wheel: $(DEV) ## build dist/v1registry-*.whl, which `pip install` takes anywhere
+wheel: $(DEV) ## build dist/v1registry-*.whl for `pip install`
 	$(PY) -m hatchling build -t wheel
 
-# The tools that ask the package index about our pins, in an environment of their own.
+# The tools that query the package index about our pins have their own environment.
 AUDIT := .venv-audit/.installed
 
 $(AUDIT): requirements-audit.txt requirements-pip.txt scripts/venv.sh
 	@bash scripts/venv.sh .venv-audit requirements-audit.txt bare
 	@touch $@
 
-lock: $(AUDIT) ## after changing a pin: write the hashes of requirements*.txt
+lock: $(AUDIT) ## write the hashes of requirements*.txt, after a change of a pin
 	.venv-audit/bin/python scripts/lock.py
 
-audit: $(AUDIT) ## name pins that are not current, and known vulnerabilities (asks the package index)
+audit: $(AUDIT) ## list outdated pins and known vulnerabilities (queries the package index)
 	@status=0; .venv-audit/bin/python scripts/lock.py --current || status=$$?; \
 	for file in requirements*.txt; do \
 	    echo "== $$file"; \
 	    .venv-audit/bin/pip-audit --strict --progress-spinner off --disable-pip --no-deps -r $$file || status=$$?; \
 	done; exit $$status
 
-image-test: $(DEV) ## check the Dockerfile, build it for real on a fresh Debian, push to it (root)
+image-test: $(DEV) ## check the Dockerfile, build it on a fresh Debian, and push to it (needs root)
 	bash scripts/image-test.sh $(VENV)
 
-clean: ## remove what the targets above made, but never ./data
+clean: ## delete what the targets above created, but never ./data
 	rm -rf $(VENV) .venv-distribution .venv-audit .venv-servers dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/npm/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

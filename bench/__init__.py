@@ -1,1 +1,1 @@
-"""What `make bench` runs: this registry beside the peers that are installed, on the loopback."""
+"""The benchmarks of `make bench`: this registry and installed peers, on the loopback interface."""

@@ -1,14 +1,14 @@
-"""`python -m bench`: measure this registry beside the peers that are installed.
+"""`python -m bench`: measure this registry and the installed peers.
 
-    python -m bench                  all rows: half an hour
+    python -m bench                  all rows, half an hour
     python -m bench --quick          most rows, once or a few times each, some minutes
     python -m bench --only push-50   one row; may be given several times
     python -m bench --only 's3-*'    rows by a pattern
-    python -m bench --without 's3-*' --without 'swift-*'    those on local files, ten minutes
+    python -m bench --without 's3-*' --without 'swift-*'    the rows on local files, ten minutes
 
-The servers run in the configuration that their users get, all on the loopback and on one disk.
-The runs of a row are interleaved (ours, peer, ours, peer ...) and the medians are compared. Exit
-code 1: our server gave a wrong answer; no speed fails.
+All servers run with their default configuration, on the loopback interface and on one disk. The runs
+of a row are interleaved (ours, peer, ours, peer ...), and the medians are compared. Exit code 1 means
+that our server gave a wrong answer. No speed is an error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
 
 
 def main() -> int:
-    """Run what the command line asks for and print the report."""
+    """Run the rows of the command line and print the report."""
     options = _arguments()
     chosen = [row for row in (*ROWS, *STORED) if _is_chosen(row.name, options)]
     skipped: list[str] = []
@@ -46,7 +46,7 @@ def main() -> int:
     if not chosen:
         sys.exit("bench: no row has such a name")
     print(f"{report.machine()}\n", flush=True)
-    # Told to end, we still end the servers and remove the data.
+    # On SIGTERM, stop the servers and delete the data.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by SIGTERM"))
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -61,7 +61,7 @@ def main() -> int:
                 loads.seed(server)
         for server in running.values():
             if server.speaks not in ("v1", "v2"):
-                loads.check(server)  # it serves the store of ours
+                loads.check(server)  # it serves the store of our server
         for server in running.values():
             server.rest()
         floors = [floor.measure(material.file(SIZES[0]))]
@@ -89,7 +89,7 @@ def _is_chosen(name: str, options: argparse.Namespace) -> bool:
 def _start(
     stack: contextlib.ExitStack, folder: Path, chosen: list[Row], skipped: list[str]
 ) -> dict[str, Site]:
-    """The servers that the rows need, by name; of peers, those that are there."""
+    """Return the servers that the rows need, by name; only the installed ones of the peers."""
     backends = remote.Backends(stack, folder)
     files = Files(folder / "store")
     makers: dict[str, Callable[[], Site]] = {
@@ -103,7 +103,7 @@ def _start(
     }
     needed = {name for row in chosen for name in (row.own, *row.peers)}
     if needed & {"nginx", NGINX_ONE, VIEW}:
-        needed.add("ours")  # it fills their folder, or is asked
+        needed.add("ours")  # it fills the folder of the others, or is measured
     running: dict[str, Site] = {}
     for name, make in makers.items():
         if name not in needed:
@@ -124,7 +124,7 @@ def _start(
 def _rounds(
     row: Row, loads: Loads, running: dict[str, Site], quick: bool
 ) -> dict[str, list[report.Figures]]:
-    """All runs of one row, interleaved."""
+    """Run one row with all servers, interleaved."""
     taking_part = [running[name] for name in (row.own, *row.peers) if name in running]
     found: dict[str, list[report.Figures]] = {server.name: [] for server in taking_part}
     for number in range(row.quick if quick else row.rounds):
@@ -150,7 +150,7 @@ def _print(chosen: list[Row], results: report.Results, skipped: list[str]) -> No
 
 
 def _versions() -> str:
-    """Who the peers are."""
+    """Return the names and versions of the peers."""
     found = []
     for command in (["docker-registry", "--version"], ["/usr/sbin/nginx", "-v"]):
         with contextlib.suppress(OSError):
@@ -169,7 +169,7 @@ def _progress(text: str) -> Iterator[None]:
 
 
 def _disk(given: str | None) -> str:
-    """A folder on a real disk: a store in memory would flatter whoever writes most."""
+    """Return a folder on a real disk: memory would favour the server that writes most."""
     for folder in [given] if given else [tempfile.gettempdir(), "/var/tmp", "."]:
         if _file_system(folder) not in _MEMORY_FILE_SYSTEMS:
             return folder
@@ -177,7 +177,7 @@ def _disk(given: str | None) -> str:
 
 
 def _file_system(folder: str) -> str:
-    """The type of the file system that holds `folder`."""
+    """Return the type of the file system of `folder`."""
     path = Path(folder).resolve()
     best = ("", "")
     for line in Path("/proc/self/mounts").read_text().splitlines():
@@ -193,8 +193,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
     names = ", ".join(row.name for row in (*ROWS, *STORED))
     parser.add_argument("--only", action="append", metavar="ROW", help=names)
-    parser.add_argument("--without", action="append", metavar="ROW", help="rows to leave out")
-    parser.add_argument("--folder", help="where the data goes (default: the temporary folder)")
+    parser.add_argument("--without", action="append", metavar="ROW", help="rows to skip")
+    parser.add_argument("--folder", help="folder for the data (default: the temporary folder)")
     return parser.parse_args()
 
 

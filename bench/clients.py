@@ -1,7 +1,7 @@
-"""What the clients do: pushes and pulls of both protocols, and small requests.
+"""The clients: pushes and pulls in both protocols, and small requests.
 
-Each is a generator for `bench.loop`; `tally` is where it adds answers and bytes. Every answer's
-status and length is checked.
+Each is a generator for `bench.loop`, and adds its answers and bytes to `tally`. It checks the status
+and the length of every answer.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def pull(
     redirected: bool = False,
     times: int = 1,
 ) -> Waits:
-    """GET a layer so many times one after the other, each time on a connection of its own.
+    """GET a layer several times in sequence, each time on a new connection.
 
-    `redirected`: from where the first answer says.
+    `redirected`: from the Location of the first answer.
     """
     for _ in range(times):
         yield from _pull_once(address, path, length, redirected)
@@ -62,10 +62,10 @@ def push_v1(
     layers: list[dict[str, Any]],
     headers: tuple[str, ...] = (),
 ) -> Waits:
-    """Push one image as engines up to 1.5 do: a connection for every request.
+    """Push one image as Docker up to 1.5 does: with a new connection for every request.
 
     A layer: `id`, `json`, `checksum`, `file` (the framed bytes), `framed`, `tail`, `size`.
-    `headers` are sent with every request, to say who asks.
+    `headers` are sent with every request, for example credentials.
     """
 
     def once(method: str, path: str, status: int, *own: str, **more: Any) -> Waits:
@@ -101,7 +101,7 @@ def push_v1(
 def push_v2(
     address: Address, tally: Outcome, *, name: str, layers: list[dict[str, Any]], **image: str
 ) -> Waits:
-    """Push one image as engines from 1.6 on do: one connection, POST, PATCH and PUT a layer.
+    """Push one image as Docker from 1.6 does: on one connection, with POST, PATCH and PUT for a layer.
 
     A layer: `digest`, `file`, `framed`, `tail`, `size`; of the image: `config`, `config_digest`,
     `manifest`.
@@ -154,7 +154,7 @@ def small(
     keep: bool,
     accept: str = "*/*",
 ) -> Waits:
-    """GET something small again and again for `seconds`, on one connection or on many."""
+    """GET a small answer repeatedly for `seconds`, on one connection or on many."""
     headers = [f"Accept: {accept}", *([] if keep else ["Connection: close"])]
     asked = request("GET", path, address, *headers)
     ends = time.perf_counter() + seconds
@@ -168,8 +168,8 @@ def small(
 
 
 def _one_small(connection: Any, asked: bytes, length: int) -> Waits:
-    """Whether the connection stays open for another one: nginx ends each after 1000 requests."""
-    # The short way for what nearly always happens: sent at once, answered in one piece.
+    """Send one request; return whether the connection stays open (nginx closes it after 1000 requests)."""
+    # Nearly always the request is sent in one call and the answer received in one piece.
     if connection.sock.send(asked) != len(asked):
         raise Wrong("request not sent at once")
     yield connection, READ
@@ -186,14 +186,14 @@ def _one_small(connection: Any, asked: bytes, length: int) -> Waits:
 
 
 def request(method: str, path: str, address: Address, *headers: str) -> bytes:
-    """A request's head."""
+    """Return the head of a request."""
     host = f"Host: {address[0]}:{address[1]}"
     lines = [f"{method} {path} HTTP/1.1", host, "User-Agent: v1registry-bench", *headers, "", ""]
     return "\r\n".join(lines).encode()
 
 
 def _path(location: str) -> str:
-    """Path and query of a Location, which may be a whole URL."""
+    """Return path and query of a Location, which may be a whole URL."""
     if location.startswith("http"):
         return "/" + location.split("/", 3)[3]
     return location

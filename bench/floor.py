@@ -1,8 +1,8 @@
-"""What receiving a layer costs at the least on this machine, just now.
+"""The minimal cost of receiving a layer on this machine at this time.
 
-A bare loop in one process takes bytes from a loopback connection, hashes them (SHA-256) and writes
-them to a file: no HTTP, no framing, no fsync. On a shared machine it tells how much of the CPU
-s/GB of a push is the neighbours' doing. Prints those CPU s/GB.
+A loop in one process receives bytes from a loopback connection, hashes them (SHA-256) and writes them
+to a file: no HTTP, no framing, no fsync. On a shared machine the result shows how much of the CPU
+seconds per GB of a push other programs cause. Prints CPU seconds per GB.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROUNDS = 3
 
 
 def measure(source: Path) -> float:
-    """CPU seconds per GB of taking in the bytes of `source`; the file lies beside it for a while."""
+    """Return the CPU seconds per GB of receiving the bytes of `source`, with a file in the same folder."""
     command = [sys.executable, "-m", "bench.floor", str(source)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)
     return float(done.stdout)
@@ -73,7 +73,7 @@ def _cpu() -> float:
 
 
 def main() -> None:
-    """Print the median of some rounds."""
+    """Print the median of several rounds."""
     source = Path(sys.argv[1])
     target = source.with_name("floor")
     print(statistics.median(_once(source, target) for _ in range(_ROUNDS)))

@@ -1,5 +1,4 @@
-"""Ours with all that one server can have at once: accounts and rights in an index of its own, a
-Redis, and v2 that reads what is pushed."""
+"""Our server with all features at once: its own index, Redis, and the scan of pushed layers for v2."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ _ADD_USER = ("v1registry", "index", "user", "add", _NAME, "--admin", "--password
 
 
 def makers(backends: Backends) -> dict[str, Callable[[], Site]]:
-    """Names of these servers, and what starts each."""
+    """Return the names of these servers, and the function that starts each."""
 
     def sqlite() -> Site:
         return _started(backends, INDEXED, f"sqlite:///{backends.folder}/index.db")

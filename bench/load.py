@@ -1,6 +1,6 @@
-"""The load generator's process: a job as JSON on standard input, its outcome on standard output.
+"""The process of the load generator: reads a job as JSON from standard input, prints its result.
 
-It stands apart from the servers and from the measuring, so that neither is charged with its work.
+It is a process of its own, so that its CPU time counts neither for the servers nor for the measurement.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.loop import Loop
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Carry out `job`: `address`, `limit` (seconds), `clients`: a list of {kind, count, what}."""
+    """Run a job: `address`, `limit` (seconds), `clients`: a list of {kind, count, what}."""
     loop = Loop()
     address = (job["address"][0], int(job["address"][1]))
     clients = [
@@ -44,7 +44,7 @@ def _cpu() -> float:
 
 
 def main() -> None:
-    """Raise the limit of open files as far as allowed, and run the job."""
+    """Raise the limit of open files as far as possible, and run the job."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     json.dump(run(json.load(sys.stdin)), sys.stdout)

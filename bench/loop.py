@@ -1,8 +1,8 @@
-"""The load generator's engine: many HTTP clients in one process, by epoll, as cheap as can be.
+"""The loop of the load generator: many HTTP clients in one process, with epoll, using little CPU.
 
-A client is a generator. It yields (connection, mask) where it must wait for the socket, and it
-raises `Wrong` or OSError where an answer is not what was expected; the loop counts both. Bodies
-are sent by sendfile and received with MSG_TRUNC, so that the kernel copies nothing on our side.
+A client is a generator. It yields (connection, mask) to wait for a socket, and raises `Wrong` or
+OSError for an unexpected answer. The loop counts these errors. Bodies are sent with sendfile and
+received with MSG_TRUNC, so that the kernel does not copy them to or from this process.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import Any
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
 DISCARD = 4 * 1024 * 1024
-"""Most bytes that one call discards: so that no connection holds up the others."""
+"""Most bytes that one call discards, so that no connection blocks the others."""
 
 SEND = 1024 * 1024
-"""Most bytes that one sendfile hands to the kernel."""
+"""Most bytes of one sendfile call."""
 
 _HEAD = 64 * 1024
-_sink = bytearray(DISCARD)  # named to the kernel, never written: MSG_TRUNC
+_sink = bytearray(DISCARD)  # passed to the kernel, but never written: MSG_TRUNC
 
 Waits = Generator[tuple["Connection", int], None, Any]
 
 
 class Wrong(Exception):
-    """An answer that is not the expected one."""
+    """Raised for an unexpected answer."""
 
 
 class Connection:
-    """A non-blocking TCP connection; `mask` is what epoll watches it for."""
+    """A non-blocking TCP connection; `mask` is its event mask in epoll."""
 
     __slots__ = ("data", "fd", "mask", "sock")
 
@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a run. `ended` holds the second after the start when each client was done."""
+    """The result of a run. `ended` has the seconds from the start to the end of each client."""
 
     seconds: float = 0.0
     answers: int = 0
@@ -73,7 +73,7 @@ class Outcome:
 
 
 def opened(address: tuple[str, int]) -> Waits:
-    """A new connection, once it is established."""
+    """Connect; return the connection when it is established."""
     connection = Connection(address)
     yield connection, WRITE
     if error := connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -92,7 +92,7 @@ def send(connection: Connection, data: bytes) -> Waits:
 
 
 def send_file(connection: Connection, file: int, length: int) -> Waits:
-    """The first `length` bytes of the file with this descriptor."""
+    """Send the first `length` bytes of the file with this descriptor."""
     start = 0
     while start < length:
         try:
@@ -103,7 +103,7 @@ def send_file(connection: Connection, file: int, length: int) -> Waits:
 
 
 def head(connection: Connection) -> Waits:
-    """The head of the next answer; what came behind it stays in `connection.data`."""
+    """Return the head of the next answer; the bytes after it stay in `connection.data`."""
     data = connection.data
     while (end := data.find(b"\r\n\r\n")) < 0:
         if len(data) > _HEAD:
@@ -120,7 +120,7 @@ def head(connection: Connection) -> Waits:
 
 
 def discard(connection: Connection, length: int) -> Waits:
-    """Take a body of `length` bytes without looking at it."""
+    """Receive and discard a body of `length` bytes."""
     left = length - len(connection.data)
     if left < 0:
         raise Wrong("more bytes than announced")
@@ -144,7 +144,7 @@ def exchange(
     tail: bytes = b"",
     bodiless: bool = False,
 ) -> Waits:
-    """One request and its whole answer. Return its head; raise Wrong if it is not as expected.
+    """Send one request, receive its answer, and return the head. Raise Wrong if it is not as expected.
 
     `status` is the expected one, or all of those. `file` is a descriptor and how many of its bytes follow the request's head, `tail` what follows
     that. `length` is the length that the body must have; `bodiless` says that it was a HEAD.
@@ -170,7 +170,7 @@ def exchange(
 
 
 class _Task:
-    """A client on its way, and the descriptor that it waits for."""
+    """A running client, and the descriptor that it waits for."""
 
     __slots__ = ("client", "fd", "kind")
 
@@ -190,7 +190,7 @@ class Loop:
         self._started = 0.0
 
     def run(self, clients: list[tuple[str, Waits]], limit: float) -> Outcome:
-        """Run (kind, client) pairs for at most `limit` seconds; who is not done then is an error."""
+        """Run (kind, client) pairs for at most `limit` seconds; a client that is not done then is an error."""
         self._started = time.perf_counter()
         for kind, client in clients:
             self._step(_Task(kind, client))
@@ -220,7 +220,7 @@ class Loop:
         if connection.mask:
             self._epoll.modify(connection.fd, mask)
         else:
-            # The client's connection before this one is closed: epoll has forgotten it by itself.
+            # The previous connection of the client is closed, and epoll has removed it.
             self._waiting.pop(task.fd, None)
             self._epoll.register(connection.fd, mask)
             self._waiting[connection.fd] = task

@@ -1,8 +1,8 @@
-"""What is pushed and pulled: the same random bytes for all servers, framed once beforehand.
+"""The layers that are pushed and pulled: the same random bytes for all servers, framed in advance.
 
 A layer of n bytes is a tar archive of one file, as v2 wants it: n - 32 bytes from a file, with the
 chunked framing already in it so that sendfile can send it, and a last chunk of 32 bytes that makes
-each layer another one. It is random, thus as large as if it were packed.
+each layer different. Random bytes cannot be compressed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from bench.clients import MANIFEST
 
 MIB = 1024 * 1024
 CHUNK = 32 * 1024
-"""Bytes of a chunk, as engines send them."""
+"""Bytes of a chunk, as Docker engines send them."""
 
 _TAIL = 32
 
 
 @dataclass(frozen=True)
 class _Common:
-    """The part that all layers of one size share."""
+    """The part that all layers of the same size share."""
 
     file: str
     framed: int
@@ -37,7 +37,7 @@ class _Common:
 
 @dataclass
 class Layer:
-    """One layer, ready to be pushed in either protocol."""
+    """One layer for a push in either protocol."""
 
     id: str
     parent: str | None
@@ -50,14 +50,14 @@ class Layer:
 
     @property
     def digest(self) -> str:
-        """The v2 digest, which is that of the layer's bytes."""
+        """The v2 digest of the layer's bytes."""
         sum = self.common.sha256.copy()
         sum.update(self.unique.encode())
         return f"sha256:{sum.hexdigest()}"
 
     @property
     def wire(self) -> dict[str, Any]:
-        """How it is sent, for `bench.clients`."""
+        """Return how to send the layer, for `bench.clients`."""
         tail = f"{_TAIL:x}\r\n{self.unique}\r\n0\r\n\r\n"
         file, framed = self.common.file, self.common.framed
         return {"file": file, "framed": framed, "tail": tail, "size": self.size}
@@ -72,20 +72,20 @@ class Layer:
 
 
 class Material:
-    """Makes layers in `folder`, which must lie on a disk."""
+    """Creates layers in `folder`, which must be on a disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._commons: dict[int, _Common] = {}
 
     def layers(self, size: int, count: int = 1) -> list[Layer]:
-        """`count` layers of `size` bytes, each the parent of the next."""
+        """Return `count` layers of `size` bytes, each the parent of the next."""
         common = self._commons.get(size) or self._make(size)
         ids = [secrets.token_hex(32) for _ in range(count)]
         return [Layer(ids[i], ids[i - 1] if i else None, common) for i in range(count)]
 
     def file(self, size: int) -> Path:
-        """The file of which layers of `size` bytes are made."""
+        """Return the file from which layers of `size` bytes are made."""
         return Path((self._commons.get(size) or self._make(size)).file)
 
     def _make(self, size: int) -> _Common:
@@ -105,7 +105,7 @@ class Material:
 
 
 def image_json(image: str, parent: str | None) -> str:
-    """An image's JSON of the size that engines make (some 1.3 kB)."""
+    """Return an image JSON of the size that engines create (about 1.3 kB)."""
     config = {
         "Hostname": image[:12],
         "Domainname": "",
@@ -143,12 +143,12 @@ def image_json(image: str, parent: str | None) -> str:
 
 
 def v1_push(name: str, layers: list[Layer]) -> dict[str, Any]:
-    """The arguments of `bench.clients.push_v1`."""
+    """Return the arguments of `bench.clients.push_v1`."""
     return {"name": name, "layers": [layer.v1() for layer in layers]}
 
 
 def v2_push(name: str, layers: list[Layer]) -> dict[str, Any]:
-    """The arguments of `bench.clients.push_v2`."""
+    """Return the arguments of `bench.clients.push_v2`."""
     config = image_json(layers[-1].id, layers[-1].parent)
     digest = f"sha256:{hashlib.sha256(config.encode()).hexdigest()}"
     kind = "application/vnd.docker.image.rootfs.diff.tar.gzip"

@@ -1,10 +1,9 @@
-"""Memory that a run may take at once, whatever machine it is on.
+"""Makes free memory available before a run, also on a virtual machine.
 
-A virtual machine gives free memory back to its host within a second or two (free page reporting,
-balloons), and gets each page again at its first touch, by a fault that the guest sees as CPU time
-of whoever touched it: 1.1 s a GB where this was measured. A push fills the page cache with new
-pages, so that would be a third of what is measured of it, and by chance more for one server than
-for the other. On a machine of its own this takes half a second a run and changes nothing.
+A virtual machine returns free memory to its host within seconds (free page reporting, balloons). It
+gets each page back at its first use. The guest counts that as CPU time of the process that uses it:
+1.1 s per GB in a measurement. A push fills the page cache with new pages, so this would be a third of
+its cost, and differ by chance between servers. On a physical machine this takes half a second per run.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from __future__ import annotations
 import mmap
 import os
 
-_SPARE = 512 * 1024 * 1024  # for sockets, processes and what the file system keeps beside
+_SPARE = 512 * 1024 * 1024  # for sockets, processes and the file system
 
 
 def warm(new_bytes: int) -> None:
-    """Touch and free as much memory as a run will use that makes `new_bytes` of page cache.
+    """Use and free as much memory as a run needs that adds `new_bytes` to the page cache.
 
-    No more than is free and leaves some: nobody shall be pushed out of memory for it.
+    Use only a part of the free memory, so that no other process is affected.
     """
     free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
     size = min(new_bytes + new_bytes // 2 + _SPARE, free * 3 // 4)

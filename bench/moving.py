@@ -1,8 +1,8 @@
-"""`python -m bench.moving`: what `backfill` and `migrate` cost, beside `skopeo sync` from our v2 view.
+"""`python -m bench.moving`: measure `backfill` and `migrate`, and `skopeo sync` from our v2 API.
 
-A store of 2 GB (`--gigabytes`) is made: bases that images share, and a layer of each image's own.
-`v1registry backfill` reads it once, and another one of many small layers. Then it is moved to a new Go registry in turns, by `v1registry
-migrate` and by `skopeo sync`, which reads the v2 view of a running server of ours.
+It creates a store of 2 GB (`--gigabytes`) with shared base images and one further layer per image.
+`v1registry backfill` reads this store once, and a store of many small layers. Then `v1registry migrate`
+and `skopeo sync` copy the store to a new Go registry in turn. skopeo reads from a server of ours.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from bench.usage import Peak
 from bench.usage import cpu as used
 
 _MIB = 1024 * 1024
-_BASE, _OWN = 50, 10  # MiB of a shared layer, and of an image's own
-_SMALL = 3000  # layers with next to nothing in them
-_PER_BASE = 5  # images on each base
+_BASE, _OWN = 50, 10  # MiB of a shared layer, and of an image's own layer
+_SMALL = 3000  # number of tiny layers
+_PER_BASE = 5  # images on each base image
 
 
 class Run(NamedTuple):
-    """One move: seconds, CPU seconds of all that took part but the target, MB of the command."""
+    """One copy: seconds, CPU seconds of all programs except the target, MB of the command."""
 
     seconds: float
     cpu: float
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def _make(store: Path, total: int) -> tuple[dict[str, str], int]:
-    """Write the store; repositories with their tag, and the bytes of all layers."""
+    """Write the store; return the repositories with their tags, and the bytes of all layers."""
     dice = random.Random(1)
     tags: dict[str, str] = {}
     size, base = 0, ""
@@ -107,7 +107,7 @@ def _image(store: Path, dice: random.Random, parent: str | None, mib: int) -> tu
 
 
 def _layer(dice: random.Random, mib: int) -> bytes:
-    """A gzipped archive of text that shrinks to about half, as programs do."""
+    """Return a gzipped archive of text that compresses to about half, as programs do."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         entry = tarfile.TarInfo("data")
@@ -197,7 +197,7 @@ def _arguments() -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--gigabytes", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", help="where the data goes (default: the temporary folder)")
+    parser.add_argument("--folder", help="folder for the data (default: the temporary folder)")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Servers on object stores: the stores themselves, ours on them in several forms, the Go registry."""
+"""Servers on object stores: our server in several forms, the Go registry, and the stores themselves."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _REDIRECT = {"STORAGE_REDIRECT": "true"}
 
 
 class Backends:
-    """Object stores and Redis, started when they are first asked for, ended with `stack`."""
+    """Object stores and Redis, started at their first use and stopped with `stack`."""
 
     def __init__(self, stack: contextlib.ExitStack, folder: Path) -> None:
         self._stack = stack
@@ -94,7 +94,7 @@ class Backends:
             raise Unavailable(f"needs {absent}")
         return self._stack.enter_context(make())
 
-    # -- ours -----------------------------------------------------------------------
+    # -- our server -----------------------------------------------------------------------
 
     def s3(self, name: str, **more: str) -> Server:
         env = self.ceph.environ(STORAGE_PATH="/ours", **more)
@@ -105,7 +105,7 @@ class Backends:
         return self._ours(name, env, self.swift_store)
 
     def nodes(self, name: str, count: int) -> Site:
-        """So many of ours, a worker each, behind nginx as we document it."""
+        """Start several of our nodes, with one worker each, behind the documented nginx."""
         if absent := missing("nginx"):
             raise Unavailable(f"needs {absent}")
         nodes = [self.s3(f"{name}-{n}", GUNICORN_WORKERS="1") for n in range(count)]
@@ -119,15 +119,15 @@ class Backends:
         command = [sys.executable, "-m", "v1registry", "serve"]
         return Server(name, command, own | env, port, store, self.folder / f"{name}.log")
 
-    # -- the others -----------------------------------------------------------------
+    # -- other servers -----------------------------------------------------------------
 
     def go(self, name: str, *, streamed: bool) -> Server:
-        """Debian's docker-registry on the same S3 server."""
+        """Start Debian's docker-registry on the same S3 server."""
         driver = _GO_S3.format(access=ACCESS, secret=SECRET, url=self.ceph.url, root="go")
         return self._go(name, driver, self.go_store, streamed=streamed)
 
     def go_on_swift(self, name: str, *, streamed: bool) -> Server:
-        """Debian's docker-registry on the same Swift."""
+        """Start Debian's docker-registry on the same Swift."""
         driver = _GO_SWIFT.format(
             user=USER,
             password=PASSWORD,
@@ -145,7 +145,7 @@ class Backends:
         return Server(name, command, {}, port, store, log, speaks="v2")
 
     def container(self, name: str) -> Site:
-        """Swift itself, asked by URLs that our driver signs."""
+        """Return Swift itself, for requests with URLs that our driver signs."""
         options = self.swift.options(storage_path="/ours", swift_temp_url_key=TEMP_URL_KEY)
         storage, parts = load(options, _call), urlsplit(self.swift.authurl)
         address = (str(parts.hostname), int(parts.port or 80))
@@ -154,7 +154,7 @@ class Backends:
         return site
 
     def bucket(self, name: str) -> Site:
-        """The S3 server itself, asked by URLs that our driver signs."""
+        """Return the S3 server itself, for requests with URLs that our driver signs."""
         storage = load(self.ceph.options(storage_path="/ours"), _call)
         site = Site(name, (HOST, self.ceph.port), self.ceph.pids, self.s3_store, speaks="store")
         site.sign = storage.url
@@ -162,7 +162,7 @@ class Backends:
 
 
 class Behind(Site):
-    """Nodes behind a proxy, which is ended by its own context."""
+    """Nodes behind a proxy. The context of the proxy stops it."""
 
     def __init__(
         self, name: str, address: tuple[str, int], pids: list[int], nodes: list[Server]
@@ -176,7 +176,7 @@ class Behind(Site):
 
 
 def makers(backends: Backends) -> dict[str, Callable[[], Site]]:
-    """Names of servers on object stores, and what starts each."""
+    """Return the names of servers on object stores, and the function that starts each."""
     s3, swift = backends.s3, backends.on_swift
     return {
         "ours-s3": lambda: s3("ours-s3"),

@@ -1,4 +1,4 @@
-"""The report: the table of ratios, what was expected, the raw figures, and what is missing."""
+"""The report: the table of ratios, the expected figures, the raw figures, and missing peers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.rows import BOUNDED, MOST_MEMORY, Row
 from bench.runs import Figures
 
 Results = dict[str, dict[str, list[Figures]]]
-"""Row's name -> server's name -> its runs, in order."""
+"""Name of the row -> name of the server -> its runs, in order."""
 
 
 def machine() -> str:
-    """Where and when this was measured."""
+    """Return the machine and the time of the measurement."""
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -33,7 +33,7 @@ def machine() -> str:
 
 
 def ratios(rows: list[Row], results: Results) -> str:
-    """One line per row and peer. More than 1 is better for us in every column."""
+    """Return one line per row and peer. In every column, more than 1 means that our server is better."""
     lines = [["row", "against", "speed", "CPU", "memory", "errors ours", "peer's"]]
     for row in rows:
         mine = results[row.name].get(row.own)
@@ -56,7 +56,7 @@ def ratios(rows: list[Row], results: Results) -> str:
 
 
 def raw(rows: list[Row], results: Results) -> str:
-    """Every server's own figures, medians with the lowest and the highest."""
+    """Return the figures of every server: medians with minimum and maximum."""
     lines = [
         [
             "row",
@@ -101,7 +101,7 @@ def raw(rows: list[Row], results: Results) -> str:
 
 
 def expectations(rows: list[Row], results: Results) -> str:
-    """What is expected of us, what came, and whether that is enough."""
+    """Return the expected figures of our server, the measured ones, and whether they suffice."""
     lines = [["expected", "found", ""]]
     for row in rows:
         mine = results[row.name].get(row.own)
@@ -128,7 +128,7 @@ def expectations(rows: list[Row], results: Results) -> str:
 
 
 def failures(results: Results) -> int:
-    """Errors that our own servers made, whatever their workers."""
+    """Return the number of errors of our servers, with any number of workers."""
     return sum(
         figures.errors
         for servers in results.values()
@@ -139,7 +139,7 @@ def failures(results: Results) -> int:
 
 
 def messages(results: Results) -> list[str]:
-    """What the errors said."""
+    """Return the texts of the errors."""
     found: dict[str, int] = {}
     for row, servers in results.items():
         for name, runs in servers.items():
@@ -150,12 +150,12 @@ def messages(results: Results) -> list[str]:
 
 
 def speed(figures: Figures) -> float:
-    """Bytes a second, or answers a second where no layer was moved."""
+    """Return bytes per second, or answers per second if no layer was transferred."""
     return (figures.bytes or figures.answers) / figures.seconds
 
 
 def cost(runs: list[Figures], row: Row) -> float:
-    """CPU seconds of the server per GB (10^9 bytes), or per request; the median."""
+    """Return the median of the server's CPU seconds per GB (10^9 bytes), or per request."""
 
     def one(figures: Figures) -> float:
         amount = figures.answers if row.unit == "request" else figures.bytes / 1e9
@@ -165,7 +165,7 @@ def cost(runs: list[Figures], row: Row) -> float:
 
 
 def table(lines: list[list[str]], left: int) -> str:
-    """Columns under each other; the first `left` to the left, numbers to the right."""
+    """Return aligned columns: the first `left` columns to the left, numbers to the right."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
 
     def cell(text: str, index: int) -> str:

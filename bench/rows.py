@@ -1,4 +1,4 @@
-"""The rows of the table: which load, against whom, how often, and what is expected of it."""
+"""The rows of the table: the load, the servers, the number of runs, and the expected figures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ INDEXED, INDEXED_POSTGRES = "ours-index", "ours-index-pg"
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `load(loads, server)` makes its load anew for each run.
+    """One row. `load(loads, server)` creates the load of each run.
 
-    `rounds` runs per server, `quick` of them with --quick (0: left out). `faster` is how many times
-    the speed of the first peer is expected of us, `cpu` the most CPU seconds per GB.
+    `rounds` is the number of runs per server, `quick` that with --quick (0: none). `faster` is the
+    expected ratio of our speed to that of the first peer, `cpu` the maximum of CPU seconds per GB.
     """
 
     name: str
@@ -86,7 +86,7 @@ def _view_pull(clients: int, size: int, rounds: int) -> Row:
 
 
 def _indexed(own: str, how: str) -> tuple[Row, ...]:
-    """What it costs to have all that one server can have, in memory above all."""
+    """Return the rows for a server with all features, mainly for its memory."""
     name = own.removeprefix("ours-")
     return (
         Row(
@@ -168,7 +168,7 @@ ROWS = (
 
 
 def _stored(store: str, clients: int, size: int) -> tuple[Row, ...]:
-    """Pushes, pulls and redirected pulls by so many clients through an object store."""
+    """Return rows of pushes, pulls and redirected pulls by several clients through an object store."""
     ours, go, alone = f"ours-{store}", f"go-{store}", {"s3": "ceph", "swift": "swift"}[store]
     what = f"{clients} x {size} MiB"
 
@@ -196,7 +196,7 @@ def _stored(store: str, clients: int, size: int) -> tuple[Row, ...]:
 
 
 def _nodes(name: str, title: str, load: Callable[[Loads, Site], Load], unit: str = "GB") -> Row:
-    """Three nodes behind nginx against one, a process each."""
+    """Return rows that compare three nodes behind nginx with one, with one worker each."""
     own, peers = "ours-s3-three", ("ours-s3-one",)
     return Row(f"s3-nodes-{name}", f"s3: {title}, 3 nodes", load, peers, 2, 1, own, unit=unit)
 
@@ -236,10 +236,10 @@ STORED = (
     *_stored("swift", 50, 20),
     *_stored("swift", 200, 5),
 )
-"""The rows of object stores: each server on the same Ceph, or ours on Swift."""
+"""The rows of object stores: each server on the same Ceph, or our server on Swift."""
 
 MOST_MEMORY = 100.0
-"""MB (PSS) that two workers and their master may use at most on files, whatever the load."""
+"""Limit in MB (PSS) for two workers and their master on local files, under any load."""
 
 BOUNDED = ("ours", INDEXED, INDEXED_POSTGRES)
-"""Servers of which that is expected."""
+"""Servers to which this limit applies."""

@@ -1,4 +1,4 @@
-"""One run of a load against one server, with everything that is measured of it."""
+"""One run of a load against one server, and its measurements."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from bench.servers import ROOT, Site
 from bench.usage import Peak
 
 VIEW = "ours-v2"
-"""Our server, asked over v2."""
+"""Our server, measured over v2."""
 _LIMIT = 120.0  # seconds for a run
-_SPARE = 30.0  # seconds that the generator's process gets beyond its own limit
+_SPARE = 30.0  # further seconds for the process of the load generator
 SIZES = (200 * MIB, 20 * MIB, 5 * MIB, 2 * MIB)
-"""Bytes of the layers that are there to be pulled."""
+"""Sizes in bytes of the layers for pulls."""
 
 
 @dataclass
 class Figures:
-    """What one run came to. Times in seconds, memory in MB (10^6 bytes)."""
+    """The result of one run. Times are in seconds, memory in MB (10^6 bytes)."""
 
     seconds: float
     bytes: int
@@ -43,7 +43,7 @@ class Figures:
 
 @dataclass
 class Load:
-    """Clients for one run: what `bench.load` takes, the limit in seconds, and what to remove."""
+    """The clients of one run for `bench.load`, the limit in seconds, and what to delete afterwards."""
 
     clients: list[dict[str, Any]]
     limit: float = _LIMIT
@@ -51,7 +51,7 @@ class Load:
 
 
 def measure(server: Site, load: Load) -> Figures:
-    """Run `load` against `server`; the data that it pushed is removed afterwards."""
+    """Run `load` against `server`, then delete the pushed data."""
     job = {"address": server.address, "limit": load.limit, "clients": load.clients}
     with Peak(server.pids) as peak:
         memory.warm(sum(layer.size for _, layers in load.pushed for layer in layers))
@@ -81,15 +81,15 @@ def measure(server: Site, load: Load) -> Figures:
         for name, layers in load.pushed:
             server.store.remove(name, layers)
         server.store.settle()
-        # What one server left for the disk to write must not be written in another's time.
+        # Unwritten data of one server must not be written during the run of another.
         os.sync()
     return figures
 
 
 class Loads:
-    """Makes the loads of all rows; those of small requests last `seconds`.
+    """Creates the loads of all rows. Loads of small requests last `seconds`.
 
-    `seed` must have run for a server before it is pulled from.
+    `seed` must run for a server before any pull from it.
     """
 
     def __init__(self, material: Material, seconds: float) -> None:
@@ -99,7 +99,7 @@ class Loads:
         self._seeds = {size: material.layers(size) for size in SIZES}
 
     def seed(self, server: Site) -> None:
-        """See that the store holds what will be pulled, and that the server gives it whole."""
+        """Push the layers for pulls, unless they exist, and check that the server sends them correctly."""
         for size, layers in self._seeds.items() if not server.store.seeded else ():
             push = self._push(server, f"bench/seed{size}", layers)
             figures = measure(server, Load([push]))
@@ -109,10 +109,12 @@ class Loads:
         self.check(server)
 
     def check(self, server: Site) -> None:
-        """Pull each layer once and hash it; it is in the page cache afterwards."""
+        """Pull each layer once and check its hash. Afterwards it is in the page cache."""
         for size, layers in self._seeds.items():
             here = f"http://{server.address[0]}:{server.address[1]}"
-            if server.speaks == "v2":  # clients ask for the manifest first; ours learns by that
+            if (
+                server.speaks == "v2"
+            ):  # clients request the manifest first, from which our server computes the digests
                 manifest = here + _v2_path(f"bench/seed{size}", "json")
                 asked = urllib.request.Request(manifest, headers={"Accept": MANIFEST})
                 urllib.request.urlopen(asked, timeout=60).close()
@@ -125,7 +127,7 @@ class Loads:
                 raise RuntimeError(f"{server.name}: {url} has other bytes than were pushed")
 
     def push(self, server: Site, size: int, layers: int = 1, clients: int = 1) -> Load:
-        """`clients` at once push an image each, of so many layers of `size` bytes."""
+        """Return `clients` that push at the same time: one image each, with several layers of `size` bytes."""
         load = Load([], limit=_LIMIT)
         for _ in range(clients):
             self._count += 1
@@ -143,9 +145,9 @@ class Loads:
         redirected: bool = False,
         times: int = 1,
     ) -> Load:
-        """`clients` at once pull the layer of `size` bytes, so many times one after the other.
+        """Return `clients` that pull the layer of `size` bytes at the same time, several times each.
 
-        `redirected`: the server only says where the bytes are, and the client goes there.
+        `redirected`: the server redirects the client to the bytes.
         """
         redirected = redirected and server.speaks != "store"
         what = {"path": self._path(server, size), "length": size, "redirected": redirected}
@@ -153,13 +155,13 @@ class Loads:
         return Load([{"kind": "pull", "count": clients, "what": what}], limit=_LIMIT)
 
     def both(self, server: Site, size: int, pulls: int, pushed: int, pushes: int) -> Load:
-        """`pulls` clients pull `size` bytes while `pushes` push an image of `pushed` bytes."""
+        """Return `pulls` clients that pull `size` bytes, and `pushes` that push an image of `pushed` bytes."""
         load = self.push(server, pushed, 1, pushes)
         load.clients += self.pull(server, size, pulls).clients
         return load
 
     def small(self, server: Site, what: str, *, keep: bool) -> Load:
-        """50 clients ask for something small: `json`, `tags` or `ping`."""
+        """Return 50 clients that send small requests: `json`, `tags` or `ping`."""
         layers = self._seeds[SIZES[-1]]
         name = f"bench/seed{SIZES[-1]}"
         accept = "*/*"

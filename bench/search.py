@@ -1,10 +1,10 @@
-"""What a search costs with a thousand and with a hundred thousand repositories.
+"""Measure searches with a thousand and with a hundred thousand repositories.
 
     python -m bench.search                                # SQLite, in a temporary folder
     python -m bench.search postgresql://me@host/database  # an empty database of PostgreSQL
 
-Each query is sent many times; the figure is the least time, in milliseconds, since everything else
-is the machine's doing.
+Each query is sent many times. The figure is the minimum in milliseconds, because anything above it is
+noise of the machine.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def measured(database: Database, size: int) -> dict[str, float]:
-    """Milliseconds by query, with so many repositories."""
+    """Return the milliseconds of each query, with the given number of repositories."""
     database.write(lambda connection: fill(connection, size))
     if not database.is_sqlite:
         with database._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as free:

@@ -1,4 +1,4 @@
-"""The servers that are compared: started as their users start them, ended by their ids."""
+"""The servers that are compared. They are started as users start them, and stopped by process id."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 _START = 30.0
 _STOP = 15.0
-_REST = 8.0  # seconds without work; ours reads what was pushed when pushes have rested for 5
+_REST = 8.0  # seconds without work; our server scans pushed layers 5 s after the last push
 _RESTLESS = 60.0
-_WORK = 0.05  # CPU seconds in that time that are not rest
+_WORK = 0.05  # CPU seconds in that time that count as work
 
 # The environment of the caller's shell must not configure the servers.
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
@@ -40,8 +40,8 @@ http:
   headers: {{X-Content-Type-Options: [nosniff]}}
 """
 
-# Debian's own nginx.conf where it matters (sendfile, tcp_nopush, access log), with room for the
-# connections of the largest row.
+# The relevant settings of Debian's nginx.conf (sendfile, tcp_nopush, access log), with enough
+# connections for the largest row.
 _NGINX = """\
 daemon off;
 {user}
@@ -67,14 +67,14 @@ http {{
 
 
 class Unavailable(Exception):
-    """This peer is not installed, or did not start; the text says which."""
+    """Raised if a peer is not installed or did not start; the text says which."""
 
 
 class Site:
-    """Where requests go: `name`, `address`, the processes `pids` that are charged, its `store`.
+    """A measured server: `name`, `address`, its process ids `pids`, its `store`.
 
-    `speaks` tells the protocol: `v1`, `v2`, `files` (plain files of a v1 store), or `store` (an
-    object store, by URLs that `sign` makes of keys).
+    `speaks` is the protocol: `v1`, `v2`, `files` (plain files of a v1 store), or `store` (an object
+    store, with URLs that `sign` creates for keys).
     """
 
     def __init__(
@@ -90,15 +90,15 @@ class Site:
         self.pids = pids
         self.store = store
         self.speaks = speaks
-        self.headers: tuple[str, ...] = ()  # by which pushers say who they are
+        self.headers: tuple[str, ...] = ()  # credentials of clients that push
         self.sign: Callable[[str], str | None] = lambda key: None
 
     def cpu(self) -> float:
-        """CPU seconds of all its processes until now."""
+        """Return the CPU seconds of all its processes until now."""
         return sum(cpu(pid) for pid in self.pids)
 
     def rest(self) -> None:
-        """Wait until it has nothing more to do with what was pushed, such as reading it for v2."""
+        """Wait until the server has finished its work after pushes, such as the scan of layers for v2."""
         used, since = self.cpu(), time.monotonic()
         ends = since + _RESTLESS
         while time.monotonic() < min(since + _REST, ends):
@@ -107,15 +107,15 @@ class Site:
                 used, since = now, time.monotonic()
 
     def log(self) -> str:
-        """The last lines that it wrote."""
+        """Return the last lines of its log."""
         return ""
 
     def stop(self) -> None:
-        """End what this object has started."""
+        """Stop what this object has started."""
 
 
 class Server(Site):
-    """A server that is started here; `pid` is that of its first process."""
+    """A server that is started here. `pid` is the id of its first process."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Server(Site):
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                # An interrupt from the keyboard is ours alone to pass on.
+                # Ctrl-C must not reach the servers: this process stops them.
                 start_new_session=True,
             )
         self.pid = self._process.pid
@@ -155,7 +155,7 @@ class Server(Site):
             if self._process.poll() is not None:
                 break
             with contextlib.suppress(OSError), socket.create_connection(self.address, 1) as sock:
-                # The listener is there before the workers are: only an answer counts.
+                # The listener exists before the workers, so wait for an answer.
                 sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 sock.settimeout(_START)
                 if sock.recv(64).startswith(b"HTTP/1."):
@@ -164,11 +164,11 @@ class Server(Site):
         raise Unavailable(f"{self.name} did not start:\n{self.log()}")
 
     def log(self) -> str:
-        """The last lines that it wrote."""
+        """Return the last lines of its log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-25:])
 
     def stop(self) -> None:
-        """End it and its children; by force if it takes long."""
+        """Stop the server and its child processes, with SIGKILL if it takes too long."""
         if self._process.poll() is None:
             pids = tree(self.pid)
             self._process.send_signal(signal.SIGTERM)
@@ -182,14 +182,14 @@ class Server(Site):
 
 
 def asked_by_v2(server: Site, name: str) -> Site:
-    """The same running server, to be asked for the same over v2."""
+    """Return the same running server, for the same requests over v2."""
     other = copy.copy(server)
     other.name, other.speaks = name, "v2"
     return other
 
 
 def ours(store: Files, name: str = "ours", workers: int | None = None, **environ: str) -> Server:
-    """This checkout's registry with the settings that users get, and `environ`, on local files."""
+    """This registry on local files, with the default settings and `environ`."""
     port = free_port()
     store.root.mkdir(exist_ok=True)
     env = {
@@ -219,7 +219,7 @@ def go(folder: Path) -> Server:
 
 
 def nginx(store: Files, name: str = "nginx", workers: int | None = None) -> Server:
-    """nginx sending the very files of our store."""
+    """nginx that sends the files of our store."""
     binary = find("nginx")
     port = free_port()
     own = store.root.parent / name
@@ -232,7 +232,7 @@ def nginx(store: Files, name: str = "nginx", workers: int | None = None) -> Serv
             host=HOST,
             port=port,
             workers=workers or "auto",
-            # As root it would change to a user who may not enter our folder.
+            # As root, nginx would change to a user that may not read our folder.
             user="user root;" if os.geteuid() == 0 else "",
         )
     )
@@ -241,8 +241,8 @@ def nginx(store: Files, name: str = "nginx", workers: int | None = None) -> Serv
 
 
 def find(program: str) -> str:
-    """Where a program lies. Raise Unavailable if it is not installed."""
-    # Debian keeps nginx where only root's PATH looks.
+    """Return the path of a program. Raise Unavailable if it is not installed."""
+    # On Debian only root's PATH contains nginx.
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
     found = shutil.which(program, path=path)
     if found is None:
@@ -251,7 +251,7 @@ def find(program: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
+    """Return a free port."""
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         return int(sock.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Where servers keep what is pushed to them: how a run's data is removed again."""
+"""The stores of the servers, and the deletion of a run's data."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from v1registry.storage import Storage
 
 
 class Store(ABC):
-    """What some servers share. `seeded` is set when there is something in it to be pulled."""
+    """A store of one or several servers. `seeded` is set when it has the layers for pulls."""
 
     seeded = False
 
     @abstractmethod
     def remove(self, name: str, layers: Sequence[Layer]) -> None:
-        """Forget a repository and its layers."""
+        """Delete a repository and its layers."""
 
     def settle(self) -> None:  # noqa: B027
-        """Do now what the store would do in somebody else's time."""
+        """Do the pending work of the store, which would disturb the next run."""
 
 
 class Files(Store):
     """A folder in the layout of v1.
 
-    What is removed is emptied and moved aside; its files go with the whole folder, when all is
-    done. An ext4 without a journal does not use inodes of files that were deleted in the last
-    minutes, and looks at each of them for every file that is made: every run would be slowed down
-    by what we have removed after the ones before.
+    Deleted files are truncated and moved away, and deleted at the end with the whole folder. An ext4
+    without a journal does not reuse the inodes of files deleted in the last minutes, and checks each
+    of them for every new file. So deletions after one run would slow down the next runs.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,7 +60,7 @@ class GoFiles(Files):
 
 
 class Objects(Store):
-    """Objects in the layout of v1, removed by our own driver."""
+    """Objects in the layout of v1, deleted with our driver."""
 
     def __init__(self, storage: Storage, ceph: Ceph | None = None) -> None:
         self._storage = storage
@@ -75,7 +74,9 @@ class Objects(Store):
 
     def settle(self) -> None:
         if self._ceph:
-            self._ceph.admin("gc", "process", "--include-all")  # or it fills up within a row
+            self._ceph.admin(
+                "gc", "process", "--include-all"
+            )  # otherwise the store is full within a row
 
 
 class GoObjects(Store):
@@ -98,7 +99,7 @@ class GoObjects(Store):
 
 
 class GoSwift(Store):
-    """Objects of the Go registry in a container: files, and the segments that they consist of."""
+    """Objects of the Go registry in a container: files and their segments."""
 
     container = "go"
 
@@ -121,7 +122,7 @@ class GoSwift(Store):
 
 
 def go_folders(name: str, layers: Sequence[Layer]) -> list[str]:
-    """What the Go registry keeps of them, config and manifest aside, which are small."""
+    """Return the keys of the layers in the Go registry; config and manifest are small and stay."""
     root = "docker/registry/v2"
     digests = [layer.digest.removeprefix("sha256:") for layer in layers]
     blobs = [f"{root}/blobs/sha256/{digest[:2]}/{digest}" for digest in digests]

@@ -1,4 +1,4 @@
-"""What a server's processes use: CPU seconds and memory, read from /proc."""
+"""CPU seconds and memory of a server's processes, read from /proc."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def tree(root: int) -> list[int]:
-    """The process ids of `root` and of all that descend from it, alive now."""
+    """Return the ids of `root` and of all its running descendants."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (fields := _stat(int(entry))):
@@ -22,17 +22,17 @@ def tree(root: int) -> list[int]:
 
 
 def cpu(root: int) -> float:
-    """CPU seconds of `root` and its descendants since they began, ended ones included."""
+    """Return the CPU seconds of `root` and its descendants since their start, with ended ones."""
     ticks = 0
     for pid in tree(root):
         if fields := _stat(pid):
-            # utime, stime, and those of children that were waited for
+            # utime, stime, and those of ended child processes
             ticks += sum(int(number) for number in fields[11:15])
     return ticks / _TICK
 
 
 def memory(pids: list[int]) -> float:
-    """Proportional set size of these processes together, in MB (10^6 bytes)."""
+    """Return the proportional set size of the processes together, in MB (10^6 bytes)."""
     total = 0
     for pid in pids:
         try:
@@ -46,17 +46,17 @@ def memory(pids: list[int]) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; empty if the process is gone."""
+    """Return the fields of /proc/PID/stat from the state on; empty if the process has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return []
-    # The command's name before them, in parentheses, may hold blanks.
+    # The command name before them, in parentheses, may contain spaces.
     return text.rpartition(")")[2].split()
 
 
 class Peak:
-    """Samples the memory of process trees while the `with` block runs; `mb` is the highest."""
+    """Samples the memory of process trees while the `with` block runs; `mb` is the maximum."""
 
     def __init__(self, roots: list[int], every: float = 0.2) -> None:
         self.mb = 0.0
@@ -76,5 +76,5 @@ class Peak:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        # What a short run left allocated counts, too.
+        # Memory that is still allocated after a short run counts too.
         self.mb = max(self.mb, memory(self._pids))

@@ -1,4 +1,4 @@
-"""Exit 0 if the registry of this container answers its ping: the image's HEALTHCHECK.
+"""The HEALTHCHECK of the image: exit 0 if the registry of this container answers a ping.
 
 It looks where the server was told to listen (REGISTRY_HOST, REGISTRY_PORT), first in plain, then
 over TLS. The certificate is not verified: it names the outside, and nothing is sent.
@@ -29,7 +29,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def connections(host: str, port: int) -> list[http.client.HTTPConnection]:
-    """The ways to ask, in order."""
+    """Return the connections to try, in order."""
     if host.startswith("unix:"):
         return [UnixConnection(host.removeprefix("unix:"))]
     if host in ("", "0.0.0.0", "::", "[::]"):
@@ -45,7 +45,7 @@ def connections(host: str, port: int) -> list[http.client.HTTPConnection]:
 
 
 def healthy(connection: http.client.HTTPConnection) -> bool:
-    """Whether the ping is answered with 200."""
+    """Return whether the ping is answered with 200."""
     try:
         connection.request("GET", "/v1/_ping", headers={"User-Agent": "healthcheck"})
         return connection.getresponse().status == 200

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # usage: scripts/image-test.sh VENV
-# Checks the Dockerfile with hadolint, builds it for real and serves from it. No registry has to be
-# reached for the base: it is made by debootstrap and imported under the name that the Dockerfile
-# gives. Wants root on Debian, the package archive and 3 GB under /var/tmp; leaves nothing there.
+# Checks the Dockerfile with hadolint, builds it and serves from the image. The base image needs no
+# registry: debootstrap creates it, and it is imported under the name in the Dockerfile.
+# Needs root on Debian, the package archive and 3 GB under /var/tmp; leaves nothing there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
@@ -21,7 +21,7 @@ done
 [ "${#packages[@]}" = 0 ] || install_packages "${packages[@]}"
 
 work=$(mktemp -d /var/tmp/v1registry-image-test.XXXXXX)
-# All of podman's state lies in $work. runc: crun refuses machines with both kinds of cgroups.
+# All state of podman is in $work. runc: crun refuses machines with both versions of cgroups.
 engine() {
     podman --root "$work/root" --runroot "$work/run" --tmpdir "$work/tmp" --storage-driver vfs \
         --cgroup-manager cgroupfs --events-backend file --runtime runc --log-level fatal "$@"
@@ -41,7 +41,7 @@ say "hadolint"
 say "base: debootstrap, imported as $base"
 debootstrap --variant=minbase bookworm "$work/base" >"$work/debootstrap.log" ||
     { tail -20 "$work/debootstrap.log" >&2; fail "debootstrap"; }
-# A machine behind a proxy of its own has certificate authorities of its own.
+# A machine behind a proxy may have its own certificate authorities.
 mkdir -p "$work/base/usr/local/share/ca-certificates"
 find /usr/local/share/ca-certificates -name '*.crt' \
     -exec cp {} "$work/base/usr/local/share/ca-certificates/" \;
@@ -63,7 +63,7 @@ user=$(engine image inspect --format '{{.Config.User}}' "$image")
 port=$("$venv/bin/python" -c \
     'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 start() { # start STORE
-    # podman's own wish for open files and processes may be more than this machine may give.
+    # podman's defaults for open files and processes may exceed the limits of this machine.
     engine run --detach --name "$name" --network host --no-healthcheck \
         --ulimit nofile=4096:4096 --ulimit nproc=4096:4096 \
         --env REGISTRY_HOST=127.0.0.1 --env "REGISTRY_PORT=$port" --env GUNICORN_WORKERS=2 \

@@ -1,4 +1,4 @@
-"""Write the hashes of all pinned packages into requirements*.txt, or name pins that are not current.
+"""Write the hashes of all pinned packages into requirements*.txt, or list outdated pins.
 
     make lock                                        # after a pin was changed: write the hashes anew
     .venv-audit/bin/python scripts/lock.py --current # exit status 3 and a list if newer releases exist
@@ -21,13 +21,13 @@ _UV = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "
 
 
 def pins(file: Path) -> dict[str, str]:
-    """The pins of one file: normalized name to version."""
+    """Return the pins of a file: normalized name -> version."""
     found = (_PIN.match(line) for line in file.read_text().splitlines())
     return {_normal(match[1]): match[2] for match in found if match}
 
 
 def compiled(lines: list[str], *options: str) -> str:
-    """What uv makes of requirements; it asks the package index."""
+    """Return the requirements as resolved by uv, which queries the package index."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as given:
         given.write("\n".join(lines) + "\n")
         given.flush()
@@ -36,7 +36,7 @@ def compiled(lines: list[str], *options: str) -> str:
 
 
 def locked(text: str, hashes: dict[str, list[str]]) -> str:
-    """The text of a requirements file with the hashes below each pin, and its comment above."""
+    """Return the text of a requirements file with the hashes below each pin, and its comment above."""
     lines = []
     for line in text.splitlines():
         match = _PIN.match(line)
@@ -70,7 +70,7 @@ def lock(file: Path) -> None:
 
 
 def newer(files: list[Path]) -> list[str]:
-    """A line for each pin that has a newer release which the other packages allow."""
+    """Return a line for each pin with a newer release that the other packages allow."""
     pinned = {name: version for file in files for name, version in pins(file).items()}
     output = compiled(sorted(pinned), "--upgrade")
     latest = {
@@ -93,7 +93,7 @@ if __name__ == "__main__":
     )
     if sys.argv[1:] == ["--current"]:
         found = newer([file for file in every if file.parent == ROOT])
-        print("\n".join(found) or "Every pin is the newest release that the others allow")
+        print("\n".join(found) or "Every pin is the newest release that the other packages allow")
         sys.exit(3 if found else 0)
     for one in every:
         lock(one)

@@ -1,9 +1,9 @@
-"""Push a tiny image as an old engine does, pull it back, and compare: a first look at a registry.
+"""Push a tiny image as an old Docker engine does, pull it, and compare: a first test of a registry.
 
 usage: python3 scripts/push_pull.py [URL [REPOSITORY]]
        (http://localhost:5000, smoke/hello)
 
-The standard library is enough. Exit code 0: every answer and every byte was right.
+Needs only the standard library. Exit code 0: all answers and all bytes were correct.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ CHUNK = 32 * 1024  # what engines send
 
 
 class Wrong(Exception):
-    """The registry answered otherwise than an engine would accept."""
+    """Raised for an answer that an engine would not accept."""
 
 
 def layer() -> bytes:
-    """A gzipped tar of one file."""
+    """Return a gzipped tar of one file."""
     content = b"hello from v1registry\n"
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -40,13 +40,13 @@ def layer() -> bytes:
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """An iterator body: urllib then sends it chunked, as engines do."""
+    """Yield the body; urllib sends an iterator chunked, as engines do."""
     for start in range(0, len(data), CHUNK):
         yield data[start : start + CHUNK]
 
 
 class Registry:
-    """The few calls of a push and a pull. `Wrong` on any other status than the expected one."""
+    """The requests of a push and a pull. Any status other than the expected one raises `Wrong`."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
@@ -73,11 +73,11 @@ class Registry:
 
     def same(self, path: str, expected: bytes) -> None:
         if (found := self.call("GET", path)) != expected:
-            raise Wrong(f"GET {path}: other bytes than were pushed: {found[:200]!r}")
+            raise Wrong(f"GET {path}: not the bytes that were pushed: {found[:200]!r}")
 
 
 def push(registry: Registry, repository: str, image: str, document: bytes, data: bytes) -> None:
-    """The calls of an engine's push, in its order."""
+    """Send the requests of an engine's push, in its order."""
     checksum = "sha256:" + hashlib.sha256(document + b"\n" + data).hexdigest()
     listing = json.dumps([{"id": image, "Tag": "latest"}]).encode()
     here, typed = f"/v1/images/{image}", {"Content-Type": "application/json"}
@@ -92,7 +92,7 @@ def push(registry: Registry, repository: str, image: str, document: bytes, data:
 
 
 def pull(registry: Registry, repository: str, image: str, document: bytes, data: bytes) -> None:
-    """The calls of an engine's pull, each answer compared with what was pushed."""
+    """Send the requests of an engine's pull, and compare each answer with what was pushed."""
     listed = json.loads(registry.call("GET", f"/v1/repositories/{repository}/images"))
     if image not in [entry["id"] for entry in listed]:
         raise Wrong(f"{image} is not in the image list of {repository}")
@@ -103,7 +103,7 @@ def pull(registry: Registry, repository: str, image: str, document: bytes, data:
 
 
 def main(url: str = "http://localhost:5000", repository: str = "smoke/hello") -> int:
-    """Push and pull one new image; says what went wrong."""
+    """Push and pull one new image; print any error."""
     registry, image, data = Registry(url), secrets.token_hex(32), layer()
     document = json.dumps({"id": image, "created": "2014-01-01T00:00:00Z", "os": "linux"}).encode()
     try:

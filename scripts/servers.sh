@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers and tools that the tests use, by package name, when we are root on Debian.
-# Elsewhere it names what is missing; the tests that need it then skip, by name (tests/needs.py).
-# With CI=true a missing one fails: here if it can't be installed, and again in the tests.
-# HEAVY=1: also what the heavy tests use.
+# Installs the servers and tools that the tests use, if we are root on Debian. Elsewhere it lists what
+# is missing, and the tests that need it are skipped (tests/needs.py).
+# With CI=true a missing one is an error: here if it cannot be installed, and in the tests.
+# With HEAVY=1 it also installs what the heavy tests use.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
@@ -61,12 +61,12 @@ fi
 client=tests/clients/npm
 if command -v npm >/dev/null &&
     [ ! "$client/node_modules/.package-lock.json" -nt "$client/package-lock.json" ]; then
-    # Its scripts are not run: the client is plain JavaScript.
+    # Its install scripts are not needed: the client is plain JavaScript.
     (cd "$client" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
         complain "the npm packages of $client could not be installed"
 fi
 
-# Servers that are Python programs, each in an environment of its own: their dependencies are not ours.
+# Servers that are Python programs get their own environments, because their dependencies differ.
 for requirements in tests/backends/requirements-*.txt; do
     name=${requirements#*requirements-}
     folder=.venv-servers/${name%.txt}

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # usage: scripts/venv.sh FOLDER REQUIREMENTS [bare]
-# Makes the virtual environment FOLDER unless it is there and works, and installs REQUIREMENTS and, in
-# place, this project with its command `v1registry` (bare: REQUIREMENTS alone).
-# PYTHON names the interpreter (default python3).
+# Creates the virtual environment FOLDER unless it exists and works. Installs REQUIREMENTS and, in place,
+# this project with its command `v1registry` (bare: only REQUIREMENTS).
+# PYTHON is the interpreter (default: python3).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/apt.sh
@@ -19,7 +19,7 @@ fi
 }
 
 make_venv() {
-    # An environment whose interpreter was removed or upgraded away is made anew.
+    # An environment whose interpreter was removed or upgraded is created again.
     rm -rf "$folder"
     if "$python" -c 'import ensurepip, venv' 2>/dev/null && "$python" -m venv "$folder"; then
         return
@@ -32,7 +32,7 @@ make_venv() {
 if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
     make_venv || {
         can_install || {
-            echo "error: no venv or virtualenv here: install the package python3-venv" >&2
+            echo "error: neither venv nor virtualenv was found: install the package python3-venv" >&2
             exit 1
         }
         install_packages python3-venv ca-certificates
@@ -40,7 +40,7 @@ if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
     }
 fi
 pip=("$folder/bin/python" -m pip --disable-pip-version-check)
-# The pip that Python brings may have known faults. Every pin has its hashes.
+# The pip that comes with Python may have known vulnerabilities. Every pin has its hashes.
 "${pip[@]}" install --quiet --require-hashes -r requirements-pip.txt
 "${pip[@]}" install --quiet --require-hashes -r "$requirements"
 if [ "$bare" != bare ]; then

@@ -1,7 +1,7 @@
-"""docs/nodes.md, "How old an answer may be": each line of that table, over nodes that share a store.
+"""docs/nodes.md, "How old an answer may be": each line of that table, with nodes that share a store.
 
-A node that has just seen the old state is asked all the time while another one changes it. Tags
-are in test_nodes_s3.py as well, where nodes move them in turn.
+A node that has just read the old state is asked continually while another node changes it. Tags are
+also tested in test_nodes_s3.py, where the nodes move them in turn.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from tests.protocol.engine import Image, image
 from tests.redisserver import Redis
 from tests.rights.accounts import Client, basic, environment, password_file
 
-LATE = 1.5  # seconds that a busy machine may take to ask and to answer
+LATE = 1.5  # further seconds for a request on a busy machine
 RULES = [
     {"who": "anybody", "repositories": "open/*", "allow": "pull"},
     {"who": "ada", "repositories": "*", "allow": ["pull", "push", "delete"]},
 ]
 PODMAN = {"User-Agent": "podman/4.3.1"}
 CACHE, SHARED = 2, 3  # seconds of `cache_life` and `cache_shared_life` here
-KEPT = 2  # seconds that nginx keeps an answer here
+KEPT = 2  # seconds for which nginx caches an answer here
 
 Told = Mapping[str, Callable[[], bool]]
 
 
 @pytest.fixture(scope="module")
 def table() -> dict[str, str]:
-    """The documented table: what, and how old it may be."""
+    """The documented table: object -> how old an answer about it may be."""
     page = (ROOT / "docs" / "nodes.md").read_text()
     rows = page.partition("## How old an answer may be")[2].partition("\n\n##")[0]
     return dict(re.findall(r"^\| (.*?) \| (.*?) \|$", rows, re.MULTILINE)[1:])
 
 
 def bound(table: Mapping[str, str], begins: str) -> float:
-    """Seconds that the table names for a line."""
+    """Return the seconds of a line of the table."""
     [text] = [value for what, value in table.items() if what.startswith(begins)]
     found = re.match(r"(\d+)(?: (seconds|minutes)|:)", text)
     assert found, text
@@ -54,7 +54,7 @@ def bound(table: Mapping[str, str], begins: str) -> float:
 
 
 def last_seen(told: Told, seconds: float) -> dict[str, float]:
-    """When each was true for the last time, in seconds from now; asked for so long and longer."""
+    """Return when each condition was last true, in seconds from now; check them somewhat longer."""
     begun = time.monotonic()
     last = dict.fromkeys(told, 0.0)
     while time.monotonic() < begun + seconds + LATE + 1:
@@ -71,7 +71,7 @@ def last_seen(told: Told, seconds: float) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
-    """Two nodes that know who may do what."""
+    """Two nodes with access rules."""
     folder = tmp_path_factory.mktemp("accounts")
     env = environment(password_file(folder, ["ada"]), RULES)
     with Server(folder / "store", env=env) as one, Server(folder / "store", env=env) as other:
@@ -80,7 +80,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]
 
 @pytest.mark.heavy
 def test_rights(accounts: list[Server], table: dict[str, str]) -> None:
-    """What nobody in particular may read no more, since another node was told so."""
+    """A repository becomes private on one node; the other must soon refuse anonymous clients."""
     one, other = accounts
     ada = Client(one, basic("ada"))
     changes = {
@@ -95,7 +95,7 @@ def test_rights(accounts: list[Server], table: dict[str, str]) -> None:
         ada.push(name, [pushed])
         told[what] = readable(other, pushed)
         acts.append((method, f"/v1/repositories/{name}{path}", body))
-    # What is believed now came of what was believed before.
+    # The cached answer is from before the change.
     end = time.monotonic() + 4
     while time.monotonic() < end:
         assert all(holds() for holds in told.values())
@@ -105,7 +105,7 @@ def test_rights(accounts: list[Server], table: dict[str, str]) -> None:
     seconds = bound(table, "with accounts or an index")
     last = last_seen(told, seconds)
     assert max(last.values()) < seconds + LATE, last
-    # the test has looked at something that is believed for a while at all
+    # the answer was cached for some time, so the test is meaningful
     assert max(last.values()) > 0, last
 
 
@@ -118,12 +118,12 @@ def readable(server: Server, pushed: Image) -> Callable[[], bool]:
     return holds
 
 
-# -- what is read each time, and what v2 shows ------------------------------------------------------
+# -- objects that are never cached, and v2 ------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Server], Redis]]:
-    """Two nodes with one Redis, which believe what they keep for some seconds."""
+    """Two nodes with one Redis, and caches with short lifetimes."""
     require("redis")
     folder = tmp_path_factory.mktemp("pair")
     with tempfile.TemporaryDirectory(prefix="v1r-") as short, Redis(Path(short)) as redis:
@@ -137,8 +137,10 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Server
             yield [one, other], redis
 
 
-def test_what_is_read_each_time(pair: tuple[list[Server], Redis], table: dict[str, str]) -> None:
-    """Properties, the list of images, an upload and a new image, each asked for just before."""
+def test_objects_that_are_never_cached(
+    pair: tuple[list[Server], Redis], table: dict[str, str]
+) -> None:
+    """Properties, the image list, an upload and a new image. Each was requested just before."""
     assert bound(table, "tags, image lists, properties, uploads; a new image") == 0
     nodes, _ = pair
     for turn in range(6):
@@ -152,7 +154,7 @@ def test_what_is_read_each_time(pair: tuple[list[Server], Redis], table: dict[st
         listed = raw.get(other, f"{here}/images").json()
         assert [item["id"] for item in listed] == [pushed.id]
         engine.expect(writer.ask("PUT", pushed.path("json"), pushed.json))
-        assert raw.get(other, pushed.path("json")).status == 400  # is being uploaded
+        assert raw.get(other, pushed.path("json")).status == 400  # the image is being uploaded
         engine.expect(raw.put(one, pushed.path("layer"), pushed.layer))
         assert raw.get(other, pushed.path("ancestry")).status == 400
         writer.finish(pushed)
@@ -184,7 +186,7 @@ def test_blobs_of_v2(pair: tuple[list[Server], Redis], table: dict[str, str]) ->
 
 @pytest.mark.heavy
 def test_the_search(pair: tuple[list[Server], Redis], table: dict[str, str]) -> None:
-    """A repository that is deleted; for new ones see test_nodes_s3.py."""
+    """A deleted repository. For new ones see test_nodes_s3.py."""
     (one, other), _ = pair
     writer = Client(one, {})
     writer.push("team/sought", [image("sought")])
@@ -202,11 +204,11 @@ def test_the_search(pair: tuple[list[Server], Redis], table: dict[str, str]) -> 
     assert last["found"] < seconds + LATE
 
 
-# -- what was removed by hand -----------------------------------------------------------------------
+# -- images deleted by hand -----------------------------------------------------------------------
 
 
-def test_an_image_removed_by_hand(pair: tuple[list[Server], Redis], table: dict[str, str]) -> None:
-    """One node has read it; the other one reads it from Redis just before it would be forgotten."""
+def test_an_image_deleted_by_hand(pair: tuple[list[Server], Redis], table: dict[str, str]) -> None:
+    """One node has read the image. The other reads it from Redis just before it expires there."""
     [text] = [value for what, value in table.items() if "removed from the store by hand" in what]
     # one hour and one hour: the defaults
     assert text.startswith("`cache_life`; with Redis, up to two hours")
@@ -231,8 +233,8 @@ def test_an_image_removed_by_hand(pair: tuple[list[Server], Redis], table: dict[
 
 
 @needs("nginx")
-def test_what_nginx_keeps(tmp_path: Path, table: dict[str, str]) -> None:
-    """An image that is gone is answered by nginx as long as it says, whoever asks it; no longer."""
+def test_answers_cached_by_nginx(tmp_path: Path, table: dict[str, str]) -> None:
+    """nginx serves a deleted image until its cached answer expires, and not longer."""
     kept = "proxy_cache_valid 200 10m;"
     assert kept in EXAMPLE.read_text()
     assert bound(table, "the same for image JSON and ancestry that nginx caches") == 600

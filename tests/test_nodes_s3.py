@@ -1,6 +1,6 @@
-"""Three nodes behind the documented nginx, one object store, one Redis, as docs/nodes.md says.
+"""Three nodes behind the documented nginx with one object store and one Redis, as in docs/nodes.md.
 
-tests/cache/test_nodes.py has the same on local files, and Redis' own faults.
+tests/cache/test_nodes.py tests the same on local files.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Site:
 
     @property
     def doors(self) -> list[Server | Nginx]:
-        """All ways in."""
+        """All addresses of the site."""
         return [self.nginx, *self.nodes]
 
 
@@ -73,7 +73,7 @@ def site(
 
 
 def chain(name: str, size: int, number: int = 2) -> list[PushedImage]:
-    """Images on top of each other, base first."""
+    """Return images on top of each other, the base image first."""
     found: list[PushedImage] = []
     for index in range(number):
         seed = int(hashlib.sha256(f"{name} {index}".encode()).hexdigest()[:8], 16)
@@ -86,7 +86,7 @@ def whole(images: list[PushedImage]) -> dict[str, tuple[bytes, bytes]]:
     return {image.id: (image.json, image.layer) for image in images}
 
 
-def test_pushed_through_one_and_read_at_once_everywhere(site: Site) -> None:
+def test_a_push_through_one_node_is_visible_on_all_at_once(site: Site) -> None:
     for number, door in enumerate(site.doors):
         repository = f"team/everywhere{number}"
         images = chain(repository, MIB // 2)
@@ -101,7 +101,7 @@ def test_pushed_through_one_and_read_at_once_everywhere(site: Site) -> None:
 
 
 def test_tags_are_never_stale(site: Site) -> None:
-    """The bound is zero: each node has read the old state just before, and shows the new one."""
+    """Each node has read the old state just before, and immediately shows the new one."""
     repository = "team/moving"
     path = f"/v1/repositories/{repository}/tags"
     one, two = chain("tags", 1000)
@@ -131,7 +131,7 @@ def test_tags_are_never_stale(site: Site) -> None:
 
 
 def test_search_finds_a_new_repository_in_time(site: Site) -> None:
-    """All nodes have looked just before it is pushed."""
+    """All nodes have searched just before the push."""
     repository = "team/searched"
 
     def finding() -> list[bool]:
@@ -150,7 +150,7 @@ def test_search_finds_a_new_repository_in_time(site: Site) -> None:
 
 
 class Pull:
-    """A layer on its way, to a client that reads when it is told to, and resumes as engines do."""
+    """A running download of a layer, by a client that reads on demand, and resumes as engines do."""
 
     def __init__(self, nginx: Nginx, image: PushedImage) -> None:
         self._nginx = nginx
@@ -173,12 +173,12 @@ class Pull:
     def _ask(self) -> None:
         size, have = len(self._image.layer), len(self._data)
         self._connection = http.client.HTTPConnection("127.0.0.1", self._nginx.port, timeout=30)
-        # engines name the byte behind the last one
+        # engines name the byte after the last one
         headers = {"Range": f"bytes={have}-{size}"} if have else {}
         self._connection.request("GET", f"/v1/images/{self._image.id}/layer", headers=headers)
         self._answer = self._connection.getresponse()
         assert self._answer.status == (206 if have else 200)
-        # so that a client sees when it is cut
+        # so that the client detects an early end
         assert self._answer.headers["Content-Length"] == str(size - have)
 
     def _take(self, most: int) -> bool:
@@ -191,7 +191,7 @@ class Pull:
 
 
 class Push:
-    """The first half of a layer, sent."""
+    """An upload of which the first half is sent."""
 
     def __init__(self, nginx: Nginx, image: PushedImage) -> None:
         self.image = image
@@ -206,7 +206,7 @@ class Push:
         self._rest = request[half:]
 
     def finish(self) -> int:
-        """The status that the rest is answered with; 0 for none. Then the user pushes again."""
+        """Send the rest and return the status, 0 without an answer. Then push again, as a user does."""
         try:
             self._connection.send(self._rest)
             status = self._connection.read("PUT").status
@@ -225,7 +225,7 @@ def push_until_done(engine: Engine, images: list[PushedImage], tag: str) -> None
         except OSError:
             pass
         except Unanswered as error:
-            if error.answer.status not in (502, 504):  # nginx', for a node that is not there
+            if error.answer.status not in (502, 504):  # from nginx, for a node that is down
                 raise
         time.sleep(0.2 * (attempt + 1))
     raise AssertionError("the push never ends")
@@ -235,7 +235,7 @@ def test_a_node_dies_in_the_middle_of_pushes_and_pulls(site: Site) -> None:
     [large] = chain("large", LARGE, 1)
     Engine(site.nodes[0], "team/killed").push([large], "large")
     victim = site.nodes[1]
-    # nginx goes round: of the transfers some are the victim's
+    # nginx distributes requests, so some transfers use the killed node.
     pulls = [Pull(site.nginx, large) for _ in range(2 * NODES)]
     pushes = [Push(site.nginx, chain(f"killed {n}", 2 * MIB, 1)[0]) for n in range(2 * NODES)]
     time.sleep(0.5)
@@ -243,7 +243,7 @@ def test_a_node_dies_in_the_middle_of_pushes_and_pulls(site: Site) -> None:
     try:
         statuses = run_all([push.finish for push in pushes])
         assert run_all([pull.finish for pull in pulls]) == [large.layer] * len(pulls)
-        # what the test is about has happened, and only to what went through the victim
+        # some transfers were cut, and only those through the killed node
         assert 0 < sum(pull.cuts for pull in pulls) < len(pulls)
         assert set(statuses) <= {200, 0, 502}
         assert 0 < statuses.count(200) < len(statuses)
@@ -276,7 +276,7 @@ def test_rolling_restarts_without_a_failed_pull(site: Site) -> None:
 
 
 def roll(site: Site, rounds: int, pullers: int) -> None:
-    """Restart each node in turn while clients pull: quick ones, and slow ones of a large layer."""
+    """Restart each node in turn while fast clients pull, and slow clients pull a large layer."""
     images = chain("rolling", 100_000)
     [large] = chain("rolling large", LARGE, 1)
     engine = Engine(site.nginx, "team/rolling")
@@ -286,7 +286,7 @@ def roll(site: Site, rounds: int, pullers: int) -> None:
 
     def quick() -> None:
         assert engine.pull("latest") == whole(images)
-        stop.wait(0.05)  # the machine has others to serve
+        stop.wait(0.05)  # leave CPU time for the other processes
 
     def slow() -> None:
         pull = Pull(site.nginx, large)
@@ -299,7 +299,7 @@ def roll(site: Site, rounds: int, pullers: int) -> None:
             for node in site.nodes * rounds:
                 assert node.stop() == 0
                 node.start_again()
-                time.sleep(PASSED_OVER + 0.2)  # until nginx asks it again
+                time.sleep(PASSED_OVER + 0.2)  # until nginx uses the node again
         finally:
             stop.set()
         return 0
