@@ -156,7 +156,7 @@ def test_another_node_finds_all_digests(read_only: bool) -> None:
     for id, facts in shown.layers:
         found = other.lookup.blob(REPOSITORY, Digest(facts.digest))
         assert isinstance(found, StoredLayerBlob)
-        assert (found.image.id, found.facts) == (id, facts)
+        assert (found.image.id, found.metadata) == (id, facts)
 
 
 def test_digests_of_other_repositories_are_unknown() -> None:

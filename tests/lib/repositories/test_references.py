@@ -43,7 +43,7 @@ def reached(domain: Domain, repository: RepositoryName) -> set[str]:
     return {id for id in (BASE, MIDDLE, TOP, OTHER) if domain.reach.contains(repository, id)}
 
 
-def claims(domain: Domain, id: ImageId) -> set[RepositoryName]:
+def candidates(domain: Domain, id: ImageId) -> set[RepositoryName]:
     return set(domain.reach.candidates(id))
 
 
@@ -59,8 +59,8 @@ def test_a_tag_leads_to_its_image_and_the_ancestors(
     assert reached(domain, repository) == set()
     tag(domain, repository, "latest", MIDDLE)
     assert reached(domain, repository) == {BASE, MIDDLE}
-    assert claims(domain, BASE) == claims(domain, MIDDLE) == {repository}
-    assert claims(domain, TOP) == set()
+    assert candidates(domain, BASE) == candidates(domain, MIDDLE) == {repository}
+    assert candidates(domain, TOP) == set()
 
 
 def test_images_of_a_deleted_or_moved_tag(domain: Domain) -> None:
@@ -81,7 +81,7 @@ def test_repositories_apart(domain: Domain) -> None:
     tag(domain, TWO, "x", OTHER)
     assert reached(domain, ONE) == {TOP, MIDDLE, BASE}
     assert reached(domain, TWO) == {OTHER, BASE}
-    assert claims(domain, BASE) == {ONE, TWO}
+    assert candidates(domain, BASE) == {ONE, TWO}
 
 
 def test_references_that_a_crash_lost_are_written_again(domain: Domain) -> None:
@@ -89,7 +89,7 @@ def test_references_that_a_crash_lost_are_written_again(domain: Domain) -> None:
     domain.storage.delete(keys.reference(BASE, str(ONE)))
     # the child's exists, but was not the last one that was written
     tag(domain, ONE, "y", MIDDLE)
-    assert claims(domain, BASE) == {ONE}
+    assert candidates(domain, BASE) == {ONE}
 
 
 def test_references_are_written_before_the_tag(
@@ -125,7 +125,7 @@ def test_invalid_references_grant_nothing(domain: Domain) -> None:
     for name, data in [("ns%2Fone", b"x"), ("..", b"{}"), ("@" + "0" * 64, b"[]"), ("a%0Ab", b"{}"),
                        ("ns%2Ftwo%2Fdeep", b'{"repository":"ns/two/deep","tag":"x","whole":1}')]:  # fmt: skip
         domain.storage.put(f"{folder}/{name}", data)
-    assert claims(domain, BASE) == {ONE, TWO}
+    assert candidates(domain, BASE) == {ONE, TWO}
     assert reached(domain, ONE) == reached(domain, TWO) == set()
     tag(domain, ONE, "x", BASE)
     assert reached(domain, ONE) == {BASE}
@@ -136,10 +136,10 @@ def test_backfill_of_a_store_that_0x_wrote(domain: Domain) -> None:
     tag_by_0x(domain, ONE, "again", TOP)
     tag_by_0x(domain, TWO, "x", OTHER)
     tag_by_0x(domain, TWO, "dangling", image_id("9"))
-    assert claims(domain, BASE) == set()
+    assert candidates(domain, BASE) == set()
     assert facts(domain) == {"repositories": 2, "written": 5, "dropped": 0}
-    assert claims(domain, BASE) == {ONE, TWO}
-    assert (claims(domain, TOP), claims(domain, OTHER)) == ({ONE}, {TWO})
+    assert candidates(domain, BASE) == {ONE, TWO}
+    assert (candidates(domain, TOP), candidates(domain, OTHER)) == ({ONE}, {TWO})
     assert facts(domain) == {"repositories": 2, "written": 0, "dropped": 0}
 
 
@@ -149,13 +149,13 @@ def test_backfill_writes_missing_and_deletes_stale_references(domain: Domain) ->
     domain.storage.delete(keys.reference(BASE, str(ONE)))
     domain.repositories.delete(TWO)
     assert facts(domain) == {"repositories": 1, "written": 1, "dropped": 3}
-    assert claims(domain, BASE) == claims(domain, TOP) == {ONE}
+    assert candidates(domain, BASE) == candidates(domain, TOP) == {ONE}
 
 
 def test_a_tag_that_0x_set_is_found_where_the_repository_is_known(domain: Domain) -> None:
     tag_by_0x(domain, ONE, "x", MIDDLE)
     assert reached(domain, ONE) == {MIDDLE, BASE}
-    assert claims(domain, BASE) == {ONE}
+    assert candidates(domain, BASE) == {ONE}
 
 
 def test_a_read_only_store_keeps_its_references(

@@ -74,9 +74,9 @@ def blob(services: RegistryServices, repository: RepositoryName, digest: Digest)
     asked = request.headers.get("Range")
     if request.headers.get("If-Range", f'"{digest}"') != f'"{digest}"':
         asked = None  # the client holds part of another object, so it needs all bytes
-    if isinstance(found, StoredLayerBlob) and found.facts.as_stored:
-        return layer_response.layer(services, found.image, found.facts.size, style, asked)
-    size = found.facts.size if isinstance(found, StoredLayerBlob) else len(found)
+    if isinstance(found, StoredLayerBlob) and found.metadata.as_stored:
+        return layer_response.layer(services, found.image, found.metadata.size, style, asked)
+    size = found.metadata.size if isinstance(found, StoredLayerBlob) else len(found)
     try:
         wanted = style.wanted(asked, size)
     except ranges.Unsatisfiable:

@@ -31,7 +31,7 @@ _REASONS = {"too large": errors.LAYER_TOO_LARGE, "format": errors.LAYER_FORMAT}
 class Listings:
     """Computes and stores listings.
 
-    `max_bytes` (decompressed) and `max_entries` limit what is read of one layer. `offload` runs a
+    `max_bytes` (decompressed) and `max_entries` limit what is read of one layer. `run_in_thread` runs a
     long computation in the thread pool.
     """
 
@@ -39,14 +39,14 @@ class Listings:
         self,
         storage: Storage,
         images: Images,
-        offload: Callable[..., Any],
+        run_in_thread: Callable[..., Any],
         *,
         max_bytes: int,
         max_entries: int,
     ) -> None:
         self._storage = storage
         self._images = images
-        self._offload = offload
+        self._run_in_thread = run_in_thread
         self._max_bytes = max_bytes
         self._max_entries = max_entries
         self._running: SingleFlightCache[bytes] = SingleFlightCache(0)
@@ -55,12 +55,12 @@ class Listings:
     def files(self, image: Image) -> bytes:
         """Return the `_files` JSON. Raise Failure 404 without a layer, 400 if it cannot be listed."""
         kept = self._kept(image, "_files")
-        if kept and self._offload(_is_sound, kept):
+        if kept and self._run_in_thread(_is_sound, kept):
             return kept
-        return self._once(image, "_files", lambda: self._offload(self._list, image))
+        return self._once(image, "_files", lambda: self._run_in_thread(self._list, image))
 
     def diff(self, image: Image) -> bytes:
-        """Return the `_diff` JSON: what the layer deletes, changes and creates in its ancestors' files."""
+        """Return the `_diff` JSON: files deleted, changed and created against the ancestors."""
         kept = self._kept(image, "_diff")
         if kept.startswith(b"{") and kept.endswith(b"}}"):
             return kept
@@ -95,13 +95,13 @@ class Listings:
         """Compare the layer's files with its ancestors' files, one ancestor at a time."""
         comparison = Comparison(_NAMES_PER_ENTRY * self._max_entries)
         with self._comparing:
-            self._offload(_feed, comparison.add_own, self.files(image))
+            self._run_in_thread(_feed, comparison.add_own, self.files(image))
             for ancestor in image.ancestors[1:]:
                 if comparison.is_complete:
                     break
                 files = self.files(self._ancestor(ancestor))
-                self._offload(_feed, comparison.add_ancestor, files)
-            value: bytes = self._offload(_finish, comparison)
+                self._run_in_thread(_feed, comparison.add_ancestor, files)
+            value: bytes = self._run_in_thread(_finish, comparison)
         return value
 
     def _ancestor(self, image_id: str) -> Image:
@@ -119,7 +119,7 @@ class Listings:
             return b""
 
     def _keep(self, image: Image, part: str, value: bytes) -> None:
-        """Store a listing. A full or read-only store refuses it; then it is computed for each request."""
+        """Store a listing, unless the store is full or read-only."""
         with contextlib.suppress(Refused):
             self._storage.put(keys.image(image.id, part), value)
 

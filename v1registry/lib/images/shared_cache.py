@@ -56,14 +56,14 @@ class SharedImages:
 
 def dump(image: Image, secret: bytes) -> bytes:
     """Return format, signature of the rest, one line of JSON with the lengths, ancestry, JSON."""
-    facts = {
+    fields = {
         "id": image.id,
         "checksums": image.checksums,
         "size": image.size,
         "ancestry": len(image.ancestry),
         "json": len(image.json),
     }
-    signed = b"".join((documents.dump(facts), b"\n", image.ancestry, image.json))
+    signed = b"".join((documents.dump(fields), b"\n", image.ancestry, image.json))
     return b"".join((_FORM, _signature(signed, secret), signed))
 
 
@@ -75,12 +75,12 @@ def load(data: bytes, secret: bytes) -> Image | None:
         return None
     line, _, rest = signed.partition(b"\n")
     try:
-        facts: Any = json.loads(line)
-        ancestry, document = rest[: facts["ancestry"]], rest[facts["ancestry"] :]
-        if len(document) != facts["json"] or not _is_sane(facts, json.loads(ancestry)):
+        fields: Any = json.loads(line)
+        ancestry, document = rest[: fields["ancestry"]], rest[fields["ancestry"] :]
+        if len(document) != fields["json"] or not _is_sane(fields, json.loads(ancestry)):
             return None
-        checksums = tuple(facts["checksums"])
-        return Image(ImageId(facts["id"]), document, ancestry, checksums, facts["size"])
+        checksums = tuple(fields["checksums"])
+        return Image(ImageId(fields["id"]), document, ancestry, checksums, fields["size"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -107,10 +107,10 @@ def name_of(secret: bytes) -> str:
     return hmac.new(secret, b"name", hashlib.sha256).hexdigest()[:16]
 
 
-def _is_sane(facts: Any, ancestors: Any) -> bool:
-    size, checksums = facts["size"], facts["checksums"]
+def _is_sane(fields: Any, ancestors: Any) -> bool:
+    size, checksums = fields["size"], fields["checksums"]
     return (
-        all(ImageId.is_valid(id) for id in [facts["id"], *ancestors])
+        all(ImageId.is_valid(id) for id in [fields["id"], *ancestors])
         and (size is None or (type(size) is int and size >= 0))
         and isinstance(checksums, list)
         and all(isinstance(sum, str) and sum.isprintable() for sum in checksums)

@@ -40,15 +40,15 @@ class Match(NamedTuple):
 class StagedLayers:
     """Reads and writes the folder of an image's pushes. `Uploads` uses it.
 
-    `offload` runs a function in the thread pool. `max_bytes` (decompressed) limits what a TarSum
+    `run_in_thread` runs a function in the thread pool. `max_bytes` (decompressed) limits what a TarSum
     reads of one layer.
     """
 
     def __init__(
-        self, storage: Storage, offload: Callable[..., Any], max_bytes: int | None = None
+        self, storage: Storage, run_in_thread: Callable[..., Any], max_bytes: int | None = None
     ) -> None:
         self._storage = storage
-        self._offload = offload
+        self._run_in_thread = run_in_thread
         self._max_bytes = max_bytes
 
     # -- image JSONs ------------------------------------------------------------
@@ -167,7 +167,7 @@ class StagedLayers:
             sent = self.json(image.id, digest)
         except NotFound:
             return False  # the cleaner has deleted it meanwhile
-        if not self._offload(is_same_json, sent, image.json):
+        if not self._run_in_thread(is_same_json, sent, image.json):
             return False
         try:
             content = staged.content or self._content(self._open(staged, image))
@@ -196,7 +196,7 @@ class StagedLayers:
         if layer.handle is None or not jsons.keys() & layer.payloads.keys():
             return None
         with contextlib.suppress(NotFound), self._open(layer, image) as blob:
-            match: Match | None = self._offload(
+            match: Match | None = self._run_in_thread(
                 self._read_tarsum, image_id, blob, layer, jsons, values
             )
             return match
@@ -232,7 +232,7 @@ class StagedLayers:
 
     def _content(self, opened: Blob) -> str:
         with opened as blob:
-            value: str = self._offload(LayerContent.read, blob, self._max_bytes)
+            value: str = self._run_in_thread(LayerContent.read, blob, self._max_bytes)
         return value
 
     def _open(self, layer: StagedLayer, image: Image | None) -> Blob:

@@ -36,7 +36,7 @@ HASHED_AT_ONCE = 4  # image JSONs that a layer is hashed with while it is receiv
 class Uploads:
     """Receives pushes.
 
-    `offload(function, *args)` runs a long computation in the thread pool. `compute` runs one that
+    `run_in_thread(function, *args)` runs a long computation in the thread pool. `compute` runs one that
     takes a part of a second, such as parsing a large JSON. `max_bytes` (decompressed) limits what a
     TarSum reads of one layer.
     """
@@ -46,7 +46,7 @@ class Uploads:
         storage: Storage,
         images: Images,
         commits: Commits,
-        offload: Callable[..., Any],
+        run_in_thread: Callable[..., Any],
         provenance: PushProvenance,
         *,
         max_bytes: int | None = None,
@@ -57,8 +57,8 @@ class Uploads:
         self._images = images
         self._commits = commits
         self._provenance = provenance
-        self._staged = StagedLayers(storage, offload, max_bytes)
-        self._offload = offload
+        self._staged = StagedLayers(storage, run_in_thread, max_bytes)
+        self._run_in_thread = run_in_thread
         self._max_bytes = max_bytes
 
     def put_json(self, image_id: ImageId, data: bytes, sender: Sender | None = None) -> None:
@@ -240,7 +240,7 @@ class Uploads:
                     yield piece
 
             handle = take(fed())
-            layer: StagedLayer = self._offload(hasher.result, handle, feed.finish())
+            layer: StagedLayer = self._run_in_thread(hasher.result, handle, feed.finish())
             return layer
 
     def _mismatch(

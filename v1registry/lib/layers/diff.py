@@ -1,4 +1,4 @@
-"""The changes of a layer against its ancestors, in the format of `images/ID/_diff` and the `diff` answer.
+"""The changes of a layer against its ancestors, in the format of `images/ID/_diff`.
 
 The input are rows of `files.list_files`, or rows that 0.x stored in `_files`, where whiteouts below the
 root still have their raw names. Both forms are accepted.
@@ -101,7 +101,7 @@ class Comparison:
         self._opaque = _find_opaque(self._root)
 
     def result(self) -> Diff:
-        """Return `{"deleted", "changed", "created"}`, each with name -> the last seven fields of a row."""
+        """Return `{"deleted", "changed", "created"}`, each name -> the last seven fields of a row."""
         answer: Diff = {"deleted": {}, "changed": {}, "created": {}}
         for node, row in self._live.values():
             answer["changed" if node.existed else "created"][row[0]] = list(row[1:])

@@ -99,9 +99,9 @@ def scan_layer(
     return LayerDescriptor(diff_id, size, diff_id, source.encoding, False)
 
 
-def is_checked(facts: LayerDescriptor, checksums: Sequence[str]) -> bool:
+def is_checked(metadata: LayerDescriptor, checksums: Sequence[str]) -> bool:
     """Return whether `scan_layer` has verified that the layer is complete and unchanged."""
-    return facts.encoding != "tar" or any(sum.startswith(_SIMPLE) for sum in checksums)
+    return metadata.encoding != "tar" or any(sum.startswith(_SIMPLE) for sum in checksums)
 
 
 def walk(layer: Readable) -> None:

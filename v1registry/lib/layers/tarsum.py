@@ -148,7 +148,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _header(entry: TarEntry, version: int) -> bytes:
-    """Return the bytes hashed before an entry's body: fields in the order of protocol-v1.md section 3."""
+    """Return the bytes hashed before an entry's body (protocol-v1.md section 3)."""
     head = b"name%bmode%duid%dgid%dsize%d" % (
         _bytes(entry.name),
         entry.mode,

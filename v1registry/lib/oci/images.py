@@ -135,8 +135,8 @@ class V2Images:
         for media_type, manifest in shown.manifests.items():
             self._digests.note(manifest.digest, KINDS[media_type], shown.id)
         if not shown.as_ancestry:
-            for _, facts in shown.layers:
-                self._digests.note(facts.digest, "part", shown.id)
+            for _, metadata in shown.layers:
+                self._digests.note(metadata.digest, "part", shown.id)
 
 
 def _convert(
@@ -154,7 +154,7 @@ def _converted(
     notes = []
     if not as_ancestry:
         notes.append("the ancestry differs from the parents in the JSON: the parents are used")
-    diff_ids = [facts.diff_id for _, facts in layers]
+    diff_ids = [metadata.diff_id for _, metadata in layers]
     try:
         engines = convert.image_config([image.json for image in chain], diff_ids)
     except Unconvertible as error:
@@ -162,7 +162,9 @@ def _converted(
     config = convert.complete(engines)
     if config != engines:
         notes.append("os or architecture is missing: completed, so engines show another id")
-    blobs = [ManifestLayer(facts.digest, facts.size, facts.gzipped) for _, facts in layers]
+    blobs = [
+        ManifestLayer(metadata.digest, metadata.size, metadata.gzipped) for _, metadata in layers
+    ]
     manifests = {}
     for media_type in KINDS:
         data = convert.manifest(media_type, config, blobs)

@@ -44,8 +44,8 @@ _log = logging.getLogger(__name__)
 class LayerMetadataStore:
     """Reads, computes and stores layer metadata.
 
-    `offload` runs a layer scan in the thread pool; `max_bytes` (unpacked) limits it. `cache_limit` is
-    in bytes, `cache_life` in seconds. If `read_only`, metadata is cached but not stored.
+    `run_in_thread` runs a layer scan in the thread pool; `max_bytes` (unpacked) limits it.
+    `cache_limit` is in bytes, `cache_life` in seconds. If `read_only`, metadata is cached but not stored.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class LayerMetadataStore:
         storage: Storage,
         images: Images,
         digests: Digests,
-        offload: Callable[..., Any],
+        run_in_thread: Callable[..., Any],
         *,
         max_bytes: int,
         cache_limit: int,
@@ -63,7 +63,7 @@ class LayerMetadataStore:
         self._storage = storage
         self._images = images
         self._digests = digests
-        self._offload = offload
+        self._run_in_thread = run_in_thread
         self._max_bytes = max_bytes
         self._read_only = read_only
         self._cache: Cache[LayerDescriptor | DamagedLayer] = Cache(
@@ -92,19 +92,19 @@ class LayerMetadataStore:
 
     def compute(self, image: Image) -> LayerDescriptor | DamagedLayer:
         """Scan the layer and store the result."""
-        return self._compute(image, self._offload, image.checksums)
+        return self._compute(image, self._run_in_thread, image.checksums)
 
-    def scan_pushed(self, image: Image, offload: Callable[..., Any]) -> None:
+    def scan_pushed(self, image: Image, run_in_thread: Callable[..., Any]) -> None:
         """Scan a layer whose bytes were verified against its checksum just now."""
         if self.known(image) is None:
-            self._running.get(image.id, lambda: self._compute(image, offload, None), _no)
+            self._running.get(image.id, lambda: self._compute(image, run_in_thread, None), _no)
 
     def _compute(
-        self, image: Image, offload: Callable[..., Any], checksums: Sequence[str] | None
+        self, image: Image, run_in_thread: Callable[..., Any], checksums: Sequence[str] | None
     ) -> LayerDescriptor | DamagedLayer:
         found: LayerDescriptor | DamagedLayer
         try:
-            found = offload(self._scan, image, checksums)
+            found = run_in_thread(self._scan, image, checksums)
         except DamagedLayer as error:
             _log.error("Image %s: %s", image.id, error)
             found = error
@@ -121,28 +121,28 @@ class LayerMetadataStore:
         if isinstance(known, LayerDescriptor):
             self._digests.forget(known.digest, "layer", image.id)
 
-    def index(self, image: Image, facts: LayerDescriptor) -> None:
+    def index(self, image: Image, metadata: LayerDescriptor) -> None:
         """Add the layer to the digest index."""
-        if facts.is_empty and self._digests.find(Digest(facts.digest)):
+        if metadata.is_empty and self._digests.find(Digest(metadata.digest)):
             return  # thousands of images share the empty layer: one entry is enough
-        self._digests.note(facts.digest, "layer", image.id)
+        self._digests.note(metadata.digest, "layer", image.id)
 
     def _scan(self, image: Image, checksums: Sequence[str] | None) -> LayerDescriptor:
         """Read the layer once and verify it against `checksums`, None if that was done already."""
         try:
             with self._images.open_layer(image) as layer:
                 try:
-                    facts = scan_layer(layer, image.json, checksums or (), self._limit(image))
+                    metadata = scan_layer(layer, image.json, checksums or (), self._limit(image))
                 except DamagedLayer as error:
                     if layer.size != image.size:
                         raise NotWhole(str(error)) from None
                     raise
-            if checksums is not None and not is_checked(facts, checksums):
+            if checksums is not None and not is_checked(metadata, checksums):
                 with self._images.open_layer(image) as layer:
                     walk(layer)
         except Failure:
             raise NotWhole(_MISSING) from None
-        return facts
+        return metadata
 
     def _limit(self, image: Image) -> int:
         return max(self._max_bytes, _RATIO * (image.size or 0))
@@ -168,8 +168,8 @@ class LayerMetadataStore:
             if value["checksums"] != list(image.checksums) or value["stored"] != image.size:
                 return None
             if "facts" in value:
-                facts = LayerDescriptor(**value["facts"])
-                return facts if Digest.is_valid(facts.digest) else None
+                metadata = LayerDescriptor(**value["facts"])
+                return metadata if Digest.is_valid(metadata.digest) else None
             if value["damage"] == _MISSING or value["limit"] < self._limit(image):
                 return None  # the layer may be restored, or the limit may be higher now
             return DamagedLayer(value["damage"])

@@ -26,7 +26,7 @@ class StoredLayerBlob:
     """A blob that is the layer of `image`."""
 
     image: Image
-    facts: LayerDescriptor
+    metadata: LayerDescriptor
 
 
 class Lookup:
@@ -67,21 +67,23 @@ class Lookup:
         for entry in self._entries(repository, digest):
             if entry.kind == "layer":
                 found = self._layer(entry.image_id)
-                if found and found.facts.digest == digest:
+                if found and found.metadata.digest == digest:
                     return found
             elif entry.kind in ("config", "part") and (shown := self._shown(entry.image_id)):
                 if shown.config_digest == digest:
                     return shown.config or self._v2images.get(entry.image_id).config
-                for layer_id, facts in shown.layers:
-                    if facts.digest == digest and (image := self._images.find(layer_id)):
-                        return StoredLayerBlob(image, facts)
+                for layer_id, metadata in shown.layers:
+                    if metadata.digest == digest and (image := self._images.find(layer_id)):
+                        return StoredLayerBlob(image, metadata)
         raise Failure(*errors.BLOB_UNKNOWN)
 
     def _layer(self, image_id: ImageId) -> StoredLayerBlob | None:
         image = self._images.find(image_id)
-        facts = self._blobs.known(image) if image else None
+        metadata = self._blobs.known(image) if image else None
         return (
-            StoredLayerBlob(image, facts) if image and isinstance(facts, LayerDescriptor) else None
+            StoredLayerBlob(image, metadata)
+            if image and isinstance(metadata, LayerDescriptor)
+            else None
         )
 
     def _shown(self, image_id: ImageId) -> V2Image | None:
@@ -105,7 +107,7 @@ class Lookup:
             return True
         # The digest index has one image for all empty layers. An empty layer discloses nothing.
         found = self._layer(entry.image_id) if entry.kind == "layer" else None
-        return found is not None and found.facts.is_empty
+        return found is not None and found.metadata.is_empty
 
     def _search(self, repository: RepositoryName, digest: Digest) -> Iterator[DigestEntry]:
         """Yield entries without the digest index, for a store that is read-only or full."""
@@ -113,7 +115,7 @@ class Lookup:
             shown = self._shown(ImageId(image_id))
             if shown is None:
                 continue
-            if digest in (shown.config_digest, *(facts.digest for _, facts in shown.layers)):
+            if digest in (shown.config_digest, *(metadata.digest for _, metadata in shown.layers)):
                 yield DigestEntry("part", shown.id)
             for media_type, kind in KINDS.items():
                 if shown.manifests[media_type].digest == digest:

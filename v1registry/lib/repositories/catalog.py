@@ -18,21 +18,21 @@ def is_listable(name: str) -> bool:
 
 
 class RepositoryCatalog:
-    """Lists repositories. `offload` runs the listings in the thread pool."""
+    """Lists repositories. `run_in_thread` runs the listings in the thread pool."""
 
-    def __init__(self, storage: Storage, offload: Callable[..., Any]) -> None:
+    def __init__(self, storage: Storage, run_in_thread: Callable[..., Any]) -> None:
         self._storage = storage
-        self._offload = offload
+        self._run_in_thread = run_in_thread
 
     def names(self, after: str = "") -> Iterator[RepositoryName]:
         """Yield the names, `namespace/name`, after `after`, and read the store lazily."""
-        namespaces = self._offload(self._children, keys.REPOSITORIES, keys.decode)
+        namespaces = self._run_in_thread(self._children, keys.REPOSITORIES, keys.decode)
         for namespace in sorted(namespaces, key=lambda name: f"{name}/"):
             prefix = f"{namespace}/"
             if prefix < after and not after.startswith(prefix):
                 continue
             folder = f"{keys.REPOSITORIES}/{keys.encode(namespace)}"
-            children = self._offload(self._children, folder, keys.repository_name)
+            children = self._run_in_thread(self._children, folder, keys.repository_name)
             for name in sorted(children):
                 if prefix + name > after and is_listable(prefix + name):
                     parsed = RepositoryName.parse(prefix + name)

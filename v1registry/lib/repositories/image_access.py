@@ -1,4 +1,4 @@
-"""Which caller may read and use which image, from the access rights on the repositories that contain it.
+"""Which caller may read and use which image, by its access to the repositories that contain it.
 
 A caller may read an image if it may pull a repository that contains the image or, for a limited time,
 if it has sent the image itself. To all other callers the image looks unknown.

@@ -75,12 +75,14 @@ class NameSnapshot:
 
 
 class RepositoryNameIndex:
-    """Keeps the names up to date. `offload` runs a function in the thread pool."""
+    """Keeps the names up to date. `run_in_thread` runs a function in the thread pool."""
 
-    def __init__(self, storage: Storage, offload: Callable[..., Any], *, read_only: bool) -> None:
+    def __init__(
+        self, storage: Storage, run_in_thread: Callable[..., Any], *, read_only: bool
+    ) -> None:
         self._storage = storage
-        self._offload = offload
-        self._run_walk: Callable[[], _Walk] = lambda: offload(self._walk)
+        self._run_in_thread = run_in_thread
+        self._run_walk: Callable[[], _Walk] = lambda: run_in_thread(self._walk)
         self._read_only = read_only
         self._names: NameSnapshot | None = None
         self._last_walk: _Walk | None = None
@@ -126,7 +128,7 @@ class RepositoryNameIndex:
         try:
             found = self._newest()
             if found is not None and found is not self._last_walk:
-                self._names = self._offload(NameSnapshot, found.names, found.private)
+                self._names = self._run_in_thread(NameSnapshot, found.names, found.private)
                 self._last_walk = found
             self._error = None
         except Exception as error:  # use the old names; without any, `_first` raises the error
@@ -144,7 +146,7 @@ class RepositoryNameIndex:
 
     def _newest(self) -> _Walk | None:
         """Return the stored names if they are fresh, or walk if this process gets the lease."""
-        stored: _Walk | None = self._offload(self._load)
+        stored: _Walk | None = self._run_in_thread(self._load)
         if stored is not None and stored.is_fresh():
             return (
                 stored
@@ -158,12 +160,12 @@ class RepositoryNameIndex:
             took = stored.took if stored is not None else 0.0
             if lease.take(self._storage, "names", max(_MAX_WALK, 3 * took)):
                 # Another process may have walked between the look above and the lease.
-                newer: _Walk | None = self._offload(self._load)
+                newer: _Walk | None = self._run_in_thread(self._load)
                 if newer is not None and newer.is_fresh():
                     lease.release(self._storage, "names")
                     return newer
                 found = self._run_walk()
-                self._offload(self._store, found)
+                self._run_in_thread(self._store, found)
                 return found
         except Refused:  # a store that this process cannot write
             return self._run_walk()

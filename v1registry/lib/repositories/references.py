@@ -27,9 +27,7 @@ from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, Refused
 
-_READ_COST = (
-    8  # reading a reference takes as long as parsing so many bytes of an ancestry, per byte
-)
+_READ_COST = 8  # reading one reference takes as long as parsing this many of its image's ids
 _PAUSE_AFTER = 50  # tags that are checked before other requests may run
 LIFE = 5.0  # seconds for which a positive result is cached after a tag or a repository was deleted
 
