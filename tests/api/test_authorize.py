@@ -55,7 +55,7 @@ def test_views_without_a_rule_are_found() -> None:
 
 
 def test_without_access_rules_no_store_request_is_added(tmp_path: Path, monkeypatch) -> None:
-    """A request costs the store what its handler costs; of an image that is known, nothing."""
+    """Authorization adds no request to the store, and a cached image needs none."""
     environ = {"SETTINGS_FLAVOR": "test", "STORAGE_PATH": str(tmp_path), "V2_READ_PUSHED": "0"}
     app = create_app(load_config(environ=environ))
     parts = app.extensions["v1registry"]

@@ -1,4 +1,4 @@
-"""`_status` tells every client what fails, and no client why or where: that is for the log."""
+"""`_status` names the services that fail. The reasons are only in the log."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Slow:
 
 
 def test_concurrent_requests_share_one_check() -> None:
-    """A look writes to the store, and every client may ask."""
+    """A check writes to the store, and every client may request one."""
     service = Slow()
     health = Health([service])
     with ThreadPoolExecutor(20) as pool:

@@ -1,4 +1,4 @@
-"""The catalog of v2 looks at so many repositories for one page, and no more."""
+"""The v2 catalog reads a limited number of repositories for each page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts in a directory (access.directory): Debian's slapd, with TLS and without."""
+"""Accounts in a directory: Debian's slapd, with and without TLS."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
 
 
 def options(slapd: Slapd, way: str) -> dict[str, Any]:
-    """Those of a way to find accounts, over plain LDAP, LDAPS or STARTTLS."""
+    """Return the options for one way to find accounts, over plain LDAP, LDAPS or StartTLS."""
     found: dict[str, Any] = {name: option.check(None) for name, option in DEFAULTS.items()}
     found |= {"url": f"ldap://127.0.0.1:{slapd.port}", "groups_base": GROUPS, "timeout": 2}
     if "pattern" in way:
@@ -103,14 +103,14 @@ def unavailable(one: Directory, log: pytest.LogCaptureFixture, why: str = "") ->
 
 
 BROKEN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "a certificate that nobody vouches for": lambda o: o | {"ca": None},
+    "a certificate of an unknown CA": lambda o: o | {"ca": None},
     "a certificate of another name": lambda o: (
         o | {"url": o["url"].replace("127.0.0.1", "localhost")}
     ),
-    "a port where nobody is": lambda o: o | {"url": "ldap://127.0.0.1:1", "start_tls": False},
+    "a closed port": lambda o: o | {"url": "ldap://127.0.0.1:1", "start_tls": False},
     "TLS on the plain port": lambda o: o | {"url": o["url"].replace("ldap:", "ldaps:")},
-    "a filter that is none": lambda o: o | {"filter": "((uid={user}"},
-    "a search that does not let us in": lambda o: o | {"bind_password": "forgotten"},
+    "an invalid filter": lambda o: o | {"filter": "((uid={user}"},
+    "a wrong bind_password": lambda o: o | {"bind_password": "forgotten"},
 }
 
 

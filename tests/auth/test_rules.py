@@ -1,4 +1,4 @@
-"""What the rules of the configuration allow to whom (access.rules)."""
+"""The access rules of the configuration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRITTEN = [
 ]
 
 CASES = [
-    # who, groups, repository, what he may
+    # user, groups, repository, allowed access
     (None, (), "library/anything", "pull"),
     (None, (), "library/deep/er", "pull"),
     (None, (), "team/app", "pull"),

@@ -1,4 +1,4 @@
-"""Who may do what: the three ways of running, the rules, password files, and what contradicts."""
+"""Options for access: standalone or index, access rules, password files, contradictions."""
 
 from __future__ import annotations
 

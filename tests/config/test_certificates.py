@@ -1,4 +1,4 @@
-"""PEM files of the configuration: those that no server could use are refused before the start."""
+"""PEM files of the configuration: invalid ones are reported before the start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from v1registry.server.settings import SettingsError, settings
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two pairs, and files that are wrong in every way."""
+    """Two valid pairs of files, and files with each kind of error."""
     folder = tmp_path_factory.mktemp("pem")
     for name in ("one", "other"):
         made = make_certificate(folder / "made")
@@ -83,7 +83,7 @@ def test_invalid_certificate_authorities(problems, load, folder, key, more):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_key_that_this_user_may_not_read(folder, tmp_path):
-    """A command may run as another user than the server; `serve` itself is refused."""
+    """A command may run as another user than the server and warns. `serve` fails."""
     (folder / "one.key").chmod(0o600)
     file = tmp_path / "config.yml"
     file.write_text(f"{BASE}    tls: {{certificate: {folder}/one.pem, key: {folder}/one.key}}\n")

@@ -1,4 +1,4 @@
-"""The command, as users call it: a process of its own."""
+"""The command `v1registry`, run in a separate process."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_serve_reports_errors_before_gunicorn_starts(run, tmp_path, text, enviro
 
 
 def test_serve_becomes_gunicorn_with_our_settings(run, tmp_path):
-    # a wsgi.py in the caller's folder must not be taken for ours
+    # gunicorn must not load a wsgi.py in the working directory instead of ours
     (tmp_path / "wsgi.py").write_text("raise SystemExit('somebody else')")
     done = run(
         "serve",

@@ -1,4 +1,4 @@
-"""An index of our own: which database, and what contradicts."""
+"""Options of our own index: database URLs and contradictions."""
 
 from __future__ import annotations
 

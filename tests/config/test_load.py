@@ -1,4 +1,4 @@
-"""Files, flavors, inheritance and variables; and the files of 0.x as they are."""
+"""Files, flavors, inheritance and variables; and unchanged files of docker-registry 0.x."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ OPENSTACK = {
     ],
 )
 def test_original_sample_starts_on_glance(flavor, alternate, path):
-    """0.x's driver read the variables of OpenStack past the file, which does not name them."""
+    """docker-registry 0.x read OpenStack's variables itself: the file does not name them."""
     environ = {"SETTINGS_FLAVOR": flavor, "OS_GLANCE_URL": "http://glance:9292/v1", **OPENSTACK}
     config = load_config(SAMPLE, environ)
     assert config.storage["storage"] == "glance"
@@ -521,13 +521,13 @@ def test_unreadable_files(tmp_path):
         ("_env:X:host", {"X": "~"}, None),
         ("'_env:X:[a, b]'", {}, "a, b"),
         ("_env:X", {"X": "'5000'"}, "5000"),
-        # what YAML takes for a number, a date or a boolean is still a name
+        # a name that YAML parses as a number, a date or a boolean
         ("_env:X", {"X": "0123"}, "0123"),
         ("_env:X", {"X": " 2014-01-01 "}, "2014-01-01"),
         ("_env:X", {"X": "no"}, "no"),
         # only as a whole scalar
         ("a_env:X:b", {"X": "c"}, "a_env:X:b"),
-        # what a variable holds is not looked up again
+        # the value of a variable is not expanded again
         ("_env:X", {"X": "_env:Y", "Y": "z"}, "_env:Y"),
     ],
 )
@@ -650,7 +650,7 @@ def test_not_utf_8_and_too_large(tmp_path):
 
 
 def test_a_repeated_key_with_the_same_value_is_valid(load):
-    # the original's config_s3.yml does so
+    # as in config_s3.yml of docker-registry 0.x
     assert load(f"{BASE}    s3_encrypt: true\n    s3_encrypt: true\n").flavor == "dev"
 
 

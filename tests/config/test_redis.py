@@ -1,4 +1,4 @@
-"""The Redis that is used: both sections of 0.x, the URL, what is shown of them, and the extra."""
+"""The Redis of the configuration: both sections of 0.x, the URL, masked passwords, the package."""
 
 from __future__ import annotations
 

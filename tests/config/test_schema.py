@@ -1,4 +1,4 @@
-"""The options: their kinds, what contradicts, and what config.yml and the documents say of them."""
+"""The options: kinds, contradictions, and agreement with config.yml and the documentation."""
 
 from __future__ import annotations
 

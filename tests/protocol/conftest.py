@@ -1,4 +1,4 @@
-"""The registry under the protocol's tables: on local files; marked `every_store`, on all stores."""
+"""The registry for the tests of the protocol: on local files, or on all stores if `every_store`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def chosen_place(request: pytest.FixtureRequest) -> Place | None:
-    """A part of the store that was chosen; None for local files."""
+    """A part of the chosen store; None for local files."""
     name = getattr(request, "param", _FILES)
     if name == _FILES:
         return None
@@ -37,7 +37,7 @@ def chosen_place(request: pytest.FixtureRequest) -> Place | None:
 def server(
     chosen_place: Place | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A real server, one for a module: its tests use names of their own."""
+    """A real server for all tests of a module, which use different names."""
     folder = tmp_path_factory.mktemp("server")
     with chosen_place.server(folder) if chosen_place else Server(folder / "store") as running:
         yield running
@@ -45,7 +45,7 @@ def server(
 
 @pytest.fixture(scope="module")
 def keys_below(chosen_place: Place | None, server: Server) -> Callable[[str], list[str]]:
-    """What the store holds below a key, seen past the registry."""
+    """Return the keys below a key, read from the store without the registry."""
     if chosen_place:
         return chosen_place.names
 

@@ -1,4 +1,4 @@
-"""Where our answers are not the recorded ones: the one table, with the point that wants it so."""
+"""The intended differences between our responses and the recorded ones, with their reasons."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _by_nginx(exchange: Exchange) -> bool:
 
 
 def _with_password(exchange: Exchange) -> bool:
-    """A finished image's part, asked for with a user and a password."""
+    """Return whether the request reads part of a complete image with a user and a password."""
     asker = exchange.request.header("Authorization") or ""
     return (
         asker.startswith("Basic ")

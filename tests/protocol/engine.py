@@ -1,4 +1,4 @@
-"""What an engine does in a push, in few words: images made of small tars, and their upload."""
+"""Images made of small tar archives, and their push as engines do it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Image:
 
 
 def image_id(word: str) -> str:
-    """An id, the same for the same word."""
+    """Return an image id that the word determines."""
     return hashlib.sha256(word.encode()).hexdigest()
 
 
 def image(word: str, parent: Image | None = None, layer: bytes | None = None) -> Image:
-    """An image called after `word`; its layer is a gzipped tar unless given."""
+    """Return an image with the id of `word`. Its layer is a gzipped tar unless given."""
     document = {"id": image_id(word), "comment": f"image {word}"}
     if parent is not None:
         document["parent"] = parent.id
@@ -62,7 +62,7 @@ def tar(files: Mapping[str, bytes]) -> bytes:
 
 
 def upload(server: Server, image: Image) -> None:
-    """JSON, layer in chunks, checksum; each must be answered by exactly 200."""
+    """Send JSON, layer in chunks, and checksum. Each response must be 200."""
     expect(raw.put(server, image.path("json"), image.json))
     expect(raw.put(server, image.path("layer"), image.layer, chunk=4096))
     checksum = {"X-Docker-Checksum-Payload": image.checksum}

@@ -1,4 +1,4 @@
-"""What the tests of hostile input share: a server with low limits, and the look at its store."""
+"""A server with low limits for tests of hostile input, and a check of its store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT_JSON, LIMIT_LAYER = 64 * 1024, 1024 * 1024
 
 @contextlib.contextmanager
 def guarded(folder: Path) -> Iterator[Server]:
-    """A server whose store lies in `folder`, beside a file that nobody may reach."""
+    """A server with its store in `folder`, beside a file that no client may reach."""
     (folder / "outside").mkdir()
     (folder / "outside" / "secret").write_text("secret")
     limits = {"LIMITS_JSON": str(LIMIT_JSON), "LIMITS_LAYER": str(LIMIT_LAYER)}
@@ -28,7 +28,7 @@ def guarded(folder: Path) -> Iterator[Server]:
 
 
 def check_store(server: Server) -> None:
-    """No file beside the store, 0.9.1 finds nothing wrong in it, and no error was unforeseen."""
+    """Check that the store is valid for 0.9.1, no file is beside it, and no request gave 500."""
     around = server.store.parent
     assert {path.name for path in around.iterdir()} == {"store", "outside"}
     assert {path.name for path in (around / "outside").iterdir()} == {"secret"}
@@ -39,7 +39,7 @@ def check_store(server: Server) -> None:
 
 
 def refused(answer: raw.Answer, *statuses: int) -> None:
-    """Refused with one of these, in the one shape of errors; HTML only where no route is (404)."""
+    """Check for one of these statuses and the form of an error; HTML only for 404 without a route."""
     assert answer.status in statuses, str(answer)
     kind = answer.header("Content-Type") or ""
     if kind.startswith("text/html"):

@@ -48,11 +48,11 @@ class Place(ABC):
 
     @abstractmethod
     def environ(self) -> dict[str, str]:
-        """Variables that make a registry keep everything here, redirects prepared."""
+        """Return variables for a registry with this store, prepared for redirects."""
 
     @abstractmethod
     def behind(self, proxy: Proxy) -> dict[str, str]:
-        """Further ones: the store is reached by `proxy`, and waited for a second or two."""
+        """Return further variables: use the store through `proxy`, with short timeouts."""
 
     @abstractmethod
     def put(self, key: str, data: bytes) -> None:
@@ -64,7 +64,7 @@ class Place(ABC):
 
     @abstractmethod
     def names(self, below: str = "") -> list[str]:
-        """All keys that begin so, as other programs see them."""
+        """Return all keys with this prefix, as other programs see them."""
 
     @abstractmethod
     def staged(self) -> list[str]:
@@ -72,7 +72,7 @@ class Place(ABC):
 
     @abstractmethod
     def leave_upload(self, key: str) -> None:
-        """Leave an unfinished upload, as a worker does that is killed."""
+        """Leave an unfinished upload, as a killed worker does."""
 
     @abstractmethod
     def limited(self) -> Place:
@@ -84,7 +84,7 @@ class Place(ABC):
 
     @abstractmethod
     def wrong(self) -> list[tuple[Mapping[str, str], str]]:
-        """Variables with which no registry may start, and what it says then."""
+        """Return variables with which the registry must not start, and its error message."""
 
 
 class S3Place(Place):

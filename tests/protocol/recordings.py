@@ -43,7 +43,7 @@ class Message:
 
 @dataclass
 class Exchange:
-    """One request and the answer that the engine got to it."""
+    """One request of an engine, and the recorded response."""
 
     request: Message
     answer: Message

@@ -43,7 +43,7 @@ class Difference:
 
 @dataclass
 class Replay:
-    """Sends exchanges to one server; remembers what .txt recordings leave out."""
+    """Sends exchanges to one server, and remembers the bodies that .txt recordings omit."""
 
     server: Server
     differences: list[Difference]
@@ -53,7 +53,7 @@ class Replay:
     _sums: dict[str, str] = field(default_factory=dict)  # recorded checksum -> ours
 
     def run(self, exchange: Exchange) -> list[str]:
-        """Send the request; return what differs from the recorded answer beyond the table."""
+        """Send the request; return the differences from the recorded response that are not intended."""
         body = self._request_body(exchange)
         answer = self._send(exchange, self._encode(exchange, body))
         expected = self._expected(exchange)
@@ -66,7 +66,7 @@ class Replay:
         ]
 
     def interrupt(self, exchange: Exchange) -> None:
-        """Send the head and half of the body, then go away."""
+        """Send the head and half of the body, then close the connection."""
         data = self._encode(exchange, self._request_body(exchange))
         with raw.Connection(self.server) as connection:
             connection.send(data[: len(data) - exchange.request.size // 2])
@@ -186,6 +186,6 @@ def _pieces(body: bytes, count: int) -> list[bytes]:
 
 
 def proxied(message: Message) -> bool:
-    """Whether an nginx in front gave this answer itself, and the registry never saw the request."""
+    """Return whether an nginx in front of the registry sent this response itself."""
     challenge = message.header("WWW-Authenticate") or ""
     return challenge.startswith("Basic") or b"<center>nginx/" in (message.body or b"")

@@ -38,7 +38,7 @@ def image(
 
 
 def tags(folder: Path, wanted: Mapping[str, str]) -> None:
-    """Just these tags, in the repository's folder `N/R`."""
+    """Write only these tags, in the repository's folder `N/R`."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("tag_*"):
         old.unlink()
@@ -47,7 +47,7 @@ def tags(folder: Path, wanted: Mapping[str, str]) -> None:
 
 
 def image_list(folder: Path, items: Iterable[Mapping[str, str]]) -> None:
-    """Just this list of images, with no trace of what we keep beside it."""
+    """Write only this image list, without the files that v1registry adds."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder / "_index_entries", ignore_errors=True)
     (folder / "_index_images").write_text(json.dumps(list(items)))

@@ -1,4 +1,4 @@
-"""The form of the protocol's table tests: one row, one request, one whole answer."""
+"""Table tests of the protocol: each row has one request and its complete response."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class Row:
 
 
 def error(text: str) -> dict[str, str]:
-    """The one shape of errors: every value a string, for engines decode it into a map of them."""
+    """Check the form of errors: engines decode them into a map of strings, so each value is one."""
     return {"error": text}
 
 
 def check(server: Server, row: Row) -> raw.Answer:
-    """Send the row's request and hold the answer against the row."""
+    """Send the row's request and compare the response with the row."""
     answer = raw.request(server, row.method, row.path, row.headers, row.body)
     assert answer.status == row.status, str(answer)
     check_headers(answer, {**row.heads, **row.more})

@@ -1,4 +1,4 @@
-"""TarSum, written anew from protocol-v1.md section 3 for clients that tests play: no code of ours."""
+"""TarSum for the tests' clients, by protocol-v1.md section 3 and independent of our own code."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def test_a_layer_that_is_gone_from_the_store(site: Site):
 
 
 def test_a_store_that_is_gone(site: Site, tmp_path: Path):
-    """nginx cannot reach what the URL names: 503 as from the registry itself."""
+    """nginx cannot reach the store: the client gets 503, as from the registry itself."""
     config = {"proxy_pass $store_url;": "proxy_pass http://127.0.0.1:1;"}
     with Nginx(tmp_path / "nginx", [site.server.port], changes=config) as nginx:
         answer = requests.get(f"{nginx.url}/v1/images/{site.image.id}/layer", timeout=30)
@@ -150,7 +150,7 @@ def test_a_store_that_is_gone(site: Site, tmp_path: Path):
 
 
 def test_a_store_that_speaks_tls(ceph: Ceph, tmp_path: Path):
-    """nginx believes the store's certificate as the registry does, and no other."""
+    """nginx trusts the CA of the store's certificate, as the registry does, and no other."""
     require("nginx")
     assert ceph.tls is not None
     authority = str(ceph.tls.certificate)

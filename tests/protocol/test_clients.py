@@ -1,4 +1,4 @@
-"""Two v1 clients that people use, against a running server: from npm and from PyPI."""
+"""Two published v1 clients, from npm and from PyPI, with a running server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_npm_client(server: Server) -> None:
 
 @needs("npm-client")
 def test_npm_client_and_an_absent_repository(server: Server) -> None:
-    """It opens a session by asking for the images: all that needs one ends with that 404."""
+    """The client opens a session by requesting the images, and every step that needs it gets 404."""
     said = _npm(server, "team/absent", "latest")
     assert "error" not in said["ping"]
     assert said["images"]["error"].startswith("NotFoundError")
@@ -86,7 +86,7 @@ def pypi(server: Server) -> Any:
 
 
 def test_pypi_client_finds_out_what_we_are(server: Server) -> None:
-    """It asks for /v2/ and takes 404 alone for a no. It lists repositories and tags either way."""
+    """The client requests /v2/, and uses v1 only after 404."""
     from docker_registry_client import DockerRegistryClient
 
     found = DockerRegistryClient(server.url)
@@ -112,7 +112,7 @@ def test_pypi_client_reads(pypi: Any) -> None:
 
 
 def test_pypi_client_takes_layers_for_json(pypi: Any) -> None:
-    """Its own defect, the same with the original server; a registry cannot mend it."""
+    """A defect of the client, also with docker-registry 0.9.1. A registry cannot work around it."""
     with pytest.raises(ValueError):
         pypi._base_client.get_images_layer(CHILD.id)
 
@@ -126,7 +126,7 @@ def test_pypi_client_tags_and_untags(pypi: Any, server: Server) -> None:
 
 
 def test_pypi_client_deletes_without_a_slash(pypi: Any, server: Server) -> None:
-    """The original redirected it (301); we answer."""
+    """docker-registry 0.x redirected the request (301); v1registry serves it."""
     engine.push(server, "team/gone", [BASE], ["latest"])
     low = pypi._base_client
     assert low.delete_repository("team", "gone") is True

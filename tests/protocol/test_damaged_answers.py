@@ -30,7 +30,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 def servers(
     place: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, Server, Proxy]]:
-    """Two registries on one store, the second by way of a proxy; it checks layers, too."""
+    """Two registries on one store. The second uses a proxy and verifies layers."""
     folder = tmp_path_factory.mktemp("damaged")
     own = {"CACHE_MEMORY": "0", "VERIFY_LAYERS": "true"}
     with Proxy(place.port) as proxy:
@@ -43,7 +43,7 @@ def servers(
 
 
 def try_all(steps: list[Callable[[], raw.Answer]]) -> int:
-    """Do each step until it succeeds; how often one did not."""
+    """Repeat each step until it succeeds; return the number of failures."""
     failed = 0
     for step in steps:
         for _ in range(_TRIES):
@@ -114,7 +114,7 @@ def test_what_is_answered_with_200_is_right(servers: tuple[Server, Server, Proxy
 
 
 def test_a_damaged_layer_is_never_whole(servers: tuple[Server, Server, Proxy], place: Place):
-    """With `verify_layers`; without, what is stored is what is sent."""
+    """With `verify_layers`. Without it, the registry sends the stored bytes."""
     good, bad, _ = servers
     image = make_image("damaged", squeeze(make_tar(23, MIB), 0))
     Engine(good, "x/damaged").push([image], "v1")

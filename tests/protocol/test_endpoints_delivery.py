@@ -77,7 +77,7 @@ def test_ranges(
 
 @pytest.mark.parametrize("wanted", ["bytes=0-", "bytes=0-0", "bytes=0-5"])
 def test_ranges_of_an_empty_layer(server: Server, wanted: str) -> None:
-    """NEW: a layer of no bytes is 200 whatever is asked of it."""
+    """NEW: an empty layer gives 200 for every range."""
     answer = raw.get(server, EMPTY.path("layer"), {"Range": wanted})
     assert (answer.status, answer.body) == (200, b"")
     check_headers(answer, {**LAYER, "Content-Range": None, "Content-Length": "0"})

@@ -1,4 +1,4 @@
-"""What holds for all endpoints: HEAD, both slash forms, paths as clients write them; and search."""
+"""Rules for all endpoints (HEAD, slashes at the end, forms of paths), and the search."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_two_slashes_are_no_redirect(server: Server, path: str, status: int) -> 
 
 
 def test_an_absolute_url_is_its_path(server: Server) -> None:
-    """What a client sends that takes us for a proxy (RFC 9112, 3.2.2)."""
+    """The form of requests to a proxy (RFC 9112, 3.2.2)."""
     answer = raw.get(server, f"http://{server.host}/v1/_ping")
     assert (answer.status, answer.body) == (200, b"{}")
 
@@ -170,7 +170,7 @@ def test_a_query_does_not_matter(server: Server) -> None:
 
 
 def test_unknown_paths_are_html_not_json(server: Server) -> None:
-    """Section 1 and 7.4: engines tell by this that it is not the registry who speaks."""
+    """Sections 1 and 7.4: engines conclude from HTML that no registry sent the response."""
     for method, path, status in [
         ("GET", "/v1", 404), ("GET", "/v3/", 404), ("PUT", "/v1/other", 404),
         ("DELETE", "/", 405), ("POST", "/v1/_ping", 405), ("PATCH", BASE.path("json"), 405),
@@ -253,7 +253,7 @@ def test_pages_of_a_search(server: Server) -> None:
 
 
 def test_all_repositories(server: Server) -> None:
-    """A list for tools, which leads from page to page; every name in it can be asked for."""
+    """The list for tools has links from page to page, and each of its names can be requested."""
     path, read = "/v1/index/repositories?n=2", []
     while path:
         answer = raw.get(server, path)

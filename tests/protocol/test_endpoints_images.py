@@ -240,7 +240,7 @@ def test_put_layer_and_checksum(server: Server, row: Row) -> None:
 
 
 def test_refused_requests_change_nothing(server: Server) -> None:
-    """After all the refusals above, in whichever order: what was finished is as it was."""
+    """After all refused requests above, in any order, the complete images are unchanged."""
     for row in [*PUT_JSON, *PUT_REST]:
         check(server, row)
     assert raw.get(server, CHILD.path("json")).body == CHILD.json
@@ -269,7 +269,7 @@ def test_errors_are_not_cacheable_and_ordinary(server: Server) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", ""])
 def test_bodies_count_whatever_their_type(server: Server, content_type: str) -> None:
-    """Section 1: the original lost a body sent as `curl -d` does."""
+    """Section 1: docker-registry 0.x lost a body sent as `curl -d` does."""
     typed = image(f"typed {content_type}", BASE)
     headers = {"Content-Type": content_type}
     engine.expect(raw.put(server, typed.path("json"), typed.json, headers))

@@ -179,7 +179,7 @@ def test_reading(server: Server, row: Row) -> None:
 
 
 def test_writing(server: Server) -> None:
-    """One story: each row sees what the rows before left."""
+    """The rows depend on each other: each one sees the result of the rows before it."""
     failures = []
     for row in WRITING:
         try:

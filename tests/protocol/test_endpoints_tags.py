@@ -50,7 +50,7 @@ def test_delete_a_tag(server: Server) -> None:
 
 
 def test_metadata_of_a_tag(server: Server) -> None:
-    """From the words of the User-Agent; what it does not say is absent (protocol-v1.md section 4)."""
+    """The values come from the User-Agent; missing words give no value (protocol-v1.md section 4)."""
     before = int(time.time())
     for tag in ("latest", "other"):
         path = f"/v1/repositories/m/one/tags/{tag}"

@@ -55,7 +55,7 @@ for line in sys.stdin:
 
 
 class Pings:
-    """Pings a server all the time, in a process of its own."""
+    """Pings a server without pause, in a separate process."""
 
     def __init__(self, server: Server) -> None:
         self._process = subprocess.Popen(
@@ -67,7 +67,7 @@ class Pings:
         )
 
     def worst(self) -> float:
-        """The longest that a ping took since this was asked the last time."""
+        """Return the longest time of a ping since the last call."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write("\n")
@@ -181,7 +181,7 @@ def checksum(word: str, document: bytes, layer: bytes, tarsum: bool = False) -> 
 
 
 def seeded(world: World) -> None:
-    """What requests find in the store, written as 0.9.1 did."""
+    """The objects in the store, in the form of 0.9.1."""
     store = world.server.store
     layer = gzip.compress(engine.tar({"a": b"a"}))
     chain: list[str] = []
@@ -304,7 +304,7 @@ def slow_requests(share: int, folder: Path) -> dict[str, float]:
     [pytest.param(20, id="part"), pytest.param(1, marks=pytest.mark.heavy, id="all")],
 )
 def test_no_request_keeps_other_clients_waiting(share: int, tmp_path: Path) -> None:
-    """A request that blocks the loop does so each time; a machine that is busy is so by chance."""
+    """A blocking request blocks each time, a busy machine only by chance: so measure repeatedly."""
     slow = slow_requests(share, tmp_path / "first")
     for again in ("second", "third"):
         if slow:

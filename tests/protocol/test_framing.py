@@ -36,7 +36,7 @@ def _open(server: Server, word: str) -> Image:
 
 
 def _nothing_came(server: Server, made: Image) -> None:
-    """Of the broken layer nothing shows, nothing lies about, and the push can be made anew."""
+    """Check that clients see nothing of the broken layer and that the push can be repeated."""
     assert raw.get(server, made.path("json")).status == 400
     assert raw.get(server, made.path("layer")).status == 400
     assert not (server.store / "images" / made.id / "layer").exists()
@@ -48,7 +48,7 @@ def _nothing_came(server: Server, made: Image) -> None:
 
 
 def _until_gone(server: Server, size: int) -> None:
-    """No piece of a broken layer stays: the server notices a dead client when it does."""
+    """Wait until no piece of the broken layer is left: the server notices a dead client late."""
     end = time.monotonic() + 10
     while left := [path for path in _staged(server.store) if path.stat().st_size >= size]:
         assert time.monotonic() < end, left
@@ -134,7 +134,7 @@ def test_malformed_chunks(server: Server, framed: bytes) -> None:
     ids=str,
 )
 def test_headers_that_hide_where_a_body_ends(server: Server, headers: dict[str, str]) -> None:
-    """Request smuggling: refused, and the connection ends, so that nothing behind it counts."""
+    """Request smuggling: the server refuses the request and closes the connection."""
     made = _open(server, f"smuggled {headers}")
     lines = [f"PUT {made.path('layer')} HTTP/1.1", f"Host: {server.host}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -183,7 +183,7 @@ def test_a_client_gone_in_the_middle(server: Server, chunk: int | None, reset: b
 
 
 def test_the_last_chunk_missing(server: Server) -> None:
-    """All bytes came, but not the end: the layer is not known to be whole."""
+    """All bytes arrived but the last chunk did not, so the layer may be incomplete."""
     made = _open(server, "no end")
     data = raw.encode("PUT", made.path("layer"), server.host, body=made.layer, chunk=4096)
     with raw.Connection(server) as connection:

@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def bucket(gcs_emulator: Emulator) -> Iterator[Bucket]:
-    """As another program sees it."""
+    """Read an object as another program does."""
     options = {"api_endpoint": gcs_emulator.url}
     with Client(None, AnonymousCredentials(), client_options=options) as client:
         client._bucket_metadata_cache = None  # see gcsclient.py

@@ -1,4 +1,4 @@
-"""Requests that are carried out in Glance with the token that they bring, as nova-docker had it."""
+"""Requests with a token that the registry uses in Glance, as nova-docker sent them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKEN, ENDPOINT, IMAGE = "X-Meta-Auth-Token", "X-Meta-Glance-Endpoint", "X-Meta-
 
 
 class With(Engine):
-    """An engine whose client gave it headers to hand on."""
+    """An engine that forwards the headers of its client."""
 
     def __init__(self, server: Server, repository: str, headers: dict[str, str]) -> None:
         super().__init__(server, repository)

@@ -140,7 +140,7 @@ def test_ids(server: Server, image_id: str) -> None:
     "path", ["/v1/repositories/a/\u00e9/tags", f"/v1/images/{chr(0x661) * 16}/json"]
 )
 def test_paths_in_bytes_that_no_url_may_hold(server: Server, path: str) -> None:
-    """Already the HTTP server refuses them: they must be percent-encoded (RFC 3986, 2)."""
+    """The HTTP server itself refuses them: they must be percent-encoded (RFC 3986, 2)."""
     for method in ("GET", "PUT"):
         assert raw.request(server, method, path.encode()).status == 400
 
@@ -221,7 +221,7 @@ def test_json_over_the_limit(server: Server, chunk: int | None) -> None:
 
 
 def test_the_path_of_a_layer_is_not_followed_out(server: Server) -> None:
-    """A tar is data: what it names is listed, never opened."""
+    """The registry lists the names in a tar and never opens them."""
     files = {"../../outside/evil": b"x", "/etc/passwd": b"root", "a\nb": b""}
     made = image("evil tar", layer=engine.tar(files))
     engine.upload(server, made)
@@ -230,7 +230,7 @@ def test_the_path_of_a_layer_is_not_followed_out(server: Server) -> None:
 
 
 def _tree(store: Path) -> set[str]:
-    """Every path below the store, but what comes and goes by itself."""
+    """Return every path below the store, without temporary files."""
     return {
         str(path.relative_to(store)) for path in store.rglob("*") if "_v1registry" not in path.parts
     }

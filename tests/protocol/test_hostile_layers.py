@@ -1,4 +1,4 @@
-"""Layers made to take memory or time, over HTTP: what the worker takes for them, and how often."""
+"""Hostile layers that cost memory or time: the worker's use of both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def peak(server: Server) -> int:
-    """The most memory that the worker had so far, in MiB."""
+    """Return the peak memory of the worker in MiB."""
     (pid,) = server.worker_pids()
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     [line] = [line for line in lines if line.startswith("VmHWM:")]

@@ -1,4 +1,4 @@
-"""The registry on object stores, as users run it: real servers on one real store, and its faults.
+"""The registry on object stores: several real servers on one real store, and faults of the store.
 
 The same for every store in `places.PLACES`; see also storage/test_contract.py.
 """
@@ -145,7 +145,7 @@ def test_one_image_by_many_clients_over_both_nodes(nodes: list[Server], shared: 
 
 
 def test_engines_that_send_a_tarsum_alone(nodes: list[Server]):
-    """Where the store does not read back what is staged, the TarSum comes of what went by."""
+    """If the store cannot read a staged layer, the TarSum is computed while it is received."""
     tar = make_tar(4, 100_000)
     image = make_image("tarsum", squeeze(tar, 0))
     engine = Engine(nodes[0], "old/app")
@@ -199,7 +199,7 @@ def test_redirect_to_the_store(place: Place, tmp_path: Path):
 
 @on_s3_first
 def test_many_pushes_take_bounded_memory(place: Place, tmp_path: Path):
-    """All are in the middle of their layer at once, far more than the process may keep."""
+    """All pushes are in the middle of their layers, with more bytes than the process may keep."""
     if not place.parallel:
         pytest.skip("the server of these tests takes one upload at a time")
     size, pushes = 6 * MIB, 20
@@ -236,7 +236,7 @@ def test_many_pushes_take_bounded_memory(place: Place, tmp_path: Path):
 
 
 def resident(server: Server) -> int:
-    """Bytes of memory of the worker's own."""
+    """Return the private memory of the worker in bytes."""
     [worker] = server.worker_pids()
     found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
     assert found

@@ -1,6 +1,6 @@
-"""A fake index: it knows which tokens it gave, and can be slow, down or lying on demand.
+"""A fake index that issues tokens, and can be slow, unavailable or wrong.
 
-What a real one says is tested with our own; this one is for what a real one never does.
+Other tests use our own index; this one does what no real index does.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Threading(ThreadingHTTPServer):
     index: FakeIndex
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Who asks may go away in the middle."""
+        """Ignore clients that close the connection."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
         """Tests read `requests`."""
 
 
-# -- what it can do instead ------------------------------------------------------------
+# -- other behaviours ------------------------------------------------------------
 
 
 def says(status: int, body: bytes = b"[]", **headers: str) -> Behaviour:
@@ -122,12 +122,12 @@ def says(status: int, body: bytes = b"[]", **headers: str) -> Behaviour:
 
 
 def silent(handler: Handler) -> None:
-    """Takes the question and says nothing."""
+    """Accept the request and send no response."""
     time.sleep(20)
 
 
 def dripping(handler: Handler) -> None:
-    """Says something every now and then, so that no single wait is long."""
+    """Send a byte every half second, so that no read timeout is reached."""
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
@@ -138,7 +138,7 @@ def dripping(handler: Handler) -> None:
 
 
 def endless(handler: Handler) -> None:
-    """A list without end."""
+    """Send a list without an end."""
     handler.send_response(200)
     handler.send_header("Connection", "close")
     handler.end_headers()
@@ -148,7 +148,7 @@ def endless(handler: Handler) -> None:
 
 
 def broken_off(handler: Handler) -> None:
-    """Half an answer."""
+    """Send half a response."""
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()

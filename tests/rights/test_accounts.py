@@ -120,7 +120,7 @@ def test_theft(server: Server, ada: Client, bob: Client) -> None:
                 answer = bob.ask("GET", one.path(part), **more)
                 assert (answer.status, answer.json()) == (404, {"error": "Image not found"})
         bob.tag("bob/loot", one.id, status=404)
-        # a JSON that only knows the id is taken as for an unknown image: no 409
+        # a JSON that has only the id in common gets the response for an unknown image: no 409
         guess = json.dumps({"id": one.id}).encode()
         engine.expect(bob.ask("PUT", one.path("json"), guess))
         engine.expect(bob.ask("PUT", one.path("layer"), b"guess"))
@@ -150,7 +150,7 @@ def test_a_user_pushes_a_base_image_that_is_hidden_from_the_user(
 
 
 def refused_soon(client: Client, path: str) -> None:
-    """Both processes believe what they knew for some seconds, and then no more."""
+    """Wait until both processes have forgotten the rights that they remember for some seconds."""
     end, refused = time.monotonic() + 20, 0
     while refused < 10:
         refused = 0 if client.ask("GET", path).status == 200 else refused + 1
@@ -209,7 +209,7 @@ def test_a_changed_password_file_is_read_again(tmp_path: Path) -> None:
         becomes("ada", PASSWORD, 401)  # though it was right a moment ago
         becomes("cy", "hers", 200)
         becomes("bob", PASSWORD, 401)
-        # what cannot be read changes nothing
+        # an unreadable file changes nothing
         file.write_text("ada:plain text\n")
         time.sleep(1.2)
         becomes("cy", "hers", 200)
@@ -233,7 +233,7 @@ def test_wrong_passwords_are_limited(tmp_path: Path) -> None:
         answers = [raw.get(server, "/v1/users/", basic("ada", f"guess {n}")) for n in range(5)]
         assert [answer.status for answer in answers] == [401, 401, 401, 429, 429]
         assert 0 < int(answers[-1].header("Retry-After") or 0) <= 120
-        # the right one too, now; but bob, who has been here before, comes in
+        # ada's correct password is refused too; bob has logged in from here before and succeeds
         assert raw.get(server, "/v1/users/", basic("ada")).status == 429
         assert raw.get(server, "/v1/users/", basic("bob")).status == 200
         assert raw.get(server, "/v1/_ping").status == 200
@@ -260,7 +260,7 @@ def test_all_processes_count_wrong_passwords_together(tmp_path: Path) -> None:
         assert right(server, "bob") == [200] * 24
         assert sorted(guesses(server, "ada", 40)) == [401] * 10 + [429] * 30
         assert right(server, "ada") == [429] * 24
-        # bob has come in from here before: only wrong passwords for bob count, 10 of them
+        # bob has logged in from here before, so only the 10 wrong passwords for bob count
         assert right(server, "bob") == [200] * 24
         assert sorted(guesses(server, "bob", 20)) == [401] * 10 + [429] * 10
         assert right(server, "bob") == [429] * 24  # though some processes remember the password
@@ -335,11 +335,11 @@ def test_many_requests_of_one_engine_compute_one_hash(tmp_path: Path) -> None:
         pinged = time.monotonic() - pinged
         for thread in threads:
             thread.join(60)
-        # a try for each would be too many for the limit of 2
+        # an attempt for each request would exceed the limit of 2
         assert found == [200] * 20
 
 
-# -- a proxy that knows the users -------------------------------------------------------------
+# -- a trusted proxy names the users -------------------------------------------------------------
 
 
 def test_a_header_of_a_trusted_proxy(tmp_path: Path) -> None:

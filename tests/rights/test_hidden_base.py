@@ -42,7 +42,7 @@ class Pusher(Protocol):
 
 
 class Site:
-    """A server, and two accounts that cannot see each other's repositories."""
+    """A server with two accounts that cannot read each other's repositories."""
 
     def __init__(self, server: Server, pusher: Callable[[str], Pusher]) -> None:
         self.server = server
@@ -76,7 +76,7 @@ def site(
 
 
 def sent_by(version: str, word: str) -> Image:
-    """The image as an engine sent it, under another id, which is one for one `word`."""
+    """The image as an engine sent it, under another id. `word` determines the id."""
     id = hashlib.sha256(f"{word} {engines.id_of(version)}".encode()).hexdigest()
     return Image(id, engines.json_of(version, id), engines.layer_of(version), (id,))
 
@@ -89,7 +89,7 @@ def test_another_engine_pushes_the_hidden_base(site: Site, first: str, second: s
     top = image(f"top of {first} {second}", other)
     name = f"other/{first}-{second}"
     assert site.second.push(name, [other, top]) == [other.id, top.id]
-    # the first copy stays; engines from 1.10 on give the image an id of their own
+    # the first copy stays; Docker 1.10 and later give the image another id
     kept = one if one.id == other.id else other
     assert site.second.pull(name) == {other.id: kept.layer, top.id: top.layer}
     assert site.first.pull(f"reader/{first}-{second}") == {one.id: one.layer}
@@ -99,7 +99,7 @@ def test_another_engine_pushes_the_hidden_base(site: Site, first: str, second: s
 
 @needs("ceph")
 def test_another_engine_pushes_the_hidden_base_to_s3(ceph: Ceph, tmp_path: Path) -> None:
-    """S3 shows no upload before it is completed, so the second copy is compared as it comes in."""
+    """S3 cannot read an unfinished upload, so the second copy is compared while it is received."""
     file = password_file(tmp_path, ["reader", "other"], PASSWORD)
     env = {**environment(file, RULES), **ceph.environ(STORAGE_PATH=f"/{secrets.token_hex(8)}")}
     with Server(tmp_path / "unused", env=env) as server:
@@ -108,7 +108,7 @@ def test_another_engine_pushes_the_hidden_base_to_s3(ceph: Ceph, tmp_path: Path)
         first.push("reader/base", [one])
         assert second.push("other/base", [other]) == [other.id]
         assert second.pull("other/base") == {one.id: one.layer}
-        # both at once: neither is finished when the other sends its layer
+        # both at the same time: neither is complete when the other sends its layer
         one, other = sent_by("1.0.1", "s3 at once"), sent_by("1.6.2", "s3 at once")
         pushes = ((first, one), (second, other))
         for client, image in pushes:
@@ -120,7 +120,7 @@ def test_another_engine_pushes_the_hidden_base_to_s3(ceph: Ceph, tmp_path: Path)
         first.tag("reader/at-once", one.id)
         second.tag("other/at-once", other.id)
         assert expect(second.ask("GET", one.path("layer"))).body == one.layer
-        # another layer, at once
+        # another layer, at the same time
         one, other = sent_by("1.0.1", "s3 other"), sent_by("1.6.2", "s3 other")
         other = replace(other, layer=gzip.compress(gzip.decompress(other.layer) + b"guess"))
         pushes = ((first, one), (second, other))
@@ -155,7 +155,7 @@ def test_a_base_image_stays_hidden_from_a_user_with_other_bytes(site: Site, what
 
 
 def test_other_clients_are_answered_while_a_layer_is_compared(site: Site) -> None:
-    """Few bytes that unpack to many: each of them has to be hashed."""
+    """A few bytes that decompress to many, which the server must all hash."""
     size = 200 << 20
     layer = gzip.compress(header(b"f", size) + bytes(size) + END, 1)
     id = hashlib.sha256(b"a large base").hexdigest()

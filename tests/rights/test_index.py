@@ -58,7 +58,7 @@ def bearer(server: Server, token: str) -> Client:
 
 
 def push(server: Server, index: FakeIndex, repository: str, images: list[Image]) -> list[str]:
-    """As engines push whom an index gave a token: lookups are refused, 409 is the deduplication."""
+    """Push as engines do with an index's token: lookups are refused, and 409 means deduplication."""
     client = bearer(server, index.token(repository, "write", [one.id for one in images]))
     uploaded = []
     for one in images:
@@ -89,7 +89,7 @@ def refused(answer: raw.Answer) -> None:
     assert answer.header("WWW-Authenticate") == "Token"
 
 
-# -- what works ------------------------------------------------------------------------
+# -- push and pull ------------------------------------------------------------------------
 
 
 def test_push_and_pull(server: Server, index: FakeIndex) -> None:
@@ -225,7 +225,7 @@ def test_every_endpoint_with_every_access(
         asked = path.format(r=name, i=one.id)
         for stranger in (Client(server, {}), forged):
             refused(stranger.ask(method, asked, b"{}"))
-        # a token for another repository: refused there, and of images it knows none of these
+        # a token for another repository is refused, and these images do not exist for it
         answer = others.ask(method, asked, b"{}")
         if "/images/" in path and ACCESS[method] == access:
             if method in ("GET", "HEAD"):
@@ -254,9 +254,9 @@ def test_an_image_that_the_index_does_not_list(server: Server, index: FakeIndex)
     ):  # fmt: skip
         answer = client.ask("PUT", one.path(part), body, **more)
         assert (answer.status, answer.json()) == (400, text)
-    # other faults come first, as in 0.x
+    # other errors take precedence, as in docker-registry 0.x
     assert client.ask("PUT", one.path("json"), b"{").json() == {"error": "Invalid JSON"}
-    # what the index learns while a token lasts counts
+    # images that the index lists after the token was issued are allowed
     index.images["team/unlisted"] = [{"id": one.id}]
     end = time.monotonic() + 10
     while client.ask("PUT", one.path("json"), one.json).status != 200:
@@ -266,7 +266,7 @@ def test_an_image_that_the_index_does_not_list(server: Server, index: FakeIndex)
 
 
 def test_parents(server: Server, index: FakeIndex) -> None:
-    """Of a repository's own, of others if the index says so, and unknown ones."""
+    """Parents of the same repository, of others if the index allows it, and unknown parents."""
     parent = image("index parent")
     child, orphan = image("index child", parent), image("index orphan", image("index missing"))
     push(server, index, "team/parents", [parent])
@@ -289,7 +289,7 @@ def test_parents(server: Server, index: FakeIndex) -> None:
 
 
 def test_theft_with_a_list_and_a_token(server: Server, index: FakeIndex) -> None:
-    """Whoever can make an index list an id gets a token for it, and nothing by that."""
+    """A client that adds an id to an image list gets a token, but cannot read the image."""
     secret = image("index secret")
     push(server, index, "victim/app", [secret])
     thief = bearer(server, index.token("thief/app", "write", [secret.id]))
@@ -300,14 +300,14 @@ def test_theft_with_a_list_and_a_token(server: Server, index: FakeIndex) -> None
     thief.tag("thief/app", secret.id, status=404)
     for part in ("json", "layer", "ancestry", "files", "diff"):
         engine.expect(reader.ask("GET", secret.path(part)), 404)
-    # who has the image itself gets on with it
+    # a client that has the image itself can push it
     thief.upload(secret)
     thief.tag("thief/app", secret.id)
     assert pull(server, index, "thief/app") == {secret.id: secret.layer}
 
 
 def test_a_store_of_0x(shared_index: FakeIndex, tmp_path: Path) -> None:
-    """Its tags are found though nothing is noted beside its images yet."""
+    """Its images can be pulled although they have no repository references yet."""
     base = image("index old base")
     top = image("index old top", base)
     for one in (base, top):
@@ -328,7 +328,7 @@ def test_a_store_of_0x(shared_index: FakeIndex, tmp_path: Path) -> None:
         assert "v1registry backfill" not in server.log
 
 
-# -- how it asks -----------------------------------------------------------------------
+# -- requests to the index -----------------------------------------------------------------------
 
 
 def test_confirmed_tokens_are_remembered_and_connections_are_kept(
@@ -346,7 +346,7 @@ def test_confirmed_tokens_are_remembered_and_connections_are_kept(
         for _ in range(5):
             engine.expect(bearer(server, index.token("team/app", "read")).ask("GET", path))
         assert index.connections == 1
-        # a "no" is asked anew: it may be a "yes" by now
+        # a refusal is not remembered: the index may allow it later
         for count in (1, 2):
             refused(bearer(server, token.replace("signature=", "signature=0")).ask("GET", path))
             assert len(index.requests) == 7 + count
@@ -376,7 +376,7 @@ def test_equal_questions_are_asked_once(server: Server, index: FakeIndex) -> Non
     assert len(index.requests) == 1
 
 
-# -- an index that is slow, down, or lies ------------------------------------------------
+# -- an index that is slow, unavailable or wrong ------------------------------------------------
 
 BROKEN = {
     "500": fakeindex.says(500),
@@ -455,7 +455,7 @@ def test_an_index_behind_tls(tmp_path: Path) -> None:
     assert len(index.requests) == 1
 
 
-# -- tokens that are checked alone --------------------------------------------------------
+# -- tokens that the registry verifies --------------------------------------------------------
 
 
 def signed(issuer: tokens.Issuer, access: str, life: int = 60, name: str = "team/app") -> str:
@@ -493,7 +493,7 @@ def test_signed_tokens_are_verified_without_a_request(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_is_ahead(tmp_path: Path) -> None:
-    """By ten minutes: tokens count; by more, the log says why they do not, and not what they are."""
+    """Up to ten minutes, tokens are valid. Beyond, the log gives the reason and not the token."""
     issuer = tokens.Issuer(tokens.new_key())
     keys = tokens.public_text(issuer.public)
     path = "/v1/repositories/team/app/properties"
@@ -518,7 +518,7 @@ def test_a_clock_that_is_ahead(tmp_path: Path) -> None:
 
 
 def test_signature_and_revocation(tmp_path: Path) -> None:
-    """A signature is looked at first, and then the index may take the token back."""
+    """The registry verifies the signature first; then the index may revoke the token."""
     issuer = tokens.Issuer(tokens.new_key())
     path = "/v1/repositories/team/app/properties"
     with FakeIndex() as index:
@@ -532,11 +532,11 @@ def test_signature_and_revocation(tmp_path: Path) -> None:
             assert asked == f"/v1/repositories/team/app/layer/{'0' * 64}/access"
             assert headers["Authorization"] == f"Token {good}"
             refused(bearer(server, taken_back).ask("GET", path))
-            # one that bears our key's name and does not hold is not asked about
+            # an invalid token with the id of our key causes no request
             count = len(index.requests)
             refused(bearer(server, good.replace("ann", "bob")).ask("GET", path))
             assert len(index.requests) == count
-            # one without a signature of ours is, as ever
+            # a token without our signature causes a request
             engine.expect(bearer(server, index.token("team/app", "read")).ask("GET", path))
             del index.tokens[good]
             time.sleep(1.1)

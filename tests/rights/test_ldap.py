@@ -1,4 +1,4 @@
-"""A registry whose accounts lie in a directory; the directory itself: tests/auth."""
+"""A registry with accounts in a directory. tests/auth tests the directory's code alone."""
 
 from __future__ import annotations
 

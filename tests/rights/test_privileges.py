@@ -24,7 +24,7 @@ from v1registry.config import load_config
 ROLES = ("anonymous", "other", "reader", "writer", "admin", "robot")
 PULL, PUSH, DELETE, ALL = "pull", "push", "delete", "everybody"
 
-# Who may do what: the rules of the registry under test, and what they come to.
+# The access rules of the tested registry, and the access that each role has by them.
 RULES = [
     {"who": "anybody", "repositories": "team/*", "allow": "pull"},  # not of private ones
     {"who": ["reader", "writer", "admin", "robot"], "repositories": "team/*", "allow": "pull"},
@@ -198,7 +198,7 @@ def test_privileges(world: World, role: str, visibility: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_what_may_not_be_pulled_looks_like_what_is_not_there(world: World, role: str) -> None:
-    """To the last byte, for images and repositories; so nobody learns which there are."""
+    """The responses are equal byte for byte, so that no client learns which ones exist."""
     if MAY[role]["private"]:
         return
     unknown = World(world.server, {"elsewhere/none": "d" * 64})
@@ -255,7 +255,7 @@ def wrong(
     visibility: str,
     offer: str = 'Basic realm="Docker registry"',
 ) -> str:
-    """What is wrong with an answer; nothing if it is as the table says."""
+    """Return how a response differs from the table; empty if it does not."""
     if row.access == "push anywhere":
         allowed = any(PUSH in rights for rights in MAY[role].values())
     elif row.access == "login":

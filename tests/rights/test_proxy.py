@@ -1,4 +1,4 @@
-"""Accounts behind the documented nginx: TLS in front, and an nginx that knows the users itself."""
+"""Accounts behind the documented nginx: one that adds TLS, and one that identifies the users."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.rights.tls import certificate
 
 
 class Front:
-    """An nginx in the place of a server, for tests.raw."""
+    """An nginx in place of a server, for tests.raw."""
 
     def __init__(self, nginx: Nginx, tls: Path | None = None) -> None:
         self.host = nginx.host
@@ -78,7 +78,7 @@ def test_an_nginx_that_knows_the_users(tmp_path: Path) -> None:
             front = Front(nginx)
             ada = Client(front, basic("ada"))
             ada.push("open/app", [image("known to nginx")])
-            # what a client says of himself does not get through
+            # nginx drops the headers in which a client names a user
             bob = Client(front, {**basic("bob"), "X-Remote-User": "ada", "X-Remote-Groups": "ops"})
             bob.pull("open/app")
             engine.expect(bob.ask("PUT", "/v1/repositories/open/app/", b"[]"), 403)

@@ -29,7 +29,7 @@ FILES = [
 
 @pytest.fixture(scope="module")
 def replay(server: Server) -> Replay:
-    """One for all: it remembers what the pushes sent."""
+    """One object for all tests, because it remembers what the pushes sent."""
     return Replay(server, DIFFERENCES)
 
 
@@ -63,7 +63,7 @@ def test_the_answers_to_an_engine(server: Server, replay: Replay, name: str) -> 
 
 
 def _answered_by_us(server: Server, exchange: Exchange) -> None:
-    """401 with the challenge that the proxy gave; but no v2, and the words that lead to a login."""
+    """Differences: 401 with the proxy's challenge, no v2, and the text after which engines log in."""
     headers = [(n, v) for n, v in exchange.request.headers if n.lower() != "content-length"]
     answer = raw.request(server, exchange.method, exchange.path, headers, exchange.request.body)
     if exchange.path.startswith("/v2/"):
@@ -72,7 +72,7 @@ def _answered_by_us(server: Server, exchange: Exchange) -> None:
     elif (exchange.method, exchange.path) == ("POST", "/v1/users/"):
         assert (answer.status, answer.body) == (400, b'"Username or email already exists"')
     elif exchange.path.startswith("/v1/search"):
-        # protocol-v1.md section 1: the search asks nobody who he is; he sees what he may pull
+        # protocol-v1.md section 1: the search requires no login, and finds what the user may pull
         assert (answer.status, answer.json()["results"]) == (200, [])
     else:
         assert answer.status == exchange.status == 401
@@ -81,7 +81,7 @@ def _answered_by_us(server: Server, exchange: Exchange) -> None:
 
 
 def _seed_for_pull(store: Path, name: str) -> None:
-    """What others had pushed between the engine's push and its pull."""
+    """Images that other engines pushed between the engine's push and its pull."""
     if "-pull" not in name or "noauth" in name:
         return
     for exchange in recordings.read(name):

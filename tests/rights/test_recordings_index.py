@@ -56,7 +56,7 @@ def test_push_then_pull(server: Server, index: FakeIndex, version: str) -> None:
 
 
 def _to_the_registry(exchange: Exchange) -> bool:
-    """Whether it is no question to an index (or to a v2 registry, or a ping)."""
+    """Return whether the request is for a registry: not for an index, v2, or a ping."""
     return exchange.path.startswith("/v1/images/") or "/tags" in exchange.path
 
 
@@ -87,7 +87,7 @@ def _replay(server: Server, index: FakeIndex, exchange: Exchange) -> None:
 
 
 def _given(index: FakeIndex, repository: str, access: str) -> str:
-    """One token for a push or a pull, as an index gives it."""
+    """One token for a push or a pull, as an index issues it."""
     for text, name in index.tokens.items():
         if name == repository and text.endswith(f"access={access}"):
             return text

@@ -1,4 +1,4 @@
-"""The time of a wrong password tells nothing about which accounts exist."""
+"""The response time for a wrong password does not disclose which accounts exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def hashed(cost: int) -> str:
 
 
 def check(server: Server) -> None:
-    """Compare the least seconds, of measurements that alternate: others use the machine too."""
+    """Compare the shortest times of alternating measurements, because the machine may be busy."""
     for user in ("cheap", "usual", "dear"):
         assert raw.get(server, "/v1/users/", basic(user)).status == 200
     least = dict.fromkeys(("cheap", "usual", "dear", "unknown"), 60.0)
