@@ -21,7 +21,7 @@ MADE_BY_1_5_0 = "deebd557a9a4d8a93c670f23d9c4d46569a625da6ada1eac0fef9e32b5a40f8
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """The golden store without the tags that point to images which it lacks."""
+    """Return the golden store without tags that point to missing images."""
     store = Path(shutil.copytree(GOLDEN / "store-0.9.1", tmp_path / "store"))
     for path in store.glob("repositories/*/*/tag_v2"):
         path.unlink()
@@ -110,7 +110,7 @@ def test_unreadable_tags_are_named_once(store: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"{}", b"\xff"])
 def test_damaged_image_lists_are_named(store: Path, data: bytes) -> None:
-    """0.x wrote in place: a crash left empty files."""
+    """0.x wrote files in place, so a crash left empty files."""
     (store / "repositories/libtest/d150/_index_images").write_bytes(data)
     status, out, _ = run(store)
     assert status == 3
@@ -124,7 +124,7 @@ def test_a_read_only_store_is_refused(store: Path) -> None:
     assert "read_only" in err
 
 
-def test_killed_it_goes_on_where_it_was(tmp_path: Path, store: Path) -> None:
+def test_a_killed_run_resumes(tmp_path: Path, store: Path) -> None:
     for number in range(300):
         shutil.copytree(store / "images" / MADE_BY_1_5_0, store / "images" / f"{number:064x}")
     total = 312

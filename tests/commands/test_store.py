@@ -1,4 +1,4 @@
-"""Which store a command works on, and as which user."""
+"""The store of a command, and the user as which it runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ AS_OWNER = {"GUNICORN_USER": str(OWNER), "GUNICORN_GROUP": str(OWNER)}
 def run(
     command: str, store: Path | None, folder: Path, *wrap: str
 ) -> subprocess.CompletedProcess[str]:
-    """Call a command of COMMANDS, with files of its own in `folder`."""
+    """Run a command of COMMANDS, with its files in `folder`."""
     arguments = [text.format(out=folder) for text in COMMANDS[command]]
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "SETTINGS_FLAVOR": "local"}
     if store is not None:
@@ -54,8 +54,8 @@ def run(
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder of another user, with a store and an archive to import."""
-    with tempfile.TemporaryDirectory() as name:  # pytest's own are closed to other users
+    """Yield a folder of another user, with a store and an archive to import."""
+    with tempfile.TemporaryDirectory() as name:  # other users cannot open pytest's folders
         yield made(Path(name))
 
 
@@ -125,8 +125,8 @@ def test_an_export_of_root_says_who_may_not_write(folder: Path, tmp_path: Path, 
 
 
 @needs("root")
-def test_whose_store_it_is(folder: Path) -> None:
-    """A mount point may be root's; and so may be what an older version left, which is refused."""
+def test_the_owner_of_the_store(folder: Path) -> None:
+    """Root may own a mount point. Files of root from an older version are an error."""
     os.chown(folder / "store", 0, 0)
     done = run("clean", folder / "store", folder)
     assert f"working as user {OWNER}, the owner of {folder}/store/_v1registry" in done.stderr
@@ -142,7 +142,9 @@ def test_whose_store_it_is(folder: Path) -> None:
 
 @needs("root")
 @pytest.mark.parametrize("command", ["backfill", "index user add"])
-def test_root_that_may_not_change_user_is_told_the_line(folder: Path, command: str) -> None:
+def test_root_without_the_right_to_change_user_gets_a_command_to_run(
+    folder: Path, command: str
+) -> None:
     before = sorted(folder.rglob("*"))
     done = run(command, folder / "store", folder, tool("setpriv"), "--bounding-set=-setuid,-setgid")
     assert done.returncode == 1
@@ -170,7 +172,7 @@ def test_import_says_that_it_begins_a_store(tmp_path: Path, folder: Path) -> Non
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"import", "index user add"}))
 @pytest.mark.parametrize("exists", [False, True], ids=["no folder", "an empty folder"])
-def test_a_store_that_is_not_there_is_an_error(tmp_path: Path, command: str, exists: bool) -> None:
+def test_a_missing_store_is_an_error(tmp_path: Path, command: str, exists: bool) -> None:
     store = tmp_path / "nowhere"
     if exists:
         store.mkdir()
@@ -184,7 +186,7 @@ def test_a_store_that_is_not_there_is_an_error(tmp_path: Path, command: str, exi
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    """A folder in which `v1registry serve` was started without a word about the store."""
+    """Return a folder in which `v1registry serve` ran without a configured store."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("STORAGE_", "SETTINGS_"))}
     environ |= {"PYTHONPATH": str(PROJECT), "REGISTRY_HOST": f"unix:{tmp_path}/socket"}
     server = subprocess.Popen(

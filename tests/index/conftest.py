@@ -1,4 +1,4 @@
-"""The index's parts on each database: a test that takes `database` runs on both."""
+"""Fixtures of the index. A test that uses `database` runs on both databases."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PASSWORD = "secret-1"
 
 
 def here(function: Callable[..., Any], *arguments: Any) -> Any:
-    """In place of a thread pool."""
+    """Call a function directly, instead of in a thread pool."""
     return function(*arguments)
 
 
 def without_end(_seconds: float, function: Callable[[], Any]) -> Any:
-    """In place of a deadline: these tests have one."""
+    """Call a function without a timeout, because each test has one."""
     return function()
 
 
@@ -40,7 +40,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database with nothing in it."""
+    """Return the URL of an empty database."""
     if kind == "sqlite":
         return f"sqlite:///{tmp_path}/index.db"
     return str(request.getfixturevalue("postgres").database())
@@ -48,13 +48,13 @@ def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def shared_url(postgres: Postgres) -> str:
-    """A database for many tests: making one takes a second."""
+    """Return the URL of a database for many tests, because creating one takes a second."""
     return postgres.database()
 
 
 @pytest.fixture
 def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """The schema, and no rows."""
+    """Yield a database with the schema and without rows."""
     if kind == "sqlite":
         opened = open_database(f"sqlite:///{tmp_path}/index.db")
     else:
@@ -69,7 +69,7 @@ def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Itera
 
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes that cost little: what bcrypt is worth is tested elsewhere."""
+    """Make password hashes cheap. Other tests check their cost."""
     expensive = passwords.hash
     monkeypatch.setattr(passwords, "hash", lambda password: expensive(password, 4))
 

@@ -1,4 +1,4 @@
-"""What engines say to an index and its registries, from login to pull, in the order they say it."""
+"""The requests of Docker engines to an index and its registries, from login to pull, in order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Engine:
     # -- login ----------------------------------------------------------------------
 
     def login(self, email: str = "") -> int:
-        """The status that decides: 201 for a new account, 200 for a right password."""
+        """Return the deciding status: 201 for a new account, 200 for a correct password."""
         if self.registers:
             given = {"username": self.user, "password": self.password, "auth": "", "email": email}
             headers = {"Content-Type": "application/json; charset=utf-8"}
@@ -55,7 +55,7 @@ class Engine:
     # -- push and pull ----------------------------------------------------------------
 
     def push(self, repository: str, images: Sequence[Image], tag: str = "latest") -> list[str]:
-        """Return the ids that were uploaded; those that were there already are not."""
+        """Push, and return the ids that were uploaded. Images that the registry has are not uploaded."""
         listed = json.dumps([{"id": one.id, "Tag": tag} for one in images]).encode()
         path = f"/v1/repositories/{repository}/"
         endpoint, headers = self._index(expect(self.ask_index("PUT", path, listed)))
@@ -77,7 +77,7 @@ class Engine:
         return uploaded
 
     def pull(self, repository: str, tag: str = "latest") -> dict[str, bytes]:
-        """Layers by id."""
+        """Return the layers by image id."""
         path = f"/v1/repositories/{repository}/images"
         endpoint, headers = self._index(expect(self.ask_index("GET", path)))
         path = f"/v1/repositories/{repository}/tags"
@@ -93,7 +93,7 @@ class Engine:
         return found
 
     def delete(self, repository: str) -> None:
-        """The three steps of the index's specification."""
+        """Delete a repository in the three steps of the index's specification."""
         path = f"/v1/repositories/{repository}/"
         endpoint, headers = self._index(expect(self.ask_index("DELETE", path, None), 202))
         expect(self._ask(endpoint, "DELETE", path, None, headers))
@@ -107,7 +107,7 @@ class Engine:
     # -- requests -----------------------------------------------------------------------
 
     def ask_index(self, method: str, path: str, body: bytes | None = None) -> raw.Answer:
-        """With the password, and asking for a token."""
+        """Return headers with the password that ask for a token."""
         headers = {"X-Docker-Token": "true", **self._basic}
         return self._ask(self.index, method, path, body, headers)
 
@@ -118,7 +118,7 @@ class Engine:
         return {"Authorization": f"Basic {pair}"}
 
     def _index(self, answer: raw.Answer) -> tuple[Server, Mapping[str, str]]:
-        """Where the index sends us, and what to show there."""
+        """Return the registry that the index names, and the headers with its token."""
         hosts = answer.all("X-Docker-Endpoints")
         server = next(one for one in self.servers if one.host == hosts[0])
         if self.asks_by_basic:

@@ -1,4 +1,4 @@
-"""Accounts: who may log in, with what, and what there may be only one of."""
+"""Accounts: logins, secrets, unique names and sign-up."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def refused(status: int, text: str):
     return pytest.raises(Failure, match=text, check=lambda failure: failure.status == status)
 
 
-# -- logging in -------------------------------------------------------------------------
+# -- login ------------------------------------------------------------------------------
 
 
-def test_a_person_logs_in_with_the_password(accounts: AccountStore) -> None:
+def test_a_user_logs_in_with_the_password(accounts: AccountStore) -> None:
     accounts.add("alice", PASSWORD, email="alice@example.org")
     account = accounts.authenticate("alice", PASSWORD)
     assert (account.name, account.email) == ("alice", "alice@example.org")
@@ -45,7 +45,7 @@ def test_a_person_logs_in_with_the_password(accounts: AccountStore) -> None:
             accounts.authenticate(name, password)
 
 
-def test_a_disabled_account_is_told_so_only_with_its_password(accounts: AccountStore) -> None:
+def test_a_disabled_account_is_reported_only_with_its_password(accounts: AccountStore) -> None:
     accounts.add("alice", PASSWORD)
     accounts.set_disabled("alice", True)
     with refused(403, "not active"):
@@ -66,7 +66,7 @@ def test_a_new_password_replaces_the_old(accounts: AccountStore) -> None:
         accounts.set_password("alice", "short")
 
 
-def test_passwords_are_kept_as_hashes(accounts: AccountStore, database: Database) -> None:
+def test_passwords_are_stored_as_hashes(accounts: AccountStore, database: Database) -> None:
     accounts.add("alice", PASSWORD)
     secret = accounts.issue_secret("alice")
     rows = database.read(
@@ -102,7 +102,7 @@ def test_a_robot_logs_in_with_a_secret(accounts: AccountStore) -> None:
         accounts.set_password("ci", PASSWORD)
 
 
-def test_a_secret_is_good_for_its_account_alone(accounts: AccountStore) -> None:
+def test_a_secret_is_valid_for_its_account_only(accounts: AccountStore) -> None:
     accounts.add("ci", None)
     accounts.add("alice", PASSWORD)
     secret = accounts.issue_secret("alice")
@@ -115,7 +115,7 @@ def test_a_secret_is_good_for_its_account_alone(accounts: AccountStore) -> None:
         accounts.authenticate("alice", secret)
 
 
-def test_a_secret_runs_out(accounts: AccountStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_expires(accounts: AccountStore, monkeypatch: pytest.MonkeyPatch) -> None:
     accounts.add("ci", None)
     secret = accounts.issue_secret("ci", life=60)
     assert accounts.authenticate("ci", secret).name == "ci"
@@ -129,10 +129,10 @@ def test_a_password_that_looks_like_a_secret(accounts: AccountStore) -> None:
     assert accounts.authenticate("alice", "v1r_own-choice").name == "alice"
 
 
-# -- what there may be one of --------------------------------------------------------------
+# -- unique names ---------------------------------------------------------------------------
 
 
-def test_names_and_addresses_are_taken_once(accounts: AccountStore) -> None:
+def test_names_and_addresses_are_unique(accounts: AccountStore) -> None:
     accounts.add("alice", PASSWORD, email="a@example.org")
     for name, email in [("alice", None), ("alice", "b@example.org"), ("bob", "a@example.org")]:
         with refused(400, "^Username or email already exists$"):
@@ -147,7 +147,7 @@ def test_names_and_addresses_are_taken_once(accounts: AccountStore) -> None:
     assert accounts.get("bob").email == "a@example.org"
 
 
-def test_many_at_once_make_one(accounts: AccountStore) -> None:
+def test_concurrent_additions_create_one_account(accounts: AccountStore) -> None:
     def add(number: int) -> str:
         try:
             accounts.add("alice", PASSWORD, email=f"{number}@example.org")
@@ -163,18 +163,18 @@ def test_many_at_once_make_one(accounts: AccountStore) -> None:
 @pytest.mark.parametrize(
     "name", ["", "a", "A", "Alice", ".a", "-a", "a b", "a/b", "a:b", "a" * 65, "ü", "a\n", "a%"]
 )
-def test_names_that_are_none(accounts: AccountStore, name: str) -> None:
+def test_bad_names_are_refused(accounts: AccountStore, name: str) -> None:
     with refused(400, "A user name has"):
         accounts.add(name, PASSWORD)
 
 
 @pytest.mark.parametrize("email", ["", "x", "@x", "x@", "a b@c", "a@b\n", "x" * 250 + "@x.org"])
-def test_addresses_that_are_none(accounts: AccountStore, email: str) -> None:
+def test_bad_addresses_are_refused(accounts: AccountStore, email: str) -> None:
     with refused(400, "e-mail address is not valid"):
         accounts.add("alice", PASSWORD, email=email)
 
 
-def test_a_person_gets_the_namespace_of_the_name(
+def test_a_user_gets_the_namespace_of_the_name(
     accounts: AccountStore, namespaces: Namespaces
 ) -> None:
     accounts.add("alice", PASSWORD)
@@ -182,19 +182,21 @@ def test_a_person_gets_the_namespace_of_the_name(
     assert [(n.name, n.owner) for n in namespaces.all()] == [("alice", "alice")]
 
 
-def test_a_namespace_of_others_is_not_taken_over(
+def test_an_existing_namespace_is_not_taken_over(
     accounts: AccountStore, namespaces: Namespaces
 ) -> None:
     namespaces.add("team")
     with refused(400, "The namespace of this name is in use"):
         accounts.add("team", PASSWORD)
     assert accounts.find("team") is None
-    accounts.add("team", None)  # a robot takes none
+    accounts.add("team", None)  # a robot has no namespace
     with refused(400, "already exists"):
         accounts.add("team", PASSWORD, adopt=True)
 
 
-def test_unless_the_operator_says_so(accounts: AccountStore, namespaces: Namespaces) -> None:
+def test_an_administrator_may_give_an_existing_namespace_to_an_account(
+    accounts: AccountStore, namespaces: Namespaces
+) -> None:
     namespaces.add("alice")
     accounts.add("alice", PASSWORD, adopt=True)
     assert [(n.name, n.owner) for n in namespaces.all()] == [("alice", "alice")]
@@ -222,7 +224,7 @@ def test_all_accounts_in_pages(accounts: AccountStore) -> None:
     assert [account.is_admin for account in accounts.all()] == [False, True, False]
 
 
-# -- signing up -----------------------------------------------------------------------------
+# -- sign-up --------------------------------------------------------------------------------
 
 
 def sign_up(database: Database, mode: str, taken: frozenset[str] = frozenset()) -> SignUp:
@@ -235,8 +237,10 @@ def test_open(database: Database, accounts: AccountStore) -> None:
     assert (account.email, account.is_admin, account.is_robot) == ("a@example.org", False, False)
 
 
-def test_who_is_there_hears_just_that(database: Database, accounts: AccountStore) -> None:
-    """An engine registers at every login; whatever it says, it must then try to log in."""
+def test_an_existing_account_is_reported_before_other_errors(
+    database: Database, accounts: AccountStore
+) -> None:
+    """An engine signs up at every login. After this answer it must try to log in."""
     accounts.add("alice", PASSWORD)
     for mode in ("open", "invitation", "closed"):
         for email in ("new@example.org", "nonsense", "", None):
@@ -250,7 +254,7 @@ def test_closed(database: Database, accounts: AccountStore) -> None:
     assert accounts.all() == []
 
 
-def test_what_is_not_taken(database: Database, accounts: AccountStore) -> None:
+def test_bad_sign_ups_are_refused(database: Database, accounts: AccountStore) -> None:
     opened = sign_up(database, "open", frozenset({"team"}))
     for name, password, email, text in [
         ("Alice", PASSWORD, None, "A user name has"),
@@ -270,7 +274,7 @@ def test_invitation(database: Database, accounts: AccountStore) -> None:
     for email, given in [("a@example.org", None), ("a@example.org", "wrong"), ("wrong", None)]:
         with refused(403, "needs a valid invitation"):
             inviting.sign_up("alice", PASSWORD, email, given)
-    inviting.sign_up("alice", PASSWORD, code)  # as an engine can give it
+    inviting.sign_up("alice", PASSWORD, code)  # in the field that an engine has
     assert accounts.get("alice").email == "alice@example.org"
     with refused(403, "needs a valid invitation"):
         inviting.sign_up("bob", PASSWORD, "b@example.org", code)
@@ -289,13 +293,13 @@ def test_an_invitation_is_not_used_up_by_a_failure(
     inviting.sign_up("bob", PASSWORD, "b@example.org", code)
 
 
-def test_an_invitation_runs_out(database: Database) -> None:
+def test_an_invitation_expires(database: Database) -> None:
     inviting = sign_up(database, "invitation")
     with refused(403, "needs a valid invitation"):
         inviting.sign_up("alice", PASSWORD, inviting.invite(None, 0))
 
 
-def test_an_invitation_is_good_once(database: Database, accounts: AccountStore) -> None:
+def test_an_invitation_is_valid_once(database: Database, accounts: AccountStore) -> None:
     inviting = sign_up(database, "invitation")
     code = inviting.invite(None, 60)
 

@@ -1,4 +1,4 @@
-"""Looking up PostgreSQL's host: by Python, where it stops nobody else (index.addresses)."""
+"""Lookup of PostgreSQL's host by Python, in a thread (index.addresses)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from v1registry.lib.errors import Failure
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The hosts that a fake name server was asked for; it knows two."""
+    """Return the hosts that were looked up at a fake name server, which knows two."""
     found: list[str] = []
 
     def fake(host: str, *_: Any, **__: Any) -> list[Any]:
@@ -48,13 +48,13 @@ def test_every_address_is_tried(asked: list[str]) -> None:
         {"host": "/run/postgresql"}, {"host": "a,b"}, {"host": "a", "hostaddr": "192.0.2.1"},
     ],
 )  # fmt: skip
-def test_what_is_no_name(asked: list[str], given: dict[str, str]) -> None:
+def test_hosts_that_need_no_lookup(asked: list[str], given: dict[str, str]) -> None:
     arguments = dict(given)
     Addresses().fill_in(arguments)
     assert (arguments, asked) == (given, [])
 
 
-def test_after_a_failure_nobody_asks_for_a_while(asked: list[str]) -> None:
+def test_lookups_pause_after_a_failure(asked: list[str]) -> None:
     addresses = Addresses()
     for _ in range(5):
         with pytest.raises(OSError, match=r"name resolution|address of gone"):
@@ -62,9 +62,9 @@ def test_after_a_failure_nobody_asks_for_a_while(asked: list[str]) -> None:
     assert asked == ["gone.example"]
 
 
-def test_what_takes_too_long_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lookup_that_times_out_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(BaseException):
-        """As gevent breaks a call off."""
+        """Raise the exception with which gevent cancels a call."""
 
     def fake(*_: Any, **__: Any) -> None:
         raise Broken

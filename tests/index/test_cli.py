@@ -1,4 +1,4 @@
-"""`v1registry index`, as operators call it: processes of their own, on either database."""
+"""The command `v1registry index` on either database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from v1registry.storage.local.driver import FileStorage
 
 
 class Called:
-    """Calls the command in this process, which is quicker; `failed` for what must not work."""
+    """Calls the command in this process, which is faster; `failed` expects an error."""
 
     def __init__(self, url: str, store: Path) -> None:
         self.env = {"SETTINGS_FLAVOR": "local", "INDEX_DATABASE": url, "STORAGE_PATH": str(store)}
@@ -53,7 +53,7 @@ def call(url: str, tmp_path: Path) -> Called:
     return Called(url, tmp_path / "store")
 
 
-def test_as_a_process_of_its_own(tmp_path: Path) -> None:
+def test_the_command_as_a_separate_process(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/index.db"
 
     def run(*arguments: str, stdin: str = "", **environ: str):
@@ -79,7 +79,7 @@ def test_as_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 def test_arguments_that_are_not_utf_8_are_refused_in_one_line(call: Called) -> None:
-    """Python hands bytes that are not UTF-8 to a command as lone surrogates."""
+    """Python passes bytes that are not UTF-8 to a command as lone surrogates."""
     call("user", "add", "ci", "--robot")
     for arguments in [
         ("token", "issue", "ci", "--label", "a\udcff"),
@@ -233,14 +233,14 @@ def test_show_and_rights(call: Called) -> None:
 
 
 def warned(call: Called, *arguments: str, stdin: str = "") -> str:
-    """The warning of a command that succeeds."""
+    """Return the warning of a command that succeeds."""
     result = CliRunner().invoke(main, ["index", *arguments], input=stdin, env=call.env)
     assert result.exit_code == 0
     return result.stderr
 
 
 @pytest.mark.parametrize("name", ["ann", "two-words", "with.dot", "x" * 31])
-def test_names_that_old_engines_cannot_use(call: Called, name: str) -> None:
+def test_a_warning_for_names_that_old_engines_cannot_use(call: Called, name: str) -> None:
     text = (
         "warning: Docker engines up to 1.5 cannot use the namespace {}: they accept only 4 to 30"
         " characters of a-z, 0-9 and _\n"
@@ -251,11 +251,11 @@ def test_names_that_old_engines_cannot_use(call: Called, name: str) -> None:
         assert warned(call, "namespace", "add", other, "--json") == text.format(other)
 
 
-def test_names_that_all_engines_can_use(call: Called) -> None:
+def test_no_warning_for_names_that_all_engines_can_use(call: Called) -> None:
     for name in ("anna", "a_b2", "x" * 30):
         call("user", "add", name, "--password-stdin", stdin=f"{PASSWORD}\n")
     call("namespace", "add", "team")
-    call("user", "add", "ci", "--robot")  # without a namespace
+    call("user", "add", "ci", "--robot")  # a robot has no namespace
 
 
 def test_wrong_users(call: Called) -> None:
@@ -279,7 +279,7 @@ def test_wrong_users(call: Called) -> None:
         assert text in told
     for arguments in [
         ("user", "add", "ci", "--robot", "--password-stdin"),
-        ("user", "add", "alice"),  # and no terminal to ask at
+        ("user", "add", "alice"),  # without a terminal for the password
         ("token", "issue", "ci", "--life", "soon"),
         ("grant", "ci", "owner", "team"),
         ("nonsense",),
@@ -287,7 +287,7 @@ def test_wrong_users(call: Called) -> None:
         assert "Error: " in call.failed(*arguments, status=2)
 
 
-def test_a_namespace_of_the_store_is_not_taken_by_chance(call: Called) -> None:
+def test_a_namespace_of_the_store_needs_adopt(call: Called) -> None:
     store = FileStorage(call.env["STORAGE_PATH"])
     store.put(f"{RepositoryName('team', 'app').folder}/tag_v1", image_id("a").encode())
     add = ("user", "add", "team", "--password-stdin")
@@ -397,8 +397,8 @@ def test_rebuild_names_tags_that_cannot_be_read(call: Called) -> None:
     assert told["changed"] == 0
 
 
-def test_what_the_store_lacks(call: Called, url: str) -> None:
-    """It is hidden by an explicit command, and deleted by another one."""
+def test_repositories_missing_from_the_store(call: Called, url: str) -> None:
+    """One command hides them, and another one deletes them."""
     store = FileStorage(call.env["STORAGE_PATH"])
     app = RepositoryName("team", "app")
     store.put(f"{app.folder}/tag_v1", image_id("a").encode())
@@ -430,7 +430,7 @@ def test_a_namespace_has_a_default(call: Called, url: str) -> None:
     assert "There is no namespace other" in call.failed("namespace", "set", "other")
 
 
-def test_rebuild_of_a_mere_search(call: Called, url: str) -> None:
+def test_rebuild_of_a_search_database(call: Called, url: str) -> None:
     call.env |= {"SQLALCHEMY_INDEX_DATABASE": url, "INDEX_DATABASE": ""}
     assert "there is no store in" in call.failed("rebuild")
     (Path(call.env["STORAGE_PATH"]) / "repositories/team/app").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Counters in the database (index.counts): nodes count wrong passwords together."""
+"""Counters in the database (index.counts), in which all nodes count wrong passwords."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_counter_expires_and_its_row_is_deleted(
     assert database.read(lambda c: c.scalars(keys).all()) == ["c"]
 
 
-def test_many_at_once(url: str) -> None:
+def test_concurrent_changes(url: str) -> None:
     databases = [open_database(url) for _ in range(4)]
 
     def add(number: int) -> None:
@@ -66,7 +66,7 @@ def test_many_at_once(url: str) -> None:
         database.close()
 
 
-def test_a_database_that_fails_is_asked_again_after_a_pause(
+def test_a_database_that_fails_is_used_again_after_a_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PAUSE", 0.2)
@@ -85,7 +85,7 @@ def statuses(server: Server, user: str, passwords: list[str]) -> list[int]:
 
 
 def check_nodes(nodes: list[Server], password: str) -> None:
-    """Five wrong passwords at each of two nodes; before that, bob comes in, and ada does not."""
+    """Send five wrong passwords to each of two nodes; then ada is refused, and bob is not."""
     right, wrong = [password] * 8, [f"guess {n}" for n in range(5)]
     assert [statuses(node, "bob", right) for node in nodes] == [[200] * 8] * 2
     assert [statuses(node, "ada", wrong) for node in nodes] == [[401] * 5] * 2
@@ -121,7 +121,7 @@ def test_nodes_with_a_password_file_and_a_database_for_searches(tmp_path: Path) 
 
 
 def test_a_password_file_needs_no_database(postgres: Postgres, tmp_path: Path) -> None:
-    """A database for searches that hangs delays a login by two seconds, and the next by nothing."""
+    """A search database that hangs delays one login by two seconds, and no further login."""
     env = environment(
         password_file(tmp_path, ["ada"], PASSWORD),
         ACCOUNTS_ATTEMPTS="3",

@@ -1,4 +1,4 @@
-"""The database itself: the schema's versions, many at once, and what happens when it fails."""
+"""The database: versions of the schema, concurrent processes, and failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORKERS = 8
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
-    """One that nobody has used."""
+    """Yield a new database without a schema."""
     opened = open_database(url)
     yield opened
     opened.close()
@@ -47,7 +47,7 @@ def version(database: Database) -> int:
 # -- versions -----------------------------------------------------------------------------
 
 
-def test_an_empty_database_is_made_ready(database: Database) -> None:
+def test_the_schema_is_created_in_an_empty_database(database: Database) -> None:
     database.prepare()
     assert {table.name for table in schema.metadata.sorted_tables} <= names(database)
     assert version(database) == migrations.LATEST
@@ -69,7 +69,7 @@ def start(url: str, barrier: Any, results: Any) -> None:
 
 
 def test_many_processes_start_at_once_on_an_empty_database(url: str) -> None:
-    """0.x's workers fell over each other here, and the image did not start (dr#829, dr#886)."""
+    """The workers of 0.x conflicted here, and the image did not start (dr#829, dr#886)."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     barrier, results = context.Barrier(WORKERS), context.Queue()
@@ -82,7 +82,7 @@ def test_many_processes_start_at_once_on_an_empty_database(url: str) -> None:
     assert sorted(found) == ["first", *["later"] * (WORKERS - 1)]
 
 
-def test_an_older_version_is_brought_forward_with_what_is_in_it(url: str) -> None:
+def test_an_older_version_is_upgraded_with_its_data(url: str) -> None:
     database = open_database(url)
 
     def as_version_1(connection: sa.Connection) -> None:
@@ -112,8 +112,8 @@ def test_an_older_version_is_brought_forward_with_what_is_in_it(url: str) -> Non
     upgraded.close()
 
 
-def test_version_3_is_brought_forward(url: str) -> None:
-    """Its tables lack what version 5 has; so does a program of version 3 that goes on to write."""
+def test_version_3_is_upgraded(url: str) -> None:
+    """Its tables and a program of version 3 that still writes do not have the columns of version 5."""
     database = open_database(url)
     database.prepare()
 
@@ -165,7 +165,7 @@ def test_a_later_version_is_not_touched(database: Database) -> None:
 
 
 def test_rolled_back_and_upgraded_again(url: str) -> None:
-    """As docs/index.md rolls back: a program of version 3 runs in between."""
+    """Roll back as in docs/index.md; a program of version 3 runs in between."""
     database = open_database(url)
     database.prepare()
     back = "UPDATE v1registry_schema SET version = 3"
@@ -178,7 +178,7 @@ def test_rolled_back_and_upgraded_again(url: str) -> None:
 
 
 def test_a_later_version_answers_503(database: Database, caplog: Any) -> None:
-    """It was away when this process started, and has been upgraded meanwhile."""
+    """The database was away when this process started, and was upgraded since."""
     database.prepare()
     later = migrations._versions.update().values(version=migrations.LATEST + 1)
     database.write(lambda connection: connection.execute(later))
@@ -191,7 +191,7 @@ def test_a_later_version_answers_503(database: Database, caplog: Any) -> None:
 
 @pytest.mark.parametrize("what", ["garbage", "a page", "the first page"])
 def test_a_damaged_file(tmp_path: Path, what: str, caplog: Any) -> None:
-    """No later try mends it, so nobody is told to retry."""
+    """A retry does not help, so the answer has no Retry-After."""
     file = tmp_path / "index.db"
     database = open_database(f"sqlite:///{file}")
     row = {"name": "team", "created": 0}
@@ -219,7 +219,7 @@ def test_a_damaged_file(tmp_path: Path, what: str, caplog: Any) -> None:
 
 
 def test_the_documented_backup_of_a_file_in_use(tmp_path: Path) -> None:
-    """It holds what was written a moment ago, which lies in the write-ahead log."""
+    """The backup holds the latest changes, which are in the write-ahead log."""
     page = (Path(__file__).parents[2] / "docs" / "index.md").read_text()
     documented = re.search(r'`python3 (-c) "(import sqlite3; [^"]+)"`', page)
     assert documented is not None
@@ -238,7 +238,7 @@ def test_the_documented_backup_of_a_file_in_use(tmp_path: Path) -> None:
     restored.close()
 
 
-def test_tables_of_others_are_not_taken_for_ours(database: Database) -> None:
+def test_tables_of_other_programs_are_not_used(database: Database) -> None:
     database._ready = True
     database.write(lambda c: c.exec_driver_sql("CREATE TABLE accounts (id integer)"))
     database._ready = False
@@ -271,8 +271,8 @@ def test_all_or_nothing(database: Database) -> None:
     assert database.read(lambda c: c.execute(sa.select(schema.namespaces)).all()) == []
 
 
-def test_two_that_read_and_then_write_both_count(database: Database) -> None:
-    """SQLite could not let the second one wait, had it not said at once that it will write."""
+def test_concurrent_changes_both_count(database: Database) -> None:
+    """The second writer in SQLite waits only if it takes the write lock at the beginning."""
     database.write(lambda c: insert_new(c, schema.namespaces, {"name": "team", "created": 0}))
     column = schema.namespaces.c.created
 
@@ -291,7 +291,7 @@ def test_two_that_read_and_then_write_both_count(database: Database) -> None:
     assert database.read(lambda c: c.execute(sa.select(column)).scalar_one()) == 4
 
 
-def test_work_that_lost_is_done_again(postgres: Postgres) -> None:
+def test_conflicting_work_is_retried(postgres: Postgres) -> None:
     database = open_database(postgres.database())
     tries = []
 
@@ -308,7 +308,7 @@ def test_work_that_lost_is_done_again(postgres: Postgres) -> None:
     database.close()
 
 
-def test_a_lease_is_held_by_one(database: Database) -> None:
+def test_one_process_holds_a_lease(database: Database) -> None:
     assert leases.take(database, "work", 60)
     assert not leases.take(database, "work", 60)
     assert leases.take(database, "other", 60)
@@ -331,7 +331,7 @@ def unavailable():
     )
 
 
-def test_nobody_there() -> None:
+def test_no_server_answers() -> None:
     database = open_database(f"postgresql://me:secret@127.0.0.1:{free_port()}/x", timeout=2)
     with unavailable():
         database.prepare()
@@ -348,7 +348,7 @@ def test_a_server_that_comes_back(postgres: Postgres) -> None:
             database.prepare()
     finally:
         postgres.start()
-    assert database.check() is None  # with a connection that the restart has ended
+    assert database.check() is None  # on a connection that the restart has closed
     database.close()
 
 
@@ -379,7 +379,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     database.close()
 
 
-def test_the_log_tells_no_password(caplog: Any) -> None:
+def test_the_log_holds_no_password(caplog: Any) -> None:
     url = f"postgresql://me:pass-word@127.0.0.1:{free_port()}/x"
     database = open_database(url, timeout=2)
     with unavailable():
@@ -389,8 +389,8 @@ def test_the_log_tells_no_password(caplog: Any) -> None:
     database.close()
 
 
-def test_the_file_is_ours_alone(tmp_path: Path) -> None:
-    """It holds password hashes and the key that signs tokens."""
+def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
+    """It holds password hashes and the signing key."""
     before = os.umask(0)
     try:
         database = open_database(f"sqlite:///{tmp_path}/index.db")
@@ -404,7 +404,7 @@ def test_the_file_is_ours_alone(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
 def test_after_a_fork(database: Database) -> None:
-    """A child that spoke on its parent's connection would mix up both."""
+    """A child that used its parent's connection would mix up both."""
     database.prepare()
     child = os.fork()
     if child == 0:
@@ -443,7 +443,7 @@ def test_urls(url: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "x", "sqlite://", "sqlite:///:memory:", "mysql://u:pass@h/d", "sqlite://h/x.db"]
 )
-def test_urls_of_nothing_that_we_use(url: str) -> None:
+def test_unsupported_urls_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must be sqlite:////absolute") as caught:
         parse(url)
     assert "pass@" not in str(caught.value)

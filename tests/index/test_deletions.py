@@ -1,4 +1,4 @@
-"""Private repositories stay private: pushes without the index's leave, and deletions during pushes."""
+"""Private repositories stay private: pushes that bypass the index, and deletions during pushes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def server(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 
 @pytest.fixture
 def private(url: str, tmp_path: Path) -> Iterator[Server]:
-    """The same index, where new repositories are private."""
+    """Yield a server of the same index, in which new repositories are private."""
     env = {"INDEX_DATABASE": url, "INDEX_PRIVATE": "true", "ACCOUNTS_ATTEMPTS": "0"}
     with Server(tmp_path / "store", workers=2, env=env) as running:
         yield running
@@ -54,7 +54,7 @@ def send(server: Server, one: Image, headers: dict[str, str]) -> None:
 
 
 def begin(server: Server, repository: str, user: str = "writer") -> dict[str, str]:
-    """Ask the index to push; return the headers with the token."""
+    """Begin a push at the index, and return the headers with the token."""
     asked = engine(server, user).ask_index("PUT", f"/v1/repositories/{repository}/", b"[]")
     return {"Authorization": f"Token {expect(asked).header('X-Docker-Token')}"}
 
@@ -73,7 +73,7 @@ def delete(server: Server, repository: str) -> int:
 
 
 def kept_from(server: Server, user: str, repository: str, one: Image) -> None:
-    """Whoever has no role sees nothing of it, by any protocol."""
+    """Check that a user without a role sees nothing of the repository, by any protocol."""
     shown = basic(user, PASSWORD) if user else {}
     for path in (
         f"/v1/repositories/{repository}/tags",
@@ -100,7 +100,7 @@ def kept_from(server: Server, user: str, repository: str, one: Image) -> None:
 
 @pytest.mark.parametrize("later", [False, True])
 def test_a_push_without_the_repository_put(private: Server, later: bool) -> None:
-    """The tag alone makes the repository; then it is as private as any new one."""
+    """A PUT of a tag creates the repository with the default visibility."""
     name, one = f"team/tag-alone-{later}".lower(), image(f"tag alone {later} {private.host}")
     send(private, one, WRITER)
     expect(tag(private, name, one, WRITER))
@@ -117,7 +117,7 @@ def test_a_push_without_the_repository_put(private: Server, later: bool) -> None
     assert (folder / "_private").exists()
 
 
-def test_the_final_image_list_makes_a_private_one(private: Server) -> None:
+def test_the_final_image_list_creates_a_private_repository(private: Server) -> None:
     path = "/v1/repositories/team/list-alone/images"
     assert raw.put(private, path, b"[]", WRITER).status == 204
     answer = raw.get(private, "/v1/repositories/team/list-alone/images")
@@ -125,7 +125,7 @@ def test_the_final_image_list_makes_a_private_one(private: Server) -> None:
     assert (private.store / "repositories" / "team" / "list-alone" / "_private").exists()
 
 
-def test_properties_of_one_that_nobody_knows(private: Server) -> None:
+def test_properties_of_an_unknown_repository(private: Server) -> None:
     path = "/v1/repositories/team/properties-first/properties"
     assert raw.put(private, path, b'{"access": "private"}', OWNER).status == 200
     assert raw.get(private, path).status == 401
@@ -137,7 +137,7 @@ def test_properties_of_one_that_nobody_knows(private: Server) -> None:
 
 
 @pytest.mark.parametrize("by", ["token", "password"])
-def test_a_push_does_not_bring_back_what_was_deleted(server: Server, by: str) -> None:
+def test_a_push_does_not_restore_a_deleted_repository(server: Server, by: str) -> None:
     name, one = f"team/deleted-by-{by}", image(f"deleted by {by} {server.host}")
     engine(server, "writer").push(name, [one])
     hide(server, name)
@@ -151,7 +151,7 @@ def test_a_push_does_not_bring_back_what_was_deleted(server: Server, by: str) ->
         assert "push it again" in answer.json()["error"]
     answer = raw.put(server, f"/v1/repositories/{name}/images", b"[]", WRITER)
     assert (answer.status, "push it again" in answer.json()["error"]) == (404, True)
-    if by == "token":  # the new one needs a new token
+    if by == "token":  # the new repository needs a new token
         answer = raw.put(server, f"/v1/repositories/{name}/", b"[]", headers)
         assert answer.status in (401, 404)
     properties = f"/v1/repositories/{name}/properties"
@@ -159,16 +159,16 @@ def test_a_push_does_not_bring_back_what_was_deleted(server: Server, by: str) ->
     assert not (server.store / "repositories" / name).exists()
     for user in ("", "other"):
         kept_from(server, user, name, one)
-    # the same push begun anew
+    # the same push, started again
     engine(server, "writer").push(name, [one])
     assert engine(server, "reader").pull(name)
     for user in ("", "other"):
         kept_from(server, user, name, one)
-    if by == "token":  # the old token is for the one that was deleted
+    if by == "token":  # the old token is for the deleted repository
         assert tag(server, name, one, headers).status in (401, 404)
 
 
-def test_a_token_from_before_does_not_delete_the_new_one(server: Server) -> None:
+def test_a_token_of_a_deleted_repository_does_not_delete_the_new_one(server: Server) -> None:
     name, one = "team/deleted-twice", image(f"deleted twice {server.host}")
     engine(server, "writer").push(name, [one])
     owner = engine(server, "owner")
@@ -176,13 +176,13 @@ def test_a_token_from_before_does_not_delete_the_new_one(server: Server) -> None
     headers = {"Authorization": f"Token {asked.header('X-Docker-Token')}"}
     assert raw.delete(server, f"/v1/repositories/{name}/", headers).status == 200
     engine(server, "writer").push(name, [one])
-    threading.Event().wait(5.5)  # what a role allows is believed for so long
+    threading.Event().wait(5.5)  # servers cache roles for so long
     assert raw.delete(server, f"/v1/repositories/{name}/", headers).status == 401
     assert engine(server).pull(name)
 
 
 def test_a_deletion_during_pushes_lasts(server: Server) -> None:
-    """Many pushes of a tag at the moment of the deletion: after it nothing is in the store."""
+    """Many clients push a tag during the deletion. After it, the store holds nothing of it."""
     one = image(f"raced {server.host}")
     engine(server, "writer").push("team/races", [one])
     hide(server, "team/races")
@@ -207,7 +207,7 @@ def test_a_deletion_during_pushes_lasts(server: Server) -> None:
         with ThreadPoolExecutor(4) as pool:
             pushers = [pool.submit(push) for _ in range(4)]
             status = delete(server, name)
-            if status == 503:  # a push wrote into the folder meanwhile
+            if status == 503:  # a push wrote into the folder at the same time
                 status = delete(server, name)
             deleted.set()
         assert status in (200, 404)
@@ -217,8 +217,8 @@ def test_a_deletion_during_pushes_lasts(server: Server) -> None:
         kept_from(server, "other", name, one)
 
 
-def test_deleting_what_has_no_files_any_more(server: Server) -> None:
-    """What people wrote goes with the request, and with nothing else."""
+def test_deleting_a_repository_without_files(server: Server) -> None:
+    """The request deletes stars and comments, and nothing else."""
     name = "team/no-files"
     begin(server, name)
     path = f"/v1/index/repositories/{name}"
@@ -228,11 +228,11 @@ def test_deleting_what_has_no_files_any_more(server: Server) -> None:
     assert delete(server, name) == 404
 
 
-# -- a store that goes away -------------------------------------------------------------------------------
+# -- a store that is away ----------------------------------------------------------------------------------
 
 
-def test_the_server_forgets_nothing_while_its_store_is_away(url: str, tmp_path: Path) -> None:
-    """It compares each second; the store is an empty mount point for some seconds."""
+def test_the_server_keeps_all_rows_while_its_store_is_away(url: str, tmp_path: Path) -> None:
+    """The server compares each second, and the store is an empty mount point for some seconds."""
     name, one = "team/away", image(f"away {tmp_path}")
     env = {"INDEX_DATABASE": url, "INDEX_REPAIR_INTERVAL": "1", "INDEX_MISSING_GRACE": "0"}
     store = tmp_path / "store"

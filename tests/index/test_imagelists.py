@@ -1,4 +1,4 @@
-"""Image lists in the database: merged as 0.x does, and no way to other people's images."""
+"""Image lists in the database: merged as by 0.x, and without rights to other users' images."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_long_list(lists: SqlImageLists) -> None:
         (b"[{}]", "Invalid data"),
     ],
 )
-def test_odd_shapes(lists: SqlImageLists, data: bytes, text: str) -> None:
+def test_malformed_lists_are_refused(lists: SqlImageLists, data: bytes, text: str) -> None:
     with pytest.raises(Failure, match=text) as caught:
         lists.update(APP, data)
     assert caught.value.status == 400
@@ -75,7 +75,7 @@ def test_unknown_repositories(lists: SqlImageLists) -> None:
         assert caught.value.status == 404
 
 
-def test_many_at_once_lose_nothing(lists: SqlImageLists) -> None:
+def test_concurrent_lists_are_all_merged(lists: SqlImageLists) -> None:
     ids = [f"{number:064x}" for number in range(40)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: lists.update(APP, listed(ids[i], ids[-i])), range(40)))
@@ -92,19 +92,21 @@ def test_a_list_gives_no_right_to_a_private_image(
         accounts.add(name, PASSWORD)
     lists.update(APP, listed(A), "bob")  # bob's
     repositories.flag(APP, is_private=True)
-    assert lists.may_read(A, APP, None)  # whoever may read the repository; that is checked before
-    lists.update(OTHER, listed(A, B), "alice")  # alice has learnt the id, and lists it
+    assert lists.may_read(
+        A, APP, None
+    )  # for users who may read the repository, which is checked before
+    lists.update(OTHER, listed(A, B), "alice")  # alice has learnt the id and lists it
     assert not lists.may_read(A, OTHER, "alice")
     assert lists.may_read(B, OTHER, "alice")
     assert [item["id"] for item in lists.get(OTHER)] == [A, B]
     lists.update(OTHER, listed({"id": A, "checksum": "x"}), "alice")  # again
     assert not lists.may_read(A, OTHER, "alice")
-    assert lists.may_read(A, APP, "bob")  # and has taken nothing away
+    assert lists.may_read(A, APP, "bob")  # bob keeps the right
     namespaces.grant("alice", "pull", "team/app")
     assert lists.may_read(A, OTHER, "alice")  # from the other repository
     lists.update(OTHER, listed(A), "alice")
     namespaces.revoke("alice", "team/app")
-    assert lists.may_read(A, OTHER, "alice")  # it had joined while she might read it
+    assert lists.may_read(A, OTHER, "alice")  # it was added while she could read it
 
 
 def test_a_public_image_may_join(lists: SqlImageLists, accounts: AccountStore) -> None:
@@ -114,5 +116,5 @@ def test_a_public_image_may_join(lists: SqlImageLists, accounts: AccountStore) -
     assert lists.may_read(A, OTHER, "alice")
 
 
-def test_an_image_that_nobody_listed(lists: SqlImageLists) -> None:
+def test_an_image_that_is_in_no_list(lists: SqlImageLists) -> None:
     assert not lists.may_read(C, APP, None)

@@ -1,4 +1,4 @@
-"""Rows of repositories outlive a store that looks empty, and are made as private as they must be."""
+"""Rows of repositories survive a store that looks empty, and new rows have the right visibility."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def rows(database: Database) -> dict[str, sa.Row]:
 
 
 def fill(domain: Domain, count: int) -> list[RepositoryName]:
-    """Write repositories with one tag each, as another registry does."""
+    """Write repositories with one tag each, as another registry would."""
     names = [RepositoryName("many", f"image{number:03}") for number in range(count)]
     for name in names:
         domain.storage.put(f"{name.folder}/tag_v1", A.encode(), durable=False)
@@ -68,7 +68,7 @@ def fill(domain: Domain, count: int) -> list[RepositoryName]:
 
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    """Move the clock of what the index writes."""
+    """Set the clock of the index forward."""
     from v1registry.index import rows as clock
     from v1registry.index import sync as walking
 
@@ -80,7 +80,7 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
 # -- a store that looks empty ---------------------------------------------------------------------
 
 
-def test_people_lose_nothing_while_the_store_looks_empty(
+def test_all_data_stays_while_the_store_looks_empty(
     database: Database,
     accounts: AccountStore,
     namespaces: Namespaces,
@@ -90,7 +90,7 @@ def test_people_lose_nothing_while_the_store_looks_empty(
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its disk is away during a comparison, for long, and comes back."""
+    """The disk is away during a comparison, for a long time, and comes back."""
     stored = Stored(domain.storage, domain.images, domain.tags, domain.reach, sync)
     social = Social(database)
     namespaces.add("team")
@@ -100,7 +100,7 @@ def test_people_lose_nothing_while_the_store_looks_empty(
     for repository in (APP, SECRET):
         put(stored, repository)
         repositories.describe(repository, "what people wrote", "all of it")
-    repositories.flag(SECRET, is_private=True)  # the index alone knows
+    repositories.flag(SECRET, is_private=True)  # only the index has this flag
     social.star(SECRET, "alice")
     social.comment(SECRET, "alice", "a comment")
     before = repositories.all()
@@ -128,7 +128,7 @@ def test_people_lose_nothing_while_the_store_looks_empty(
             repositories.get(SECRET, user)
 
 
-def test_a_missing_one_is_hidden_after_the_time_of_grace(
+def test_a_missing_repository_is_hidden_after_the_grace_period(
     database: Database,
     repositories: RepositoryRecords,
     domain: Domain,
@@ -160,7 +160,7 @@ def test_a_missing_one_is_hidden_after_the_time_of_grace(
     assert rows(database)["team/app"].missing is None
 
 
-def test_a_push_shows_it_again(
+def test_a_push_shows_a_hidden_repository_again(
     database: Database, domain: Domain, repositories: RepositoryRecords, sync: Sync
 ) -> None:
     put(domain.repositories, APP)
@@ -172,7 +172,7 @@ def test_a_push_shows_it_again(
     assert repositories.get(APP, None).tags == {"v1": A}
 
 
-def test_too_many_missing_at_once_are_doubted(
+def test_too_many_missing_repositories_make_a_walk_doubtful(
     database: Database, domain: Domain, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = fill(domain, 120)
@@ -194,10 +194,10 @@ def test_too_many_missing_at_once_are_doubted(
     assert len(rows(database)) == 120
 
 
-def test_the_store_is_looked_at_again_before_anything_is_noted(
+def test_the_store_is_read_again_before_a_repository_counts_as_missing(
     database: Database, domain: Domain, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was away while it was walked, and no longer when that ended."""
+    """The store was away during the walk, and came back before its end."""
     fill(domain, 5)
     sync_with(database, domain.storage, here).rebuild()
     listing = domain.storage.list
@@ -209,7 +209,7 @@ def test_the_store_is_looked_at_again_before_anything_is_noted(
     assert not any(row.missing for row in rows(database).values())
 
 
-# -- how private a new row is ---------------------------------------------------------------------
+# -- visibility of new rows -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("setting", [None, False, True])
@@ -223,7 +223,7 @@ def test_a_new_row_takes_the_default(
     setting: bool | None,
     way: str,
 ) -> None:
-    """However it comes into being: the namespace's setting counts before the configuration's."""
+    """The setting of the namespace takes precedence over the configuration, however a row is created."""
     namespaces.add("team")
     namespaces.set_private("team", setting)
     repositories = RepositoryRecords(database, private=default)
@@ -254,7 +254,7 @@ def test_the_flag_in_the_store_makes_a_new_row_private(
 
 
 def test_a_database_for_a_search_has_no_defaults(database: Database, domain: Domain) -> None:
-    """And forgets what was deleted: anybody may push it again."""
+    """It also keeps no records of deletions, so clients may push a deleted repository again."""
     policy = Policy(private=True, is_index=False)
     sync = sync_with(database, domain.storage, here, policy=policy)
     stored = Stored(domain.storage, domain.images, domain.tags, domain.reach, sync)
@@ -267,7 +267,7 @@ def test_a_database_for_a_search_has_no_defaults(database: Database, domain: Dom
 
 
 def test_where_the_default_comes_from(tmp_path: Path) -> None:
-    """A registry that only tells an index leaves it to the index to make something public."""
+    """A registry that reports to a separate index lets the index decide what is public."""
     url = f"sqlite:///{tmp_path}/index.db"
     telling = {"STANDALONE": "false", "INDEX_ENDPOINT": "http://index.example"}
     for more, private, is_index, decides in [
@@ -282,14 +282,14 @@ def test_where_the_default_comes_from(tmp_path: Path) -> None:
         assert found.private is private
 
 
-# -- what a request has deleted --------------------------------------------------------------------
+# -- deletions by requests -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["tag", "flag", "walk", "update"])
-def test_nothing_brings_back_what_was_just_deleted(
+def test_a_repository_that_was_just_deleted_is_not_restored(
     database: Database, repositories: RepositoryRecords, domain: Domain, sync: Sync, way: str
 ) -> None:
-    """A push that the deletion overtook has left a tag in the store."""
+    """A push that began before the deletion has left a tag in the store."""
     repositories.create(APP)
     put(domain.repositories, APP)
     assert repositories.delete(APP)
@@ -305,7 +305,7 @@ def test_nothing_brings_back_what_was_just_deleted(
 
 
 @pytest.mark.parametrize("was_private", [False, True])
-def test_what_is_in_the_store_long_after_its_deletion_is_private(
+def test_a_repository_found_long_after_its_deletion_is_private(
     database: Database,
     repositories: RepositoryRecords,
     domain: Domain,
@@ -313,7 +313,7 @@ def test_what_is_in_the_store_long_after_its_deletion_is_private(
     monkeypatch: pytest.MonkeyPatch,
     was_private: bool,
 ) -> None:
-    """Another registry has pushed it, or the deletion broke off: somebody must look at it."""
+    """Another registry pushed it, or the deletion was interrupted. An administrator must check it."""
     repositories.create(APP)
     repositories.flag(APP, is_private=was_private)
     repositories.delete(APP)
@@ -326,18 +326,18 @@ def test_what_is_in_the_store_long_after_its_deletion_is_private(
 
 
 @pytest.mark.parametrize("was_private", [False, True])
-def test_a_new_push_makes_it_as_private_as_it_was(
+def test_a_new_push_restores_the_visibility(
     repositories: RepositoryRecords, was_private: bool
 ) -> None:
     repositories.create(APP)
     repositories.flag(APP, is_private=was_private)
     assert repositories.delete(APP)
-    assert not repositories.delete(APP)  # again: no error, and still known as private
+    assert not repositories.delete(APP)  # no error the second time, and still recorded as private
     assert repositories.create(APP) is was_private
     assert repositories.admit(APP, None) is was_private
 
 
-def test_deletions_are_forgotten_some_day(
+def test_records_of_deletions_expire(
     database: Database, repositories: RepositoryRecords, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repositories.create(APP)
@@ -351,7 +351,7 @@ def test_deletions_are_forgotten_some_day(
     assert database.read(lambda c: c.execute(count).scalar_one()) == 0
 
 
-def test_a_telling_registry_notices_a_deletion_later(
+def test_a_registry_that_reports_to_an_index_retries_a_deletion(
     database: Database, repositories: RepositoryRecords, domain: Domain, sync: Sync
 ) -> None:
     """The database was away when the repository was deleted in the store."""
@@ -372,10 +372,10 @@ def broken(*_arguments: object) -> None:
 
 
 @pytest.mark.parametrize("way", ["request", "push", "tag"])
-def test_a_deletion_that_is_not_committed_yet(
+def test_a_push_during_an_uncommitted_deletion(
     database: Database, repositories: RepositoryRecords, domain: Domain, sync: Sync, way: str
 ) -> None:
-    """A push comes between a deletion and its commit: what was private is never public."""
+    """A push between a deletion and its commit does not make a private repository public."""
     repositories.create(APP)
     repositories.flag(APP, is_private=True)
     put(domain.repositories, APP)
@@ -384,7 +384,7 @@ def test_a_deletion_that_is_not_committed_yet(
     def delete(connection: sa.Connection) -> None:
         deletions.delete(connection, APP, private=False)
         deleting.set()
-        go_on.wait(1.0)  # the push waits for this transaction meanwhile
+        go_on.wait(1.0)  # the push waits for this transaction
 
     def push() -> None:
         with contextlib.suppress(Failure):
@@ -404,7 +404,7 @@ def test_a_deletion_that_is_not_committed_yet(
     assert repositories.create(APP) is True
 
 
-def test_deleting_a_tag_makes_no_row(database: Database, domain: Domain, sync: Sync) -> None:
+def test_deleting_a_tag_creates_no_row(database: Database, domain: Domain, sync: Sync) -> None:
     put(domain.repositories, APP)
     domain.repositories.delete_tag(APP, Tag("v1"))
     sync.tagged(APP, "v1")

@@ -1,4 +1,4 @@
-"""Namespaces, members, roles; and who sees which repository because of them."""
+"""Namespaces, members and roles, and the visibility of repositories that follows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHER = RepositoryName("team", "other")
 
 @pytest.fixture
 def people(accounts: AccountStore, namespaces: Namespaces) -> None:
-    """alice and bob, a robot, an administrator; and the namespace `team`."""
+    """Add alice and bob, a robot, an administrator, and the namespace `team`."""
     for name in ("alice", "bob"):
         accounts.add(name, PASSWORD)
     accounts.add("ci", None)
@@ -49,7 +49,7 @@ def test_roles(database: Database, accounts: AccountStore, namespaces: Namespace
     namespaces.grant("ci", "admin", "team/other")
     assert roles("alice") == ("push", "push")
     assert roles("bob") == ("pull", None)
-    assert roles("ci") == ("pull", "admin")  # the higher one counts
+    assert roles("ci") == ("pull", "admin")  # the higher role applies
     namespaces.grant("alice", "pull", "team")
     assert roles("alice") == ("pull", "pull")
     namespaces.revoke("alice", "team")
@@ -58,7 +58,7 @@ def test_roles(database: Database, accounts: AccountStore, namespaces: Namespace
 
 
 @pytest.mark.usefixtures("people")
-def test_a_namespace_of_ones_own(database: Database, accounts: AccountStore) -> None:
+def test_the_namespace_of_the_account(database: Database, accounts: AccountStore) -> None:
     own = RepositoryName("alice", "app")
     assert role_of(database, accounts, "alice", own) == "admin"
     assert role_of(database, accounts, "bob", own) is None
@@ -84,7 +84,7 @@ def test_members(namespaces: Namespaces) -> None:
 
 
 @pytest.mark.usefixtures("people")
-def test_what_is_refused(namespaces: Namespaces, repositories: RepositoryRecords) -> None:
+def test_bad_changes_are_refused(namespaces: Namespaces, repositories: RepositoryRecords) -> None:
     repositories.create(APP)
     for call, status, text in [
         (lambda: namespaces.add("team"), 400, "in use already"),
@@ -111,7 +111,7 @@ def test_what_is_refused(namespaces: Namespaces, repositories: RepositoryRecords
 
 
 @pytest.mark.usefixtures("people")
-def test_who_sees_what(
+def test_visibility_by_role(
     database: Database,
     accounts: AccountStore,
     namespaces: Namespaces,

@@ -1,4 +1,4 @@
-"""What a page of another web site can make a browser send changes nothing in an index."""
+"""Requests that another web site can make a browser send do not change an index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.live_server import Server
 from tests.protocol.engine import expect
 from tests.rights.accounts import basic
 
-ANN = basic("owner", PASSWORD)  # as a browser sends what it remembers
+ANN = basic("owner", PASSWORD)  # a browser sends saved credentials
 FORMS = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", None]
 TYPES = ["application/json", "application/json; charset=utf-8", "Application/JSON"]
 REFUSED = "Send the body as JSON, with Content-Type: application/json"

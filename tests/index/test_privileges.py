@@ -25,13 +25,16 @@ from v1registry.index.accounts import AccountStore
 from v1registry.index.namespaces import Namespaces
 
 CHALLENGE = 'Basic realm="auth required",Token'
-SEE, ACCOUNT = "see", "account"  # what one may see, else 404; any account, on what it may see
+SEE, ACCOUNT = (
+    "see",
+    "account",
+)  # visible repositories, else 404; any account, on visible repositories
 
 TABLE = {key: row for key, row in alone.TABLE.items() if not key[0].startswith("users.")}
 TABLE = {
     ("accounts.login", "GET"): Row("login", 200),
     ("accounts.create_user", "POST"): Row(ALL, 400, body=b"{}"),
-    # one's own: done by the wrong one here
+    # the own account: a wrong one is used here
     ("accounts.update_user", "PUT"): Row(DELETE + " of nobody's", 403, body=b"{}"),
     ("catalog.repository", "GET"): Row(SEE, 200),
     ("catalog.change", "PUT"): Row(DELETE, 204, body=b"{}"),
@@ -44,7 +47,7 @@ TABLE = {
     ("catalog.uncomment", "DELETE"): Row(ACCOUNT, 404),
     ("catalog.keys", "GET"): Row(ALL, 200),
     **TABLE,
-    # who only pushes does not say who may pull
+    # the role `push` does not change the visibility
     ("properties", "PUT"): replace(TABLE["properties", "PUT"], access=DELETE),
 }
 PATHS = {
@@ -82,7 +85,7 @@ def test_the_table_has_every_endpoint(tmp_path: Path) -> None:
 
 
 class Indexed(World):
-    """The same world with an index; robots have a secret, and the others a password."""
+    """The same world with an index; robots have a secret, other accounts a password."""
 
     secret: str
 
@@ -122,7 +125,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Indexed]:
 
 
 def accounts(url: str) -> str:
-    """The roles; returns the robot's secret."""
+    """Add accounts and roles, and return the robot's secret."""
     database = open_database(url)
     kept, namespaces = AccountStore(database, here), Namespaces(database)
     for name in ("other", "reader", "writer", "admin"):
@@ -158,8 +161,8 @@ def test_privileges(world: Indexed, role: str, visibility: str) -> None:
 
 @pytest.mark.parametrize("visibility", ["public", "private"])
 @pytest.mark.parametrize("kind", TOKENS)
-def test_what_a_token_is_good_for(world: Indexed, kind: str, visibility: str) -> None:
-    """Of the namespace's admin: what it says, on its repository, and nothing else anywhere."""
+def test_rights_of_tokens(world: Indexed, kind: str, visibility: str) -> None:
+    """A token of the namespace's admin grants its access to its repository, and nothing else."""
     repository, elsewhere = f"team/{visibility}-{kind}", f"team/{visibility}-other"
     token = {"Authorization": f"Token {_token(world, kind, repository)}"}
     wrong = []
@@ -186,7 +189,7 @@ def test_what_a_token_is_good_for(world: Indexed, kind: str, visibility: str) ->
         if path == world.path(name, repository):
             continue
         answer = raw.request(world.server, method, path, token | JSON, body)
-        # of another repository's image it says that it knows none such
+        # an image of another repository looks missing
         unknown = 404 if name.startswith("images.get_") and kind == "read" else 401
         if answer.status != unknown:
             wrong.append(f"{method} {path}: {answer.status}, not {unknown}")
@@ -214,13 +217,13 @@ def _wrong(answer: raw.Answer, method: str, row: Row, role: str, visibility: str
         expected = row.status if PULL in MAY[role][visibility] else 404
         return "" if answer.status == expected else f"{answer.status}, not {expected}"
     if row.access == "push anywhere" and role != "anonymous":
-        # everybody who has an account has a namespace
+        # every user has a namespace
         row = replace(row, access=ALL)
     return alone.wrong(answer, method, row, role, visibility, CHALLENGE)
 
 
-def test_what_may_not_be_pulled_looks_like_what_is_not_there(world: Indexed) -> None:
-    """To the last byte, for who may not see it; so nobody learns which there are."""
+def test_hidden_repositories_look_like_missing_ones(world: Indexed) -> None:
+    """The answers are equal in every byte, so a user cannot learn which repositories exist."""
     unknown = Indexed(world.server, {"elsewhere/none": "d" * 64})
     for role in ("anonymous", "other"):
         for (name, method), row in TABLE.items():

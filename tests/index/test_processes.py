@@ -29,7 +29,7 @@ from v1registry.lib.auth import tokens
 
 @dataclass(frozen=True)
 class Site:
-    """An index and its registries."""
+    """A separate index and its registries."""
 
     index: Server
     registries: list[Server]
@@ -40,7 +40,7 @@ class Site:
 
 
 def key(url: str) -> str:
-    """The public part of the key that the index signs with."""
+    """Return the public part of the signing key."""
     database = open_database(url)
     keys = TokenKeys(database)
     keys.ensure()
@@ -56,7 +56,7 @@ def key(url: str) -> str:
 def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """Registries that ask the index for each token, and such as check its signature alone."""
+    """Yield sites whose registries ask the index about each token, or check its signature."""
     folder = tmp_path_factory.mktemp("site")
     tls = None
     if request.param == "asked over TLS":
@@ -93,7 +93,7 @@ def site(
 # -- three processes ------------------------------------------------------------------------------
 
 
-def test_who_answers_what(site: Site) -> None:
+def test_the_index_and_registries_answer_their_own_requests(site: Site) -> None:
     for server in (site.index, *site.registries):
         answer = raw.get(server, "/v1/_ping")
         assert answer.header("X-Docker-Registry-Standalone") == "False"
@@ -129,12 +129,12 @@ def test_login_push_and_pull(site: Site, version: str) -> None:
     assert engine.pull(repository) == layers
     other_way = Engine([site.index, *site.registries[::-1]], engine.user, engine.password)
     assert other_way.pull(repository) == layers
-    assert site.engine().pull(repository) == layers  # it is public
+    assert site.engine().pull(repository) == layers  # the repository is public
     assert site.engine("writer").push("team/again", images) == [one.id for one in images]
     assert engine.push(repository, images, "v2") == []
 
 
-def test_what_others_may_not(site: Site) -> None:
+def test_other_users_are_refused(site: Site) -> None:
     one = image("three secret")
     site.engine("owner").push("team/secret3", [one])
     body = b'{"is_private": true}'
@@ -144,7 +144,7 @@ def test_what_others_may_not(site: Site) -> None:
     answer = site.engine("other").ask_index("GET", "/v1/repositories/team/secret3/images")
     assert answer.status == 404
     denied(site.engine().ask_index("GET", "/v1/repositories/team/secret3/images"))
-    # a token for one's own repository, which lists the image, does not open it
+    # a token for the own repository, which lists the image, gives no right to it
     thief = site.engine("other")
     listed = f'[{{"id": "{one.id}"}}]'.encode()
     answer = expect(thief.ask_index("PUT", "/v1/repositories/other/mine/", listed))
@@ -243,7 +243,7 @@ def test_eight_workers_start_on_an_empty_database(
 
 
 def test_a_search_of_many_workers_without_an_index(postgres: Postgres, tmp_path: Path) -> None:
-    """As 0.x had it: `sqlalchemy_index_database` and no accounts."""
+    """The configuration of 0.x: `sqlalchemy_index_database` and no accounts."""
     env = {"SQLALCHEMY_INDEX_DATABASE": postgres.database(), "SEARCH_BACKEND": "sqlalchemy"}
     with Server(tmp_path / "store", workers=4, env=env) as server:
         one = image("searched by many")
@@ -259,10 +259,10 @@ def test_a_search_of_many_workers_without_an_index(postgres: Postgres, tmp_path:
             "repositories"
         ]
         assert listed == [{"name": "team/app3", "tags": {"latest": one.id}}]
-        assert raw.get(server, "/v1/users/").status == 200  # everybody is welcome
+        assert raw.get(server, "/v1/users/").status == 200  # no accounts
 
 
-def test_a_store_that_was_there_before_is_found_by_itself(tmp_path: Path) -> None:
+def test_repositories_of_an_existing_store_are_added(tmp_path: Path) -> None:
     one = image("there before")
     with Server(tmp_path / "store") as server:
         Engine([server]).push("team/before", [one])
@@ -278,7 +278,7 @@ def test_a_store_that_was_there_before_is_found_by_itself(tmp_path: Path) -> Non
 # -- a database that fails --------------------------------------------------------------------------
 
 
-def test_the_database_goes_and_comes_back(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_database_that_stops_and_starts_again(postgres: Postgres, tmp_path: Path) -> None:
     url = postgres.database()
     seeded(url)
     env = {"INDEX_DATABASE": url, "INDEX_DATABASE_TIMEOUT": "2s", "ACCOUNTS_REMEMBER": "0"}
@@ -300,12 +300,14 @@ def test_the_database_goes_and_comes_back(postgres: Postgres, tmp_path: Path) ->
         assert Engine([server], "writer", PASSWORD).pull("team/app") == {one.id: one.layer}
 
 
-def test_a_database_that_stands_still_stops_nobody_else(postgres: Postgres, tmp_path: Path) -> None:
-    """One process, one database connection that never answers: others are served meanwhile."""
+def test_a_database_that_hangs_does_not_stop_other_requests(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    """One process has one database connection that never answers, and serves other requests."""
     url = postgres.database()
     seeded(url)
     env = {"INDEX_DATABASE": url, "INDEX_DATABASE_TIMEOUT": "3s", "ACCOUNTS_REMEMBER": "0"}
-    env["GUNICORN_OPTS"] = "[--preload]"  # as 0.x had it, where it was the way out of a race
+    env["GUNICORN_OPTS"] = "[--preload]"  # the workaround for 0.x
     with Server(tmp_path / "store", env=env) as server:
         assert "--preload is left out" in server.log
         assert Engine([server], "writer", PASSWORD).login() == 200
@@ -324,7 +326,7 @@ def test_a_database_that_stands_still_stops_nobody_else(postgres: Postgres, tmp_
                 began = time.monotonic()
                 assert raw.get(server, "/v1/_ping").status == 200
                 slowest = max(slowest, time.monotonic() - began)
-            assert statuses == []  # they wait still, and the pings did not
+            assert statuses == []  # they still wait, and the pings did not
             for thread in threads:
                 thread.join(30)
             assert statuses == [503] * 4
@@ -333,7 +335,7 @@ def test_a_database_that_stands_still_stops_nobody_else(postgres: Postgres, tmp_
 
 
 def test_a_start_without_the_database(postgres: Postgres, tmp_path: Path) -> None:
-    """A compose file starts both at once: the registry waits for no one."""
+    """A compose file starts both at once, so the registry does not wait for the database."""
     url = postgres.database()
     postgres.stop()
     try:
@@ -346,7 +348,7 @@ def test_a_start_without_the_database(postgres: Postgres, tmp_path: Path) -> Non
         assert Engine([server], "alice", PASSWORD).login() == 201
 
 
-def test_a_file_that_cannot_be_stops_the_start(tmp_path: Path) -> None:
+def test_a_database_file_that_cannot_be_created_stops_the_start(tmp_path: Path) -> None:
     env = {"INDEX_DATABASE": f"sqlite:///{tmp_path}/none/index.db"}
     with pytest.raises(StartError, match=r"the index's database cannot be used: .*No such file"):
         Server(tmp_path / "store", env=env)

@@ -88,7 +88,7 @@ def _with_stars_body(exchange: Exchange) -> bytes:
 
 
 class Indexed(Replay):
-    """A replay that knows real tokens: they must be whole, and are compared by what they say."""
+    """A replay that compares tokens by their content."""
 
     def _actual(self, exchange: Exchange, answer: raw.Answer) -> Parts:
         parts = super()._actual(exchange, answer)
@@ -112,7 +112,9 @@ def server(
         "name": "user", "email": None, "password": passwords.hash("secret"), "is_robot": False,
         "is_admin": False, "created": 0,
     }  # fmt: skip
-    database.write(lambda connection: create(connection, row))  # with a password too short for us
+    database.write(
+        lambda connection: create(connection, row)
+    )  # its password is shorter than a new one may be
     namespaces = Namespaces(database)
     for name in {name.partition("/")[0] for name in names}:
         namespaces.add(name)
@@ -130,12 +132,12 @@ def server(
 
 @pytest.fixture(scope="module")
 def replay(server: Server) -> Indexed:
-    """One for all: it remembers what the pushes sent."""
+    """Return one replay for all tests, because it notes what the pushes sent."""
     return Indexed(server, INDEXED)
 
 
 def _in_order() -> list[str]:
-    """Pushes before pulls of the same engine: what was pushed is pulled."""
+    """Return the recordings, with the push of an engine before its pull."""
     return sorted(FILES, key=lambda name: ("-pull" in name, name))
 
 
@@ -150,7 +152,7 @@ def test_the_answers_to_an_engine(server: Server, replay: Indexed, name: str) ->
 
 
 def _answered_by_us(server: Server, exchange: Exchange) -> None:
-    """Where nginx asked for a password."""
+    """Check the answers of our index to requests for which nginx asked for a password."""
     headers = [(n, v) for n, v in exchange.request.headers if n.lower() != "content-length"]
     answer = raw.request(server, exchange.method, exchange.path, headers, exchange.request.body)
     if exchange.path.startswith("/v2/"):
@@ -166,7 +168,7 @@ def _answered_by_us(server: Server, exchange: Exchange) -> None:
 
 
 def _seed_what_was_searched(store: Path) -> set[str]:
-    """Repositories of others, private; and the names of all that is pushed."""
+    """Add private repositories of other users, and return the names of all pushed repositories."""
     names = set()
     for file in FILES:
         for exchange in recordings.read(file):
@@ -183,7 +185,7 @@ def _seed_what_was_searched(store: Path) -> set[str]:
 
 
 def _seed_for_pull(store: Path, name: str) -> None:
-    """What others had pushed between the engine's push and its pull."""
+    """Add images that others had pushed between the engine's push and its pull."""
     if "-pull" not in name or "noauth" in name:
         return
     for exchange in recordings.read(name):

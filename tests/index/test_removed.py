@@ -1,4 +1,4 @@
-"""An account that is removed: what goes with it, what stays, and what its tokens are worth."""
+"""Removal of an account: its data, its namespace and its tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ APP = RepositoryName("anna", "app")
 OTHER = RepositoryName("team", "other")
 
 
-def test_what_goes_and_what_stays(
+def test_data_that_is_removed_and_data_that_stays(
     database: Database,
     accounts: AccountStore,
     namespaces: Namespaces,
@@ -62,7 +62,7 @@ def test_what_goes_and_what_stays(
     ]  # fmt: skip
     with pytest.raises(Failure, match="There is no account anna"):
         accounts.remove("anna", 60)
-    accounts.add("another", PASSWORD, email="anna@example.org")  # the address is free again
+    accounts.add("another", PASSWORD, email="anna@example.org")  # the address can be used again
 
 
 def test_the_name_is_reserved_while_tokens_live(
@@ -79,7 +79,7 @@ def test_the_name_is_reserved_while_tokens_live(
     database.write(lambda connection: connection.execute(over))
     accounts.add("robot", None)
     with pytest.raises(Failure, match="namespace"):
-        accounts.add("anna", PASSWORD)  # nobody takes over what is in the namespace
+        accounts.add("anna", PASSWORD)  # no new account takes over the namespace
     accounts.add("anna", PASSWORD, adopt=True)
 
 

@@ -1,4 +1,4 @@
-"""Facts about repositories: descriptions, tags, stars, comments, counts; many writers at once."""
+"""Rows of repositories: descriptions, tags, stars, comments and counts, also with many writers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refused(status: int, text: str):
     return pytest.raises(Failure, match=text, check=lambda failure: failure.status == status)
 
 
-def test_a_new_one(repositories: RepositoryRecords) -> None:
+def test_a_new_repository(repositories: RepositoryRecords) -> None:
     assert repositories.create(APP) is False
     found = repositories.get(APP, None)
     assert (found.name, found.description, found.tags) == ("team/app", "", {})
@@ -41,7 +41,7 @@ def test_a_new_one(repositories: RepositoryRecords) -> None:
     assert (found.is_private, found.is_official, found.is_automated) == (False, False, False)
     assert abs(found.created - time.time()) < 60
     repositories.describe(APP, "what it is")
-    assert repositories.create(APP) is False  # again: nothing happens
+    assert repositories.create(APP) is False  # the second time, nothing happens
     assert repositories.get(APP, None).description == "what it is"
 
 
@@ -52,7 +52,9 @@ def test_private_by_default(database: Database) -> None:
     assert private.create(APP) is False
 
 
-def test_many_create_one(repositories: RepositoryRecords, database: Database) -> None:
+def test_concurrent_creations_create_one_repository(
+    repositories: RepositoryRecords, database: Database
+) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: repositories.create(APP), range(16)))
     for table in (schema.repositories, schema.namespaces):
@@ -96,7 +98,7 @@ def test_tags(repositories: RepositoryRecords, database: Database) -> None:
         assert not set_to(tags)
 
 
-def test_deleting_takes_all_along(
+def test_a_deletion_includes_all_data(
     repositories: RepositoryRecords, accounts: AccountStore, social: Social, database: Database
 ) -> None:
     accounts.add("alice", PASSWORD)
@@ -110,7 +112,7 @@ def test_deleting_takes_all_along(
         assert rows == [], table.name
 
 
-def test_unknown_ones(
+def test_unknown_repositories(
     repositories: RepositoryRecords, accounts: AccountStore, social: Social
 ) -> None:
     accounts.add("alice", PASSWORD)
@@ -229,7 +231,7 @@ def test_pulls_are_counted_by_many_processes(
     assert repositories.get(other, None).pulls == 80
 
 
-def test_what_could_not_be_written_is_written_later(postgres: Postgres) -> None:
+def test_counts_are_kept_until_they_can_be_written(postgres: Postgres) -> None:
     database = open_database(postgres.database(), timeout=3)
     repositories, pulls = RepositoryRecords(database, private=False), SqlPullCounter(database)
     repositories.create(APP)

@@ -1,4 +1,4 @@
-"""Roles taken away and accounts disabled, at registries that have the index's public key."""
+"""Revoked roles and disabled accounts, at registries that have the index's public key."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from v1registry.lib.names import RepositoryName
 KEPT = RepositoryName("team", "kept")
 
 
-def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
+def test_registries_that_check_signatures_notice_lost_rights(
     tmp_path: Path,
 ) -> None:
-    """And an index that is down stops nobody else."""
+    """An index that is down does not stop other users."""
     url = seeded_file(tmp_path)
     port = free_port()
     index_env = {
@@ -75,16 +75,16 @@ def test_what_is_taken_away_is_noticed_by_registries_that_look_at_signatures(
             for log in (index.log, registry.log):
                 assert PASSWORD not in log
                 assert not any(token[10:60] in log for token in tokens.values())
-            time.sleep(1.5)  # longer than what the index said is believed
+            time.sleep(1.5)  # longer than the answers of the index are cached
             assert [status(token) for token in tokens.values()] == [401, 401, 200, 200]
 
 
 @pytest.mark.parametrize("by_signature", [False, True])
 @pytest.mark.parametrize("what", ["role", "account", "private"])
-def test_bearers_of_v2_end_as_soon_as_tokens_of_v1(
+def test_bearer_tokens_of_v2_end_as_soon_as_tokens_of_v1(
     tmp_path: Path, by_signature: bool, what: str
 ) -> None:
-    """The registry asks the index apart about them, too, and not only when they are issued."""
+    """The registry asks the separate index about them at each use, not only when it issues them."""
     url = seeded_file(tmp_path)
     port = free_port()
     index_env = {

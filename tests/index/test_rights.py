@@ -1,4 +1,4 @@
-"""Rights as the index knows them: by account, by token, for private and public repositories."""
+"""Rights of the index: by account and by token, for private and public repositories."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEW, OWN = RepositoryName("team", "new"), RepositoryName("reader", "own")
 
 
 def by_name(credentials: Credentials, address: str) -> Caller:
-    """In place of what looks at passwords."""
+    """Identify a caller by name only, instead of by password."""
     return Caller(credentials.user) if credentials.user else ANONYMOUS
 
 
@@ -76,7 +76,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("user", ALLOWED)
-def test_who_may_what(rights: OwnIndexRights, user: str | None) -> None:
+def test_rights_by_user(rights: OwnIndexRights, user: str | None) -> None:
     asker = rights.identify(Credentials(user=user, password="x"), "") if user else ANONYMOUS
     for repository, words in ALLOWED[user].items():
         allowed = " ".join(a.value for a in Access if rights.may(asker, repository, a))
@@ -88,10 +88,10 @@ def test_who_may_what(rights: OwnIndexRights, user: str | None) -> None:
 def test_with_any_repository(rights: OwnIndexRights) -> None:
     assert rights.may(ANONYMOUS, None, PULL)
     assert not rights.may(ANONYMOUS, None, PUSH)
-    assert rights.may(Caller("other"), None, PUSH)  # in a namespace of one's own
+    assert rights.may(Caller("other"), None, PUSH)  # in the namespace of the account
 
 
-def test_what_is_taken_away(
+def test_lost_rights(
     rights: OwnIndexRights,
     accounts: AccountStore,
     namespaces: Namespaces,
@@ -122,7 +122,7 @@ def bearer(rights: OwnIndexRights, keys: TokenKeys, access: str, user: str | Non
 @pytest.mark.parametrize(
     ("access", "allowed"), [("read", "pull"), ("write", "push"), ("delete", "delete")]
 )
-def test_a_token_allows_what_it_says_on_its_repository(
+def test_a_token_grants_its_access_to_its_repository(
     rights: OwnIndexRights, keys: TokenKeys, access: str, allowed: str
 ) -> None:
     asker = bearer(rights, keys, access, "owner")
@@ -147,7 +147,7 @@ def test_a_token_does_not_outlive_the_role(
     assert not rights.may(asker, SECRET, PUSH)
 
 
-def test_nobodys_token(
+def test_an_anonymous_token(
     rights: OwnIndexRights, keys: TokenKeys, repositories: RepositoryRecords
 ) -> None:
     asker = rights.identify(shown(keys.issue(PUBLIC, "read", None, 60)), "")
@@ -185,16 +185,16 @@ def test_expired_tokens(rights: OwnIndexRights, keys: TokenKeys) -> None:
         rights.identify(shown(text), "")
 
 
-def test_a_token_for_what_is_no_repository(rights: OwnIndexRights, keys: TokenKeys) -> None:
+def test_a_token_with_a_bad_repository_name(rights: OwnIndexRights, keys: TokenKeys) -> None:
     text = keys.issue(RepositoryName("team", "images"), "read", "owner", 60)
     with pytest.raises(Failure, match="Requires authorization"):
         rights.identify(shown(text), "")
 
 
-# -- who it is ----------------------------------------------------------------------------------
+# -- credentials --------------------------------------------------------------------------------
 
 
-def test_the_prover(
+def test_the_account_prover(
     database: Database, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prover = AccountProver(database, accounts)
@@ -207,8 +207,8 @@ def test_the_prover(
         prover.groups("alice", PASSWORD, "")
 
 
-def test_what_changes_is_noticed(database: Database, accounts: AccountStore) -> None:
-    """Or a password would be believed after it was changed."""
+def test_changes_of_an_account_change_its_state(database: Database, accounts: AccountStore) -> None:
+    """Otherwise an old password would stay valid after a change."""
 
     def state() -> str:
         return AccountProver(database, accounts).state("alice")

@@ -1,4 +1,4 @@
-"""Search: by any part of name and description, in pages, only what one may see."""
+"""Search by any part of name and description, with pages, among visible repositories."""
 
 from __future__ import annotations
 
@@ -76,36 +76,34 @@ def names(found: SqlSearch, query: str, user: str | None = None) -> list[str]:
         ('"', ["team/box"]),
         ("* OR box", []),
         ("box NOT busybox", []),
-        ("busybox the", []),  # not over the border of name and description
+        ("busybox the", []),  # a match does not span name and description
         ("\0\n\x1b", []),
         ("nothing", []),
         ("x" * 5000, []),
     ],
 )
-def test_what_a_query_finds(found: SqlSearch, query: str, expected: list[str]) -> None:
+def test_results_of_queries(found: SqlSearch, query: str, expected: list[str]) -> None:
     assert names(found, query) == expected
 
 
-def test_only_what_one_may_see(found: SqlSearch) -> None:
+def test_only_visible_repositories_are_found(found: SqlSearch) -> None:
     assert names(found, "tools") == ["library/busybox"]
     assert names(found, "tools", "alice") == ["alice/secret", "library/busybox"]
     assert names(found, "tools", "bob") == ["library/busybox"]
 
 
-def test_what_a_result_holds(
+def test_fields_of_a_result(
     found: SqlSearch, repositories: RepositoryRecords, database: Database
 ) -> None:
     app = RepositoryName("team", "app-base")
     Social(database).star(app, "alice")
     repositories.flag(app, is_official=True, is_automated=True)
     [first, second] = found.find(ANONYMOUS, "team/app", 10, 1).results
-    assert first == SearchResult("team/app-base", "", 1, True, True)  # the best starred one
+    assert first == SearchResult("team/app-base", "", 1, True, True)  # the one with most stars
     assert second == SearchResult("team/app", DESCRIBED["team/app"], 0, False, False)
 
 
-def test_what_is_changed_or_deleted_is_found_so(
-    found: SqlSearch, repositories: RepositoryRecords
-) -> None:
+def test_changes_and_deletions_are_found(found: SqlSearch, repositories: RepositoryRecords) -> None:
     app = RepositoryName("team", "app")
     repositories.describe(app, "quite another text")
     assert names(found, "lang") == []
@@ -129,7 +127,7 @@ def test_pages(found: SqlSearch) -> None:
 def test_many_matches(
     found: SqlSearch, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted up to a limit; all can be read, page by page, each once."""
+    """The total is limited. The pages hold all matches, each once."""
     monkeypatch.setattr(search, "COUNTED", 20)
     rows = [
         {
@@ -163,7 +161,7 @@ def test_many_matches(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(query=st.text(alphabet="abox/ %_\\'\"*ü-:()^", max_size=8))
-def test_a_query_is_a_piece_of_text_and_nothing_else(found: SqlSearch, query: str) -> None:
+def test_special_characters_in_queries_are_plain_text(found: SqlSearch, query: str) -> None:
     text = query.strip().lower()
     expected = [
         name
@@ -174,7 +172,7 @@ def test_a_query_is_a_piece_of_text_and_nothing_else(found: SqlSearch, query: st
 
 
 def test_the_trigrams_are_used(found: SqlSearch, database: Database) -> None:
-    """Else a query would read every row; what that means is in bench, that it does not is here."""
+    """Without them a query would read every row (measured in bench)."""
 
     def plan(connection: sa.Connection) -> str:
         source, matches = textsearch.narrow(connection, "busybox")
@@ -191,14 +189,14 @@ def test_the_trigrams_are_used(found: SqlSearch, database: Database) -> None:
 
 
 @pytest.mark.parametrize(("counted", "read"), [(1000, 10_000), (3, 10_000), (3, 12)])
-def test_every_asker_finds_what_he_may_see(
+def test_each_user_finds_the_visible_repositories(
     database: Database,
     accounts: AccountStore,
     monkeypatch: pytest.MonkeyPatch,
     counted: int,
     read: int,
 ) -> None:
-    """However little of all that may be; the bounds may leave something out, and put nothing in."""
+    """For every share of visible repositories. Limits may omit results, but never add any."""
     monkeypatch.setattr(search, "COUNTED", counted)
     monkeypatch.setattr(search, "READ", read)
     monkeypatch.setattr(search, "_LEAST", 2)
@@ -246,7 +244,7 @@ SEES: dict[str | None, Callable[[str], bool]] = {
 
 
 def mixed(database: Database, accounts: AccountStore) -> list[dict[str, Any]]:
-    """Repositories of three namespaces, private and public, and accounts that see some of them."""
+    """Add private and public repositories of three namespaces, and accounts that see some of them."""
     for user in SEES:
         if user is not None:
             accounts.add(user, PASSWORD, is_admin=user == "root")
@@ -278,7 +276,7 @@ def mixed(database: Database, accounts: AccountStore) -> list[dict[str, Any]]:
 
 
 def test_no_plan_reads_every_row(database: Database, accounts: AccountStore) -> None:
-    """The first of each piece of what one may see come from an index, in order."""
+    """The first rows of each range of visible repositories come from an index, in order."""
     mixed(database, accounts)
 
     def plans(connection: sa.Connection) -> list[str]:
@@ -305,11 +303,11 @@ def test_no_plan_reads_every_row(database: Database, accounts: AccountStore) -> 
         assert "TEMP B-TREE" not in plan
 
 
-# -- where somebody else knows who may see what ----------------------------------------------------
+# -- rights that the index does not decide ---------------------------------------------------------
 
 
 class Members(Open):
-    """Lets members pull what others may not."""
+    """Rights that let only members pull some repositories."""
 
     open = False
 
@@ -318,8 +316,10 @@ class Members(Open):
 
 
 @pytest.mark.usefixtures("found")
-def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checked_search, "_AT_ONCE", 2)  # so that it must read on
+def test_search_with_rights_from_elsewhere(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_search, "_AT_ONCE", 2)  # so that it needs several statements
     monkeypatch.setattr(checked_search, "READ", 10)
     checked = CheckedSearch(database, Members())
 
@@ -342,7 +342,7 @@ def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -
     box = {"name": "team/box", "tags": {}}
     assert checked.listed(Caller(None), "library/busybox", 10) == Listing([box], None)
     assert checked.listed(Caller(None), "library/busybox", 1) == Listing([box], "team/box")
-    monkeypatch.setattr(checked_search, "READ", 2)  # so that it must stop, and be asked again
+    monkeypatch.setattr(checked_search, "READ", 2)  # so that it stops, and the caller continues
     busybox = {"name": "library/busybox", "tags": {}}
     assert checked.listed(Caller(None), "", 10) == Listing([busybox], "library/busybox")
     assert checked.listed(Caller(None), "library/busybox", 10) == Listing([], "team/app")
@@ -352,7 +352,7 @@ def test_rights_of_others(database: Database, monkeypatch: pytest.MonkeyPatch) -
 def test_a_part_of_a_list_ends_after_many_tags(
     found: SqlSearch, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The parts together are the whole list: nothing is left out."""
+    """All parts together are the complete list."""
     monkeypatch.setattr(repositories, "LISTED_TAGS", 3)
     for name, count in (("library/busybox", 9), ("library/ubuntu", 2), ("team/app", 2)):
         tags = {f"t{number}": "a" * 64 for number in range(count)}
@@ -375,8 +375,10 @@ def test_a_part_of_a_list_ends_after_many_tags(
 
 
 @pytest.mark.parametrize("query", ["", "x", "box"])
-def test_what_the_store_lost_is_hidden(found: SqlSearch, database: Database, query: str) -> None:
-    """With and without pages, and in lists."""
+def test_repositories_gone_from_the_store_are_hidden(
+    found: SqlSearch, database: Database, query: str
+) -> None:
+    """In searches with and without pages, and in lists."""
     gone = schema.repositories.update().where(schema.repositories.c.name == "team/box")
     database.write(lambda connection: connection.execute(gone.values(is_gone=True)))
     for one in (found, CheckedSearch(database, Open())):
@@ -390,7 +392,7 @@ def test_what_the_store_lost_is_hidden(found: SqlSearch, database: Database, que
 
 
 @pytest.mark.usefixtures("found")
-def test_where_everybody_may_do_everything_private_ones_hide(database: Database) -> None:
+def test_private_repositories_are_hidden_without_accounts(database: Database) -> None:
     checked = CheckedSearch(database, Open())
     page = checked.find(ANONYMOUS, "", 100, 1)
     assert [r.name for r in page.results] == sorted(set(DESCRIBED) - {"alice/secret"})

@@ -1,4 +1,4 @@
-"""Index and registry in one process, over the wire: logins, pushes, pulls, search, tools."""
+"""Index and registry in one process, over HTTP: logins, pushes, pulls, search, tools."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHALLENGE = 'Basic realm="auth required",Token'
 
 
 def seeded(url: str) -> str:
-    """Accounts for the tests of a module: roles in `team`, an administrator, a disabled one."""
+    """Add accounts with roles in `team`, an administrator and a disabled account; return a secret."""
     database = open_database(url)
     accounts, namespaces = AccountStore(database, here), Namespaces(database)
     for name in ("other", "reader", "writer", "owner", "gone"):
@@ -46,7 +46,7 @@ def seeded(url: str) -> str:
 
 
 def seeded_file(folder: Path) -> str:
-    """For what is the same with any database."""
+    """Return a SQLite database for tests that do not depend on the kind of database."""
     url = f"sqlite:///{folder}/index.db"
     seeded(url)
     return url
@@ -61,7 +61,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def secret(url: str) -> str:
-    """The robot's."""
+    """Return the robot's secret."""
     return seeded(url)
 
 
@@ -102,7 +102,7 @@ def test_engines_that_register_at_every_login(server: Server, version: str) -> N
 
 
 @pytest.mark.parametrize("version", ["1.11.2", "1.12.6"])
-def test_engines_that_only_ask(server: Server, version: str) -> None:
+def test_engines_that_only_log_in(server: Server, version: str) -> None:
     for user, password, status in [
         ("reader", PASSWORD, 200),
         ("reader", "wrong-password", 401),
@@ -129,7 +129,7 @@ def registered(server: Server, **given: object) -> raw.Answer:
     return raw.request(server, "POST", "/v1/users/", {}, json.dumps(given).encode())
 
 
-def test_registering(server: Server) -> None:
+def test_sign_up_requests(server: Server) -> None:
     answer = registered(server, username="fresh", password=PASSWORD, email="f@example.org")
     assert (answer.status, answer.body) == (201, b'"User Created"')
     for given in [
@@ -157,7 +157,7 @@ def test_registering(server: Server) -> None:
         assert (answer.status, set(answer.json())) == (400, {"error"})
 
 
-def test_changing_ones_own_account(server: Server) -> None:
+def test_changing_the_own_account(server: Server) -> None:
     changing = engine(server, "changing")
     assert changing.login() == 201
 
@@ -179,7 +179,7 @@ def test_changing_ones_own_account(server: Server) -> None:
 
 
 def test_a_secret_does_not_change_the_account(server: Server, url: str) -> None:
-    """Else who finds one, which can be taken away, could keep the account."""
+    """Otherwise a person who finds a secret could take over the account."""
     database = open_database(url)
     secret = AccountStore(database, here).issue_secret("other")
     database.close()
@@ -191,7 +191,7 @@ def test_a_secret_does_not_change_the_account(server: Server, url: str) -> None:
     assert raw.get(server, "/v1/users/", basic("other", PASSWORD)).status == 200
 
 
-def test_who_pushes_does_not_say_who_may_pull(server: Server) -> None:
+def test_a_pusher_does_not_change_the_visibility(server: Server) -> None:
     writer, owner = engine(server, "writer"), engine(server, "owner")
     writer.push("team/flagged", [image("flagged")])
     path = "/v1/repositories/team/flagged/properties"
@@ -213,8 +213,8 @@ def test_guessing_is_slowed_down(tmp_path: Path) -> None:
         assert statuses == [401, 401, 401, 429, 429]
 
 
-def test_signing_up_is_slowed_down(tmp_path: Path) -> None:
-    """Each costs a hash, and a name. Logging in, which engines begin in the same way, does not."""
+def test_sign_ups_are_slowed_down(tmp_path: Path) -> None:
+    """Each sign-up costs a hash and a name. A login, which begins with the same request, does not."""
     url = seeded_file(tmp_path)
     env = {"INDEX_DATABASE": url, "INDEX_SIGN_UP": "open", "ACCOUNTS_ATTEMPTS": "3"}
     with Server(tmp_path / "store", env=env) as slow:
@@ -258,7 +258,7 @@ def test_the_answers_of_the_index(server: Server) -> None:
     answer = writer.ask_index("GET", "/v1/repositories/team/answers/images")
     assert (answer.status, answer.json()) == (200, [{"id": one.id}])
     assert ",access=read," in (answer.header("X-Docker-Token") or "")
-    # only who asks for one gets a token
+    # only clients that ask for a token get one
     answer = raw.get(server, "/v1/repositories/team/answers/images", basic("writer", PASSWORD))
     assert (answer.status, answer.header("X-Docker-Token")) == (200, None)
     assert answer.all("X-Docker-Endpoints") == [server.host]
@@ -281,7 +281,7 @@ def test_odd_lists(server: Server) -> None:
             assert (answer.status, answer.json()) == (400, {"error": text})
 
 
-def test_a_namespace_of_ones_own(server: Server) -> None:
+def test_the_namespace_of_the_account(server: Server) -> None:
     new = engine(server, "own-space")
     assert new.login() == 201
     images = pair("own space")
@@ -290,7 +290,7 @@ def test_a_namespace_of_ones_own(server: Server) -> None:
     for user in ("", "writer"):
         answer = engine(server, user).ask_index("PUT", "/v1/repositories/own-space/app/", b"[]")
         assert answer.status == (403 if user else 401)
-    # the library is nobody's
+    # the namespace `library` has no owner
     answer = new.ask_index("PUT", "/v1/repositories/busybox/", b"[]")
     assert (answer.status, answer.json()) == (403, {"error": "Access denied"})
     assert engine(server, "root").push("busybox", images[:1]) == []
@@ -306,8 +306,8 @@ def test_a_robot_pushes_with_its_secret(server: Server, secret: str) -> None:
     assert robot.ask_index("DELETE", "/v1/repositories/team/robot/").status == 403
 
 
-def test_tokens_of_others_and_for_others(server: Server) -> None:
-    """Replayed on another repository, with another access, altered: refused everywhere."""
+def test_tokens_of_other_users_and_repositories(server: Server) -> None:
+    """Tokens for another repository or access, or altered tokens, are refused everywhere."""
     one, two = image("bound one"), image("bound two")
     writer = engine(server, "writer")
     writer.push("team/bound", [one])
@@ -323,7 +323,7 @@ def test_tokens_of_others_and_for_others(server: Server) -> None:
     assert asked(token, "HEAD", tags).status == 200
     assert asked(token, "GET", one.path("layer")).status == 200
     denied(asked(token, "GET", others))
-    assert asked(token, "GET", two.path("layer")).status == 404  # an image that it knows nothing of
+    assert asked(token, "GET", two.path("layer")).status == 404  # an image of another repository
     denied(asked(token, "PUT", f"{tags}/v2", f'"{one.id}"'.encode()))
     denied(asked(token, "DELETE", tags))
     denied(asked(token, "PUT", image("bound new").path("json"), b"{}"))
@@ -336,7 +336,7 @@ def test_tokens_of_others_and_for_others(server: Server) -> None:
         "x",
     ):
         denied(asked(changed, "GET", tags))
-    # and a token is no login, and gives no other token
+    # a token is not a login, and gives no other token
     denied(asked(token, "GET", "/v1/index/stars"))
     denied(asked(token, "PUT", "/v1/users/writer/", b'{"password": "another-1"}'))
     headers = {"Authorization": f"Token {token}", "X-Docker-Token": "true"}
@@ -357,8 +357,8 @@ def test_tokens_of_a_node_whose_clock_is_behind(server: Server, url: str) -> Non
     assert "token to read team/behind is refused: it expired 70" in server.log
 
 
-def test_what_a_registry_asks(server: Server) -> None:
-    """Its question whether a token counts, whatever the token is for (protocol-v1.md section 2.2)."""
+def test_a_registry_asks_the_index_about_a_token(server: Server) -> None:
+    """The index says whether a token is valid, for any kind of token (protocol-v1.md section 2.2)."""
     one = image("asked")
     writer = engine(server, "writer")
     writer.push("team/asked", [one])
@@ -394,7 +394,7 @@ def test_private_repositories(server: Server) -> None:
     assert raw.get(
         server, "/v1/repositories/team/private/properties", basic("reader", PASSWORD)
     ).json() == {"access": "private"}
-    # knowing an id, and listing it, gives nothing
+    # listing a known id gives no right
     thief = engine(server, "other")
     top = images[-1]
     listed = json.dumps([{"id": one.id} for one in images]).encode()
@@ -420,7 +420,7 @@ def test_private_from_the_start(tmp_path: Path) -> None:
         assert change.status == 200
         assert engine(server).pull("team/born-private")
         engine(server, "writer").push("team/born-private", [image("born private")])
-        assert engine(server).pull("team/born-private")  # it stays public
+        assert engine(server).pull("team/born-private")  # the repository stays public
 
 
 def test_deleting_as_the_specification_says(server: Server) -> None:
@@ -434,7 +434,7 @@ def test_deleting_as_the_specification_says(server: Server) -> None:
     answer = owner.ask_index("GET", "/v1/repositories/team/deleting/images")
     assert answer.status == 404
     assert owner.search("deleting") == []
-    # a client that asks for no token means the registry
+    # without a request for a token, the client means the registry
     owner.push("team/deleting", [one])
     path = "/v1/repositories/team/deleting/"
     assert raw.delete(server, path, basic("writer", PASSWORD)).status == 403
@@ -462,7 +462,7 @@ def test_search(server: Server) -> None:
         "team/searched", "team/searched-secret",
     ]  # fmt: skip
     assert engine(server, "other").search("hidden") == []
-    # texts alone, for engines that take no other
+    # only text values, which old engines require
     for agent in ("docker/0.6.5 go/go1.1", "Go http package", "", "docker/0.5.3"):
         answer = raw.get(server, "/v1/search?q=searched", {"User-Agent": agent})
         assert answer.json()["results"] == [{"name": "team/searched", "description": ""}]
@@ -517,10 +517,10 @@ def test_all_repositories(server: Server) -> None:
     assert {"description", "stars", "pulls", "is_official", "created", "updated"} < set(first)
 
 
-# -- what tools and pages use ------------------------------------------------------------------------
+# -- tools and web pages -----------------------------------------------------------------------------
 
 
-def test_facts(server: Server) -> None:
+def test_repository_details(server: Server) -> None:
     engine(server, "owner").push("team/facts", [image("facts")])
     path = "/v1/index/repositories/team/facts"
 
@@ -547,7 +547,7 @@ def test_facts(server: Server) -> None:
         assert (answer.status, set(answer.json())) == (400, {"error"}), given
     for body in (b"", b"[]", b"{"):
         assert raw.put(server, path, body, basic("owner", PASSWORD) | JSON).status == 400
-    assert change("owner").status == 204  # nothing to set
+    assert change("owner").status == 204  # no change
     assert raw.get(server, "/v1/index/repositories/team/none").status == 404
 
 
@@ -601,7 +601,7 @@ def test_pulls_are_counted(tmp_path: Path) -> None:
         owner.push("team/counted", [image("counted")])
         for _ in range(5):
             engine(server).pull("team/counted")
-        raw.get(server, "/v1/repositories/team/counted/images")  # by a tool, no pull
+        raw.get(server, "/v1/repositories/team/counted/images")  # a tool, which does not pull
         server.stop()
         server.restart()
         assert raw.get(server, "/v1/index/repositories/team/counted").json()["pulls"] == 5

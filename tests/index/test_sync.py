@@ -1,4 +1,4 @@
-"""The database follows the store: after each change, after failures, and by a walk."""
+"""Synchronization with the store: after each change, after failures, and by a walk."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sync(database: Database, domain: Domain) -> Sync:
 
 @pytest.fixture
 def stored(domain: Domain, sync: Sync) -> Stored:
-    """The store's repositories, as a registry with an index has them."""
+    """Return the repositories of the store, for a registry with an index."""
     return Stored(domain.storage, domain.images, domain.tags, domain.reach, sync)
 
 
@@ -72,7 +72,7 @@ def test_tags_come_and_go(stored: Stored, repositories: RepositoryRecords) -> No
     assert known(repositories, APP) is None
 
 
-def test_what_the_index_alone_knows_stays(stored: Stored, repositories: RepositoryRecords) -> None:
+def test_data_of_the_index_alone_stays(stored: Stored, repositories: RepositoryRecords) -> None:
     repositories.create(APP)
     repositories.describe(APP, "good")
     put(stored, APP, "v1")
@@ -92,7 +92,7 @@ def test_private_follows_the_flag(stored: Stored, repositories: RepositoryRecord
     assert known(repositories, APP) == {"v1": A, "v2": A}
 
 
-def test_a_new_one_is_as_private_as_in_the_store(
+def test_a_new_row_has_the_visibility_of_the_store(
     domain: Domain, stored: Stored, repositories: RepositoryRecords
 ) -> None:
     set_private(domain.storage, APP, True)
@@ -100,7 +100,7 @@ def test_a_new_one_is_as_private_as_in_the_store(
     assert known(repositories, APP) is None
 
 
-def test_nothing_makes_public_what_only_the_index_has_as_private(
+def test_a_repository_private_in_the_index_stays_private(
     sync: Sync, stored: Stored, repositories: RepositoryRecords
 ) -> None:
     repositories.create(APP)
@@ -110,8 +110,10 @@ def test_nothing_makes_public_what_only_the_index_has_as_private(
     assert known(repositories, APP) is None
 
 
-def test_many_at_once(domain: Domain, database: Database, repositories: RepositoryRecords) -> None:
-    """Every process writes what it read; what is last in the store is what the index has."""
+def test_concurrent_changes(
+    domain: Domain, database: Database, repositories: RepositoryRecords
+) -> None:
+    """Each process writes what it read. In the end the index has the state of the store."""
     nodes = [
         Stored(
             domain.storage,
@@ -138,10 +140,10 @@ def test_many_at_once(domain: Domain, database: Database, repositories: Reposito
     assert known(repositories, APP) == domain.tags.all(APP)
 
 
-def test_a_slow_writer_does_not_win_with_what_is_old(
+def test_a_slow_writer_does_not_overwrite_newer_state(
     domain: Domain, database: Database, repositories: RepositoryRecords
 ) -> None:
-    """It read the tag, and was overtaken before it wrote."""
+    """Another process wrote a newer tag after this one read the store."""
     read, go_on = threading.Event(), threading.Event()
 
     def slowly(repository: RepositoryName, tag: str) -> str | None:
@@ -178,7 +180,7 @@ def test_pushed_again_while_it_is_deleted(
     domain: Domain, sync: Sync, repositories: RepositoryRecords
 ) -> None:
     put(domain.repositories, APP, "v1")
-    sync.deleted(APP)  # late: somebody has pushed since
+    sync.deleted(APP)  # late: a client has pushed again
     assert known(repositories, APP) == {"v1": A}
 
 
@@ -217,9 +219,7 @@ def test_a_push_does_not_fail_with_the_database(
 # -- a walk -------------------------------------------------------------------------------------
 
 
-def test_a_store_that_was_there_before(
-    domain: Domain, sync: Sync, repositories: RepositoryRecords
-) -> None:
+def test_an_existing_store(domain: Domain, sync: Sync, repositories: RepositoryRecords) -> None:
     for repository, tag, id in [(APP, "v1", A), (APP, "v2", B), (OTHER, "latest", B)]:
         put(domain.repositories, repository, tag, id)
     secret = RepositoryName("team", "secret")
@@ -242,10 +242,10 @@ def test_a_store_that_was_there_before(
     assert (report.repositories, report.changed, report.removed) == (3, 0, 0)
 
 
-def test_what_another_registry_did(
+def test_changes_by_another_registry(
     domain: Domain, sync: Sync, stored: Stored, repositories: RepositoryRecords
 ) -> None:
-    """0.x on the same store, or a process that died between the store and the database."""
+    """0.x on the same store, or a process that died before it wrote to the database."""
     for tag in ("v1", "v2"):
         put(stored, APP, tag)
     put(stored, OTHER, "v1")
@@ -256,7 +256,7 @@ def test_what_another_registry_did(
     report = sync.rebuild()
     assert (report.repositories, report.changed, report.missing) == (1, 1, 1)
     assert known(repositories, APP) == {"v2": B}
-    assert known(repositories, OTHER) == {"v1": A}  # until the time of grace is over
+    assert known(repositories, OTHER) == {"v1": A}  # until the grace period is over
     report = sync.rebuild(trust_missing=True)
     assert (report.repositories, report.changed, report.removed) == (1, 0, 1)
     assert known(repositories, OTHER) is None
@@ -269,7 +269,7 @@ def test_what_another_registry_did(
 def test_many_repositories(
     domain: Domain, sync: Sync, repositories: RepositoryRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More than are compared at once."""
+    """More repositories than one statement compares."""
     monkeypatch.setattr(subject, "_AT_ONCE", 20)
     names = [RepositoryName("many", f"image{number:03}") for number in range(50)]
     for name in names:

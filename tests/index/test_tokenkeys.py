@@ -1,4 +1,4 @@
-"""The keys of an index: made once, shared by nodes, changed without a break."""
+"""Signing keys of an index: created once, shared by nodes, replaced without an interruption."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ APP = RepositoryName("team", "app")
 
 
 class Clock:
-    """Seconds, moved by hand."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -31,7 +31,7 @@ class Clock:
         return self.now
 
 
-def test_the_first_key_is_made_when_it_is_wanted(database: Database) -> None:
+def test_the_first_key_is_created_when_needed(database: Database) -> None:
     keys = TokenKeys(database)
     assert keys.all() == []
     token = keys.verify(keys.issue(APP, "write", "alice", 60))
@@ -42,7 +42,7 @@ def test_the_first_key_is_made_when_it_is_wanted(database: Database) -> None:
 
 
 @pytest.mark.parametrize("alone", ["false", "true"])
-def test_the_first_start_makes_a_key(url: str, alone: str, tmp_path: Path) -> None:
+def test_the_first_start_creates_a_key(url: str, alone: str, tmp_path: Path) -> None:
     env = {"INDEX_DATABASE": url, "INDEX_ALONE": alone, "REGISTRY_ENDPOINTS": "registry.example"}
     with Server(tmp_path / "store", workers=2, env=env) as server:
         [key] = raw.get(server, "/v1/index/keys").json()["keys"]
@@ -53,7 +53,7 @@ def test_the_first_start_makes_a_key(url: str, alone: str, tmp_path: Path) -> No
         assert raw.get(server, "/v1/index/keys").json()["keys"] == [key]
 
 
-def test_a_key_is_made_later_if_the_database_is_away_at_the_first_start(
+def test_a_key_is_created_later_if_the_database_is_away_at_the_first_start(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     url = postgres.database().replace("/test", "/later")
@@ -64,7 +64,7 @@ def test_a_key_is_made_later_if_the_database_is_away_at_the_first_start(
         assert set(key) == {"id", "public"}
 
 
-def test_many_nodes_make_one(database: Database) -> None:
+def test_concurrent_nodes_create_one_key(database: Database) -> None:
     nodes = [TokenKeys(database) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         issued = list(pool.map(lambda node: node.issue(APP, "read", None, 60), nodes))
@@ -95,7 +95,7 @@ def test_a_new_key(database: Database) -> None:
     new = one.issue(APP, "read", None, 60)
     assert f"kid={new_key.id}" in new
     clock.now += 2
-    assert other.verify(new)  # looked for when it was met
+    assert other.verify(new)  # loaded when a token needs it
     assert other.verify(old)
     [signing, before] = other.all()
     assert (signing.id, signing.is_signing, before.is_signing) == (new_key.id, True, False)
@@ -113,7 +113,7 @@ def test_a_new_key(database: Database) -> None:
         other.verify(old)
 
 
-def test_wrong_tokens_do_not_make_it_read_all_the_time(
+def test_wrong_tokens_do_not_reload_the_keys_each_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
@@ -129,7 +129,7 @@ def test_wrong_tokens_do_not_make_it_read_all_the_time(
     assert len(reads) < 10
 
 
-def test_the_public_part_is_what_a_registry_needs(database: Database) -> None:
+def test_a_registry_verifies_with_the_public_part(database: Database) -> None:
     keys = TokenKeys(database)
     text = keys.issue(APP, "read", None, 60)
     public = {key.id: parse_public(key.public) for key in keys.all()}

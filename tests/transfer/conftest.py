@@ -12,7 +12,7 @@ from tests.needs import require
 
 @pytest.fixture(scope="session")
 def go(tmp_path_factory: pytest.TempPathFactory) -> Iterator[V2Registry]:
-    """One for all tests: each uses repositories of its own."""
+    """Yield one registry for all tests. Each test uses its own repositories."""
     require("v2-registry")
     with V2Registry(tmp_path_factory.mktemp("go")) as running:
         yield running

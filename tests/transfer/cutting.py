@@ -1,4 +1,4 @@
-"""A proxy in front of a registry that breaks connections after so many bytes sent to it."""
+"""A proxy in front of a registry that resets connections after a number of bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores made for tests of transfers, written as 0.9.1 wrote them."""
+"""Stores for tests of transfers, in the format of 0.9.1."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 
 class MadeStore:
-    """A store below `folder`; the same `seed`, the same bytes."""
+    """A store below `folder`. The same `seed` gives the same bytes."""
 
     def __init__(self, folder: Path, seed: int = 1) -> None:
         self.folder = folder
         self._random = random.Random(seed)
 
     def image(self, parent: str | None, size: int = 1000, packing: str = "gzip") -> str:
-        """A finished image with `size` random bytes in its layer; its id."""
+        """Write a complete image with `size` random bytes in its layer, and return its id."""
         content = self._random.randbytes(size)
         layer = PACK[packing](archive({"data": content}))
         return self.layer(parent, layer)
 
     def layer(self, parent: str | None, layer: bytes) -> str:
-        """A finished image with this layer; its id."""
+        """Write a complete image with this layer, and return its id."""
         id = self._random.randbytes(32).hex()
         document = {
             "id": id,
@@ -78,7 +78,7 @@ class MadeStore:
             (folder / "_index_images").write_text(json.dumps([{"id": id}]))
 
     def many(self, count: int, size: int) -> None:
-        """`count` tags, each an image of its own on shared bases, in a few repositories."""
+        """Write `count` tags with one image each, on shared base images, in a few repositories."""
         bases = [self.image(None, size) for _ in range(max(1, count // 20))]
         middle = [self.image(base, size) for base in bases for _ in range(4)]
         for number in range(count):

@@ -1,4 +1,4 @@
-"""The command `v1registry` in this process, since starting one costs a second."""
+"""The command `v1registry` in this process, because a new process costs a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from v1registry.commands.cli import main
 
 
 def call(arguments: Sequence[str], env: Mapping[str, str], status: int) -> tuple[str, str]:
-    """Standard output and error; the exit status must be `status`, and no exception come out."""
+    """Return standard output and error. Check the exit status, and that there is no traceback."""
     result = CliRunner().invoke(main, list(arguments), env=dict(env))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

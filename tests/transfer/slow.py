@@ -1,4 +1,4 @@
-"""A proxy in front of a registry that is slow, or stands still."""
+"""A proxy in front of a registry that is slow or stalls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Slow:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        # little room on the way: what is not taken is soon felt by who sends
+        # small buffers, so that the sender soon notices a stall
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = f"http://{self.host}"

@@ -1,4 +1,4 @@
-"""`v1registry export` and `v1registry import`: layouts and archives, there and back."""
+"""The commands `export` and `import`, with layouts and archives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 def run(store: Path, *arguments: str, status: int = 0) -> tuple[str, str]:
-    """The command on a store; standard output and error."""
+    """Run the command on a store, and return standard output and error."""
     return call(arguments, {"SETTINGS_FLAVOR": "local", "STORAGE_PATH": str(store)}, status)
 
 
@@ -56,7 +56,7 @@ def golden(tmp_path: Path) -> Path:
 
 
 def parts(store: Path, id: str) -> dict[str, bytes]:
-    """What an image consists of."""
+    """Return the files of an image."""
     names = ("json", "layer", "ancestry", "_checksum")
     return {name: (store / "images" / id / name).read_bytes() for name in names}
 
@@ -69,7 +69,7 @@ def tags(store: Path) -> dict[str, str]:
 # -- layouts ---------------------------------------------------------------------------
 
 
-def test_a_layout_is_whole(golden: Path, tmp_path: Path) -> None:
+def test_a_layout_is_complete(golden: Path, tmp_path: Path) -> None:
     run(golden, "export", str(tmp_path / "oci"), "--tags", "latest")
     index = json.loads((tmp_path / "oci/index.json").read_text())
     assert len(index["manifests"]) == len(IDS)
@@ -110,7 +110,7 @@ def test_unreadable_tags_are_named(golden: Path, tmp_path: Path, form: str) -> N
 
 
 @needs("skopeo")
-def test_skopeo_reads_both_forms(golden: Path, tmp_path: Path) -> None:
+def test_skopeo_reads_both_formats(golden: Path, tmp_path: Path) -> None:
     run(golden, "export", str(tmp_path / "oci"), "--tags", "latest")
     run(golden, "export", str(tmp_path / "all.tar"), "--format", "docker", "--tags", "latest")
     for name, image_id in IDS.items():
@@ -121,7 +121,7 @@ def test_skopeo_reads_both_forms(golden: Path, tmp_path: Path) -> None:
             assert config == image_id
 
 
-def test_a_layout_is_added_to(golden: Path, tmp_path: Path) -> None:
+def test_images_are_added_to_a_layout(golden: Path, tmp_path: Path) -> None:
     place = str(tmp_path / "oci")
     run(golden, "export", place, "--repositories", "*/d101", "--tags", "latest")
     again = report(golden, "export", place, "--repositories", "*/d1?1", "--repositories", "*/d1??6",
@@ -142,7 +142,7 @@ def test_another_folder_is_not_written_into(golden: Path, tmp_path: Path) -> Non
 # -- archives --------------------------------------------------------------------------
 
 
-def test_an_archive_holds_both_forms(golden: Path, tmp_path: Path) -> None:
+def test_an_archive_holds_both_formats(golden: Path, tmp_path: Path) -> None:
     run(golden, "export", str(tmp_path / "a.tar"), "--format", "docker", "--tags", "latest",
         "--repositories", "*/d150")  # fmt: skip
     with tarfile.open(tmp_path / "a.tar") as tar:
@@ -180,10 +180,10 @@ def test_nothing_is_left_of_an_archive_that_could_not_be_written(
     assert not (tmp_path / "no").exists()
 
 
-# -- and back --------------------------------------------------------------------------
+# -- import ----------------------------------------------------------------------------
 
 
-def test_an_archive_of_ours_brings_the_same_images_back(golden: Path, tmp_path: Path) -> None:
+def test_an_exported_archive_imports_the_same_images(golden: Path, tmp_path: Path) -> None:
     run(golden, "export", str(tmp_path / "a.tar"), "--format", "docker", "--tags", "latest")
     store = tmp_path / "store"
     assert report(store, "import", str(tmp_path / "a.tar"))["totals"]["imported"] == 4
@@ -199,7 +199,7 @@ def test_an_archive_of_ours_brings_the_same_images_back(golden: Path, tmp_path: 
     assert (again["totals"]["there"], again["totals"]["bytes_sent"]) == (4, 0)
 
 
-def test_what_was_imported_is_pulled_over_v1(golden: Path, tmp_path: Path) -> None:
+def test_imported_images_are_pulled_over_v1(golden: Path, tmp_path: Path) -> None:
     run(golden, "export", str(tmp_path / "oci"), "--tags", "latest", "--repositories", "*/d183")
     store = tmp_path / "store"
     run(store, "import", str(tmp_path / "oci"), "--map", "libtest/=apps/")
@@ -219,7 +219,7 @@ def test_what_was_imported_is_pulled_over_v1(golden: Path, tmp_path: Path) -> No
         assert {item["id"] for item in listed} == set(ancestry)
 
 
-def test_the_same_image_has_the_same_ids_whoever_brings_it(golden: Path, tmp_path: Path) -> None:
+def test_an_image_gets_the_same_ids_from_every_tool(golden: Path, tmp_path: Path) -> None:
     run(golden, "export", str(tmp_path / "oci"), "--tags", "latest")
     one, two = tmp_path / "one", tmp_path / "two"
     run(one, "import", str(tmp_path / "oci"))
@@ -231,7 +231,7 @@ def test_the_same_image_has_the_same_ids_whoever_brings_it(golden: Path, tmp_pat
 
 @needs("skopeo")
 def test_an_archive_that_skopeo_wrote(golden: Path, tmp_path: Path) -> None:
-    """What it writes of the old form is made up: the configuration counts."""
+    """Its old format is derived from the configuration, so the configuration is used."""
     run(golden, "export", str(tmp_path / "oci"), "--tags", "latest", "--repositories", "*/d150")
     skopeo("copy", f"oci:{tmp_path / 'oci'}:libtest/d150:latest",
            f"docker-archive:{tmp_path / 'a.tar'}:team/app:1")  # fmt: skip
@@ -240,11 +240,11 @@ def test_an_archive_that_skopeo_wrote(golden: Path, tmp_path: Path) -> None:
     assert f"sha256:{line['v1_id']}" == IDS["libtest/d150"]
 
 
-# -- hand-made bundles ------------------------------------------------------------------
+# -- bundles of the tests ----------------------------------------------------------------
 
 
 class MadeLayout:
-    """An OCI layout made by hand."""
+    """An OCI layout that the test writes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -310,7 +310,7 @@ def test_layers_of_every_compression(layout: MadeLayout, tmp_path: Path) -> None
     ancestry = json.loads(parts(store, line["v1_id"])["ancestry"])
     stored = [parts(store, id)["layer"] for id in reversed(ancestry)]
     assert [gzip.decompress(data) for data in stored] == plain
-    assert stored[1] == packed[1]  # as it was
+    assert stored[1] == packed[1]  # unchanged
 
 
 def test_an_index_is_followed_for_the_platform(layout: MadeLayout, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_an_index_is_followed_for_the_platform(layout: MadeLayout, tmp_path: Pat
     )
 
 
-def test_names_that_are_tags_alone(layout: MadeLayout, tmp_path: Path) -> None:
+def test_names_that_are_only_tags(layout: MadeLayout, tmp_path: Path) -> None:
     layout.name(layout.image([PLAIN], [sha(PLAIN)]), "1.0")
     _, error = run(tmp_path / "store", "import", str(layout.folder), "--repository", "team/app")
     assert "imported team/app:1.0" in error
@@ -378,7 +378,7 @@ def test_broken_layouts_lose_nothing(
 
 
 @pytest.mark.parametrize("content", [b"", b"no tar", b"\x1f\x8bno gzip", archive({"a": b""})])
-def test_what_is_no_bundle(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_bundles(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     _, error = run(tmp_path / "store", "import", str(tmp_path / "file"), status=1)
     assert "the archive cannot be read" in error or "neither an archive" in error
@@ -439,7 +439,7 @@ def test_a_circle_of_parents_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_made_store_there_and_back(tmp_path: Path) -> None:
-    """Every packing of layers, through an archive and a layout."""
+    """With every compression of layers, through an archive and a layout."""
     made = MadeStore(tmp_path / "made")
     top = None
     for packing in ("tar", "gzip", "bzip2", "xz"):
@@ -454,8 +454,8 @@ def test_a_made_store_there_and_back(tmp_path: Path) -> None:
     assert one["layers"] == two["layers"] == 4
 
 
-def test_an_import_where_an_index_keeps_what_is_private(golden: Path, tmp_path: Path) -> None:
-    """As a push: the repository is known, and private where new ones are; also after a deletion."""
+def test_an_import_into_a_registry_with_an_index(golden: Path, tmp_path: Path) -> None:
+    """As in a push, the index gets the repository with the default visibility, also after a deletion."""
     run(golden, "export", str(tmp_path / "all.tar"), "--tags", "latest")
     store = tmp_path / "store"
     url = f"sqlite:///{tmp_path}/index.db"

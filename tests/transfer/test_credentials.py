@@ -1,4 +1,4 @@
-"""Accounts at other registries, as docker keeps them; and what registries ask to be shown."""
+"""Credentials for other registries in Docker's configuration, and answers to challenges."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def b64(text: str) -> str:
         ({}, "r.example", None),
     ],
 )
-def test_accounts(
+def test_logins_in_the_configuration(
     tmp_path: Path, document: dict[str, Any], host: str, account: RegistryLogin | None
 ) -> None:
     file = tmp_path / "config.json"
@@ -82,12 +82,12 @@ def test_accounts(
     assert credentials.find(host, file) == account
 
 
-def test_where_docker_keeps_it() -> None:
+def test_the_path_of_dockers_configuration() -> None:
     assert credentials.config_file({"DOCKER_CONFIG": "/a"}) == Path("/a/config.json")
     assert credentials.config_file({"HOME": "/h"}) == Path("/h/.docker/config.json")
 
 
-def test_no_file_is_no_account(tmp_path: Path) -> None:
+def test_a_missing_file_means_no_login(tmp_path: Path) -> None:
     assert credentials.find("r.example", tmp_path / "config.json") is None
 
 
@@ -117,7 +117,7 @@ BROKEN_HELPERS = ["a\0b", "a/b", "\ud800", "x\n", {"a": 1}, 5, ["x"]]
 
 @pytest.mark.parametrize("where", ["credsStore", "credHelpers"])
 @pytest.mark.parametrize("helper", BROKEN_HELPERS)
-def test_a_helper_that_is_no_name_is_told(tmp_path: Path, helper: Any, where: str) -> None:
+def test_a_bad_helper_name_is_an_error(tmp_path: Path, helper: Any, where: str) -> None:
     file = tmp_path / "config.json"
     file.write_text(
         json.dumps({where: {"r.example": helper} if where == "credHelpers" else helper})
@@ -127,7 +127,7 @@ def test_a_helper_that_is_no_name_is_told(tmp_path: Path, helper: Any, where: st
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_a_broken_file_is_told(tmp_path: Path, text: str) -> None:
+def test_a_broken_file_is_an_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.json"
     file.write_text(text)
     with pytest.raises(TransferError, match=r"config\.json"):
@@ -155,7 +155,7 @@ def test_a_helper_gives_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert credentials.find("r.example", file) == RegistryLogin("", "", "t")
 
 
-def test_a_helper_knows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_without_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = "echo credentials not found in native keychain; exit 1"
     assert credentials.find("r.example", helper(tmp_path, script, monkeypatch)) is None
 
@@ -264,7 +264,7 @@ def test_a_long_challenge_costs_little() -> None:
 
 
 class Answer:
-    """A fake of requests' answer."""
+    """A fake response of requests."""
 
     def __init__(self, status: int, document: Any) -> None:
         self.status_code = status
@@ -291,7 +291,9 @@ def test_a_token_is_fetched_once_and_kept() -> None:
     assert keys.answer(CHALLENGE, SCOPES, None, fetch) == "Bearer t1"
     assert keys.header(SCOPES) == "Bearer t1"
     assert keys.header(("other",)) is None
-    assert keys.answer(CHALLENGE, SCOPES, None, fetch) == "Bearer t1"  # another thread's question
+    assert (
+        keys.answer(CHALLENGE, SCOPES, None, fetch) == "Bearer t1"
+    )  # the question of another thread
     assert keys.answer(CHALLENGE, SCOPES, "Bearer t1", fetch) == "Bearer t2"  # refused: a new one
     method, url, more = asked[0]
     assert (method, url) == ("GET", "https://a.example/token")

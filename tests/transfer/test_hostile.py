@@ -1,4 +1,4 @@
-"""Archives and layouts from a broken disk, or from somebody who means ill: told, and nothing else."""
+"""Damaged and hostile archives and layouts: they cause an error message and nothing else."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ JUNK += ["sha256:" + "0" * 64, "sha256:../../../../etc/passwd", "../../x", "/etc
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image as an archive, `x.tar`, and as a layout, `layout`."""
+    """Return a folder with an image as an archive, `x.tar`, and as a layout, `layout`."""
     folder = tmp_path_factory.mktemp("hostile")
     made = MadeStore(folder / "store")
     made.tag("team/app", "1", made.image(made.image(None, 3000), 2000))
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_all(path: Path) -> None:
-    """As `import` does, up to the store. Nothing comes out but what is told to people."""
+    """Read a bundle as `import` does. Only TransferError is allowed."""
     try:
         with bundles.opened(path, "linux/amd64", 1 << 30) as bundle:
             for image in naming.wanted(bundle, Selection((), (), []), "team/x"):
@@ -83,7 +83,7 @@ def test_archives_with_other_bytes(
 
 
 def changed(value: Any, dice: random.Random) -> Any:
-    """The document with something else somewhere, or without something."""
+    """Return the document with a random change or deletion."""
     if isinstance(value, dict) and value and dice.random() < 0.8:
         name = dice.choice(list(value))
         if dice.random() < 0.2:
@@ -136,11 +136,11 @@ def test_layouts_with_other_documents(folder: Path) -> None:
         read_all(layout)
 
 
-# -- what is told, and what is bounded ---------------------------------------------------------
+# -- messages and limits -----------------------------------------------------------------------
 
 
 def imported(path: Path, store: Path, memory: int | None = None) -> str:
-    """What the command says of an archive that it cannot import; memory in bytes at most."""
+    """Return the message for an archive that cannot be imported; `memory` is a limit in bytes."""
 
     def limit() -> None:
         if memory is not None:
@@ -185,7 +185,7 @@ def packed(path: Path, pieces: Iterable[bytes]) -> Path:
 
 
 def pax(name: str, records: bytes) -> bytes:
-    """A pax header with these records, and an empty file."""
+    """Return a pax header with these records, and an empty file."""
     header = tarfile.TarInfo("././@PaxHeader")
     header.type, header.size = tarfile.XHDTYPE, len(records)
     file = tarfile.TarInfo(name)
@@ -198,7 +198,7 @@ def pax(name: str, records: bytes) -> bytes:
 
 
 def sparse(name: str, size: int = 0, *, more: bool = False) -> bytes:
-    """The header of an old GNU sparse file; `more`: blocks of its map follow."""
+    """Return the header of an old GNU sparse file; `more`: blocks of its map follow."""
     block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
     block[124:136] = b"%011o\0" % size
     block[156:157] = b"S"
@@ -210,7 +210,7 @@ def sparse(name: str, size: int = 0, *, more: bool = False) -> bytes:
 
 
 def test_extended_headers_of_many_members_do_not_fill_the_memory(tmp_path: Path) -> None:
-    """They are limited before each member; of the members, they are not kept."""
+    """They are limited for each member, and not kept."""
     record = b"1000010 SCHILY.xattr.user.x=" + b"x" * (1000010 - 29) + b"\n"
     pieces = (pax(f"file{number}", record) for number in range(700))
     text = imported(packed(tmp_path / "x.tar", pieces), tmp_path / "store", memory=600 << 20)
@@ -310,7 +310,7 @@ def test_tags_without_end_are_refused(tmp_path: Path) -> None:
     assert "there are more than 10000 images: choose with --repositories or --tags" in text
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x")
     assert "is neither a file nor a folder" in imported(tmp_path / "x", tmp_path / "store")
 
@@ -325,8 +325,8 @@ def test_members_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
         pass
 
 
-def test_links_and_names_lead_nowhere(tmp_path: Path) -> None:
-    """Nothing is unpacked: a name with `..` is one within the archive, a link out of it none."""
+def test_links_and_names_do_not_leave_the_archive(tmp_path: Path) -> None:
+    """Nothing is unpacked to disk: `..` stays within the archive, and links out of it are errors."""
     id, out = "a" * 64, io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, data in {
@@ -345,7 +345,7 @@ def test_links_and_names_lead_nowhere(tmp_path: Path) -> None:
     assert "root:" not in text
 
 
-def test_a_damaged_archive_is_told_in_one_line(folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_archive_is_reported_in_one_line(folder: Path, tmp_path: Path) -> None:
     data = bytearray(gzip.compress((folder / "x.tar").read_bytes()))
     data[len(data) // 2 : len(data) // 2 + 64] = b"\xff" * 64
     (tmp_path / "x.tar").write_bytes(data)

@@ -1,4 +1,4 @@
-"""The journal of a migration: what it remembers, and what becomes of a broken one."""
+"""The journal of a migration, and broken journals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def written(path: Path) -> None:
     journal.close()
 
 
-def test_the_next_run_knows(tmp_path: Path) -> None:
+def test_the_next_run_reads_the_journal(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     assert not Journal(None, TO).is_resumed
     written(path)
@@ -30,7 +30,7 @@ def test_the_next_run_knows(tmp_path: Path) -> None:
     assert again.is_resumed
     assert again.repositories_with("sha256:a") == ["team/app", "other"]
     assert again.repositories_with("sha256:b") == []
-    assert again.upload("team/app", "sha256:a") is None  # it was ended
+    assert again.upload("team/app", "sha256:a") is None  # the upload is finished
     assert again.upload("team/app", "sha256:b") == "https://registry.example/u/2"
     assert again.tag("team/app", "1") == ("ff" * 32, "sha256:m")
     assert again.tag("team/app", "2") is None
@@ -38,7 +38,7 @@ def test_the_next_run_knows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 20, 80, 200, -1])
-def test_a_line_that_a_kill_cut_off_is_ignored(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_line_is_ignored(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "journal"
     written(path)
     path.write_bytes(path.read_bytes()[:kept])
@@ -50,14 +50,14 @@ def test_a_line_that_a_kill_cut_off_is_ignored(tmp_path: Path, kept: int) -> Non
     again.close()
 
 
-def test_it_belongs_to_one_target(tmp_path: Path) -> None:
+def test_a_journal_belongs_to_one_target(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     written(path)
     with pytest.raises(TransferError, match=f"to {TO}: name another"):
         Journal(path, "https://elsewhere.example")
 
 
-def test_it_belongs_to_one_run(tmp_path: Path) -> None:
+def test_a_journal_belongs_to_one_run(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     first = Journal(path, TO)
     with pytest.raises(TransferError, match="another migration"):
@@ -67,7 +67,7 @@ def test_it_belongs_to_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["not ours\nat all\n", '{"a": 1}\n{}\n', "[]\n[]\n"])
-def test_another_file_is_not_written_over(tmp_path: Path, text: str) -> None:
+def test_another_file_is_not_overwritten(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes"
     path.write_text(text)
     with pytest.raises(TransferError, match="is not the journal of a migration"):

@@ -1,4 +1,4 @@
-"""`v1registry migrate` as its users call it, to a real v2 registry."""
+"""The command `v1registry migrate`, to a real v2 registry."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IDS = {
 
 
 class Command:
-    """The command on one store, with a home folder of its own."""
+    """The command on one store, with its own home folder."""
 
     def __init__(self, store: Path, folder: Path) -> None:
         self.store = store
@@ -64,7 +64,7 @@ class Command:
         )
 
     def run(self, to: str, *arguments: str, status: int = 0, **env: str) -> tuple[str, str]:
-        """Standard output and error; the exit status must be `status`."""
+        """Return standard output and error, and check the exit status."""
         command = ["migrate", "--to", to, "--journal", str(self.journal), *arguments]
         return call(command, self.environ(**env), status)
 
@@ -94,7 +94,7 @@ def made(tmp_path: Path) -> MadeStore:
 
 
 def at(target: V2Registry, name: str, tag: str, media_type: str = SCHEMA2) -> dict[str, Any]:
-    """The manifest of a tag over there, held against its own digest."""
+    """Return the manifest of a tag of the target, after comparing its digest."""
     answer = target.get(f"/v2/{name}/manifests/{tag}", media_type)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Docker-Content-Digest"] == digest_of(answer.content)
@@ -138,7 +138,7 @@ def test_a_second_run_finds_all_there(golden: Command, target: V2Registry) -> No
     assert again["totals"]["there"] == len(IDS)
 
 
-def test_images_that_cannot_be_moved_are_told_and_do_not_stop_the_others(
+def test_images_that_cannot_be_sent_are_reported_and_do_not_stop_others(
     golden: Command, target: V2Registry
 ) -> None:
     report = golden.report(target.url, "--report", str(golden.folder / "report.json"), status=3)
@@ -169,7 +169,7 @@ def test_names_that_only_old_stores_hold(golden: Command, target: V2Registry) ->
     assert at(target, "foo/bar", "latest")
 
 
-def test_unreadable_tags_are_told(golden: Command, target: V2Registry) -> None:
+def test_unreadable_tags_are_reported(golden: Command, target: V2Registry) -> None:
     (golden.store / "repositories/libtest/d150/tag_bad").write_bytes(b"garbage")
     chosen = ("--repositories", "libtest/d150", "--tags", "latest", "--tags", "bad")
     out, _ = golden.run(target.url, *chosen, "--quiet", status=3)
@@ -187,7 +187,7 @@ def test_a_dry_run_sends_nothing(golden: Command, target: V2Registry) -> None:
         assert plan["totals"][name] == done["totals"][name]
 
 
-def test_choosing_and_naming(golden: Command, target: V2Registry) -> None:
+def test_selecting_and_renaming(golden: Command, target: V2Registry) -> None:
     report = golden.report(
         target.url, "--repositories", "libtest/d1*1", "--repositories", "*/d183",
         "--tags", "latest", "--map", "libtest/=apps/old/", "--map", "libtest/d183=one",
@@ -204,7 +204,7 @@ def test_as_oci(golden: Command, target: V2Registry) -> None:
 
 
 @needs("skopeo")
-def test_skopeo_reads_what_was_moved(golden: Command, target: V2Registry) -> None:
+def test_skopeo_reads_migrated_images(golden: Command, target: V2Registry) -> None:
     golden.run(target.url, "--tags", "latest")
     done = subprocess.run(
         ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false",
@@ -214,7 +214,7 @@ def test_skopeo_reads_what_was_moved(golden: Command, target: V2Registry) -> Non
     assert done.returncode == 0, done.stderr
 
 
-# -- layers of every kind, shared and not -----------------------------------------------
+# -- kinds of layers, and shared layers -------------------------------------------------
 
 
 def test_other_compressions_are_moved_unpacked(
@@ -255,7 +255,7 @@ def test_many_tags_of_one_image_do_not_disturb_each_other(
     assert (totals["moved"], totals["failed"]) == (64, 0)
 
 
-def test_a_damaged_layer_is_told(made: MadeStore, target: V2Registry, tmp_path: Path) -> None:
+def test_a_damaged_layer_is_reported(made: MadeStore, target: V2Registry, tmp_path: Path) -> None:
     base = made.image(None)
     made.tag("team/bad", "1", made.image(base))
     made.tag("team/bad", "2", made.image(made.image(None)))
@@ -268,7 +268,9 @@ def test_a_damaged_layer_is_told(made: MadeStore, target: V2Registry, tmp_path: 
     assert target.get("/v2/team/bad/tags/list").json()["tags"] == ["2"]
 
 
-def test_names_that_v2_does_not_take(made: MadeStore, target: V2Registry, tmp_path: Path) -> None:
+def test_names_that_v2_registries_refuse(
+    made: MadeStore, target: V2Registry, tmp_path: Path
+) -> None:
     made.tag("team/_odd", "1", made.image(None))
     command = Command(made.folder, tmp_path)
     (line,) = command.report(target.url, status=3)["images"]
@@ -281,7 +283,7 @@ def test_names_that_v2_does_not_take(made: MadeStore, target: V2Registry, tmp_pa
 
 
 def inventory(target: V2Registry) -> dict[str, str]:
-    """Every tag over there with its digest."""
+    """Return all tags of the target with their digests."""
     found = {}
     for name in target.get("/v2/_catalog?n=1000").json()["repositories"]:
         for tag in target.get(f"/v2/{name}/tags/list").json()["tags"] or []:
@@ -291,17 +293,17 @@ def inventory(target: V2Registry) -> dict[str, str]:
 
 
 def killed(made: MadeStore, target: V2Registry, folder: Path, images: int, most: int) -> int:
-    """Kill a migration of `images` again and again, then let it end; return how often."""
+    """Kill a migration of `images` several times, then let it finish; return the number of kills."""
     made.many(images, 20_000)
     command = Command(made.folder, folder)
     dice, kills = random.Random(5), 0
     while kills < most:
         process = command.start(target.url, "--quiet", "--jobs", "1")
-        # between the start of the program and well within its work
+        # at a moment between the start and the middle of the work
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=dice.uniform(0.5, 1.2))
         if process.poll() is not None:
-            break  # all was moved before
+            break  # the migration was complete
         process.send_signal(signal.SIGKILL if kills % 2 else signal.SIGTERM)
         process.communicate(timeout=30)
         kills += 1
@@ -330,7 +332,7 @@ def test_killed_ten_times_it_ends_as_an_undisturbed_run(
     assert killed(made, target, tmp_path, 200, 10) >= 5
 
 
-def test_ctrl_c_is_told(made: MadeStore, target: V2Registry, tmp_path: Path) -> None:
+def test_ctrl_c_is_reported(made: MadeStore, target: V2Registry, tmp_path: Path) -> None:
     made.many(40, 1_000_000)
     command = Command(made.folder, tmp_path)
     process = command.start(target.url)
@@ -343,7 +345,7 @@ def test_ctrl_c_is_told(made: MadeStore, target: V2Registry, tmp_path: Path) -> 
     assert "stopped; run the same command again to resume" in error
 
 
-def test_a_bad_network_is_made_good(made: MadeStore, target: V2Registry, tmp_path: Path) -> None:
+def test_a_bad_network_is_retried(made: MadeStore, target: V2Registry, tmp_path: Path) -> None:
     made.many(12, 400_000)
     with Cutting(target.port) as proxy:
         proxy.cut, proxy.dice, proxy.most = 250_000, 0.5, 4

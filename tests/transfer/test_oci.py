@@ -1,4 +1,4 @@
-"""OCI layouts as other tools write them: as tar archives, compressed, for several platforms."""
+"""OCI layouts of other tools: as tar archives, compressed, for several platforms."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_archives_of_podman(tmp_path: Path, form: str) -> None:
 
 
 def several(layout: MadeLayout, *names: str) -> list[dict[str, Any]]:
-    """Descriptors of an image for each platform; its configuration names it, too."""
+    """Return descriptors of an image for each platform, which its configuration names too."""
     found = []
     for name in names:
         os, architecture, variant = (*name.split("/"), "")[:3]
@@ -241,7 +241,7 @@ def test_an_image_without_variant_is_the_default(layout: MadeLayout) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "linux", "linux/", "linux/arm/v7/x", "/arm"])
-def test_a_platform_that_is_none(layout: MadeLayout, tmp_path: Path, text: str) -> None:
+def test_bad_platforms_are_refused(layout: MadeLayout, tmp_path: Path, text: str) -> None:
     nested(layout)
     arguments = ("import", str(layout.folder), "--platform", text)
     _, error = run(tmp_path / "store", *arguments, status=1)

@@ -1,4 +1,4 @@
-"""Today's images as v1 images: the ids and JSON of engines from 1.10 on, held against a recording."""
+"""Conversion of OCI images to v1 images, compared with a recording of Docker 1.10."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_ids_are_chain_ids_and_the_image_id() -> None:
     assert [layer.diff_id for layer in chain] == ids
 
 
-def test_layers_below_say_id_and_parent_alone() -> None:
+def test_lower_images_hold_only_id_and_parent() -> None:
     chain = v1_chain(config([diff_id("a"), diff_id("b"), diff_id("c")]), [Layer()] * 3)
     base, second = chain[0].id, chain[1].id
     assert chain[0].json == b'{"id":"%s"}' % base.encode()
     assert chain[1].json == b'{"id":"%s","parent":"%s"}' % (second.encode(), base.encode())
 
 
-def test_the_top_says_what_the_configuration_says() -> None:
+def test_the_top_image_holds_the_configuration() -> None:
     ids = [diff_id("a"), diff_id("b")]
     chain = v1_chain(
         config(ids, **{"os.version": "1", "parent": "x", "variant": "v8"}), [Layer()] * 2
@@ -89,6 +89,6 @@ def test_an_image_without_layers_has_one_image() -> None:
         (config([diff_id("a")] * 1001), 1001, "more than 1000 layers"),
     ],
 )
-def test_what_is_no_configuration(data: bytes, layers: int, reason: str) -> None:
+def test_bad_configurations_are_refused(data: bytes, layers: int, reason: str) -> None:
     with pytest.raises(TransferError, match=reason):
         v1_chain(data, [Layer()] * layers)

@@ -1,4 +1,4 @@
-"""Where `migrate` sends credentials and layers, whatever URLs a registry names."""
+"""The servers to which `migrate` sends credentials and layers, for any URL that a registry names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wants_basic(asked: Asked) -> Answer | None:
 
 
 def named(scheme: str, host: str) -> object:
-    """Let the registry name absolute URLs of this origin, as behind a proxy that ends TLS."""
+    """Make the registry name absolute URLs of this origin, as behind a proxy that terminates TLS."""
 
     def after(asked: Asked, answer: Answer) -> Answer:
         headers = [
@@ -77,7 +77,7 @@ def test_a_plain_location_on_another_host_stops(go: V2Registry, made: Certificat
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "http://[/x", "https://127.0.0.1:x/y"])
-def test_a_location_that_is_no_url_stops(go: V2Registry, location: str) -> None:
+def test_a_location_that_is_not_a_url_stops(go: V2Registry, location: str) -> None:
     with Quirky(go.port) as quirky:
         quirky.after = lambda asked, answer: Answer(answer.status, [("Location", location)])
         with pytest.raises(TransferError, match="is not an http"):
@@ -116,7 +116,7 @@ def test_redirects_do_not_leave_tls(go: V2Registry, made: Certificate, method: s
 def test_redirects_on_the_same_host_keep_credentials_and_tls(
     go: V2Registry, made: Certificate
 ) -> None:
-    """A signed URL elsewhere gets none; `http://` on the same host is asked over https."""
+    """A signed URL of another host gets none; `http://` on the same host becomes https."""
     with Quirky(go.port, made) as quirky:
 
         def before(asked: Asked) -> Answer | None:
@@ -216,7 +216,7 @@ def test_a_token_server_may_redirect_on_its_own_host(go: V2Registry) -> None:
 def test_an_old_journal_does_not_lead_out_of_tls(
     go: V2Registry, made: Certificate, tmp_path: Path
 ) -> None:
-    """Where another run was sent is held against the registry's origin, too."""
+    """Locations in the journal are also compared with the registry's origin."""
     with Quirky(go.port, made) as quirky, Quirky(go.port) as plain:
         quirky.after = named("http", f"localhost:{plain.port}")
         there = remote(quirky.url, account=ANN, verify=str(made.certificate))
@@ -246,9 +246,7 @@ WANTED = {
 
 
 @pytest.mark.parametrize("what", WANTED)
-def test_of_several_challenges_the_first_that_we_can_answer_counts(
-    go: V2Registry, what: str
-) -> None:
+def test_the_first_supported_challenge_is_answered(go: V2Registry, what: str) -> None:
     with Quirky(go.port) as quirky:
         bearer = f'Bearer realm="{quirky.url}/token",service="s"'
         named = [text.format(bearer=bearer) for text in WANTED[what]]
@@ -268,7 +266,7 @@ def test_of_several_challenges_the_first_that_we_can_answer_counts(
         words = " ".join(named).lower()
         first_is_basic = 0 <= words.find("basic") < words.find("bearer") or "bearer" not in words
         assert used == {None, BASIC if first_is_basic else "Bearer TOKEN"}
-        if "bearer" in words:  # without an account, by an anonymous token
+        if "bearer" in words:  # without a login, with an anonymous token
             push(remote(quirky.url))
             assert "Bearer TOKEN" in used
 
@@ -296,7 +294,7 @@ def test_a_token_that_may_not_write_gives_way_to_basic(go: V2Registry) -> None:
 def test_a_token_that_does_not_help_gives_way_to_basic(
     go: V2Registry, what: str, cached: bool
 ) -> None:
-    """The registry offers both, and accepts only the one that stands last."""
+    """The registry offers both, and accepts only the last one."""
     with Quirky(go.port) as quirky:
         bearer = f'Bearer realm="{quirky.url}/token",service="s"'
         named = [("WWW-Authenticate", text.format(bearer=bearer)) for text in WANTED[what]]

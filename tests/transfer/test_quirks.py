@@ -1,4 +1,4 @@
-"""Registries, and proxies in front of them, that do not do all that the specification offers."""
+"""Registries and proxies that do not support the whole specification."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from v1registry.transfer.remote import Remote
 
 
 def arrives(go: V2Registry, there: Remote, size: int) -> None:
-    """Push a blob of `size` random bytes, and read it from the registry itself."""
+    """Push a blob of `size` random bytes, and read it back from the registry."""
     repository, blob, counts = name(), Bytes(secrets.token_bytes(size)), list[int]()
     there.upload(repository, blob, there.begin(repository), counts.append)
     assert sum(counts) == size
@@ -43,10 +43,10 @@ def larger(limit: int, status: int) -> Callable[[Asked], Answer | None]:
 
 @pytest.mark.parametrize("status", [413, 416])
 @pytest.mark.parametrize(("limit", "refused"), [(4 * MIB, 1), (MIB, 2), (1000, 3)])
-def test_pieces_that_are_too_large_are_sent_smaller(
+def test_chunks_that_are_too_large_are_sent_smaller(
     go: V2Registry, status: int, limit: int, refused: int
 ) -> None:
-    """And known for all further blobs. Where nothing is small enough, one PUT holds all."""
+    """The smaller size is used for further blobs. If no size is accepted, one PUT sends the blob."""
     with Quirky(go.port) as quirky:
         quirky.before = larger(limit, status)
         there = remote(quirky.url, chunk=8 * MIB)
@@ -58,7 +58,7 @@ def test_pieces_that_are_too_large_are_sent_smaller(
 
 @needs("nginx")
 def test_a_proxy_that_limits_bodies(go: V2Registry, tmp_path: Path) -> None:
-    """nginx with its default of 1 MiB, which hangs up on what it refuses."""
+    """nginx with its default limit of 1 MiB, which closes the connection."""
     changes = {"client_max_body_size 0;": "client_max_body_size 1m;"}
     with Nginx(tmp_path, [go.port], changes=changes) as nginx:
         arrives(go, remote(nginx.url), 9 * MIB)
@@ -96,8 +96,8 @@ def test_a_single_put_is_sent_again(go: V2Registry) -> None:
         assert len(puts) == 3
 
 
-def test_a_registry_that_tells_nothing_of_uploads(go: V2Registry) -> None:
-    """Then an upload that broke off, or was refused, begins anew."""
+def test_a_registry_that_reports_no_upload_status(go: V2Registry) -> None:
+    """Then an upload that was interrupted or refused starts again."""
     with Quirky(go.port) as quirky:
         patches: list[Asked] = []
 
@@ -159,7 +159,7 @@ def test_other_statuses_of_success(go: V2Registry, method: str, status: int) -> 
         assert go.get(f"/v2/{repository}/manifests/1.0", SCHEMA2).content == data
         assert refusals(quirky, method) == 0
         heads = [asked for asked in quirky.asked if asked.method == "HEAD"]
-        assert heads == []  # success is believed, and the manifest read back
+        assert heads == []  # success is trusted, and the manifest is read back
 
 
 def test_answers_without_a_digest(go: V2Registry) -> None:

@@ -30,7 +30,7 @@ MIB = 1024 * 1024
 
 
 class Bytes:
-    """A blob in memory; `read` counts what was asked of it."""
+    """A blob in memory; `read` counts the bytes read."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -88,11 +88,11 @@ def test_a_source_that_ends_early_is_an_error(go: V2Registry) -> None:
 
 
 @pytest.mark.parametrize("chunk", [MIB, 64 * MIB])
-def test_broken_connections_are_made_good(go: V2Registry, chunk: int) -> None:
+def test_broken_connections_are_retried(go: V2Registry, chunk: int) -> None:
     repository, blob = name(), Bytes(secrets.token_bytes(5 * MIB))
     with Cutting(go.port) as proxy:
         there = remote(proxy.url, chunk=chunk)
-        proxy.cut, proxy.most = 2 * MIB, 3  # of all requests on one connection
+        proxy.cut, proxy.most = 2 * MIB, 3  # bytes of all requests on one connection
         counts: list[int] = []
         there.upload(repository, blob, there.begin(repository), counts.append)
         assert proxy.cuts == 3
@@ -106,12 +106,12 @@ def test_a_connection_that_always_breaks_is_given_up(go: V2Registry) -> None:
         there = remote(proxy.url)
         location = there.begin(repository)
         proxy.cut = 0
-        there = remote(proxy.url, still=0.1)  # on a connection that is cut, too
+        there = remote(proxy.url, still=0.1)  # the connection is cut too
         with pytest.raises(Gone, match="does not answer any more"):
             there.upload(repository, blob, location, lambda count: None)
 
 
-def test_another_process_goes_on(go: V2Registry) -> None:
+def test_another_process_resumes_the_upload(go: V2Registry) -> None:
     repository, blob = name(), Bytes(secrets.token_bytes(4 * MIB))
     kept: list[str] = []
 
@@ -145,7 +145,7 @@ def test_a_blob_is_mounted(go: V2Registry) -> None:
     assert there.has_blob(two, blob.digest, 1000)
 
 
-def test_what_cannot_be_mounted_is_sent(go: V2Registry) -> None:
+def test_a_blob_that_cannot_be_mounted_is_sent(go: V2Registry) -> None:
     there, repository, blob = remote(go.url), name(), Bytes(secrets.token_bytes(1000))
     location = there.mount(repository, blob.digest, "t/nowhere")
     assert location is not None
@@ -158,7 +158,7 @@ def image(there: Remote, repository: str) -> bytes:
     there.upload(repository, blob, there.begin(repository), lambda count: None)
     config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [blob.digest]}}).encode()
     there.put_blob(repository, config, digest_of(config))
-    there.put_blob(repository, config, digest_of(config))  # once more does no harm
+    there.put_blob(repository, config, digest_of(config))  # twice is no error
     return manifest(SCHEMA2, config, [ManifestLayer(blob.digest, blob.size, True)])
 
 
@@ -171,14 +171,14 @@ def test_a_manifest_arrives(go: V2Registry) -> None:
     assert there.get_manifest(repository, "1.0", SCHEMA2) == data
 
 
-def test_a_manifest_without_its_blobs_is_refused_in_the_registrys_words(go: V2Registry) -> None:
+def test_a_manifest_without_its_blobs_is_refused_with_the_registrys_text(go: V2Registry) -> None:
     there, repository = remote(go.url), name()
     data = manifest(SCHEMA2, b"{}", [])
     with pytest.raises(Rejected, match=r"answered 40[04] .*(BLOB|blob)"):
         there.put_manifest(repository, "1.0", SCHEMA2, data)
 
 
-# -- who we are, and who they are ------------------------------------------------------------
+# -- credentials and TLS -------------------------------------------------------------------
 
 
 def test_basic(go: V2Registry, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_tls(go: V2Registry, tmp_path: Path) -> None:
             remote(secure.url).check()
 
 
-def test_what_is_no_registry(tmp_path: Path) -> None:
+def test_a_server_that_is_not_a_v2_registry(tmp_path: Path) -> None:
     with (
         Server(tmp_path / "store", env={"V2_ENABLED": "false"}) as server,
         pytest.raises(Rejected, match="not a v2 registry"),
@@ -209,21 +209,21 @@ def test_what_is_no_registry(tmp_path: Path) -> None:
         remote(server.url).check()
 
 
-def test_a_registry_that_takes_nothing(tmp_path: Path) -> None:
-    with Server(tmp_path / "store") as server:  # ours shows v2, read-only
+def test_a_read_only_registry(tmp_path: Path) -> None:
+    with Server(tmp_path / "store") as server:  # our own v2 view is read-only
         there = remote(server.url)
         there.check()
         with pytest.raises(Rejected, match="answered 405"):
             there.begin("team/app")
 
 
-def test_nobody_there() -> None:
+def test_no_server_answers() -> None:
     with pytest.raises(Unreachable, match="2 tries"):
         remote("http://127.0.0.1:1").check()
 
 
 @pytest.mark.parametrize("value", ["soon", "soon, or later", "\xb2", "-1", "9" * 400, "1e3", ""])
-def test_a_retry_after_that_is_nonsense(value: str) -> None:
+def test_a_bad_retry_after_is_ignored(value: str) -> None:
     response = requests.Response()
     response.headers["Retry-After"] = value
     assert retry_after(response) == 0.0

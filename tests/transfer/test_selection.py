@@ -1,4 +1,4 @@
-"""Which repositories and tags are meant, and their names there and here."""
+"""Selection of repositories and tags, and their names in the target and in the store."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_bad_rules(text: str) -> None:
         ("team/app", "x" * 129, "no tag"),
     ],
 )
-def test_what_a_v2_registry_takes(target: str, tag: str, reason: str | None) -> None:
+def test_names_that_a_v2_registry_accepts(target: str, tag: str, reason: str | None) -> None:
     told = selection.refused(target, tag)
     assert (told is None) if reason is None else (reason in str(told))
 
 
 class Bundle:
-    """Names alone."""
+    """A bundle that only has names."""
 
     def __init__(self, *names: tuple[str, str | None]) -> None:
         self._names = [NamedImage(*pair) for pair in names]
@@ -134,6 +134,6 @@ def test_names_are_chosen_and_mapped() -> None:
         ([("1", "a.example/x/y:1"), ("2", "x/y:1")], "would both become x/y:1"),
     ],
 )
-def test_names_that_do_not_do(names: list[tuple[str, str | None]], reason: str) -> None:
+def test_bad_names_in_bundles(names: list[tuple[str, str | None]], reason: str) -> None:
     with pytest.raises(TransferError, match=reason):
         naming.wanted(Bundle(*names), Selection(), None)

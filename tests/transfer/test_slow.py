@@ -1,4 +1,4 @@
-"""`migrate` to a registry that is slow, stands still, or is away: bounded waits, the rest goes on."""
+"""`migrate` to a registry that is slow, stalls or is away: waits are limited, other work continues."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def proxy(target: V2Registry) -> Iterator[Slow]:
 
 
 def test_few_bytes_a_second_are_enough(made: MadeStore, proxy: Slow, tmp_path: Path) -> None:
-    """The whole upload takes several times the time-out; each piece of it does not."""
+    """The whole upload takes several times the timeout, but no piece does."""
     made.tag("team/app", "1", made.image(None, 200_000))
     proxy.rate = 80_000
     begun = time.monotonic()
     report = Command(made.folder, tmp_path).report(proxy.url, "--timeout", "1")
     assert time.monotonic() - begun > 2
     assert report["totals"]["moved"] == 1
-    assert report["totals"]["bytes_sent"] < 210_000  # nothing went twice
+    assert report["totals"]["bytes_sent"] < 210_000  # nothing was sent twice
 
 
 def test_late_answers_are_waited_for(made: MadeStore, proxy: Slow, tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_late_answers_are_waited_for(made: MadeStore, proxy: Slow, tmp_path: Pat
     assert (totals["moved"], totals["blobs_uploaded"]) == (1, 1)
 
 
-def test_an_upload_that_stands_still_is_tried_again(
+def test_an_upload_that_stalls_is_retried(
     made: MadeStore, target: V2Registry, proxy: Slow, tmp_path: Path
 ) -> None:
-    """Others go on meanwhile, it is told what is waited for, and what is counted is right."""
+    """Other uploads continue, a message names the delay, and the counts are right."""
     size = 4_000_000
     made.tag("team/app", "big", made.image(None, size))
     for number in range(3):
@@ -76,7 +76,7 @@ def test_an_upload_that_stands_still_is_tried_again(
     (told,) = [line for line in lines if "; retrying" in line]
     assert told.startswith("PATCH /v2/team/app/blobs/uploads/")
     assert "timed out" in told
-    assert lines[-1].startswith("[4/4] moved team/app:big")  # the others did not wait for it
+    assert lines[-1].startswith("[4/4] moved team/app:big")  # the other uploads did not wait for it
     assert len(inventory(target)) == 4
 
 
@@ -87,7 +87,7 @@ def test_a_registry_that_never_answers_ends_the_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Within bounds, each image named with the reason; later the same command goes on."""
+    """The wait is limited, and each image is reported with the reason. The same command resumes later."""
     made.many(6, 1000)
     command = Command(made.folder, tmp_path)
     monkeypatch.setitem(cast(Any, Http.__init__).__kwdefaults__, "first_wait", 0.01)
@@ -123,10 +123,10 @@ def test_a_registry_that_hangs_from_the_start(made: MadeStore, proxy: Slow, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_while_nothing_moves(
+def test_stopped_while_all_connections_stall(
     made: MadeStore, proxy: Slow, tmp_path: Path, number: int
 ) -> None:
-    """Whoever waits for an answer or to send is let go at once."""
+    """All threads that wait for an answer or send stop at once."""
     for count in range(3):
         made.tag("team/app", f"v{count}", made.image(None, 4_000_000))
     proxy.stall_at = 500_000
@@ -145,7 +145,7 @@ def test_stopped_while_nothing_moves(
     assert "Traceback" not in error
 
 
-# -- requests alone -----------------------------------------------------------------------
+# -- single requests ----------------------------------------------------------------------
 
 
 def test_a_stall_in_the_middle_of_a_chunk(target: V2Registry, proxy: Slow) -> None:
@@ -156,12 +156,14 @@ def test_a_stall_in_the_middle_of_a_chunk(target: V2Registry, proxy: Slow) -> No
     there.upload(repository, blob, there.begin(repository), counts.append)
     assert proxy.stalled == 1
     assert sum(counts) == blob.size
-    assert blob.read <= 8 * MIB  # once anew: this registry forgets what broke off in a chunk
+    assert (
+        blob.read <= 8 * MIB
+    )  # sent twice: this registry loses an upload whose chunk is interrupted
     assert target.get(f"/v2/{repository}/blobs/{blob.digest}").content == blob.data
 
 
 def test_a_registry_that_comes_back_is_waited_for(target: V2Registry) -> None:
-    """A restart that takes longer than a request's tries."""
+    """The restart takes longer than the retries of a request."""
     there, repository = remote(target.url, still=2.0), name()
     told: list[str] = []
     back = threading.Event()
@@ -179,7 +181,7 @@ def test_a_registry_that_comes_back_is_waited_for(target: V2Registry) -> None:
     assert told[-1].startswith(f"{target.url} does not answer: ")
 
 
-def test_one_that_does_not_come_back_is_gone(target: V2Registry) -> None:
+def test_a_registry_that_does_not_come_back_is_gone(target: V2Registry) -> None:
     there = remote(target.url, still=0.1)
     target.kill()
     with pytest.raises(Gone, match="does not answer any more"):
@@ -212,11 +214,11 @@ def test_stopped_while_waiting_for_an_answer(target: V2Registry, proxy: Slow) ->
         there.check()
     assert time.monotonic() - begun < 5
     with contextlib.suppress(Interrupted):
-        there.begin(name())  # nor is another one begun
+        there.begin(name())  # no further request begins
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """A fake of a registry whose token server cannot just now; `left`: how often yet."""
+    """A fake registry whose token server is unavailable for `left` more requests."""
 
     left = 2
 
@@ -224,7 +226,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         kind = type(self)
         if self.path.startswith("/token") and kind.left:
             kind.left -= 1
-            self._send(503, b"[" * 100_000)  # nor is what it says any JSON that one can read
+            self._send(503, b"[" * 100_000)  # a body that is not valid JSON
         elif self.path.startswith("/token"):
             self._send(200, b'{"token": "t"}')
         elif self.headers.get("Authorization") == "Bearer t":
@@ -243,7 +245,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None: ...
 
 
-def test_a_token_server_that_cannot_now_is_asked_again() -> None:
+def test_a_token_server_that_is_unavailable_is_retried() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as fake:
         thread = threading.Thread(target=fake.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""The amount that a transfer moves is known before its first byte goes."""
+"""The amount of a transfer is known before the first byte is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from v1registry.commands import progress as module
 
 
 class Recorder:
-    """A progress that notes the total whenever bytes go."""
+    """A display that records the total for each call of `bytes`."""
 
     def __init__(self) -> None:
         self.total = self.done = 0
@@ -48,7 +48,7 @@ def progress(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 @pytest.fixture
 def made(tmp_path: Path) -> MadeStore:
-    """Images that share layers, in one repository and in several; names are used once."""
+    """Return a store whose images share layers, within and across repositories."""
     made = MadeStore(tmp_path / "store", seed=secrets.randbits(60))
     base = made.image(None, 300_000)
     middle = made.image(base, 200_000)
@@ -66,7 +66,7 @@ def command(made: MadeStore, *arguments: str, status: int = 0) -> dict[str, Any]
 
 
 def maps() -> list[str]:
-    """Names over there that nothing has had."""
+    """Return options that map to new repository names in the target."""
     return [f"--map=team{number}/=x{secrets.token_hex(4)}/" for number in range(3)]
 
 
@@ -86,8 +86,10 @@ def test_all(go: V2Registry, made: MadeStore, progress: Recorder) -> None:
     assert set(progress.totals) == {sent["bytes_sent"]} == {progress.done}
 
 
-def test_what_is_there_is_not_expected(go: V2Registry, made: MadeStore, progress: Recorder) -> None:
-    """Whatever is in any of the repositories over there is mounted from it."""
+def test_present_blobs_are_not_expected(
+    go: V2Registry, made: MadeStore, progress: Recorder
+) -> None:
+    """A blob that any repository of the target has is mounted from it."""
     names = maps()
     migrate(made, go.url, *names, "--repositories", "team1/*", "--tags", "2")
     first, progress.totals, progress.done, progress.total = progress.done, [], 0, 0
@@ -101,9 +103,7 @@ def test_what_is_there_is_not_expected(go: V2Registry, made: MadeStore, progress
     assert set(progress.totals) == {sent["bytes_sent"]} == {progress.done}
 
 
-def test_what_turns_out_otherwise_is_corrected(
-    go: V2Registry, made: MadeStore, progress: Recorder
-) -> None:
+def test_a_changed_amount_is_corrected(go: V2Registry, made: MadeStore, progress: Recorder) -> None:
     with Quirky(go.port) as quirky:
         quirky.before = lambda asked: Answer(500) if "mount=" in asked.path else None
         planned = migrate(made, quirky.url, "--dry-run")["totals"]["bytes_sent"]
@@ -112,7 +112,7 @@ def test_what_turns_out_otherwise_is_corrected(
         assert progress.total == progress.done == sent
 
 
-def test_what_cannot_be_sent_is_expected_no_more(
+def test_refused_images_are_no_longer_expected(
     go: V2Registry, made: MadeStore, progress: Recorder
 ) -> None:
     with Quirky(go.port) as quirky:
@@ -129,7 +129,7 @@ def test_what_cannot_be_sent_is_expected_no_more(
 
 
 def run(made: MadeStore, progress: Recorder, *arguments: str, status: int = 0) -> int:
-    """Bytes that the progress was told of: all were expected before the first."""
+    """Run a command, and return the number of reported bytes, all of which were expected."""
     progress.total = progress.done = 0
     progress.totals = []
     command(made, *arguments, status=status)
@@ -153,7 +153,7 @@ def test_export_and_import(tmp_path: Path, progress: Recorder, form: str, packin
     assert set(progress.totals) == {told}
     assert told == layers(made) if packing != "bzip2" else told > layers(made)
     if form == "oci":
-        assert run(made, progress, "export", place) == 0  # all is there
+        assert run(made, progress, "export", place) == 0  # everything is there
     other = MadeStore(tmp_path / "other")
     told = run(other, progress, "import", place, "--repositories", "team/app1")
     assert set(progress.totals) == {told}
@@ -163,7 +163,7 @@ def test_export_and_import(tmp_path: Path, progress: Recorder, form: str, packin
     assert 90_000 < rest < 150_000
 
 
-def test_what_fails_is_expected_no_more(tmp_path: Path, progress: Recorder) -> None:
+def test_failed_images_are_no_longer_expected(tmp_path: Path, progress: Recorder) -> None:
     made = MadeStore(tmp_path / "store")
     made.tag("team/good", "1", made.image(None, 50_000))
     bad = made.image(None, 70_000)
@@ -179,6 +179,6 @@ def test_what_fails_is_expected_no_more(tmp_path: Path, progress: Recorder) -> N
     layer.write_bytes(layer.read_bytes()[:-100])
     other = MadeStore(tmp_path / "other")
     assert 50_000 < run(other, progress, "import", str(place), status=3) < 60_000
-    # and an export: its layer is cut after its facts were noted
+    # an export whose layer is truncated after the layer scan
     (made.folder / "images" / bad / "layer").write_bytes(b"x")
     run(made, progress, "export", str(tmp_path / "again"), status=3)

@@ -1,4 +1,4 @@
-"""What the commands tell: forms and states by their names, addresses to type, causes in plain words."""
+"""Messages of the commands: formats, states, suggested URLs and causes of errors."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def command(made: MadeStore, *arguments: str, status: int = 0, **env: str) -> tu
     return call(arguments, {**base, **env}, status)
 
 
-# -- the form of an export -----------------------------------------------------------------------
+# -- the format of an export ---------------------------------------------------------------------
 
 
-def test_a_name_of_an_archive_makes_an_archive(made: MadeStore, tmp_path: Path) -> None:
+def test_an_archive_name_selects_the_archive_format(made: MadeStore, tmp_path: Path) -> None:
     command(made, "export", str(tmp_path / "new.tar"))
     with tarfile.open(tmp_path / "new.tar") as tar:
         assert "manifest.json" in tar.getnames()
@@ -47,8 +47,8 @@ def test_a_name_of_an_archive_makes_an_archive(made: MadeStore, tmp_path: Path) 
     assert (tmp_path / "images/oci-layout").exists()
 
 
-def test_a_folder_that_is_there_is_added_to(made: MadeStore, tmp_path: Path) -> None:
-    """Whatever it is called; and what is said outright counts."""
+def test_images_are_added_to_an_existing_folder(made: MadeStore, tmp_path: Path) -> None:
+    """The name of an existing folder does not matter, and --format takes precedence."""
     command(made, "export", str(tmp_path / "old.tar"), "--format", "oci")
     assert (tmp_path / "old.tar/oci-layout").exists()
     command(made, "export", str(tmp_path / "old.tar"))
@@ -104,7 +104,7 @@ def test_states_have_the_name_of_the_command(made: MadeStore, tmp_path: Path, na
 
 
 def migrate(made: MadeStore, to: str, *arguments: str, **env: str) -> str:
-    """What is told of a registry that does not answer as it should; in one line."""
+    """Return the message for a registry that does not answer as expected, in one line."""
     arguments = ("migrate", "--to", to, "--no-journal", "--timeout", "0.5", *arguments)
     _, error = command(made, *arguments, status=1, **env)
     lines = [line for line in error.splitlines() if "store: " not in line and "warning" not in line]
@@ -133,7 +133,7 @@ def test_the_wrong_scheme(made: MadeStore, go: V2Registry, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("to", ["http://[::1", "http://h:99999", "ftp://h", "http://", "http:///x"])
-def test_an_address_that_is_none(made: MadeStore, to: str) -> None:
+def test_bad_addresses_of_registries(made: MadeStore, to: str) -> None:
     assert "must be https://host[:port], or http://" in migrate(made, to)
 
 
@@ -149,7 +149,7 @@ def test_more_than_an_address(made: MadeStore) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[tuple[int, int]]:
-    """Ports: one where connections are closed at once, one where nothing is answered."""
+    """Yield two ports: one closes connections at once, the other one never answers."""
     closing, mute = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
 
     def close_all() -> None:
