@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from v1registry.server.answer import Answer
 from v1registry.server.head import Environs, Head
 from v1registry.server.log import _Line
-from v1registry.server.sockets import EdgeSocket
+from v1registry.server.sockets import ClientSocket
 
 LISTENER = ("127.0.0.1", 5000)
 PEER = ("10.1.2.3", 4711)
@@ -41,7 +41,7 @@ CONFIGS = {trusted: config(trusted) for trusted in ("", "10.0.0.0/8", "*")}
 def read(data, cfg, make, pieces=1):
     """Return the result of parsing `data`, after which the client closes; or the type of the error."""
     ours, theirs = socket.socketpair()
-    sock = EdgeSocket(ours.family, ours.type, ours.proto, fileno=ours.detach())
+    sock = ClientSocket(ours.family, ours.type, ours.proto, fileno=ours.detach())
     with sock, theirs:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)

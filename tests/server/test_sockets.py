@@ -6,7 +6,7 @@ import socket
 import gevent
 import pytest
 
-from v1registry.server.sockets import BURST, SEND_STEP, EdgeSocket
+from v1registry.server.sockets import BURST, SEND_STEP, ClientSocket
 
 STEP = 64 * 1024
 
@@ -14,7 +14,7 @@ STEP = 64 * 1024
 @pytest.fixture
 def pair():
     ours, theirs = socket.socketpair()
-    mine = EdgeSocket(ours.family, ours.type, ours.proto, fileno=ours.detach())
+    mine = ClientSocket(ours.family, ours.type, ours.proto, fileno=ours.detach())
     with mine, theirs:
         theirs.settimeout(10)
         yield mine, theirs
@@ -94,7 +94,7 @@ def test_others_run_while_a_fast_client_receives_a_large_answer(pair, monkeypatc
             gevent.sleep(0)
 
     # a real socket that is never full is impossible
-    monkeypatch.setattr(EdgeSocket, "send", lambda _self, data, _flags=0: len(data))
+    monkeypatch.setattr(ClientSocket, "send", lambda _self, data, _flags=0: len(data))
     other = gevent.spawn(others)
     pair[0].sendall(bytes(20 * BURST))
     other.kill()

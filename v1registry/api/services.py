@@ -63,7 +63,7 @@ class Services:
     image_lists: ImageListStore
     services: tuple[Service, ...]
     compute: Run
-    chores: tuple[PeriodicTask, ...]
+    periodic_tasks: tuple[PeriodicTask, ...]
     index: IndexServices | None  # our own index
     prepare: Callable[[], None]  # prepares services that may be unavailable at the start
 

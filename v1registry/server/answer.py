@@ -14,7 +14,7 @@ from gunicorn.http.wsgi import HEADER_VALUE_RE, Response  # type: ignore[import-
 
 from v1registry.lib.units import http_date
 from v1registry.server.send import FileRange, Truncated
-from v1registry.server.sockets import EdgeSocket
+from v1registry.server.sockets import ClientSocket
 
 DRAIN = 64 * 1024
 """Largest unread rest of a body, in bytes, that is read to keep the connection open."""
@@ -88,7 +88,7 @@ class Answer(Response):  # type: ignore[misc]
         """Send a FileRange, with os.sendfile if the connection is a plain one."""
         if self._omits_body or not body.length:
             self.send_headers()
-        elif isinstance(self.sock, EdgeSocket) and self.response_length == body.length:
+        elif isinstance(self.sock, ClientSocket) and self.response_length == body.length:
             before = self.sock.file_bytes
             self.sock.cork(True)  # not undone after a failure: the close sends the rest
             self.send_headers()
@@ -103,7 +103,7 @@ class Answer(Response):  # type: ignore[misc]
 
     def sendfile(self, respiter: Any) -> bool:
         """As gunicorn's, for `wsgi.file_wrapper`; count the bytes sent."""
-        if not isinstance(self.sock, EdgeSocket):
+        if not isinstance(self.sock, ClientSocket):
             return False
         before = self.sock.file_bytes
         try:

@@ -14,7 +14,7 @@ import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
-from v1registry.server.sockets import EdgeSocket, peek
+from v1registry.server.sockets import ClientSocket, peek
 
 TLS_HANDSHAKE = b"\x16"
 
@@ -83,7 +83,7 @@ class Connection:
 
 
 class Server(StreamServer):
-    """Accepts connections as EdgeSocket, and calls `handle(sock, address)` for each in `connections`."""
+    """Accepts connections as ClientSocket, and calls `handle(sock, address)` for each in `connections`."""
 
     def __init__(self, listener: Any, handle: Callable[..., None], connections: Pool) -> None:
         super().__init__(listener, handle=handle, spawn=connections)
@@ -96,7 +96,7 @@ class Server(StreamServer):
             descriptor, address = listener._accept()
         except BlockingIOError:
             return None
-        sock = EdgeSocket(listener.family, listener.type, listener.proto, fileno=descriptor)
+        sock = ClientSocket(listener.family, listener.type, listener.proto, fileno=descriptor)
         return sock, address
 
 

@@ -23,7 +23,7 @@ from gunicorn.http.message import (  # type: ignore[import-untyped]
 
 from v1registry.server.answer import Answer
 from v1registry.server.log import trusted_by
-from v1registry.server.sockets import EdgeSocket
+from v1registry.server.sockets import ClientSocket
 
 # Excluded are: a fragment or a leading "//", with which a target is not just path and query; values
 # that are folded, empty or padded; underscores in names, which some proxies read as hyphens.
@@ -55,7 +55,7 @@ class Head(Request):  # type: ignore[misc]
         :raises StopIteration: the client has closed the connection; TimeoutError; and the errors of
             gunicorn's parser.
         """
-        plain = isinstance(unreader.sock, EdgeSocket)  # its first read cannot block
+        plain = isinstance(unreader.sock, ClientSocket)  # its first read cannot block
         with nullcontext() if plain else self._timer():
             rest = self._parse_ordinary(unreader)
         if rest is None:

@@ -64,7 +64,7 @@ def hooks(load: Callable[[], None]) -> dict[str, Callable[[Any], None]]:
             load()
         except Exception:
             server.log.exception("Workers do not share modules: importing one failed")
-        import v1registry.server.chores  # noqa: F401 - every worker imports it at its start
+        import v1registry.server.periodic_tasks  # noqa: F401 - every worker imports it at its start
 
         # Exclude all present objects from garbage collection, which would copy their pages.
         gc.collect()

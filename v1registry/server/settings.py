@@ -201,15 +201,15 @@ def _log_nothing(_worker: Any, _request: Any) -> None:
 
 
 def _start_periodic_tasks(worker: Any) -> None:
-    from v1registry.server import chores  # in the worker only: commands need no gevent
+    from v1registry.server import periodic_tasks  # in the worker only: commands need no gevent
 
-    chores.start(worker)
+    periodic_tasks.start(worker)
 
 
 def _end_periodic_tasks(_server: Any, worker: Any) -> None:
-    from v1registry.server import chores
+    from v1registry.server import periodic_tasks
 
-    chores.end(worker)
+    periodic_tasks.end(worker)
 
 
 def _bind(environ: Mapping[str, str]) -> str:

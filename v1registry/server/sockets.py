@@ -64,7 +64,7 @@ def _unacknowledged(sock: Any) -> int:
     return int.from_bytes(count, sys.byteorder)
 
 
-class EdgeSocket(_PatientSocket, gsocket.socket):
+class ClientSocket(_PatientSocket, gsocket.socket):
     """A plain TCP or Unix connection; `timeout` bounds every single wait, not a whole transfer.
 
     A longer wait raises TimeoutError.
@@ -178,7 +178,7 @@ class EdgeSocket(_PatientSocket, gsocket.socket):
             self.yield_loop()
 
 
-class EdgeTLSSocket(_PatientSocket, gssl.SSLSocket):
+class ClientTLSSocket(_PatientSocket, gssl.SSLSocket):
     """A TLS connection; `timeout` bounds every single wait."""
 
     def sendall(self, data: Any, flags: int = 0) -> None:
@@ -202,7 +202,7 @@ def tls_context(cfg: Any, log: Any) -> ssl.SSLContext:
         files = f"{cfg.certfile}, {cfg.keyfile}"
         log.error("The certificate and key cannot be loaded: %s (%s)", error, files)
         sys.exit(Arbiter.WORKER_BOOT_ERROR)
-    context.sslsocket_class = EdgeTLSSocket
+    context.sslsocket_class = ClientTLSSocket
     return context
 
 

@@ -34,6 +34,6 @@ class AttachedIndex:
     index: IndexServices | None = None
     search: Callable[[Rights], Search | None] = _no_search
     service: Service | None = None
-    chores: tuple[PeriodicTask, ...] = ()
+    periodic_tasks: tuple[PeriodicTask, ...] = ()
     counts: Counts | None = None  # shared by all nodes that use the database
     prepare: Callable[[], None] = _nothing

@@ -101,7 +101,7 @@ class OwnIndex:
             token_life=self.token_life,
         )
 
-    def chores(self) -> tuple[PeriodicTask, ...]:
+    def periodic_tasks(self) -> tuple[PeriodicTask, ...]:
         return (PeriodicTask("Counting pulls", FLUSH_INTERVAL, self.pulls.flush, at_end=True),)
 
 
@@ -270,10 +270,10 @@ def repairs(config: Config, database: Database, sync: Sync) -> tuple[PeriodicTas
         report = sync.rebuild()
         return str(report) if report.changed or report.removed else None
 
-    chores = [PeriodicTask("Repairing the index", FLUSH_INTERVAL, sync.retry)]
+    tasks = [PeriodicTask("Repairing the index", FLUSH_INTERVAL, sync.retry)]
     if interval:
-        chores.append(PeriodicTask("Comparing the index with the store", interval, walk, delay=3.0))
-    return tuple(chores)
+        tasks.append(PeriodicTask("Comparing the index with the store", interval, walk, delay=3.0))
+    return tuple(tasks)
 
 
 def attached(
@@ -290,14 +290,14 @@ def attached(
     sync = sync_with(database, storage, offload, policy=policy_of(config))
     rights: OwnIndexRights | None = None
     index = None
-    chores = repairs(config, database, sync)
+    tasks = repairs(config, database, sync)
     counts = counts or DatabaseCounts(database)
     if config.is_index:
         kept = own(config, database, hashing, taken_in(storage), counts, offload)
         prover = by_password(config, [kept.prover()], counts, OwnIndexRights.challenge)
         rights = kept.rights(prover, reach)
         index = kept.index(rights, reach)
-        chores += kept.chores()
+        tasks += kept.periodic_tasks()
 
     def search(holding: Rights) -> Search:
         return SqlSearch(database) if rights is not None else CheckedSearch(database, holding)
@@ -308,7 +308,7 @@ def attached(
         index=index,
         search=search,
         service=database,
-        chores=chores,
+        periodic_tasks=tasks,
         counts=counts,
         prepare=partial(prepare, config, database),
     )
@@ -328,7 +328,7 @@ def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexAp
         image_lists=kept.lists,
         services=(database,),
         compute=offload,
-        chores=kept.chores(),
+        periodic_tasks=kept.periodic_tasks(),
         index=kept.index(rights),
         prepare=partial(prepare, config, database),
     )

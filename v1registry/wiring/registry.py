@@ -114,7 +114,7 @@ def build_registry(config: Config) -> RegistryServices:
         search=attached.search(rights) or _store_search(config, store, tags, rights),
         services=tuple(filter(None, (shared_cache, StoreCheck(store), attached.service))),
         compute=compute,
-        chores=(*_cleaning(config, store, cleaner), *attached.chores),
+        periodic_tasks=(*_cleaning(config, store, cleaner), *attached.periodic_tasks),
         index=attached.index,
         prepare=attached.prepare,
         cleaner=cleaner,

@@ -18,7 +18,7 @@ def start(worker: Any) -> None:
     services = getattr(worker.wsgi, "extensions", {}).get("v1registry")
     if services is None:
         return
-    for task in services.chores:
+    for task in services.periodic_tasks:
         gevent.spawn(_repeat, task, worker.log)
     view = getattr(services, "v2", None)  # not in an index alone
     if view is not None and view.pushed is not None:
@@ -29,7 +29,7 @@ def end(worker: Any) -> None:
     """gunicorn's `worker_exit` hook: run the tasks that must run once more at the end."""
     app = getattr(worker, "wsgi", None)  # missing if the worker could not start
     services = getattr(app, "extensions", {}).get("v1registry")
-    for task in services.chores if services is not None else ():
+    for task in services.periodic_tasks if services is not None else ():
         if task.at_end:
             _run(task, worker.log)
 
