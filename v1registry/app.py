@@ -11,7 +11,7 @@ from v1registry.api.authorize import unguarded
 from v1registry.api.index import accounts, stars_comments
 from v1registry.api.paths import AnyPath
 from v1registry.api.services import RegistryServices, Services
-from v1registry.api.site import Site
+from v1registry.api.site import RegistryFlask
 from v1registry.api.v1 import image_lists, images, ping, repositories, search, users
 from v1registry.api.v1 import repository_routes as routes
 from v1registry.config import Config
@@ -23,7 +23,7 @@ from v1registry.wiring.store import use_request_tokens
 def create_app(config: Config) -> Flask:
     """Return the WSGI application for `config`. Raise what `build_services` raises."""
     services = build_services(config)
-    app = Site("v1registry", static_folder=None)
+    app = RegistryFlask("v1registry", static_folder=None)
     app.url_map.strict_slashes = False  # old engines abort a push that is redirected
     app.url_map.merge_slashes = False
     app.url_map.converters["any_path"] = AnyPath

@@ -169,7 +169,7 @@ def test_neither_standalone_nor_an_index_stops_the_start(problems, written):
 
 
 @pytest.mark.parametrize("written", ["", "standalone: ~", "standalone: _env:STANDALONE:true"])
-def test_neither_does_silence_count_as_standalone(problems, written):
+def test_a_missing_value_does_not_mean_standalone(problems, written):
     text = BASE.replace("standalone: true", written)
     [(key, _, reason)] = problems(text, {"STANDALONE": ""})
     assert key == "dev.standalone"
@@ -186,7 +186,7 @@ def test_storage_and_its_path_must_be_set(problems):
 
 
 @pytest.mark.parametrize(("one", "other"), [("certificate", "key"), ("key", "certificate")])
-def test_certificate_and_key_come_together(problems, tmp_path, one, other):
+def test_certificate_and_key_must_both_be_set(problems, tmp_path, one, other):
     (tmp_path / "x.pem").touch()
     reason = "must be set: https needs a certificate and its key"
     text = f"{BASE}    tls: {{{one}: {tmp_path}/x.pem}}\n"
@@ -254,7 +254,7 @@ def test_memory_gives_a_warning(load):
     assert [text.partition(":")[0] for text in config.warnings] == ["dev.storage"]
 
 
-def test_keys_of_other_drivers_are_silently_fine(load):
+def test_keys_of_other_drivers_give_no_warning(load):
     text = "".join(f"    {key}: {{a: 1}}\n" for key in sorted(legacy.OTHER_DRIVERS))
     assert load(BASE + text).warnings == ()
 
@@ -362,7 +362,7 @@ def test_config_yml_has_every_option_with_its_default_and_variable(flavor, optio
         assert value is None
 
 
-def test_config_yml_has_nothing_else():
+def test_config_yml_has_no_unknown_options():
     for flavor in RAW.values():
         assert set(flavor) <= {option.key.partition(".")[0] for option in EVERY}
         for key, value in flavor.items():
@@ -386,7 +386,7 @@ def test_every_flavor_of_config_yml_starts(flavor):
     assert config.search_backend is True
 
 
-def test_variables_of_config_yml_count():
+def test_variables_of_config_yml_have_an_effect():
     environ = {
         "SETTINGS_FLAVOR": "local",
         "LIMITS_LAYER": "10GiB",
@@ -403,7 +403,7 @@ def test_variables_of_config_yml_count():
     assert config.storage["nginx_x_accel_redirect"] == "/layers"
 
 
-def test_documentation_is_what_the_table_says():
+def test_the_generated_tables_are_current():
     page = (PROJECT / "docs" / "configuration.md").read_text()
     for option in EVERY:
         assert f"| `{option.key}` |" in page

@@ -63,7 +63,7 @@ PLACES = {
 
 @pytest.mark.parametrize("key", PLACES)
 @pytest.mark.parametrize("secret", SECRETS)
-def test_a_secret_is_taken_as_it_stands(key, secret):
+def test_the_text_of_a_secret_is_used_unchanged(key, secret):
     variable, environ = PLACES[key]
     assert load_config(environ={**environ, variable: secret}).storage[key] == secret
 
@@ -92,7 +92,7 @@ def test_a_database_url_with_a_hash_sign_in_its_password():
     assert load_config(environ={"INDEX_DATABASE": good}).index.database == good
 
 
-def test_line_ends_after_a_secret_are_left_out():
+def test_line_ends_after_a_secret_are_removed():
     # `$(cat FILE)` drops them, and a Kubernetes secret made of a file keeps them
     environ = PLACES["s3_secret_key"][1]
     assert load_config(environ={**environ, "AWS_SECRET": "pw\r\n"}).storage["s3_secret_key"] == "pw"
@@ -159,7 +159,7 @@ def test_other_variables_of_registry_2_give_a_warning(load, name, text, hint):
     assert hint in warning
 
 
-def test_a_variable_that_the_file_reads_is_nobodys_mistake(load):
+def test_a_variable_that_the_file_reads_gives_no_warning(load):
     text = f"{BASE}    index_endpoint: _env:REGISTRY_AUTH_TOKEN_REALM\n"
     config = load(text, {"REGISTRY_AUTH_TOKEN_REALM": "https://index.example"})
     assert config.index_endpoint == "https://index.example"
@@ -185,7 +185,7 @@ def test_variables_of_0x_without_effect_give_a_warning(load, name):
     assert warning.startswith(f"variable {name}: has no effect")
 
 
-def test_one_warning_where_the_file_reads_the_variable(load):
+def test_one_warning_for_a_variable_that_the_file_reads(load):
     text = f"{BASE}    mirroring: {{source: _env:MIRROR_SOURCE}}\n"
     [warning] = load(text, {"MIRROR_SOURCE": "https://x.example"}).warnings
     assert warning.startswith("dev.mirroring: has no effect")
@@ -237,7 +237,7 @@ def test_other_ports_are_left_to_their_defaults(name, flavor):
     assert warning.startswith(f"variable {name}: ignored: {LINK} is a service link")
 
 
-def test_service_links_of_other_services_say_nothing(load):
+def test_service_links_of_other_services_give_no_warning(load):
     links = {
         "REGISTRY_SERVICE_HOST": "10.0.0.9",
         "REGISTRY_SERVICE_PORT": "5000",

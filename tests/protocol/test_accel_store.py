@@ -68,7 +68,7 @@ def test_the_layer_comes_from_the_store(site: Site):
     assert answer.headers["Accept-Ranges"] == "bytes"
 
 
-def test_headers_are_those_of_the_registry(site: Site):
+def test_nginx_adds_the_headers_of_the_registry(site: Site):
     answer = requests.get(site.layer, timeout=30)
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert answer.headers["Cache-Control"] == "public, max-age=31536000"
@@ -102,7 +102,7 @@ def test_head_costs_no_signed_url(site: Site):
     assert direct.header(REDIRECTED) is None
 
 
-def test_nobody_else_may_use_the_way(site: Site):
+def test_clients_cannot_request_the_internal_location(site: Site):
     direct = raw.get(site.server, f"/v1/images/{site.image.id}/layer")
     assert direct.header(REDIRECTED) == f"/_store/images/{site.image.id}/layer"
     assert direct.header("Cache-Control") is None  # who comes past nginx must not keep it
@@ -149,7 +149,7 @@ def test_a_store_that_is_gone(site: Site, tmp_path: Path):
     assert answer.headers["Retry-After"] == "5"
 
 
-def test_a_store_that_speaks_tls(ceph: Ceph, tmp_path: Path):
+def test_a_store_with_tls(ceph: Ceph, tmp_path: Path):
     """nginx trusts the CA of the store's certificate, as the registry does, and no other."""
     require("nginx")
     assert ceph.tls is not None
@@ -176,7 +176,7 @@ def test_a_store_that_speaks_tls(ceph: Ceph, tmp_path: Path):
             assert requests.get(nginx.url + path, timeout=30).status_code == 503
 
 
-def test_a_client_that_goes_in_the_middle_ends_the_fetch(site: Site):
+def test_a_client_that_disconnects_ends_the_fetch(site: Site):
     image = make_image("accel left", secrets.token_bytes(20 * MIB))
     Engine(site.server, "team/accel").push([image], "left")
     connection = http.client.HTTPConnection(

@@ -85,7 +85,7 @@ def pypi(server: Server) -> Any:
     return DockerRegistryClient(server.url, api_version=1)
 
 
-def test_pypi_client_finds_out_what_we_are(server: Server) -> None:
+def test_pypi_client_detects_v1(server: Server) -> None:
     """The client requests /v2/, and uses v1 only after 404."""
     from docker_registry_client import DockerRegistryClient
 

@@ -63,7 +63,7 @@ def images(name: str) -> list[PushedImage]:
 
 
 @pytest.mark.parametrize("where", ["head", "body", "status"])
-def test_a_push_finishes_what_was_pushed(servers: tuple[Server, Server, Proxy], where: str):
+def test_a_push_stores_the_sent_bytes(servers: tuple[Server, Server, Proxy], where: str):
     good, bad, proxy = servers
     engine, pushed = Engine(bad, f"x/{where}"), images(where)
     proxy.change = Corrupting(31, 0.04, where)
@@ -84,7 +84,7 @@ def test_a_push_finishes_what_was_pushed(servers: tuple[Server, Server, Proxy], 
 
 
 @pytest.mark.parametrize("where", ["head", "body", "status"])
-def test_what_is_answered_with_200_is_right(servers: tuple[Server, Server, Proxy], where: str):
+def test_successful_responses_are_correct(servers: tuple[Server, Server, Proxy], where: str):
     good, bad, proxy = servers
     pushed = images(f"pull-{where}")
     Engine(good, f"x/pull-{where}").push(pushed, "v1")
@@ -113,7 +113,9 @@ def test_what_is_answered_with_200_is_right(servers: tuple[Server, Server, Proxy
         assert raw.get(bad, path).body == body
 
 
-def test_a_damaged_layer_is_never_whole(servers: tuple[Server, Server, Proxy], place: Place):
+def test_a_damaged_layer_is_never_sent_completely(
+    servers: tuple[Server, Server, Proxy], place: Place
+):
     """With `verify_layers`. Without it, the registry sends the stored bytes."""
     good, bad, _ = servers
     image = make_image("damaged", squeeze(make_tar(23, MIB), 0))

@@ -157,7 +157,7 @@ def test_an_absolute_url_is_its_path(server: Server) -> None:
     "host",
     ["Host: my_registry:5000", "Host: [::1]:5000", "Host: B\xfccher", "Host: no.such.name:1", ""],
 )
-def test_no_host_matters(server: Server, host: str) -> None:
+def test_the_host_has_no_effect(server: Server, host: str) -> None:
     path = "/v1/repositories/forms/app/tags"
     with raw.Connection(server) as connection:
         head = f"GET {path} HTTP/1.0\r\n{host}\r\n" + ("\r\n" if host else "")
@@ -165,7 +165,7 @@ def test_no_host_matters(server: Server, host: str) -> None:
         assert connection.read().json() == raw.get(server, path).json()
 
 
-def test_a_query_does_not_matter(server: Server) -> None:
+def test_a_query_has_no_effect(server: Server) -> None:
     assert raw.get(server, f"{CHILD.path('json')}?x=1&y").body == CHILD.json
 
 
@@ -183,7 +183,7 @@ def test_unknown_paths_are_html_not_json(server: Server) -> None:
             assert answer.header("Allow")
 
 
-def test_options_and_unheard_of_methods(server: Server) -> None:
+def test_options_and_unknown_methods(server: Server) -> None:
     answer = raw.request(server, "OPTIONS", "/v1/_ping", body=b"")
     assert answer.status in (200, 204, 405)
     assert raw.request(server, "BREW", CHILD.path("json")).status in (400, 405, 501)

@@ -249,7 +249,7 @@ def test_refused_requests_change_nothing(server: Server) -> None:
     assert raw.get(server, LOADED.path("json")).status == 400
 
 
-def test_a_mismatch_can_be_mended(server: Server) -> None:
+def test_a_push_succeeds_after_a_checksum_mismatch(server: Server) -> None:
     """Section 3: after a wrong checksum the image stays loaded, and the right one completes it."""
     mended = image("mended", BASE)
     engine.expect(raw.put(server, mended.path("json"), mended.json))
@@ -268,7 +268,7 @@ def test_errors_are_not_cacheable_and_ordinary(server: Server) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", ""])
-def test_bodies_count_whatever_their_type(server: Server, content_type: str) -> None:
+def test_bodies_of_every_content_type(server: Server, content_type: str) -> None:
     """Section 1: docker-registry 0.x lost a body sent as `curl -d` does."""
     typed = image(f"typed {content_type}", BASE)
     headers = {"Content-Type": content_type}

@@ -193,7 +193,7 @@ def test_writing(server: Server) -> None:
 @pytest.mark.parametrize(
     "path", ["/v2", "/v2/", "/v2/_catalog", "/v2/a/b/blobs/uploads/", "/v2/a/manifests/latest"]
 )
-def test_there_is_no_v2(server: Server, method: str, path: str) -> None:
+def test_v2_is_hidden_from_engines(server: Server, method: str, path: str) -> None:
     """7.4, NEW: plain text, or engines of 1.10 panic; no header, or they stay with v2."""
     answer = raw.request(server, method, path, body=None if method == "GET" else b"")
     assert answer.status == 404

@@ -133,7 +133,7 @@ def test_malformed_chunks(server: Server, framed: bytes) -> None:
     ],
     ids=str,
 )
-def test_headers_that_hide_where_a_body_ends(server: Server, headers: dict[str, str]) -> None:
+def test_ambiguous_lengths_of_a_body(server: Server, headers: dict[str, str]) -> None:
     """Request smuggling: the server refuses the request and closes the connection."""
     made = _open(server, f"smuggled {headers}")
     lines = [f"PUT {made.path('layer')} HTTP/1.1", f"Host: {server.host}"]
@@ -182,7 +182,7 @@ def test_a_client_gone_in_the_middle(server: Server, chunk: int | None, reset: b
     _nothing_came(server, made)
 
 
-def test_the_last_chunk_missing(server: Server) -> None:
+def test_a_missing_last_chunk(server: Server) -> None:
     """All bytes arrived but the last chunk did not, so the layer may be incomplete."""
     made = _open(server, "no end")
     data = raw.encode("PUT", made.path("layer"), server.host, body=made.layer, chunk=4096)
@@ -193,7 +193,7 @@ def test_the_last_chunk_missing(server: Server) -> None:
     _nothing_came(server, made)
 
 
-def test_a_first_byte_of_tls_closes_at_once(server: Server) -> None:
+def test_a_tls_handshake_closes_the_connection_at_once(server: Server) -> None:
     """tests/fixtures/recordings/README.md: engines try TLS first, and would wait 2 s each time."""
     with raw.Connection(server, timeout=1.5) as connection:
         connection.send(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + bytes(100))

@@ -56,7 +56,9 @@ def owners(account: Account, pushed: PushedImage) -> list[dict[str, Any]]:
     return account.images(docker_image_id=pushed.id)
 
 
-def test_layers_belong_to_who_pushes(server: Server, registry: Account, glance: Glance) -> None:
+def test_layers_belong_to_the_project_of_the_token(
+    server: Server, registry: Account, glance: Glance
+) -> None:
     user, other = glance.account(), glance.account()
     pushed = image("owned")
     engine = With(server, "team/owned", {TOKEN: user.token(), ENDPOINT: glance.url})
@@ -111,7 +113,7 @@ def test_an_upload_into_a_waiting_image_that_fails_leaves_it(
     user.image(waiting)  # it is there
 
 
-def test_tokens_go_nowhere_else(server: Server, glance: Glance) -> None:
+def test_tokens_are_sent_only_to_configured_addresses(server: Server, glance: Glance) -> None:
     user = glance.account()
     with Proxy(glance.port) as stranger:
         for headers in (
@@ -142,7 +144,7 @@ def test_a_wrong_token_is_refused(server: Server) -> None:
     assert raw.get(server, "/v1/_ping").status == 200
 
 
-def test_without_the_option_they_are_not_heeded(glance: Glance, tmp_path: Path) -> None:
+def test_without_the_option_the_headers_have_no_effect(glance: Glance, tmp_path: Path) -> None:
     registry, user, pushed = glance.account(), glance.account(), image("ignored")
     with Server(tmp_path / "unused", env=registry.environ(tmp_path / "rest")) as server:
         With(server, "team/ignored", {TOKEN: user.token(), ENDPOINT: "x"}).push([pushed], "v1")

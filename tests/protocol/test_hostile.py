@@ -139,7 +139,7 @@ def test_ids(server: Server, image_id: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/v1/repositories/a/\u00e9/tags", f"/v1/images/{chr(0x661) * 16}/json"]
 )
-def test_paths_in_bytes_that_no_url_may_hold(server: Server, path: str) -> None:
+def test_paths_with_bytes_that_are_illegal_in_urls(server: Server, path: str) -> None:
     """The HTTP server itself refuses them: they must be percent-encoded (RFC 3986, 2)."""
     for method in ("GET", "PUT"):
         assert raw.request(server, method, path.encode()).status == 400
@@ -220,7 +220,7 @@ def test_json_over_the_limit(server: Server, chunk: int | None) -> None:
     engine.expect(raw.put(server, fresh.path("json"), fits, chunk=chunk))
 
 
-def test_the_path_of_a_layer_is_not_followed_out(server: Server) -> None:
+def test_names_in_a_layer_are_never_opened(server: Server) -> None:
     """The registry lists the names in a tar and never opens them."""
     files = {"../../outside/evil": b"x", "/etc/passwd": b"root", "a\nb": b""}
     made = image("evil tar", layer=engine.tar(files))

@@ -244,7 +244,7 @@ def resident(server: Server) -> int:
 
 
 @on_s3_first
-def test_todays_clients_pull(nodes: list[Server], shared: Place, tmp_path: Path):
+def test_v2_clients_pull_from_object_stores(nodes: list[Server], shared: Place, tmp_path: Path):
     """Over v2: the manifest from one node, layers from the other, or from the store itself."""
     agent = {"User-Agent": "podman/4.3.1"}
     base = make_image("v2-base", squeeze(make_tar(7, MIB), 0))
@@ -269,7 +269,7 @@ def test_todays_clients_pull(nodes: list[Server], shared: Place, tmp_path: Path)
 # -- what goes wrong --------------------------------------------------------------------------------
 
 
-def test_a_client_that_goes_leaves_no_upload(nodes: list[Server], shared: Place):
+def test_a_client_that_disconnects_leaves_no_upload(nodes: list[Server], shared: Place):
     image = make_image("gone", squeeze(make_tar(6, 12 * MIB), 0))
     assert Engine(nodes[0], "x/gone").put_json(image).status == 200
 

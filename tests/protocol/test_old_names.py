@@ -73,7 +73,7 @@ def names(server: Server, **headers: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_they_are_pulled(server: Server, name: str) -> None:
+def test_old_names_can_be_pulled(server: Server, name: str) -> None:
     assert raw.get(server, path(name, "/tags")).json() == {"latest": BASE.id}
     assert raw.get(server, path(name, "/tags/latest")).json() == BASE.id
     answer = raw.get(server, path(name, "/images"))
@@ -94,7 +94,7 @@ def test_search_lists_and_reading_agree(server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", [*FOLDERS, "New/One", "team/@eaDir"])
-def test_none_is_created_or_changed(server: Server, name: str) -> None:
+def test_old_names_cannot_be_created_or_changed(server: Server, name: str) -> None:
     for rest, body in [
         ("/", b"[]"),
         ("/images", b"[]"),
@@ -106,12 +106,12 @@ def test_none_is_created_or_changed(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["New/One", "team/@eaDir", "team/b\n", "../x"])
-def test_others_are_not_found(server: Server, name: str) -> None:
+def test_other_old_names_are_not_found(server: Server, name: str) -> None:
     for method, rest in [("GET", "/tags"), ("GET", "/json"), ("DELETE", "/"), ("DELETE", "/tags")]:
         assert raw.request(server, method, path(name, rest)).status in (400, 405)
 
 
-def test_they_are_deleted(tmp_path: Path) -> None:
+def test_old_names_can_be_deleted(tmp_path: Path) -> None:
     fill(tmp_path / "store")
     with Server(tmp_path / "store") as server:
         for number, (name, folder) in enumerate(FOLDERS.items()):
@@ -205,7 +205,7 @@ def test_with_an_index_on_another_machine(tmp_path: Path) -> None:
 NO_NAME = "no client can ask for a repository of this name: rename or delete its folder"
 
 
-def test_facts_names_them(tmp_path: Path) -> None:
+def test_backfill_names_old_names(tmp_path: Path) -> None:
     fill(tmp_path)
     out, _ = call(["backfill", "--json"], environ(tmp_path), 3)
     rows = {(row["repository"], row["tag"]): row["problem"] for row in json.loads(out)["problems"]}
@@ -241,7 +241,7 @@ def test_export_names_what_it_leaves_out(tmp_path: Path, form: str) -> None:
     assert f"failed      team/b%0A: {NO_NAME}" in out
 
 
-def test_index_rebuild_takes_them_and_names_others(tmp_path: Path) -> None:
+def test_index_rebuild_adds_old_names_and_reports_others(tmp_path: Path) -> None:
     fill(tmp_path / "store")
     env = environ(tmp_path / "store", INDEX_DATABASE=f"sqlite:///{tmp_path}/index.db")
     out, _ = call(["index", "rebuild", "--json"], env, 3)

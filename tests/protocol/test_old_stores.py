@@ -225,7 +225,7 @@ def test_an_image_without_layer(server: Server, family: Family) -> None:
     assert raw.get(server, family.base.path("layer")).status == 404
 
 
-def test_what_0x_writes_meanwhile_counts(server: Server, family: Family) -> None:
+def test_changes_by_0x_are_read(server: Server, family: Family) -> None:
     """Between two of our pushes 0.9.1 rewrote tags and list: nothing of it is overlooked."""
     engine.push(server, "both/write", [family.base], ["latest"])
     seed.image(

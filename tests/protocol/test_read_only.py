@@ -79,6 +79,6 @@ def test_read_only(mounted: Path) -> None:
 
 
 @needs("tmpfs")
-def test_a_read_only_store_stops_the_start_unless_it_is_meant(mounted: Path) -> None:
+def test_a_read_only_store_stops_the_start_without_the_option(mounted: Path) -> None:
     with pytest.raises(Exception, match=r"(?s)set read_only"):
         Server(mounted).__enter__()

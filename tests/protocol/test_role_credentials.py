@@ -35,7 +35,7 @@ def server(ceph: Ceph, role: RoleCredentials, tmp_path: Path) -> Iterator[Server
         yield running
 
 
-def test_pushes_and_pulls_go_on_while_keys_change(server: Server, role: RoleCredentials):
+def test_pushes_and_pulls_continue_while_keys_change(server: Server, role: RoleCredentials):
     base = make_image(f"{role.name}-base", squeeze(make_tar(41, MIB), 0))
     Engine(server, "x/base").push([base], "v1")
     ended, failures, counts = threading.Event(), [], [0, 0]
@@ -96,7 +96,7 @@ def test_keys_that_are_not_renewed(server: Server, role: RoleCredentials):
     assert raw.get(server, "/v1/_ping").status == 200
 
 
-def test_urls_are_signed_with_the_keys_of_the_moment(
+def test_urls_are_signed_with_the_current_keys(
     ceph: Ceph, role: RoleCredentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such a URL carries the token, and counts no longer than that."""

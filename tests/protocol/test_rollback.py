@@ -94,7 +94,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def test_the_golden_store_is_what_we_think() -> None:
+def test_the_golden_store_is_unchanged() -> None:
     """Sound, but that it lacks the images of two tags (they were pushed elsewhere)."""
     assert GOLDEN.problems() == KNOWN_PROBLEMS
     assert len(GOLDEN.images()) == 12

@@ -105,7 +105,7 @@ def test_pages_as_docker_hub_had_them(server: Server) -> None:
     assert raw.get(server, "/v1/search?q=other&n=25").json()["num_pages"] == 1
 
 
-def test_only_what_the_asker_may_pull(tmp_path: Path) -> None:
+def test_results_are_only_what_the_caller_may_pull(tmp_path: Path) -> None:
     fill(tmp_path / "store", [*NAMES, *(f"ann/own{number:04}" for number in range(1500))])
     (tmp_path / "store/repositories/ann/own0000/_private").touch()
     rules = [
@@ -126,7 +126,7 @@ def leave_names(store: Path, names: list[str]) -> None:
     (place / "names").write_text(json.dumps(left))
 
 
-def test_so_many_long_answers_at_once(tmp_path: Path) -> None:
+def test_the_number_of_concurrent_long_responses_is_limited(tmp_path: Path) -> None:
     """Clients that do not read what they asked for take no more memory than these answers."""
     leave_names(tmp_path / "store", [f"{number:06}/{'x' * 240}" for number in range(40_000)])
     with Server(tmp_path / "store", env={"SEARCH_BACKEND": "true"}) as server:
@@ -146,7 +146,7 @@ def test_so_many_long_answers_at_once(tmp_path: Path) -> None:
         wait_for(lambda: raw.head(server, "/v1/search?q=").status == 200)
 
 
-def test_others_are_served_meanwhile(tmp_path: Path) -> None:
+def test_other_clients_are_served_during_a_long_response(tmp_path: Path) -> None:
     """100,000 names, looked at one by one: a ping takes no longer than usual."""
     rules = [{"who": "anybody", "repositories": ["a/x*", "many/*"], "allow": "pull"}]
     env = environment(password_file(tmp_path, ["ann"]), rules, SEARCH_BACKEND="true")

@@ -83,7 +83,7 @@ def test_a_gzip_bomb_is_a_clear_error(tmp_path: Path, part: str) -> None:
         assert raw.get(server, below.path("layer")).body == bomb
 
 
-def test_every_answer_names_the_version_and_no_more(golden: Path) -> None:
+def test_responses_disclose_only_the_version(golden: Path) -> None:
     with Server(golden, env={"DEBUG": "true", "LOGLEVEL": "debug"}) as server:
         for path in ("/_ping", "/v1/_ping"):
             answer = raw.get(server, path)

@@ -1,4 +1,4 @@
-"""Flask, without the work on each request that none of our endpoints asks for."""
+"""The Flask application class, without Flask's work for features that no endpoint uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from werkzeug.routing import MapAdapter
 
 
 class _NoSessions(SessionInterface):
-    """Gives every request the same session, empty and not to be written to."""
+    """Gives every request the same empty, read-only session."""
 
     def __init__(self) -> None:
         self._none = NullSession()
@@ -21,9 +21,10 @@ class _NoSessions(SessionInterface):
         return self._none
 
 
-class Site(Flask):
-    """The application. Its routes look at path and method alone, never at the host; it has no
-    sessions, and no views that are coroutines.
+class RegistryFlask(Flask):
+    """The application. Routes depend on path and method only, not on the host.
+
+    It has no sessions and no coroutines as views.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -31,16 +32,16 @@ class Site(Flask):
         self.session_interface = _NoSessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The view itself, which is a plain function."""
+        """Return the view itself, which is a plain function."""
         return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """What finds the request's route; made without checking and encoding the host's name.
+        """Return the adapter that finds the request's route, without checks of the host name.
 
-        A name in URLs comes from `request.host`, which checks it when asked.
+        The endpoints get a host name only from `request.host`, which checks it.
         """
         if request is None:
-            return None  # URLs are built within requests only
+            return None  # URLs are only built during requests
         return MapAdapter(
             self.url_map,
             "localhost",
