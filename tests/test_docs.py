@@ -142,10 +142,12 @@ def test_private_apis_were_checked_against_the_pinned_versions() -> None:
     rows = [row.strip("|").split(" | ") for row in table.splitlines()[2:]]
     assert len(rows) > 5
     pins = "\n".join(path.read_text() for path in ROOT.glob("requirements*.txt"))
-    for _api, _modules, checked in rows:
+    for _api, modules, checked in rows:
         library, version = checked.split()
         pinned = set(re.findall(rf"(?m)^{library}==([0-9.]+)", pins))
         assert pinned == {version}, f"{library} {pinned}: docs/architecture.md names {version}"
+        for module in re.findall(r"`([\w/]+\.py)`", modules):
+            assert (ROOT / "v1registry" / module).is_file(), module
 
 
 def test_every_page_is_listed() -> None:

@@ -3,22 +3,7 @@
 `gunicorn.conf.py` at the top of the repository calls `settings(os.environ)`, so the server is the same
 however gunicorn is started.
 
-| Variable | Meaning, default |
-|---|---|
-| REGISTRY_HOST, REGISTRY_PORT | address to listen on: 0.0.0.0, 5000; `unix:/path` as host for a socket |
-| REGISTRY_ADDRESS | the same as REGISTRY_HOST, under the name that the RPM package of 0.x uses |
-| GUNICORN_WORKERS | number of workers: one per core, at least 2, at most 4 |
-| GUNICORN_WORKER_CONNECTIONS | connections of one worker, 2000; fewer if the limit of open files is low |
-| GUNICORN_ADDRESS_CONNECTIONS | connections of one worker that one client address may hold, half of them |
-| GUNICORN_GRACEFUL_TIMEOUT | seconds for running transfers to finish on stop and reload, 3600 |
-| GUNICORN_SILENT_TIMEOUT | seconds without a heartbeat after which a worker is replaced, 300 |
-| GUNICORN_STALL_TIMEOUT | seconds after which the connection of a stalled client is closed, 60 |
-| GUNICORN_KEEPALIVE | seconds for which an idle connection stays open, 75 |
-| GUNICORN_BACKLOG | connections that may wait to be accepted, 2048 |
-| GUNICORN_MAX_REQUESTS | requests after which a worker is replaced, 0: never |
-| GUNICORN_USER, GUNICORN_GROUP | user and group of the workers; only if started as root |
-| GUNICORN_ACCESS_LOG_FILE, GUNICORN_ERROR_LOG_FILE | `-`: standard output and error |
-| GUNICORN_OPTS | a YAML list of further command-line options of gunicorn, for `v1registry serve` |
+docs/configuration.md#server lists the variables. Tests compare that table with this module.
 """
 
 from __future__ import annotations
