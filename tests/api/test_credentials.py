@@ -55,6 +55,8 @@ def test_basic(header: str | None, user: str | None, password: str | None) -> No
         (f"tOkEn {TOKEN}", PAIRS),
         ("Token signature = ABC , repository = ns/repo , access=read", PAIRS),
         ("Token signature=ABC,repository=ns/repo,access=read,", PAIRS),
+        # only a leading word is removed
+        ('Token signature=A,note="a token b"', {"signature": "A", "note": "a token b"}),
         ('Token Signature="ABC",Repository=ns/repo,ACCESS="read"', PAIRS),
         ('Token signature="A=/+,B==",repository="ns/repo",access=read',
          {**PAIRS, "signature": "A=/+,B=="}),

@@ -7,11 +7,11 @@ import binascii
 import re
 from dataclasses import replace
 
+from v1registry.lib.auth import tokens
 from v1registry.lib.auth.rights import Credentials
 
 LARGEST = 4096  # characters; longer headers are ignored (a token has a few hundred)
 
-_WORD = re.compile(r"token\s+", re.IGNORECASE)
 # The pairs of any index's token. A quoted value may hold anything but quotes, an unquoted one ends
 # at the comma. `lib.auth.tokens` reads the tokens that our own index signs, and is stricter.
 _PAIR = re.compile(r'\s*([A-Za-z]\w*)\s*=\s*(?:"([^"]*)"|([^",]*))\s*(?:,|$)', re.ASCII)
@@ -31,7 +31,7 @@ def parse(header: str | None) -> Credentials:
     if scheme.lower() == "basic":
         return _basic(rest.strip(), header)
     if scheme.lower() == "token":
-        return _token(_WORD.sub("", rest.strip(), count=1), header)
+        return _token(tokens.without_word(rest.strip()), header)
     return NOTHING
 
 
@@ -64,18 +64,8 @@ def _basic(text: str, header: str) -> Credentials:
 
 
 def _token(text: str, header: str) -> Credentials:
-    """Return a token with all of its pairs, or with none if one pair is malformed or repeated.
-
-    Two readers of a token with a repeated name could each use another of its values.
-    """
+    """Return a token with all of its pairs, or with none if one pair is malformed or repeated."""
     if not text:
         return NOTHING
-    pairs: dict[str, str] = {}
-    position = 0
-    while position < len(text):
-        match = _PAIR.match(text, position)
-        if match is None or match[1].lower() in pairs:
-            return Credentials(token=text, header=header)
-        pairs[match[1].lower()] = match[3].strip() if match[2] is None else match[2]
-        position = match.end()
+    pairs = tokens.read_pairs(text, _PAIR) or {}
     return Credentials(token=text, pairs=tuple(pairs.items()), header=header)

@@ -150,19 +150,32 @@ def parse(text: str) -> dict[str, str]:
     """
     if len(text) > LARGEST or not text.isascii():
         raise TokenError("malformed")
-    rest = text.strip()
-    for _ in range(2):  # engines prepend the word even if it is there
-        rest = _WORD.sub("", rest, count=1) if _WORD.match(rest) else rest
+    rest = without_word(without_word(text.strip()))  # engines prepend the word even if it is there
+    pairs = read_pairs(rest, _PAIR)
+    if not pairs or rest.endswith(","):
+        raise TokenError("malformed")
+    return pairs
+
+
+def without_word(text: str) -> str:
+    """Return the text of a token without one leading word `Token`."""
+    match = _WORD.match(text)
+    return text[match.end() :] if match else text
+
+
+def read_pairs(text: str, pair: re.Pattern[str]) -> dict[str, str] | None:
+    """Return the pairs of a token, by a pattern for a name and a quoted or an unquoted value.
+
+    Return None if a pair is malformed or a name is repeated: two readers might use different values.
+    """
     pairs: dict[str, str] = {}
     position = 0
-    while position < len(rest):
-        match = _PAIR.match(rest, position)
-        if match is None or match[1] in pairs or (rest.endswith(",") and match.end() == len(rest)):
-            raise TokenError("malformed")
-        pairs[match[1]] = match[3] if match[2] is None else match[2]
+    while position < len(text):
+        match = pair.match(text, position)
+        if match is None or match[1].lower() in pairs:
+            return None
+        pairs[match[1].lower()] = match[3].strip() if match[2] is None else match[2]
         position = match.end()
-    if not pairs:
-        raise TokenError("malformed")
     return pairs
 
 
