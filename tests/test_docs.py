@@ -135,6 +135,14 @@ def test_tests_that_the_pages_name_exist() -> None:
             assert (ROOT / path).is_file(), f"{page.name} names {path}"
 
 
+def test_functions_that_the_page_about_the_code_names_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    code = "\n".join(path.read_text() for path in (ROOT / "v1registry").rglob("*.py"))
+    named = set(re.findall(r"`(\w+)\([^`]*\)`", text))
+    assert "prepare_store" in named
+    assert {name for name in named if not re.search(rf"(?:def|class) {name}\(", code)} == set()
+
+
 def test_private_apis_were_checked_against_the_pinned_versions() -> None:
     """A new pin of gunicorn, say, needs a look at what we use of its private parts."""
     text = (ROOT / "docs" / "architecture.md").read_text()
