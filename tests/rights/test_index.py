@@ -413,7 +413,7 @@ def test_an_unavailable_index_grants_no_access(server: Server, index: FakeIndex,
     assert time.monotonic() - begun < 8
     assert answer.status == 503, str(answer)
     assert answer.header("Retry-After") == "5"
-    assert answer.json() == {"error": "The index does not say who may do what now, retry later"}
+    assert answer.json() == {"error": "The index cannot check access rights now, retry later"}
     assert len(index.requests) <= 2, "nothing is followed"
     index.behaviour = None
     engine.expect(client.ask("GET", "/v1/repositories/team/app/properties"))

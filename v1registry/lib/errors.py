@@ -26,8 +26,8 @@ FORBIDDEN: Text = (403, "Access denied")
 TOO_MANY_CONNECTIONS: Text = (429, "Too many connections from this address, retry later")
 TOO_MANY_TRIES: Text = (429, "Too many wrong passwords, wait a minute")
 ACCOUNTS_UNAVAILABLE: Text = (503, "The accounts cannot be looked up now, retry later")
-INDEX_SILENT: Text = (503, "The index does not say who may do what now, retry later")
-ACCOUNTS_ELSEWHERE: Text = (403, "Accounts are kept by the operator of this registry")
+INDEX_SILENT: Text = (503, "The index cannot check access rights now, retry later")
+ACCOUNTS_ELSEWHERE: Text = (403, "An administrator of this registry manages the accounts")
 
 # Engines compare this text and treat the image as pushed.
 IMAGE_EXISTS: Text = (409, "Image already exists")
@@ -55,7 +55,7 @@ CHECKSUM_MISMATCH: Text = (400, "Checksum mismatch")
 LAYER_MISSING: Text = (400, "The image's layer has not been sent yet")
 
 LAYER_FORMAT: Text = (400, "Layer format not supported")
-LAYER_TOO_LARGE: Text = (400, "The layer holds more than this registry lists")
+LAYER_TOO_LARGE: Text = (400, "The layer contains more than this registry can list")
 
 INDEX_JSON_INVALID: Text = (400, "Error Decoding JSON")
 TEXT_INVALID: Text = (400, "Text must not contain NUL characters or lone surrogates")
@@ -73,11 +73,11 @@ TAG_NAME_INVALID: Text = (400, r"Invalid tag name (must match ^[\w][\w.-]{0,127}
 ACCOUNT_EXISTS: Text = (400, "Username or email already exists")
 ACCOUNT_NAME_INVALID: Text = (
     400,
-    "A user name has 2 to 64 of a-z, 0-9, point, dash and underscore, and begins with a letter"
-    " or digit",
+    "A user name has 2 to 64 characters of a-z, 0-9, dot, dash and underscore, and begins with a"
+    " letter or digit",
 )
 ACCOUNT_DISABLED: Text = (403, "The account is not active")
-SECRET_NO_PASSWORD: Text = (403, "It takes the password to change the account, not a secret")
+SECRET_NO_PASSWORD: Text = (403, "Changing the account requires its password, not a secret")
 EMAIL_INVALID: Text = (400, "The e-mail address is not valid")
 EMAIL_EXISTS: Text = ACCOUNT_EXISTS
 INVITATION_WRONG: Text = (403, "Registration needs a valid invitation")
