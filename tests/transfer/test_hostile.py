@@ -49,7 +49,7 @@ def read_all(path: Path) -> None:
     """Read a bundle as `import` does. Only TransferError is allowed."""
     try:
         with bundles.opened(path, "linux/amd64", 1 << 30) as bundle:
-            for image in naming.wanted(bundle, Selection((), (), []), "team/x"):
+            for image in naming.selected_images(bundle, Selection((), (), []), "team/x"):
                 try:
                     for layer in bundle.chain(image.key):
                         for _ in layer.layer.pieces() if layer.layer else ():

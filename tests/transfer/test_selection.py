@@ -30,7 +30,7 @@ def name(text: str) -> RepositoryName:
     ],
 )
 def test_repositories(globs: list[str], repository: str, wanted: bool) -> None:
-    assert Selection(globs).wants(str(name(repository))) is wanted
+    assert Selection(globs).selects(str(name(repository))) is wanted
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_repositories(globs: list[str], repository: str, wanted: bool) -> None:
     [([], "1.0", True), (["1.*"], "1.0", True), (["1.*"], "2.0", False), (["a", "2*"], "2", True)],
 )
 def test_tags(globs: list[str], tag: str, wanted: bool) -> None:
-    assert Selection((), globs).wants_tag(tag) is wanted
+    assert Selection((), globs).selects_tag(tag) is wanted
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ class Bundle:
     ],
 )
 def test_names_in_bundles(written: str | None, repository: str | None, here: str) -> None:
-    (found,) = naming.wanted(Bundle(("k", written)), Selection(), repository)
+    (found,) = naming.selected_images(Bundle(("k", written)), Selection(), repository)
     assert str(found) == here
 
 
 def test_names_are_chosen_and_mapped() -> None:
     bundle = Bundle(("1", "team/app:1"), ("2", "team/app:2"), ("3", "other/x:1"))
     chosen = Selection(["team/*"], ["2"], [("team/", "old/")])
-    assert [str(item) for item in naming.wanted(bundle, chosen, None)] == ["old/app:2"]
+    assert [str(item) for item in naming.selected_images(bundle, chosen, None)] == ["old/app:2"]
 
 
 @pytest.mark.parametrize(
@@ -136,4 +136,4 @@ def test_names_are_chosen_and_mapped() -> None:
 )
 def test_bad_names_in_bundles(names: list[tuple[str, str | None]], reason: str) -> None:
     with pytest.raises(TransferError, match=reason):
-        naming.wanted(Bundle(*names), Selection(), None)
+        naming.selected_images(Bundle(*names), Selection(), None)

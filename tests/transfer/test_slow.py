@@ -174,7 +174,7 @@ def test_a_registry_that_comes_back_is_waited_for(target: V2Registry) -> None:
             target.start()
             back.set()
 
-    there.tell(tell)
+    there.notify_with(tell)
     target.kill()
     there.begin(repository)
     assert back.is_set()
@@ -251,7 +251,7 @@ def test_a_token_server_that_is_unavailable_is_retried() -> None:
         thread.start()
         there = remote(f"http://127.0.0.1:{fake.server_port}")
         told: list[str] = []
-        there.tell(told.append)
+        there.notify_with(told.append)
         assert there.get_manifest("team/app", "1", "x") == b"{}"
         fake.shutdown()
         thread.join()

@@ -119,7 +119,7 @@ def import_(
         report = TransferReport(str(path), done="imported")
         limit = services.config.limits.files_bytes
         with bundles.opened(path, platform, limit) as bundle:
-            chosen = naming.wanted(bundle, selection, repository)
+            chosen = naming.selected_images(bundle, selection, repository)
             progress = transfer_progress(len(chosen), quiet=quiet)
             importer = Importer(
                 services.images,

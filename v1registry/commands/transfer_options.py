@@ -107,7 +107,7 @@ def selected_tags(
     from v1registry.lib.repositories import walk
 
     def left_out(repository: str, tag: str, reason: str) -> None:
-        if selection.wants(repository):
+        if selection.selects(repository):
             report.left_out(repository, tag, reason)
 
     names = list(walk.repositories(services.storage, left_out))

@@ -34,7 +34,7 @@ class ExportFormat(Protocol):
     """A format of the output."""
 
     media_type: str
-    told: int  # bytes that were reported to the progress
+    reported: int  # bytes that were reported to the progress
 
     def layers(self, image: V2Image) -> list[tuple[str, int]]:
         """Return name and size of each layer that is not written yet."""
@@ -81,7 +81,7 @@ def export(
         words = f"{line.state} {tagged}"
         progress.image(f"{words}: {line.reason}" if line.reason else words)
     form.close()
-    progress.expect(form.told - expected)  # do not expect failed images any more
+    progress.expect(form.reported - expected)  # do not expect failed images any more
 
 
 def _expected(tags: Sequence[Tagged], v2images: V2Images, form: ExportFormat) -> int:
@@ -111,7 +111,7 @@ class LayoutExport:
         self._images = images
         self._progress = progress
         self._report = report
-        self.told = 0
+        self.reported = 0
 
     def layers(self, image: V2Image) -> list[tuple[str, int]]:
         blobs = [(metadata.digest, metadata.size) for _, metadata in image.layers]
@@ -135,7 +135,7 @@ class LayoutExport:
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            self.told += len(piece)
+            self.reported += len(piece)
             self._progress.bytes(len(piece))
             self._report.sent += len(piece)
             yield piece
@@ -161,7 +161,7 @@ class ArchiveExport:
         self._images = images
         self._progress = progress
         self._report = report
-        self.told = 0
+        self.reported = 0
         self._entries: dict[str, _Entry] = {}  # by name of the configuration
         self._repositories: dict[str, dict[str, str]] = {}
 
@@ -213,13 +213,13 @@ class ArchiveExport:
 
     def _checked(self, blob: SourceLayerBlob) -> Iterator[bytes]:
         sum = hashlib.sha256()
-        for piece in blob.unpacked(self._tell):
+        for piece in blob.unpacked(self._report_bytes):
             sum.update(piece)
             self._report.sent += len(piece)
             yield piece
         if f"sha256:{sum.hexdigest()}" != blob.metadata.diff_id:
             raise TransferError(f"the layer of {blob.image_id} changed while it was exported")
 
-    def _tell(self, count: int) -> None:
-        self.told += count
+    def _report_bytes(self, count: int) -> None:
+        self.reported += count
         self._progress.bytes(count)

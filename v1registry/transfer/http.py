@@ -41,7 +41,7 @@ class Http:
     """Sends requests to the registry at `url` (`https://host[:port]`).
 
     `verify` is True, or a file with a certificate authority, or False. Each thread has its own
-    connections. Setting `stop` ends all waiting. `still`: see STILL. `tell` is called with a message
+    connections. Setting `stop` ends all waiting. `still`: see STILL. `notify` is called with a message
     for each retry and delay.
     """
 
@@ -63,7 +63,7 @@ class Http:
         self._first_wait = first_wait
         self._still = still
         self._agent = agent
-        self.tell: Callable[[str], None] = lambda text: None
+        self.notify: Callable[[str], None] = lambda text: None
         self._connections = Connections(still, self._stop)
         self._away = threading.Lock()  # held by the thread that waits for the registry
         self._gone = ""  # the reason, after waiting for the registry has ended
@@ -110,7 +110,7 @@ class Http:
                         raise Rejected(f"{what}: {reason}", response.status_code)
                 if tried < tries:
                     seconds = max(wait * random.uniform(0.5, 1.0), retry_after(response))
-                    self.tell(f"{what}: {reason}; retrying")
+                    self.notify(f"{what}: {reason}; retrying")
                     self.pause(seconds)
                     wait = min(2 * wait, _LONGEST_WAIT)
             if response is not None or tries < TRIES or not self._came_back(reason):
@@ -141,7 +141,7 @@ class Http:
                     self._gone = reason
                 elif not was_away:
                     was_away = True
-                    self.tell(f"{self.url} does not answer: {reason}; waiting for it")
+                    self.notify(f"{self.url} does not answer: {reason}; waiting for it")
                 self.pause(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
 

@@ -77,7 +77,7 @@ class Importer:
         self._progress = progress
         self._report = report
         self._max_bytes = max_bytes
-        self._told = 0  # bytes that were reported to the progress
+        self._reported = 0  # bytes that were reported to the progress
 
     def run(self, bundle: Bundle, wanted: Sequence[ImportSelection]) -> None:
         """Import the images. The report lists those that cannot be imported."""
@@ -95,7 +95,7 @@ class Importer:
             self._report.lines.append(line)
             words = f"{line.state} {image}"
             self._progress.image(f"{words}: {line.reason}" if line.reason else words)
-        self._progress.expect(self._told - expected)  # do not expect failed images any more
+        self._progress.expect(self._reported - expected)  # do not expect failed images any more
 
     def _look(
         self, bundle: Bundle, wanted: Sequence[ImportSelection]
@@ -154,7 +154,7 @@ class Importer:
         image_id = ImageId.parse(layer.id)
         self._uploads.put_json(image_id, layer.json)
         payload = hashlib.sha256(layer.json + b"\n")
-        stored = checked.stored(_Counted(source, self._tell))
+        stored = checked.stored(_Counted(source, self._report_bytes))
         self._uploads.put_layer(image_id, self._tapped(stored, payload))
         self._uploads.put_checksum(image_id, f"sha256:{payload.hexdigest()}", None)
 
@@ -164,8 +164,8 @@ class Importer:
             self._report.sent += len(piece)
             yield piece
 
-    def _tell(self, count: int) -> None:
-        self._told += count
+    def _report_bytes(self, count: int) -> None:
+        self._reported += count
         self._progress.bytes(count)
 
     def _check(self, source: LayerToConvert, layer: V1Layer) -> _Checked:

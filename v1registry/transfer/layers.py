@@ -40,10 +40,10 @@ class SourceLayerBlob:
         with self.images.open_layer(self.images.get(self.image_id)) as layer:
             yield from layer.pieces(start)
 
-    def unpacked(self, told: Callable[[int], None] = lambda count: None) -> Iterator[bytes]:
+    def unpacked(self, on_bytes: Callable[[int], None] = lambda count: None) -> Iterator[bytes]:
         """Yield the uncompressed tar archive. Raise TransferError if it cannot be read.
 
-        `told` is called with counts of bytes, whose sum is `size`.
+        `on_bytes` is called with counts of bytes, whose sum is `size`.
         """
         left = self.size
         with self.images.open_layer(self.images.get(self.image_id)) as layer:
@@ -52,10 +52,10 @@ class SourceLayerBlob:
             try:
                 while piece := source.some(PIECE):
                     count = min(left, read.taken() if self.metadata.as_stored else len(piece))
-                    told(count)
+                    on_bytes(count)
                     left -= count
                     yield piece
-                told(left)  # bytes behind the end of the archive
+                on_bytes(left)  # bytes behind the end of the archive
             except (LayerUnreadable, LayerTooLarge) as error:
                 raise TransferError(f"the layer of {self.image_id} changed: {error}") from None
 

@@ -87,7 +87,7 @@ class Migration:
     def run(self, tags: Iterable[Tagged]) -> None:
         """Send the tags. The report lists those that cannot be sent. Raise Interrupted if stopped."""
         begun = time.monotonic()
-        self._remote.tell(self._progress.note)
+        self._remote.notify_with(self._progress.note)
         try:
             self._each(tags, self._look)
             self._plan.close()
@@ -133,7 +133,7 @@ class Migration:
                 raise TransferError(reason)
             self._remote.still_there()
             image = self._v2images.get(ImageId.parse(tagged.image_id))
-            self._tell(line, image)
+            self._describe(line, image)
             if self._is_there(tagged, image):
                 line.state = "there"
                 self._plan.note(target, _blobs(image))
@@ -166,7 +166,7 @@ class Migration:
         words = f"{line.state} {tagged}"
         self._progress.image(f"{words}: {line.reason}" if line.reason else words)
 
-    def _tell(self, line: ReportLine, image: V2Image) -> None:
+    def _describe(self, line: ReportLine, image: V2Image) -> None:
         manifest = image.manifests[self._media_type]
         line.image_id, line.manifest = image.config_digest, manifest.digest
         line.media_type, line.layers = self._media_type, len(image.layers)
@@ -270,11 +270,11 @@ class Migration:
 
         keep(location)
         self._plan.sends(blob.digest, blob.size)
-        self._remote.upload(repository, blob, location, self._told, keep, resumed=resumed)
+        self._remote.upload(repository, blob, location, self._on_bytes, keep, resumed=resumed)
         with self._lock:
             self._report.uploaded += 1
 
-    def _told(self, count: int) -> None:
+    def _on_bytes(self, count: int) -> None:
         if self._stop.is_set():
             raise Interrupted
         self._progress.bytes(count)

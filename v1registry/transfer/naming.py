@@ -17,7 +17,9 @@ _LATEST = "latest"
 _MOST_IMAGES = 10_000
 
 
-def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list[ImportSelection]:
+def selected_images(
+    bundle: Bundle, selection: Selection, repository: str | None
+) -> list[ImportSelection]:
     """Return the selected images of a bundle, with the repositories and tags that they get.
 
     `repository` is for images without a complete name. Raise TransferError for an image without a
@@ -30,7 +32,7 @@ def wanted(bundle: Bundle, selection: Selection, repository: str | None) -> list
             continue
         try:
             parsed = RepositoryName.parse(name)
-            if not selection.wants(str(parsed)):
+            if not selection.selects(str(parsed)):
                 continue
             here = RepositoryName.parse(selection.target(parsed))
             item = ImportSelection(image.key, here, Tag.parse(tag))

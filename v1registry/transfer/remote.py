@@ -41,9 +41,9 @@ class Remote:
         """Raise Gone if the registry has stopped answering."""
         self._http.still_there()
 
-    def tell(self, told: Callable[[str], None]) -> None:
-        """Call `told` with a message for each retry and delay."""
-        self._http.tell = told
+    def notify_with(self, notify: Callable[[str], None]) -> None:
+        """Call `notify` with a message for each retry and delay."""
+        self._http.notify = notify
 
     def has_blob(self, repository: str, digest: str, size: int) -> bool:
         """Return whether the repository has the complete blob."""
@@ -95,8 +95,8 @@ class Remote:
         )
         if response.status_code == 404:
             return None
-        told = response.headers.get("Docker-Content-Digest")
-        return told or digest_of(self.get_manifest(repository, reference, media_type))
+        digest = response.headers.get("Docker-Content-Digest")
+        return digest or digest_of(self.get_manifest(repository, reference, media_type))
 
     def get_manifest(self, repository: str, reference: str, media_type: str) -> bytes:
         """Return the bytes of a manifest."""

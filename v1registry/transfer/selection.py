@@ -38,11 +38,11 @@ class Selection:
     tags: Sequence[str] = ()
     names: Sequence[tuple[str, str]] = ()
 
-    def wants(self, repository: str) -> bool:
+    def selects(self, repository: str) -> bool:
         """Return whether a repository, given as `namespace/name`, is selected."""
         return _fits({repository, repository.removeprefix("library/")}, self.repositories)
 
-    def wants_tag(self, tag: str) -> bool:
+    def selects_tag(self, tag: str) -> bool:
         return _fits({tag}, self.tags)
 
     def target(self, repository: RepositoryName) -> str:
@@ -63,7 +63,7 @@ class Selection:
         """
         targets: dict[str, RepositoryName] = {}
         for repository in sorted(names):
-            if not self.wants(str(repository)):
+            if not self.selects(str(repository)):
                 continue
             target = self.target(repository)
             if (other := targets.setdefault(target, repository)) != repository:
@@ -74,10 +74,10 @@ class Selection:
             except Failure:
                 continue  # deleted in the meantime
             for tag, reason in sorted(unreadable.items()):
-                if self.wants_tag(tag):
+                if self.selects_tag(tag):
                     left_out(str(repository), tag, reason)
             for tag, image_id in sorted(tags.items()):
-                if self.wants_tag(tag):
+                if self.selects_tag(tag):
                     yield Tagged(repository, tag, image_id, target)
 
 

@@ -32,7 +32,7 @@ class BlobSource(Protocol):
     def pieces(self, start: int) -> Iterator[bytes]: ...
 
 
-Told = Callable[[int], None]  # bytes sent since the last call; negative: they must be sent again
+OnBytes = Callable[[int], None]  # bytes sent since the last call; negative: they must be sent again
 
 
 class Uploads:
@@ -59,7 +59,7 @@ class Uploads:
         repository: str,
         source: BlobSource,
         location: str,
-        told: Told,
+        on_bytes: OnBytes,
         keep: Callable[[str], None] = lambda location: None,
         *,
         resumed: bool = False,
@@ -76,9 +76,9 @@ class Uploads:
         start = breaks = furthest = 0
         if resumed:
             start, location = self._resume(repository, location)
-            told(start)
+            on_bytes(start)
         while start < source.size and not self._whole:
-            sent = _Range(source, start, min(start + self._chunk, source.size), told)
+            sent = _Range(source, start, min(start + self._chunk, source.size), on_bytes)
             try:
                 location = self._patch(repository, location, sent)
                 start = sent.stop
@@ -89,20 +89,20 @@ class Uploads:
                 breaks += 1
                 if breaks >= TRIES or status not in (0, *_LOST, *_TOO_LARGE, *_NO_PATCH):
                     raise
-                told(-sent.sent)
+                on_bytes(-sent.sent)
                 before = start
                 start, location = self._resume(repository, location)
-                told(start - before)
+                on_bytes(start - before)
                 if start == before and self._use_smaller_requests(status, len(sent)):
-                    self._http.tell(f"{error}; using smaller requests")
+                    self._http.notify(f"{error}; using smaller requests")
                     breaks = 0
                 else:
-                    self._http.tell(f"{error}; retrying")
+                    self._http.notify(f"{error}; retrying")
                     self._http.back_off(breaks)
             keep(location)
         if start < source.size:
-            told(-start)
-            self._put(repository, source, told)
+            on_bytes(-start)
+            self._put(repository, source, on_bytes)
         else:
             self._finish(repository, location, source)
 
@@ -150,9 +150,9 @@ class Uploads:
         reached = int(last) + 1 if int(last) else 0
         return reached, location_of(response, location)
 
-    def _put(self, repository: str, source: BlobSource, told: Told) -> None:
+    def _put(self, repository: str, source: BlobSource, on_bytes: OnBytes) -> None:
         """Send the whole blob in one PUT. Each retry uses a new upload."""
-        whole = _Range(source, 0, source.size, told)
+        whole = _Range(source, 0, source.size, on_bytes)
         for tried in range(1, TRIES + 1):
             try:
                 self._finish(repository, self.begin(repository), source, whole)
@@ -165,7 +165,7 @@ class Uploads:
             except Unreachable as error:
                 if tried == TRIES or isinstance(error, Gone):
                     raise
-                self._http.tell(f"{error}; retrying")
+                self._http.notify(f"{error}; retrying")
                 self._http.back_off(tried)
 
     def _finish(
@@ -188,23 +188,25 @@ class Uploads:
             if self._has_blob(repository, source.digest, source.size):
                 return
             raise
-        told = response.headers.get("Docker-Content-Digest", source.digest)
-        if told != source.digest:
-            raise Rejected(f"{repository}: sent {source.digest}, but the registry has {told}")
+        stored_digest = response.headers.get("Docker-Content-Digest", source.digest)
+        if stored_digest != source.digest:
+            raise Rejected(
+                f"{repository}: sent {source.digest}, but the registry has {stored_digest}"
+            )
 
 
 class _Range:
     """A part of a source as the body of a request. `sent` counts the bytes read."""
 
-    def __init__(self, source: BlobSource, start: int, stop: int, told: Told) -> None:
+    def __init__(self, source: BlobSource, start: int, stop: int, on_bytes: OnBytes) -> None:
         self._source = source
         self.start, self.stop = start, stop
-        self._told = told
+        self._on_bytes = on_bytes
         self.sent = 0
 
     def open(self) -> Any:
         """Start again, and return an iterable body for requests."""
-        self._told(-self.sent)
+        self._on_bytes(-self.sent)
         self.sent = 0
         return self
 
@@ -219,7 +221,7 @@ class _Range:
             for at in range(0, len(view), _PIECE):
                 part = view[at : at + _PIECE]
                 self.sent += len(part)
-                self._told(len(part))
+                self._on_bytes(len(part))
                 yield part
             if not left:
                 return
