@@ -1,4 +1,4 @@
-"""Environment variables: text as it stands, service links, and names that no option reads."""
+"""Environment variables: unchanged text, service links, and names that no option reads."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_the_golden_store_is_unchanged() -> None:
-    """Sound, but that it lacks the images of two tags (they were pushed elsewhere)."""
+    """Its only faults are two tags without images, which were pushed to another store."""
     assert GOLDEN.problems() == KNOWN_PROBLEMS
     assert len(GOLDEN.images()) == 12
 

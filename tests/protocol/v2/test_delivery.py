@@ -1,4 +1,4 @@
-"""How blobs leave: by nginx, from every node, from a store that may not be written."""
+"""Sending blobs: by nginx, from every node, and from a read-only store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def everything(server: Server, repository: str, tag: str) -> dict[str, bytes]:
-    """All that a client fetches of an image, by digest."""
+    """Return everything that a client fetches of an image, by digest."""
     answer = get(server, f"{repository}/manifests/{tag}")
     document = answer.json()
     found = {digest(answer.body): answer.body}
@@ -58,8 +58,8 @@ def test_a_pull_may_go_to_any_node(nodes: list[Server]) -> None:
         assert everything(one, "team/app", tag) == everything(other, "team/app", tag)
 
 
-def test_the_same_after_a_restart_without_what_we_kept(tmp_path: Path) -> None:
-    """Facts and digests are gone, as after a way back to 0.x by a copy without our files."""
+def test_the_same_digests_after_the_loss_of_layer_metadata(tmp_path: Path) -> None:
+    """Layer metadata and digest index are lost, as after a roll-back with a copy without our files."""
     store = tmp_path / "store"
     world.make(store)
     with Server(store) as server:
@@ -72,7 +72,7 @@ def test_the_same_after_a_restart_without_what_we_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_read_only(tmp_path: Path, workers: int) -> None:
-    """Nothing is written, and every process finds all digests by itself."""
+    """The registry writes nothing, and each process computes all digests itself."""
     store = tmp_path / "store"
     world.make(store)
     with Server(store, workers=workers, env={"READ_ONLY": "true"}) as server:
@@ -153,7 +153,7 @@ def test_a_range_far_into_a_layer_that_must_be_unpacked_is_ignored(
 
 
 def test_a_range_ends_with_its_client(unpacking: Server) -> None:
-    """Thirty clients that leave at once must not keep the processor busy for a minute."""
+    """The work for thirty clients that disconnect must end soon."""
     path = f"/v2/team/large/blobs/{digest(NOISE)}"
     head = f"GET {path} HTTP/1.1\r\nHost: a\r\nUser-Agent: docker/24.0.7\r\n"
     before, begun = cpu_seconds(unpacking), time.monotonic()
@@ -173,7 +173,7 @@ def test_a_range_ends_with_its_client(unpacking: Server) -> None:
 
 
 def cpu_seconds(server: Server) -> float:
-    """What the workers have computed so far."""
+    """Return the processor time of the workers so far."""
     ticks = 0
     for pid in server.worker_pids():
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

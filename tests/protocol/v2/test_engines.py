@@ -1,4 +1,4 @@
-"""Docker and containerd of today themselves: what they pull, load and save has the golden ids."""
+"""Current Docker and containerd: images that they pull, load and save have the golden ids."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ def test_docker_pulls_all_tags_of_a_repository(docker: Docker, server: Server) -
     assert docker.image(f"{server.host}/libtest/d101:latest")["Id"] == IDS["libtest/d101"]
 
 
-def test_docker_tells_what_is_wrong_with_a_broken_image(docker: Docker, server: Server) -> None:
+def test_docker_shows_the_error_of_a_broken_image(docker: Docker, server: Server) -> None:
     url = f"{server.host}/team/app"
     assert "the layer cannot be read" in docker.fail("pull", f"{url}:broken")
     assert "not found" in docker.fail("pull", f"{url}:never")
 
 
-def test_docker_is_told_that_it_cannot_push(docker: Docker, server: Server) -> None:
+def test_docker_shows_that_it_cannot_push(docker: Docker, server: Server) -> None:
     docker.run("pull", f"{server.host}/team/app:1.0")
     docker.run("tag", f"{server.host}/team/app:1.0", f"{server.host}/new/app:1.0")
     assert "push over v1" in docker.fail("push", f"{server.host}/new/app:1.0")
@@ -127,7 +127,7 @@ def test_docker_logs_in_and_pulls(docker: Docker, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_containerd_pulls(engine: Docker, server: Server, name: str) -> None:
-    """It checks and unpacks every layer, and takes the form that it names first."""
+    """The client verifies and unpacks every layer, and gets the form that it names first."""
     url = f"{server.host}/{name}:latest"
     engine.ctr("images", "pull", "--plain-http", "--snapshotter", "native", url)
     digest = get(server, f"{name}/manifests/latest").header("Docker-Content-Digest")
@@ -146,7 +146,7 @@ def test_docker_loads_our_archive(docker: Docker, server: Server, tmp_path: Path
 def test_docker_loads_our_archive_as_engines_before_1_10_do(
     docker: Docker, server: Server, tmp_path: Path
 ) -> None:
-    """Without `manifest.json` it goes by `repositories`, and makes the image ids by itself."""
+    """Without `manifest.json`, Docker uses `repositories` and computes the image ids itself."""
     whole, old = export(server, tmp_path / "x.tar", "docker"), tmp_path / "old.tar"
     with tarfile.open(whole) as source, tarfile.open(old, "w") as target:
         for member in source:
@@ -168,8 +168,8 @@ def test_containerd_imports_our_layout(engine: Docker, server: Server, tmp_path:
         assert f"{shown.header('Docker-Content-Digest')}" in listed
 
 
-def test_what_docker_saves_we_import(docker: Docker, server: Server, tmp_path: Path) -> None:
-    """Shown over v2 again it has the layers that it had."""
+def test_import_of_what_docker_saves(docker: Docker, server: Server, tmp_path: Path) -> None:
+    """Over v2, the imported image has the same layers."""
     for name in NAMES:
         docker.run("pull", f"{server.host}/{name}:latest")
         docker.run("tag", f"{server.host}/{name}:latest", f"{name}:latest")

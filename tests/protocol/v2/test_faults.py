@@ -1,4 +1,4 @@
-"""A store that fails, seen by v2 clients: errors in their shape, and nothing wrong kept."""
+"""A failing store and v2 clients: errors have the form of v2, and nothing wrong is cached."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_layer_damaged_while_we_run(store: Path) -> None:
 
 
 def test_a_layer_cut_off_on_its_way(store: Path) -> None:
-    """Unpacked while it is sent: what comes is too short, and the connection ends."""
+    """A layer that is decompressed while it is sent is too short, and the connection ends."""
     path = store / "images" / world.XZ / "layer"
     with Server(store) as server:
         name = manifest(server, "team/app", "packed")["layers"][2]["digest"]
@@ -50,7 +50,7 @@ def test_a_layer_cut_off_on_its_way(store: Path) -> None:
 
 
 def test_a_store_that_does_not_answer(store: Path) -> None:
-    """A folder in the place of a file is as good as a broken disk."""
+    """A folder in place of a file causes the same error as a broken disk."""
     with Server(store) as server:
         manifest(server, "team/app", "1.0")
         tag = store / "repositories/team/app/tag_1.0"

@@ -1,4 +1,4 @@
-"""Logging in over v2: challenges, tokens, and what they open; with real clients, too."""
+"""Logins over v2: challenges, tokens and their access, also with real clients."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_v1_clients_are_told_nothing(server: Server) -> None:
     ],
 )
 @pytest.mark.parametrize("way", ["basic", "bearer"])
-def test_who_may_pull_what(
+def test_pull_rights(
     server: Server, user: str | None, repository: str, tag: str, status: int, way: str
 ) -> None:
     headers = basic(user) if way == "basic" else bearer(server, user)
@@ -126,7 +126,7 @@ def test_who_may_pull_what(
 
 
 def test_a_blob_of_another_repository_needs_its_rights(server: Server) -> None:
-    """Who may pull team/app finds nothing of team/other there."""
+    """A user who may pull team/app finds no blobs of team/other there."""
     secret = get(server, "team/other/manifests/latest", **basic("alice")).json()
     name = secret["layers"][0]["digest"]
     assert get(server, f"team/other/blobs/{name}", **basic("alice")).status == 200
@@ -143,7 +143,7 @@ def test_answers_to_somebody_are_not_for_shared_caches(server: Server) -> None:
         assert answer.header("Cache-Control") == f"{scope}, max-age=31536000"
 
 
-def test_the_catalog_shows_what_one_may_pull(server: Server) -> None:
+def test_the_catalog_shows_only_what_the_user_may_pull(server: Server) -> None:
     def names(**headers: str) -> list[str]:
         return list(get(server, "_catalog", **headers).json()["repositories"])
 
@@ -154,7 +154,7 @@ def test_the_catalog_shows_what_one_may_pull(server: Server) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_what_is_no_token(server: Server, scheme: str) -> None:
+def test_invalid_tokens(server: Server, scheme: str) -> None:
     good = token(server, "alice")
     assert get(server, "", Authorization=f"{scheme} {good}").status == 200
     for text in ("x", "", good[:-1], good + "A", f"{good} {good}"):
@@ -164,7 +164,7 @@ def test_what_is_no_token(server: Server, scheme: str) -> None:
 
 
 def test_tokens_of_a_node_whose_clock_is_behind(server: Server, files: Path) -> None:
-    """And of one that is too far behind, about which the log tells."""
+    """The log explains a clock that is too far behind."""
     issuing = Bearer(FileStorage(files / "store"), read_only=True)
     rights = AccountRights(
         [PasswordFile(files / "htpasswd", lambda *_: False)],
@@ -222,15 +222,15 @@ def test_nothing_secret_is_logged(files: Path) -> None:
             assert secret not in talkative.log
 
 
-def test_tokens_are_asked_for_by_get(server: Server) -> None:
-    """Clients that try POST first go on with GET after a 405."""
+def test_clients_request_tokens_by_get(server: Server) -> None:
+    """Clients that send POST first send GET after 405."""
     answer = get(server, "_token", "POST")
     error(answer, 405, "UNSUPPORTED")
 
 
 @pytest.mark.parametrize("scope", ["", "repository:a/b:pull", "x", "repository::pull", "a b c"])
 def test_scopes_change_nothing_where_accounts_count(server: Server, scope: str) -> None:
-    """A token says who; what he may do is looked up each time."""
+    """A token identifies the user. The user's access is checked at each request."""
     headers = bearer(server, "alice", scope)
     assert get(server, "team/other/manifests/latest", **headers).status == 200
 
@@ -283,7 +283,7 @@ def test_skopeo_logs_in(server: Server, tmp_path: Path) -> None:
 
 
 def password_index(handler: Handler) -> None:
-    """A fake of an index with passwords: alice reads team/other, everybody team/app."""
+    """A fake index with passwords: alice may read team/other, all clients may read team/app."""
     authorization = handler.headers.get("Authorization", "")
     alice = authorization == basic("alice")["Authorization"]
     if handler.path == "/v1/users/":

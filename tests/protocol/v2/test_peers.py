@@ -1,4 +1,4 @@
-"""Real clients and a real registry of today on our v2 view: what they copy keeps its digests."""
+"""Current clients and another registry copy images from our v2 view with the same digests."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def copy(folder: Path, source: str, target: str, *more: str) -> None:
 
 
 def oci_manifest(layout: Path) -> tuple[str, dict[str, Any]]:
-    """Digest and content of the one manifest in an OCI layout."""
+    """Return digest and content of the only manifest in an OCI layout."""
     (entry,) = json.loads((layout / "index.json").read_text())["manifests"]
     return entry["digest"], json.loads(blob(layout, entry["digest"]))
 
@@ -87,7 +87,7 @@ def test_inspect(server: Server, tmp_path: Path, repository: str, tag: str) -> N
 @needs("skopeo")
 @pytest.mark.parametrize(("repository", "tag"), GOOD)
 def test_copy_to_an_oci_layout(server: Server, tmp_path: Path, repository: str, tag: str) -> None:
-    """skopeo checks every digest and diff id; what it writes has our layers."""
+    """skopeo verifies every digest and diff_id. Its copy has our layers."""
     layout = tmp_path / "layout"
     copy(tmp_path, f"docker://{server.host}/{repository}:{tag}", f"oci:{layout}:x")
     _, found = oci_manifest(layout)
@@ -105,7 +105,7 @@ def test_copy_to_an_oci_layout(server: Server, tmp_path: Path, repository: str, 
 def test_to_a_registry_of_today_and_back(
     server: Server, registry: V2Registry, tmp_path: Path, repository: str, tag: str
 ) -> None:
-    """Kept as it is: manifest, configuration and layers have the same digests there."""
+    """Manifest, config and layers have the same digests in the other registry."""
     there = f"docker://{registry.host}/{repository}:{tag}"
     ours = get(server, f"{repository}/manifests/{tag}", Accept=SCHEMA2)
     copy(tmp_path, f"docker://{server.host}/{repository}:{tag}", there, "--preserve-digests")
@@ -148,7 +148,7 @@ def test_a_broken_image_says_so(server: Server, tmp_path: Path) -> None:
 @pytest.mark.heavy
 @needs("podman", "root")
 def test_podman_pulls(server: Server, tmp_path: Path, stack: contextlib.ExitStack) -> None:
-    """And shows the image id that engines gave the image."""
+    """The client also shows the image id that engines gave the image."""
     policy = tmp_path / "policy.json"
     policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
     podman = [tool("podman"), "--cgroup-manager=cgroupfs", "--storage-driver=vfs"]

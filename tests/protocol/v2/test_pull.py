@@ -31,14 +31,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-# -- what is asked, and what comes: one row, one request ---------------------------------------
+# -- table tests: one row, one request ---------------------------------------
 
 Check = Callable[[raw.Answer], bool]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A requirement, a request below /v2/, and what must be true of its answer."""
+    """A requirement, a request below /v2/, and the expected response."""
 
     what: str
     method: str
@@ -251,8 +251,8 @@ def test_several_accept_headers_are_one(server: Server) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_by_digest_it_is_what_it_is(server: Server, form: str) -> None:
-    """Whatever the client would rather have."""
+def test_a_manifest_by_digest_has_its_own_form(server: Server, form: str) -> None:
+    """The `Accept` header has no effect."""
     tagged = get(server, "team/app/manifests/1.0", Accept=FORMS[form])
     name = tagged.header("Docker-Content-Digest")
     for accept in (SCHEMA2, OCI, SCHEMA1):
@@ -295,7 +295,7 @@ BLOBS = {
 
 
 def blob(server: Server, kind: str) -> tuple[str, bytes]:
-    """The path of a blob, and its bytes."""
+    """Return the path of a blob, and its bytes."""
     if kind == "config":
         config = manifest(server, "team/app", "1.0")["config"]
         path = f"team/app/blobs/{config['digest']}"
@@ -378,7 +378,7 @@ def test_a_layer_shared_by_two_repositories(server: Server) -> None:
 
 
 def test_a_layer_that_became_broken_is_not_served_as_good(server: Server, store: Path) -> None:
-    """The blob of a broken image never had a digest; its manifest says why."""
+    """The blob of a broken image has no digest. The error for its manifest gives the reason."""
     text = error(get(server, "team/app/manifests/broken"), 404, "MANIFEST_UNKNOWN")
     assert world.BROKEN in text
     assert f"Image {world.BROKEN}: the layer cannot be read" in server.log
@@ -386,7 +386,7 @@ def test_a_layer_that_became_broken_is_not_served_as_good(server: Server, store:
 
 
 def test_pages_without_end_are_bounded(server: Server) -> None:
-    """A thousand names in one answer, and the link leads to the rest."""
+    """A page has at most a thousand names, and a link to the next page."""
     for number in range(1500):
         world.tag(server.store, "many/all", f"t{number:04}", world.BASE)
     found: list[str] = []

@@ -1,4 +1,4 @@
-"""Distribution 2.8 as a pull-through cache in front of us: it calls itself `Go-http-client/`."""
+"""Distribution 2.8 as a pull-through cache. Its User-Agent is `Go-http-client/`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def pulled(cache: V2Registry, name: str, reference: str) -> dict[str, Any]:
-    """The manifest of an image by way of the cache; each of its blobs has its digest."""
+    """Return the manifest of an image from the cache, after a check of the digest of each blob."""
     answer = cache.get(f"/v2/{name}/manifests/{reference}", SCHEMA2)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == SCHEMA2
@@ -81,7 +81,7 @@ def test_without_one_of_them_the_cache_finds_nothing(store: Path, tmp_path: Path
 
 @needs("v2-registry")
 def test_a_cache_with_an_account(store: Path, tmp_path: Path) -> None:
-    """It shows its account to our token service, and then passes on what that account may pull."""
+    """The cache logs in to our token service, and serves what its account may pull."""
     password_file(tmp_path, ["mirror"])
     rules = [{"who": "mirror", "repositories": "libtest/*", "allow": "pull"}]
     port = free_port()

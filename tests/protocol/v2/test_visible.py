@@ -1,4 +1,4 @@
-"""Who sees v2, and that nobody who shall speak v1 does (protocol-v1.md section 7.4)."""
+"""Clients that see v2, and clients that must use v1 (protocol-v1.md section 7.4)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def ask(
 
 
 def is_hidden(answer: raw.Answer) -> bool:
-    """The plain 404, which says nothing of v2, and is no JSON."""
+    """Check for the plain 404, which is not JSON and does not disclose v2."""
     if answer.status != 404 or answer.header("Docker-Distribution-Api-Version") is not None:
         return False
     assert str(answer.header("Content-Type")).startswith("text/plain")
@@ -94,8 +94,8 @@ def test_the_list_can_be_changed(shown: Server) -> None:
             assert ask(server, agent).status == 200, agent
 
 
-def test_an_engine_of_17_pushes_after_what_the_readme_says(tmp_path: Path) -> None:
-    """Before it, its push over v2 is refused with a text that names the option."""
+def test_an_engine_of_17_pushes_with_the_documented_option(tmp_path: Path) -> None:
+    """Without the option, the push over v2 is refused, and the error names the option."""
     agent = {"User-Agent": "docker/17.05.0-ce go/go1.7.5 kernel/4.9 os/linux arch/amd64"}
     with Server(tmp_path) as server:
         refused = ask(server, agent["User-Agent"], "/v2/team/app/blobs/uploads/", "POST")
@@ -112,7 +112,7 @@ def test_an_engine_of_17_pushes_after_what_the_readme_says(tmp_path: Path) -> No
         assert raw.get(server, one.path("layer"), agent).body == one.layer
 
 
-def test_it_can_be_switched_off(shown: Server) -> None:
+def test_v2_can_be_switched_off(shown: Server) -> None:
     with Server(shown.store, env={"V2_ENABLED": "false"}) as server:
         for agent in (None, "docker/1.5.0", "docker/24.0.7"):
             assert is_hidden(ask(server, agent))

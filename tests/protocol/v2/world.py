@@ -1,4 +1,4 @@
-"""A store with images of every kind, as 0.x left them, and requests of a v2 client."""
+"""A store with each kind of image of docker-registry 0.x, and requests of a v2 client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BASE, TOP, XZ, BZIP2, SECRET, BROKEN, ODD = (letter * 64 for letter in "1234567"
 
 
 def make(store: Path) -> None:
-    """The golden store, and more beside it."""
+    """The golden store with further images."""
     shutil.copytree(GOLDEN / "store-0.9.1", store)
     image(store, BASE, PLAIN)
     image(store, TOP, SQUEEZED, BASE, created="2015-06-01T12:00:00.5Z")
@@ -66,7 +66,7 @@ def image(store: Path, id: str, layer: bytes, *ancestors: str, **more: object) -
 
 
 def tag(store: Path, folder: str, name: str, id: str) -> None:
-    """`folder` and `name` as 0.9.1 encodes them."""
+    """Return `folder` and `name` as 0.9.1 encodes them."""
     path = store / "repositories" / folder
     path.mkdir(parents=True, exist_ok=True)
     (path / f"tag_{name}").write_text(id)
@@ -77,7 +77,7 @@ def digest(data: bytes) -> str:
 
 
 def get(server: Server, path: str, method: str = "GET", **headers: str) -> raw.Answer:
-    """A request below `/v2/`; a header's name is written with underscores here."""
+    """Send a request below `/v2/`. Names of headers are written with underscores."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return raw.request(server, method, f"/v2/{path}", {**AGENT, **named})
 
@@ -92,7 +92,7 @@ def manifest(server: Server, repository: str, tag: str, accept: str = SCHEMA2) -
 
 
 def error(answer: raw.Answer, status: int, code: str) -> str:
-    """The text of an error, which must be this one in OCI's shape."""
+    """Check for this error in the form of OCI; return its text."""
     assert answer.status == status, str(answer)
     assert answer.header("Content-Type") == "application/json"
     assert answer.header("Docker-Distribution-Api-Version") == "registry/2.0"
