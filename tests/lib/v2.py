@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.lib.stores import Domain, image_id, layer_of, write_image
 from v1registry.lib.names import ImageId, RepositoryName
-from v1registry.lib.oci.digest_index import Digests
+from v1registry.lib.oci.digest_index import DigestIndex
 from v1registry.lib.oci.images import V2Image, V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.oci.lookup import Lookup
@@ -26,7 +26,7 @@ class Node:
 
     def __init__(self, storage: Storage, *, read_only: bool = False, cache: int = 0) -> None:
         self.domain = Domain(storage)
-        self.digests = Digests(storage, cache_limit=cache, cache_life=60, read_only=read_only)
+        self.digests = DigestIndex(storage, cache_limit=cache, cache_life=60, read_only=read_only)
         limits: dict[str, Any] = {"cache_limit": cache, "cache_life": 60}
         self.blobs = LayerMetadataStore(
             storage,

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from v1registry.auth.external_index_client import IndexClient
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.support.circuit_breaker import Breaker
+from v1registry.lib.support.circuit_breaker import CircuitBreaker
 from v1registry.lib.support.single_flight import SingleFlightCache
 
 PAUSE = 10.0  # seconds without requests to an index that did not respond
@@ -29,7 +29,7 @@ class Revoked:
 
     def __init__(self, client: IndexClient, remember: float) -> None:
         self._client = client
-        self._calls = Breaker(PAUSE)
+        self._calls = CircuitBreaker(PAUSE)
         self._answers: SingleFlightCache[bool | None] = SingleFlightCache(remember)
         self._refused: OrderedDict[str, None] = OrderedDict()
 

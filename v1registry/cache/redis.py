@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from v1registry.config.redis import Redis
-from v1registry.lib.support.circuit_breaker import Breaker
+from v1registry.lib.support.circuit_breaker import CircuitBreaker
 
 PAUSE = 3.0  # seconds until the next attempt after a failure
 TIMEOUT = 0.25  # seconds for a call, with name look-up and connection
@@ -47,11 +47,11 @@ class RedisCache:
         self._within = within
         self._client: Any = _client(at)  # its methods have no types
         self._slots = threading.BoundedSemaphore(_CONNECTIONS)
-        self._calls = Breaker(PAUSE)
-        self._writes = Breaker(
+        self._calls = CircuitBreaker(PAUSE)
+        self._writes = CircuitBreaker(
             PAUSE
         )  # Redis may answer reads and refuse writes: it is full, or a replica
-        self._counts = Breaker(PAUSE)  # the same for counters
+        self._counts = CircuitBreaker(PAUSE)  # the same for counters
         _log.info("Redis at %s is the shared cache, under %s*", self._address, prefix)
 
     def get(self, key: str) -> bytes | None:

@@ -12,7 +12,7 @@ import click
 
 from v1registry.commands.common import failure, load_configuration, prepare_store
 from v1registry.commands.progress import CommandProgress
-from v1registry.lib.repositories.backfill import Run
+from v1registry.lib.repositories.backfill import BackfillRun
 from v1registry.storage.errors import StorageError
 
 _EXIT_PROBLEMS = 3
@@ -46,7 +46,9 @@ def backfill(only: str | None, jobs: int | None, again: bool, as_json: bool) -> 
         raise failure(click.ClickException("read_only is set: nothing is written"))
     prepare_store(config)
     progress = CommandProgress(sys.stderr)
-    run = Run(jobs or len(os.sched_getaffinity(0)), again, progress, tags=[] if as_json else None)
+    run = BackfillRun(
+        jobs or len(os.sched_getaffinity(0)), again, progress, tags=[] if as_json else None
+    )
     counts: dict[str, dict[str, int]] = {}
     try:
         kinds = build_registry(config).backfills
@@ -70,7 +72,7 @@ facts = copy.copy(backfill)
 facts.name, facts.hidden = "facts", True
 
 
-def _report(counts: dict[str, dict[str, int]], run: Run, as_json: bool) -> None:
+def _report(counts: dict[str, dict[str, int]], run: BackfillRun, as_json: bool) -> None:
     if as_json:
         report: dict[str, Any] = {**counts, "problems": run.problems, "tags": run.tags}
         click.echo(json.dumps(report))

@@ -11,7 +11,7 @@ import ipaddress
 import socket
 from typing import Any
 
-from v1registry.lib.support.circuit_breaker import Breaker
+from v1registry.lib.support.circuit_breaker import CircuitBreaker
 
 PAUSE = 10.0  # seconds
 
@@ -20,7 +20,7 @@ class Addresses:
     """Sets `hostaddr` for connections to a host given by name."""
 
     def __init__(self) -> None:
-        self._calls = Breaker(PAUSE)
+        self._calls = CircuitBreaker(PAUSE)
 
     def fill_in(self, arguments: dict[str, Any]) -> None:
         """Set `hostaddr` in the arguments of psycopg. Raise OSError if the lookup fails."""

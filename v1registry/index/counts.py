@@ -11,7 +11,7 @@ from v1registry.index.database import Database
 from v1registry.index.rows import insert, now
 from v1registry.index.schema import counters
 from v1registry.lib.errors import Failure
-from v1registry.lib.support.circuit_breaker import Breaker
+from v1registry.lib.support.circuit_breaker import CircuitBreaker
 
 _TIMEOUT = 2.0  # seconds to wait for PostgreSQL; then this node counts alone
 _PAUSE = 3.0  # seconds until the next attempt after a failure
@@ -23,7 +23,7 @@ class DatabaseCounts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._calls = Breaker(_PAUSE)
+        self._calls = CircuitBreaker(_PAUSE)
 
     def add(self, changes: Mapping[str, int], life: int) -> dict[str, int] | None:
         ticket = self._calls.admit()

@@ -39,7 +39,7 @@ from v1registry.index.stored_repositories import (
 from v1registry.lib.auth.index_interface import Repository
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.support.circuit_breaker import Breaker
+from v1registry.lib.support.circuit_breaker import CircuitBreaker
 
 PAUSE = 10.0  # seconds until the next attempt after a failure of the database
 TIMEOUT = 2.0  # seconds that a push waits for the database
@@ -113,7 +113,7 @@ class Sync:
         self._run_in_thread = run_in_thread
         self._policy = policy or Policy()
         self._rows = StoredRows(self._policy)
-        self._calls = Breaker(PAUSE)
+        self._calls = CircuitBreaker(PAUSE)
         self._noted: dict[RepositoryName, Callable[[RepositoryName], None]] = {}
 
     # -- one change ---------------------------------------------------------------

@@ -23,7 +23,7 @@ from v1registry.lib.images.push_provenance import PushProvenance
 from v1registry.lib.images.shared_cache import SharedImages
 from v1registry.lib.images.upload import Uploads
 from v1registry.lib.oci.backfill import LayerMetadataBackfill
-from v1registry.lib.oci.digest_index import Digests
+from v1registry.lib.oci.digest_index import DigestIndex
 from v1registry.lib.oci.images import V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.oci.lookup import Lookup
@@ -186,7 +186,7 @@ def _v2(
         "cache_limit": config.cache_memory // 4,
         "cache_life": config.cache_life,
     }
-    digests = Digests(store, **limits, read_only=config.read_only)
+    digests = DigestIndex(store, **limits, read_only=config.read_only)
     max_bytes = config.limits.files_bytes
     blobs = LayerMetadataStore(
         store, images, digests, heavy, max_bytes=max_bytes, read_only=config.read_only, **limits

@@ -11,18 +11,18 @@ from tests.lib.stores import image_id, layer_of, write_image
 from tests.lib.v2 import OTHER, REPOSITORY, A, B, C, D, Node, chain_store, tag
 from v1registry.lib.names import Digest
 from v1registry.lib.oci.backfill import LayerMetadataBackfill
-from v1registry.lib.repositories.backfill import Run
+from v1registry.lib.repositories.backfill import BackfillRun
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import Unavailable
 from v1registry.storage.memory import MemoryStorage
 
 
-def build(storage: Storage, **options: Any) -> tuple[dict[str, int], Run]:
+def build(storage: Storage, **options: Any) -> tuple[dict[str, int], BackfillRun]:
     node = Node(storage)
     facts = LayerMetadataBackfill(
         storage, node.domain.images, node.domain.tags, node.blobs, node.v2images
     )
-    run = Run(**options)
+    run = BackfillRun(**options)
     return dict(facts.build(run)), run
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.lib.stores import image_id
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import Digest
-from v1registry.lib.oci.digest_index import Digests
+from v1registry.lib.oci.digest_index import DigestIndex
 from v1registry.storage import Storage
 from v1registry.storage.errors import Refused
 from v1registry.storage.local.driver import FileStorage
@@ -19,8 +19,8 @@ A, B = (Digest("sha256:" + letter * 64) for letter in "ab")
 CLOSE = Digest("sha256:" + "a" * 63 + "b")  # in the same folder as A
 
 
-def digests(storage: Storage, *, read_only: bool = False) -> Digests:
-    return Digests(storage, cache_limit=10_000, cache_life=60, read_only=read_only)
+def digests(storage: Storage, *, read_only: bool = False) -> DigestIndex:
+    return DigestIndex(storage, cache_limit=10_000, cache_life=60, read_only=read_only)
 
 
 @pytest.fixture(params=["memory", "file"])

@@ -140,7 +140,7 @@ def test_images_that_cannot_be_shown_have_a_reason(damage: Any, reason: str) -> 
 
 
 def digests_of(shown: V2Image) -> tuple[list[str], list[str]]:
-    """Digests of manifests, and of blobs."""
+    """DigestIndex of manifests, and of blobs."""
     manifests = [manifest.digest for manifest in shown.manifests.values()]
     return manifests, [shown.config_digest, *(facts.digest for _, facts in shown.layers)]
 

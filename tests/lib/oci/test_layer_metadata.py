@@ -15,7 +15,7 @@ from tests.lib.stores import Domain, image_id, layer_of, payload, write_image
 from v1registry.lib.images.images import Image
 from v1registry.lib.layers.scan import DamagedLayer, LayerDescriptor
 from v1registry.lib.names import Digest
-from v1registry.lib.oci.digest_index import Digests
+from v1registry.lib.oci.digest_index import DigestIndex
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import Refused
@@ -41,7 +41,7 @@ class Setup:
 
     def blobs(self, max_bytes: int = 10_000_000, cache: int = 0, **more: Any) -> LayerMetadataStore:
         images = Domain(self.storage).images
-        self.digests = Digests(self.storage, cache_limit=0, cache_life=0)
+        self.digests = DigestIndex(self.storage, cache_limit=0, cache_life=0)
 
         def counted(function: Any, *arguments: Any) -> Any:
             self.reads += 1

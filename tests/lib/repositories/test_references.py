@@ -9,7 +9,7 @@ import pytest
 from tests.lib.stores import Domain, image_id, write_image
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.repositories import references as module
-from v1registry.lib.repositories.backfill import ReferenceBackfill, Run, lacks_references
+from v1registry.lib.repositories.backfill import BackfillRun, ReferenceBackfill, lacks_references
 from v1registry.lib.repositories.image_list import ImageLists
 from v1registry.storage import exists, keys
 from v1registry.storage.errors import Refused
@@ -49,7 +49,9 @@ def candidates(domain: Domain, id: ImageId) -> set[RepositoryName]:
 
 def facts(domain: Domain) -> dict[str, int]:
     lists = ImageLists(domain.storage)
-    return dict(ReferenceBackfill(domain.storage, domain.tags, domain.reach, lists).build(Run()))
+    return dict(
+        ReferenceBackfill(domain.storage, domain.tags, domain.reach, lists).build(BackfillRun())
+    )
 
 
 @pytest.mark.parametrize("repository", [ONE, TWO, LONG])

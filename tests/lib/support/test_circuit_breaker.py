@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from v1registry.lib.support.circuit_breaker import Breaker
+from v1registry.lib.support.circuit_breaker import CircuitBreaker
 
 
 class Clock:
@@ -20,29 +20,29 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    return Breaker(3, clock)
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(3, clock)
 
 
-def ticket(breaker: Breaker) -> int:
+def ticket(breaker: CircuitBreaker) -> int:
     given = breaker.admit()
     assert given is not None
     return given
 
 
-def test_all_calls_are_admitted_while_closed(breaker: Breaker) -> None:
+def test_all_calls_are_admitted_while_closed(breaker: CircuitBreaker) -> None:
     for _ in range(3):
         assert not breaker.succeeded(ticket(breaker))
 
 
-def test_one_failure_opens_and_is_reported_once(breaker: Breaker) -> None:
+def test_one_failure_opens_and_is_reported_once(breaker: CircuitBreaker) -> None:
     first, second = ticket(breaker), ticket(breaker)
     assert breaker.failed(first)
     assert not breaker.failed(second)
     assert breaker.admit() is None
 
 
-def test_one_probe_after_each_pause(breaker: Breaker, clock: Clock) -> None:
+def test_one_probe_after_each_pause(breaker: CircuitBreaker, clock: Clock) -> None:
     breaker.failed(ticket(breaker))
     for _ in range(3):
         clock.now += 2.9
@@ -53,7 +53,7 @@ def test_one_probe_after_each_pause(breaker: Breaker, clock: Clock) -> None:
         assert not breaker.failed(probe)
 
 
-def test_a_probe_closes_and_is_reported_once(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_closes_and_is_reported_once(breaker: CircuitBreaker, clock: Clock) -> None:
     breaker.failed(ticket(breaker))
     clock.now += 3
     assert breaker.succeeded(ticket(breaker))
@@ -61,7 +61,9 @@ def test_a_probe_closes_and_is_reported_once(breaker: Breaker, clock: Clock) -> 
     assert breaker.failed(ticket(breaker))
 
 
-def test_a_probe_that_never_reports_is_followed_by_another(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_that_never_reports_is_followed_by_another(
+    breaker: CircuitBreaker, clock: Clock
+) -> None:
     breaker.failed(ticket(breaker))
     clock.now += 3
     ticket(breaker)
@@ -69,7 +71,7 @@ def test_a_probe_that_never_reports_is_followed_by_another(breaker: Breaker, clo
     assert breaker.succeeded(ticket(breaker))
 
 
-def test_results_of_earlier_calls_are_ignored(breaker: Breaker, clock: Clock) -> None:
+def test_results_of_earlier_calls_are_ignored(breaker: CircuitBreaker, clock: Clock) -> None:
     early, slow = ticket(breaker), ticket(breaker)
     breaker.failed(ticket(breaker))
     assert not breaker.succeeded(early)

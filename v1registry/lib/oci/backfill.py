@@ -18,7 +18,7 @@ from v1registry.lib.oci.convert import OCI, SCHEMA2
 from v1registry.lib.oci.images import NotShown, V2Image, V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.repositories import walk
-from v1registry.lib.repositories.backfill import Run
+from v1registry.lib.repositories.backfill import BackfillRun
 from v1registry.lib.repositories.catalog import is_listable
 from v1registry.lib.repositories.tags import Tags
 from v1registry.storage import Storage
@@ -59,7 +59,7 @@ class LayerMetadataBackfill:
         self._blobs = blobs
         self._v2images = v2images
 
-    def build(self, run: Run) -> Mapping[str, int]:
+    def build(self, run: BackfillRun) -> Mapping[str, int]:
         counts = dict.fromkeys(_COUNTED, 0)
         total = sum(1 for _ in walk.images(self._storage))
         with ThreadPoolExecutor(run.jobs) as pool:
@@ -104,7 +104,7 @@ class LayerMetadataBackfill:
 
         return read
 
-    def _all_tags(self, run: Run) -> Iterator[tuple[RepositoryName, str, str]]:
+    def _all_tags(self, run: BackfillRun) -> Iterator[tuple[RepositoryName, str, str]]:
         for repository in walk.repositories(self._storage, run.left_out):
             name = str(repository)
             listable = is_listable(name)
@@ -134,7 +134,7 @@ def _row(repository: RepositoryName, tag: str, shown: V2Image) -> dict[str, obje
 
 
 def _at_once(
-    pool: ThreadPoolExecutor, run: Run, work: Callable[[T], R], things: Iterable[T]
+    pool: ThreadPoolExecutor, run: BackfillRun, work: Callable[[T], R], things: Iterable[T]
 ) -> Iterator[tuple[T, R]]:
     """Yield each item with the result of `work`, in the order of completion, few in memory."""
     running: dict[Future[R], T] = {}

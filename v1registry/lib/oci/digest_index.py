@@ -29,7 +29,7 @@ class DigestEntry(NamedTuple):
     image_id: ImageId
 
 
-class Digests:
+class DigestIndex:
     """Reads and writes the entries; writes none if `read_only`.
 
     `cache_limit` in bytes, `cache_life` in seconds.

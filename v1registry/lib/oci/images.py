@@ -15,7 +15,7 @@ from v1registry.lib.layers.scan import DamagedLayer, LayerDescriptor
 from v1registry.lib.names import ImageId
 from v1registry.lib.oci import convert
 from v1registry.lib.oci.convert import OCI, SCHEMA2, ManifestLayer, Unconvertible
-from v1registry.lib.oci.digest_index import Digests, Kind
+from v1registry.lib.oci.digest_index import DigestIndex, Kind
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.running import Run, collector_off, for_size, in_place
 from v1registry.lib.support.cache import Cache
@@ -68,7 +68,7 @@ class V2Images:
         self,
         images: Images,
         blobs: LayerMetadataStore,
-        digests: Digests,
+        digests: DigestIndex,
         *,
         cache_limit: int,
         cache_life: float,

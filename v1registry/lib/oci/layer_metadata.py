@@ -27,7 +27,7 @@ from v1registry.lib.layers.scan import (
     walk,
 )
 from v1registry.lib.names import Digest
-from v1registry.lib.oci.digest_index import Digests
+from v1registry.lib.oci.digest_index import DigestIndex
 from v1registry.lib.support.cache import Cache
 from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, keys
@@ -52,7 +52,7 @@ class LayerMetadataStore:
         self,
         storage: Storage,
         images: Images,
-        digests: Digests,
+        digests: DigestIndex,
         run_in_thread: Callable[..., Any],
         *,
         max_bytes: int,

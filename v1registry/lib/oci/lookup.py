@@ -14,7 +14,7 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Image, Images
 from v1registry.lib.layers.scan import LayerDescriptor
 from v1registry.lib.names import Digest, ImageId, RepositoryName, Tag
-from v1registry.lib.oci.digest_index import DigestEntry, Digests
+from v1registry.lib.oci.digest_index import DigestEntry, DigestIndex
 from v1registry.lib.oci.images import KINDS, Manifest, NotShown, V2Image, V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.repositories.references import RepositoryReferences
@@ -39,7 +39,7 @@ class Lookup:
         images: Images,
         blobs: LayerMetadataStore,
         v2images: V2Images,
-        digests: Digests,
+        digests: DigestIndex,
     ) -> None:
         self._repositories = repositories
         self._references = references

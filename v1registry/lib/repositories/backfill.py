@@ -32,7 +32,7 @@ def _no_progress(what: str, done: int, total: int | None, size: int = 0) -> None
 
 
 @dataclass
-class Run:
+class BackfillRun:
     """Settings and results of a backfill.
 
     `jobs` is the number of threads. `again` reads damaged layers once more. `problems` is the report
@@ -64,7 +64,7 @@ class Backfill(Protocol):
     #: its name on the command line
     name: str
 
-    def build(self, run: Run) -> Mapping[str, int]:
+    def build(self, run: BackfillRun) -> Mapping[str, int]:
         """Build what is missing, beside a serving registry; return named counts.
 
         It may be interrupted and started again at any time. Raise StorageError.
@@ -88,7 +88,7 @@ class ReferenceBackfill:
         self._image_lists = image_lists
         self._references = references
 
-    def build(self, run: Run) -> Mapping[str, int]:
+    def build(self, run: BackfillRun) -> Mapping[str, int]:
         repositories = written = dropped = 0
         for repository in walk.repositories(self._storage, run.left_out):
             repositories += 1

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class Breaker:
+class CircuitBreaker:
     """Decides whether a caller may call a service that the registry can do without.
 
     After a failure, no caller may for `pause` seconds. Then one caller may, as a probe, and its result
