@@ -41,40 +41,40 @@ class CheckedSearch:
         self._database = database
         self._rights = rights
 
-    def find(self, asker: Caller, query: str, size: int, page: int) -> Page:
+    def find(self, caller: Caller, query: str, size: int, page: int) -> Page:
         """Return a page by name. The total is exact up to 1000."""
         text = textsearch.cleaned(query)
         start = (page - 1) * size
         if query and not text:
             return Page([], 0)
         most = max(COUNTED, start + size) + 1 if start < DEEPEST else COUNTED + 1
-        names = list(islice(self._visible(asker, self._candidates(text)), most))
+        names = list(islice(self._visible(caller, self._candidates(text)), most))
         return Page(list(self._results(names[start : start + size])), len(names))
 
-    def whole(self, asker: Caller, query: str) -> AllResults:
+    def whole(self, caller: Caller, query: str) -> AllResults:
         """Return all results by name, among the first 100000 matches."""
         text = textsearch.cleaned(query)
         if query and not text:
             return AllResults(iter(()), 0)
-        names = list(self._visible(asker, paced(self._all(text))))
+        names = list(self._visible(caller, paced(self._all(text))))
         return AllResults(self._results(names), len(names))
 
-    def listed(self, asker: Caller, after: str, most: int) -> Listing:
+    def listed(self, caller: Caller, after: str, most: int) -> Listing:
         """Return repositories with tags by name, starting after the name `after`."""
-        names, more = self._names(asker, after, most)
+        names, more = self._names(caller, after, most)
         found = self._database.read(partial(with_tags, names=names))
         if len(found) < len(names):
             more = found[-1].name
         return Listing([{"name": one.name, "tags": one.tags} for one in found], more)
 
-    def _names(self, asker: Caller, after: str, most: int) -> tuple[list[str], str | None]:
+    def _names(self, caller: Caller, after: str, most: int) -> tuple[list[str], str | None]:
         """Return visible names, and the name after which the next part of the list starts."""
         names: list[str] = []
         rows: list[Any] = []
         for rows in self._batches("", after):
             for row in rows:
                 after = row.name
-                if self._sees(asker, row):
+                if self._sees(caller, row):
                     names.append(after)
                 if len(names) == most:
                     return names, after
@@ -128,14 +128,14 @@ class CheckedSearch:
         rows = in_parts(self._database, repositories.c.name, names, BY_NAME)
         return (SearchResult(row.name, row.description) for row in rows)
 
-    def _visible(self, asker: Caller, rows: Iterable[Any]) -> Iterator[str]:
-        return (row.name for row in rows if self._sees(asker, row))
+    def _visible(self, caller: Caller, rows: Iterable[Any]) -> Iterator[str]:
+        return (row.name for row in rows if self._sees(caller, row))
 
-    def _sees(self, asker: Caller, row: Any) -> bool:
+    def _sees(self, caller: Caller, row: Any) -> bool:
         if row.is_private and self._rights.open:
             return False
         repository = RepositoryName.parse_stored(row.name)
-        return self._rights.may_see(asker, repository, private=row.is_private)
+        return self._rights.may_see(caller, repository, private=row.is_private)
 
 
 def _trigram_rows(connection: sa.Connection, text: str, most: int) -> list[Any]:

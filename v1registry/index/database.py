@@ -154,7 +154,7 @@ class Database:
 def parse(url: str) -> sa.URL:
     """Parse the URL of a database. Raise ValueError if it is not valid or not supported.
 
-    `postgres://` and `postgresql://` use the driver that we require. The error text does not quote
+    `postgres://` and `postgresql://` use the required driver. The error text does not quote
     the URL, because it may hold a password.
     """
     try:

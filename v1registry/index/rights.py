@@ -62,32 +62,32 @@ class OwnIndexRights(Rights):
             return self._bearer(credentials)
         return self._prove(credentials, address)
 
-    def state(self, asker: Caller) -> str:
-        return self._state(asker)
+    def state(self, caller: Caller) -> str:
+        return self._state(caller)
 
-    def may(self, asker: Caller, repository: RepositoryName | None, access: Access) -> bool:
+    def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
         """Return whether the caller has access. A token is valid only while its user has the role."""
-        if asker.grant is not None and not _grants(asker.grant, repository, access):
+        if caller.grant is not None and not _grants(caller.grant, repository, access):
             return False
         if repository is None:
-            return access is Access.PULL or asker.user is not None
-        made = asker.grant.made if asker.grant is not None else None
-        key = f"{asker.user or ''} {access.value} {repository} {made}"
-        return self._answers.get(key, lambda: self._may(asker.user, repository, access, made))
+            return access is Access.PULL or caller.user is not None
+        made = caller.grant.made if caller.grant is not None else None
+        key = f"{caller.user or ''} {access.value} {repository} {made}"
+        return self._answers.get(key, lambda: self._may(caller.user, repository, access, made))
 
-    def index_allows(self, asker: Caller, image_id: ImageId) -> bool:
+    def index_allows(self, caller: Caller, image_id: ImageId) -> bool:
         """Return whether the user of a token may pull the image from any other repository."""
         if self._reach is None:
             return False
-        bearer = Caller(asker.user)
+        bearer = Caller(caller.user)
         return any(
             self.may(bearer, repository, Access.PULL) and self._reach.contains(repository, image_id)
             for repository in self._reach.candidates(image_id)
         )
 
-    def refusal(self, asker: Caller) -> Failure:
+    def refusal(self, caller: Caller) -> Failure:
         """Return the refusal; 401 for every token, because another token may have access."""
-        return super().refusal(asker if asker.grant is None else ANONYMOUS)
+        return super().refusal(caller if caller.grant is None else ANONYMOUS)
 
     def _bearer(self, credentials: Credentials) -> Caller:
         try:

@@ -45,7 +45,7 @@ class SqlSearch:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, asker: Caller, query: str, size: int, page: int) -> Page:
+    def find(self, caller: Caller, query: str, size: int, page: int) -> Page:
         """Return a page of the first 10000 results, those with most stars first.
 
         The total is exact up to 1000 matches. Totals above 1000 are a lower bound. A query of one or
@@ -60,7 +60,7 @@ class SqlSearch:
         def work(connection: sa.Connection) -> Page:
             if query and not text:
                 return Page([], 0)
-            seen = visible_to(connection, _user(asker))
+            seen = visible_to(connection, _user(caller))
             if text:
                 ids, total = _matches(connection, seen, text, skipped + size + 1)
                 ids = ids[skipped:]
@@ -71,25 +71,25 @@ class SqlSearch:
 
         return self._database.read(work)
 
-    def whole(self, asker: Caller, query: str) -> AllResults:
+    def whole(self, caller: Caller, query: str) -> AllResults:
         """Return all results, those with most stars first, among 100000 matches."""
         text = textsearch.cleaned(query)
 
         def work(connection: sa.Connection) -> array[int]:
             if query and not text:
                 return array("q")
-            return array("q", _all(connection, visible_to(connection, _user(asker)), text))
+            return array("q", _all(connection, visible_to(connection, _user(caller)), text))
 
         ids = self._database.read(work)
         rows = in_parts(self._database, repositories.c.id, ids, BY_STARS)
         return AllResults(map(_shown, rows), len(ids))
 
-    def listed(self, asker: Caller, after: str, most: int) -> Listing:
+    def listed(self, caller: Caller, after: str, most: int) -> Listing:
         """Return repositories with tags by name, starting after the name `after`."""
 
         def work(connection: sa.Connection) -> tuple[list[Repository], bool]:
             behind = repositories.c.name > after
-            seen = visible_to(connection, _user(asker))
+            seen = visible_to(connection, _user(caller))
             rows = union(seen.first([repositories.c.name], BY_NAME, most + 1, behind))
             query = sa.select(rows.c.name).order_by(rows.c.name).limit(most + 1)
             names = list(connection.scalars(query))
@@ -100,9 +100,9 @@ class SqlSearch:
         return Listing([asdict(one) for one in found], found[-1].name if is_more else None)
 
 
-def _user(asker: Caller) -> str | None:
+def _user(caller: Caller) -> str | None:
     """Return the user whose rights apply. Push and pull tokens do not identify a user."""
-    return asker.user if asker.grant is None else None
+    return caller.user if caller.grant is None else None
 
 
 def _page(

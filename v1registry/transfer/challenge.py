@@ -95,7 +95,7 @@ class Keyring:
         *,
         again: bool = False,
     ) -> str:
-        """Return the Authorization for the first challenge that we can answer. Raise Rejected.
+        """Return the Authorization for the first supported challenge. Raise Rejected.
 
         `sent` is the header that the registry refused; it is not sent again. `again`: the refused
         header already answered a challenge, so Basic is preferred to another token.
