@@ -70,8 +70,8 @@ class Serving:
         self.environ = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "EDGE_FILE": str(file),
-            "EDGE_OBSTACLE": str(folder / "obstacle"),
+            "SERVING_FILE": str(file),
+            "SERVING_OBSTACLE": str(folder / "obstacle"),
             "REGISTRY_HOST": "127.0.0.1",
             "REGISTRY_PORT": "0",
             "GUNICORN_WORKERS": str(workers),

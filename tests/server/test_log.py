@@ -11,7 +11,7 @@ import pytest
 from tests import raw as raw_client
 from tests.live_server import Server
 from tests.server.serving import Serving, head, read_answer
-from tests.server.test_receive import told
+from tests.server.test_receive import json_of
 from v1registry.server.log import JSONFormatter, PlainFormatter, is_request_id
 from v1registry.server.redact import escape, mask, path_of
 
@@ -20,25 +20,25 @@ from v1registry.server.redact import escape, mask, path_of
 def proxied(tmp_path_factory):
     """A server that trusts proxies on the loopback interface and in 10/8, with JSON logs."""
     folder = tmp_path_factory.mktemp("proxied")
-    with Serving(folder, log_format="json", trusted=["127.0.0.1", "10.0.0.0/8"]) as edge:
-        yield edge
+    with Serving(folder, log_format="json", trusted=["127.0.0.1", "10.0.0.0/8"]) as serving:
+        yield serving
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """A server whose error log no other test reads."""
-    with Serving(tmp_path_factory.mktemp("plain")) as edge:
-        yield edge
+    with Serving(tmp_path_factory.mktemp("plain")) as serving:
+        yield serving
 
 
-def line_of(edge, *args, **kwargs):
-    answer = edge.get(*args, **kwargs)
-    return answer, edge.line_of(answer)
+def line_of(serving, *args, **kwargs):
+    answer = serving.get(*args, **kwargs)
+    return answer, serving.line_of(answer)
 
 
-def test_plain_line(edge):
+def test_plain_line(serving):
     (_, headers, body), line = line_of(
-        edge,
+        serving,
         "/facts/a%20b?secret=1",
         headers=[("User-Agent", "docker/1.8"), ("Authorization", "x")],
     )
@@ -50,8 +50,8 @@ def test_plain_line(edge):
     )
 
 
-def test_bytes_received(edge):
-    _, line = line_of(edge, "/receive", "PUT", [("Content-Length", "5")], b"hello")
+def test_bytes_received(serving):
+    _, line = line_of(serving, "/receive", "PUT", [("Content-Length", "5")], b"hello")
     assert re.search(r" 200 \d+ 5 ", line)
 
 
@@ -90,15 +90,15 @@ def test_json_error_log(proxied):
 FORGED = 'x"\t\\\x80\x85\xa0\xff" 200 0'
 
 
-def test_no_forged_lines(edge, proxied):
-    for serving in (edge, proxied):
-        with serving.connect() as sock:
+def test_no_forged_lines(serving, proxied):
+    for each in (serving, proxied):
+        with each.connect() as sock:
             sock.sendall(head("GET", '/facts/"%0A\\', [("User-Agent", FORGED)]))
-            line = serving.line_of(read_answer(sock))
+            line = each.line_of(read_answer(sock))
         assert line.isascii()
         assert line.isprintable()
         # Every line is a line of the log, and none is a part of this request.
-        assert all(re.match(r'(\{"time": ")?\d{4}-', line) for line in serving.access_lines)
+        assert all(re.match(r'(\{"time": ")?\d{4}-', line) for line in each.access_lines)
     assert json.loads(line)["user_agent"] == FORGED
 
 
@@ -151,35 +151,35 @@ FORWARDED = [
 def test_client_behind_trusted_proxies(proxied, forwarded, client):
     headers = [("X-Forwarded-For", forwarded), ("X-Forwarded-Proto", "https")]
     (answer, line) = line_of(proxied, "/facts", headers=headers)
-    assert told(answer)["client"] == json.loads(line)["client"] == client
-    assert told(answer)["scheme"] == "https"
+    assert json_of(answer)["client"] == json.loads(line)["client"] == client
+    assert json_of(answer)["scheme"] == "https"
 
 
-def test_untrusted_peer(edge):
+def test_untrusted_peer(serving):
     headers = [
         ("X-Forwarded-For", "203.0.113.9"),
         ("X-Forwarded-Proto", "https"),
         ("X-Request-Id", "mine"),
     ]
-    answer, line = line_of(edge, "/facts", headers=headers)
-    assert told(answer)["client"] == "127.0.0.1"
-    assert told(answer)["scheme"] == "http"
+    answer, line = line_of(serving, "/facts", headers=headers)
+    assert json_of(answer)["client"] == "127.0.0.1"
+    assert json_of(answer)["scheme"] == "http"
     assert answer[1]["X-Request-Id"] != "mine"
     assert "203.0.113.9" not in line
 
 
 def test_request_id_from_a_trusted_proxy(proxied):
     answer, line = line_of(proxied, "/facts", headers=[("X-Request-Id", "Abc-1.2_3:4")])
-    assert answer[1]["X-Request-Id"] == told(answer)["request_id"] == "Abc-1.2_3:4"
+    assert answer[1]["X-Request-Id"] == json_of(answer)["request_id"] == "Abc-1.2_3:4"
     assert json.loads(line)["request_id"] == "Abc-1.2_3:4"
     answer, _ = line_of(proxied, "/facts", headers=[("X-Request-Id", 'a b"')])
     assert re.fullmatch(r"[0-9a-f]{20}", answer[1]["X-Request-Id"])
 
 
-def test_request_ids_differ(edge):
-    ids = {edge.get("/facts")[1]["X-Request-Id"] for _ in range(10)}
+def test_request_ids_differ(serving):
+    ids = {serving.get("/facts")[1]["X-Request-Id"] for _ in range(10)}
     assert len(ids) == 10
-    assert edge.get("/refuse")[1]["X-Request-Id"]
+    assert serving.get("/refuse")[1]["X-Request-Id"]
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a\n", "x" * 129, "ü", "a,b", "<a>"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.serving import ROOT, Serving, head, read_answer, wait_for
-from tests.server.test_worker import both_pids, other_pid, told
+from tests.server.test_worker import both_pids, json_of, other_pid
 
 
 def run(code, **environ):
@@ -28,24 +28,24 @@ def run(code, **environ):
 
 def test_modules_come_from_the_master(tmp_path):
     """In the first workers, after a crash, and after a reload."""
-    with Serving(tmp_path, workers=2) as edge:
-        first = both_pids(edge)
-        assert told(edge.get("/facts"))["shared"]
+    with Serving(tmp_path, workers=2) as serving:
+        first = both_pids(serving)
+        assert json_of(serving.get("/facts"))["shared"]
         for pid in first:
             os.kill(pid, signal.SIGKILL)
-        second = wait_for(lambda: other_pid(edge, *first))
-        assert told(edge.get("/facts"))["shared"]
-        before = {*first, second, *both_pids(edge)}
-        edge.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: other_pid(edge, *before))
-        assert told(edge.get("/facts"))["shared"]
-        assert "Traceback" not in edge.log + edge.output.read_text()
+        second = wait_for(lambda: other_pid(serving, *first))
+        assert json_of(serving.get("/facts"))["shared"]
+        before = {*first, second, *both_pids(serving)}
+        serving.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: other_pid(serving, *before))
+        assert json_of(serving.get("/facts"))["shared"]
+        assert "Traceback" not in serving.log + serving.output.read_text()
 
 
 def test_shared_memory_is_not_copied(tmp_path):
     """A worker that has answered a request shares at least a third of its memory."""
-    with Serving(tmp_path, workers=2) as edge:
-        for pid in both_pids(edge):
+    with Serving(tmp_path, workers=2) as serving:
+        for pid in both_pids(serving):
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
             shared = int(re.search(r"Shared_Dirty: +(\d+)", text)[1])
             alone = int(re.search(r"Private_Dirty: +(\d+)", text)[1])
@@ -53,28 +53,30 @@ def test_shared_memory_is_not_copied(tmp_path):
 
 
 def test_a_module_that_cannot_be_imported_does_not_stop_the_server(tmp_path):
-    with Serving(tmp_path) as edge:
-        pid = told(edge.get("/facts"))["pid"]
-        edge.conf.write_text(edge.conf.read_text().replace('"v1registry.app"', '"v1registry.none"'))
-        edge.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: other_pid(edge, pid))
-        assert "Workers do not share modules: importing one failed" in edge.log
+    with Serving(tmp_path) as serving:
+        pid = json_of(serving.get("/facts"))["pid"]
+        serving.conf.write_text(
+            serving.conf.read_text().replace('"v1registry.app"', '"v1registry.none"')
+        )
+        serving.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: other_pid(serving, pid))
+        assert "Workers do not share modules: importing one failed" in serving.log
 
 
-def test_gevent_patches_everything_that_it_can(edge):
-    found = told(edge.get("/unpatched"))
+def test_gevent_patches_everything_that_it_can(serving):
+    found = json_of(serving.get("/unpatched"))
     whole = "from gevent import monkey; monkey.patch_all(); print(*sorted(monkey.saved))"
     assert found["patched"] == run(whole)
     assert found["held"] == []
 
 
 @pytest.mark.parametrize("how", ["sleep", "lock", "socket", "select", "queue", "process"])
-def test_a_waiting_request_does_not_block_others(edge, how):
-    with edge.connect() as waiting:
+def test_a_waiting_request_does_not_block_others(serving, how):
+    with serving.connect() as waiting:
         path = f"/wait?seconds=1.5&how={how}"
         waiting.sendall(head("GET", path, [("Connection", "close")]))
         for _ in range(3):
-            assert edge.get("/facts")[0] == 200
+            assert serving.get("/facts")[0] == 200
         waiting.settimeout(0.01)
         with pytest.raises(TimeoutError):
             waiting.recv(1)
@@ -109,7 +111,7 @@ print(waiting.wait.__name__)
     assert run(code) != ["wait_c"]
 
 
-@pytest.mark.parametrize("environ", [{}, {"MALLOC_ARENA_MAX": "3"}], ids=["ours", "told"])
+@pytest.mark.parametrize("environ", [{}, {"MALLOC_ARENA_MAX": "3"}], ids=["default", "configured"])
 def test_threads_share_one_heap_unless_the_environment_configures_malloc(environ):
     code = """
 import ctypes

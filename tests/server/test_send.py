@@ -23,15 +23,15 @@ def path_of(start, length, **more):
     [(0, 0), (0, 1), (5, 1), (0, 24 * MIB + 12345), (7 * MIB + 1, 9 * MIB), (24 * MIB + 12344, 1)],
 )
 @pytest.mark.parametrize("wrapped", ["", "1"])
-def test_ranges(edge, big_file, start, length, wrapped):
-    status, headers, body = edge.get(path_of(start, length, wrapped=wrapped))
+def test_ranges(serving, big_file, start, length, wrapped):
+    status, headers, body = serving.get(path_of(start, length, wrapped=wrapped))
     assert (status, headers["Content-Length"]) == (200, str(length))
     assert body == big_file.read_bytes()[start : start + length]
 
 
-def test_keep_alive_between_ranges(edge, big_file):
+def test_keep_alive_between_ranges(serving, big_file):
     data = big_file.read_bytes()
-    with edge.connect() as sock:
+    with serving.connect() as sock:
         for start, length in ((3, 2 * MIB), (0, 5), (MIB, 3 * MIB + 1)):
             sock.sendall(head("GET", path_of(start, length)))
             status, headers, body = read_answer(sock)
@@ -39,16 +39,16 @@ def test_keep_alive_between_ranges(edge, big_file):
             assert body == data[start : start + length]
 
 
-def test_pipelined_ranges(edge, big_file):
+def test_pipelined_ranges(serving, big_file):
     data = big_file.read_bytes()
-    with edge.connect() as sock:
+    with serving.connect() as sock:
         sock.sendall(head("GET", path_of(0, 4 * MIB)) + head("GET", path_of(9, 3)))
         assert read_answer(sock)[2] == data[: 4 * MIB]
         assert read_answer(sock)[2] == data[9:12]
 
 
-def test_head(edge):
-    with edge.connect() as sock:
+def test_head(serving):
+    with serving.connect() as sock:
         sock.sendall(head("HEAD", path_of(0, 5 * MIB)))
         status, headers, _ = read_answer(sock, "HEAD")
         assert (status, headers["Content-Length"]) == (200, str(5 * MIB))
@@ -57,20 +57,20 @@ def test_head(edge):
         assert read_answer(sock)[0] == 200
 
 
-def test_file_wrapper(edge, big_file):
-    answer = edge.get("/wrapper")
+def test_file_wrapper(serving, big_file):
+    answer = serving.get("/wrapper")
     assert answer[2] == big_file.read_bytes()
-    assert f" 200 {big_file.stat().st_size} " in edge.line_of(answer)
+    assert f" 200 {big_file.stat().st_size} " in serving.line_of(answer)
 
 
-def test_the_access_log_counts_the_bytes_sent(edge):
-    assert f" 200 {3 * MIB} " in edge.line_of(edge.get(path_of(5, 3 * MIB)))
+def test_the_access_log_counts_the_bytes_sent(serving):
+    assert f" 200 {3 * MIB} " in serving.line_of(serving.get(path_of(5, 3 * MIB)))
 
 
-def test_slow_reader(edge, big_file):
+def test_slow_reader(serving, big_file):
     data = big_file.read_bytes()
     received = bytearray()
-    with edge.connect(receive_buffer=32768) as sock:
+    with serving.connect(receive_buffer=32768) as sock:
         sock.sendall(head("GET", path_of(0, 8 * MIB, x=1), [("Connection", "close")]))
         while piece := sock.recv(100_000):
             received += piece
@@ -80,10 +80,10 @@ def test_slow_reader(edge, big_file):
     assert hashlib.sha256(received[-8 * MIB :]).digest() == hashlib.sha256(data[: 8 * MIB]).digest()
 
 
-def test_file_shorter_than_announced(edge, big_file):
+def test_file_shorter_than_announced(serving, big_file):
     size = big_file.stat().st_size
     for wrapped in ("", "1"):
-        with edge.connect() as sock:
+        with serving.connect() as sock:
             sock.sendall(head("GET", path_of(size - 1000, 5000, wrapped=wrapped)))
             received = b""
             # The answer is not padded and does not hang: the connection ends too early.
@@ -93,11 +93,11 @@ def test_file_shorter_than_announced(edge, big_file):
             except ConnectionResetError:
                 pass
             assert len(received) < 5000
-    assert "shorter than announced" in edge.log
+    assert "shorter than announced" in serving.log
 
 
-def test_announced_more_than_the_range(edge):
-    with edge.connect() as sock:
+def test_announced_more_than_the_range(serving):
+    with serving.connect() as sock:
         sock.sendall(head("GET", path_of(0, 1000, announce=2000)))
         received = b""
         try:
@@ -108,43 +108,43 @@ def test_announced_more_than_the_range(edge):
         assert len(received) < 2000
 
 
-def test_files_are_closed(edge):
+def test_files_are_closed(serving):
     for _ in range(3):
-        edge.get(path_of(0, MIB))
-        edge.get(path_of(0, MIB), "HEAD")
-        sock = edge.connect(receive_buffer=8192)
+        serving.get(path_of(0, MIB))
+        serving.get(path_of(0, MIB), "HEAD")
+        sock = serving.connect(receive_buffer=8192)
         sock.sendall(head("GET", path_of(0, 20 * MIB)))
         sock.recv(1000)
         sock.close()
-    wait_for(lambda: b'"files": 0' in edge.get("/facts")[2])
+    wait_for(lambda: b'"files": 0' in serving.get("/facts")[2])
 
 
-def test_many_slow_downloads_and_a_quick_request(edge):
-    socks = [edge.connect(receive_buffer=8192) for _ in range(200)]
+def test_many_slow_downloads_and_a_quick_request(serving):
+    socks = [serving.connect(receive_buffer=8192) for _ in range(200)]
     try:
         for sock in socks:
             sock.sendall(head("GET", path_of(0, 20 * MIB)))
             sock.recv(100)
         for _ in range(20):
-            assert edge.get("/facts")[0] == 200
+            assert serving.get("/facts")[0] == 200
     finally:
         for sock in socks:
             sock.close()
-    wait_for(lambda: b'"files": 0' in edge.get("/facts")[2])
+    wait_for(lambda: b'"files": 0' in serving.get("/facts")[2])
 
 
 def test_stalled_clients_are_cut(tmp_path, big_file):
     with Serving(
         tmp_path, file=big_file, loglevel="info", environ={"GUNICORN_STALL_TIMEOUT": "0.5"}
-    ) as edge:
-        reader = edge.connect(receive_buffer=8192)
+    ) as serving:
+        reader = serving.connect(receive_buffer=8192)
         reader.sendall(head("GET", path_of(0, 20 * MIB)))
-        pieces = edge.connect(receive_buffer=8192)
+        pieces = serving.connect(receive_buffer=8192)
         pieces.sendall(head("GET", path_of(0, 20 * MIB, wrapped=1)))
-        writer = edge.connect()
+        writer = serving.connect()
         writer.sendall(head("PUT", "/receive", [("Transfer-Encoding", "chunked")]) + b"5\r\nhe")
-        silent = edge.connect()
-        dripping = edge.connect()
+        silent = serving.connect()
+        dripping = serving.connect()
         with reader, pieces, writer, silent, dripping:
             assert read_answer(writer)[0] == 408
             assert silent.recv(1) == b""
@@ -154,16 +154,16 @@ def test_stalled_clients_are_cut(tmp_path, big_file):
                 while time.monotonic() < ends:
                     dripping.sendall(b"G")
                     time.sleep(0.1)
-            wait_for(lambda: b'"files": 0' in edge.get("/facts")[2])
-            assert edge.log.count("stalled") >= 2
-        assert "Traceback" not in edge.log + edge.output.read_text()
+            wait_for(lambda: b'"files": 0' in serving.get("/facts")[2])
+            assert serving.log.count("stalled") >= 2
+        assert "Traceback" not in serving.log + serving.output.read_text()
 
 
 def test_a_slow_reader_is_not_cut(tmp_path, big_file):
     """The timeout restarts whenever the client receives bytes, even within the kernel's buffer."""
     length = 20 * MIB
-    with Serving(tmp_path, file=big_file, environ={"GUNICORN_STALL_TIMEOUT": "0.5"}) as edge:
-        with edge.connect(receive_buffer=8192) as sock:
+    with Serving(tmp_path, file=big_file, environ={"GUNICORN_STALL_TIMEOUT": "0.5"}) as serving:
+        with serving.connect(receive_buffer=8192) as sock:
             sock.sendall(head("GET", path_of(0, length)))
             received = 0
             started = time.monotonic()
@@ -175,8 +175,8 @@ def test_a_slow_reader_is_not_cut(tmp_path, big_file):
             assert received >= length
 
 
-def test_an_error_in_the_middle_of_an_answer_closes_the_connection(edge):
-    with edge.connect() as sock:
+def test_an_error_in_the_middle_of_an_answer_closes_the_connection(serving):
+    with serving.connect() as sock:
         sock.sendall(head("GET", "/fail"))
         received = b""
         try:
@@ -185,8 +185,8 @@ def test_an_error_in_the_middle_of_an_answer_closes_the_connection(edge):
         except ConnectionResetError:
             pass
         assert b"\r\n\r\nbegun" in received or not received
-    wait_for(lambda: "half way" in edge.log)
-    assert edge.get("/facts")[0] == 200
+    wait_for(lambda: "half way" in serving.log)
+    assert serving.get("/facts")[0] == 200
 
 
 class TestFileRange:
@@ -242,25 +242,25 @@ class TestFileRange:
         assert all(body.file.closed for body in bodies)
 
 
-def test_client_resets_while_it_reads(edge):
-    sock = edge.connect(receive_buffer=8192)
+def test_client_resets_while_it_reads(serving):
+    sock = serving.connect(receive_buffer=8192)
     sock.sendall(head("GET", path_of(0, 20 * MIB)))
     sock.recv(10)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     sock.close()
-    wait_for(lambda: b'"files": 0' in edge.get("/facts")[2])
+    wait_for(lambda: b'"files": 0' in serving.get("/facts")[2])
 
 
-def test_a_small_answer_is_one_packet(edge):
-    with edge.connect() as sock:
+def test_a_small_answer_is_one_packet(serving):
+    with serving.connect() as sock:
         sock.sendall(head("GET", "/facts"))
         first = sock.recv(65536)
         assert first.startswith(b"HTTP/1.1 200 ")
         assert first.endswith(b"}")
 
 
-def test_a_head_and_a_small_file_are_one_packet(edge, big_file):
-    with edge.connect() as sock:
+def test_a_head_and_a_small_file_are_one_packet(serving, big_file):
+    with serving.connect() as sock:
         for _ in range(2):
             sock.sendall(head("GET", path_of(7, 1000)))
             first = sock.recv(65536)

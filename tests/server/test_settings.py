@@ -177,8 +177,8 @@ def test_the_limit_of_open_files_is_raised(tmp_path):
         pytest.skip("the hard limit here is too low to see anything raised")
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     try:
-        with Serving(tmp_path) as edge:
-            limits = Path(f"/proc/{edge.process.pid}/limits").read_text()
+        with Serving(tmp_path) as serving:
+            limits = Path(f"/proc/{serving.process.pid}/limits").read_text()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     line = next(line for line in limits.splitlines() if line.startswith("Max open files"))

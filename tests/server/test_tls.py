@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from tests.server.serving import Serving, chunked, head, read_answer, wait_for
-from tests.server.test_receive import TE, sha, told
+from tests.server.test_receive import TE, json_of, sha
 
 MIB = 1024 * 1024
 
@@ -31,18 +31,18 @@ def secure(tmp_path_factory, big_file):
         file=big_file,
         tls=(certificate, key),
         environ={"GUNICORN_STALL_TIMEOUT": "2", "GUNICORN_KEEPALIVE": "5"},
-    ) as edge:
-        yield edge
+    ) as serving:
+        yield serving
 
 
 def test_upload(secure):
     parts = [os.urandom(32768) for _ in range(100)]
     whole = b"".join(parts)
-    found = told(secure.get("/receive", "PUT", TE, chunked(*parts)))
+    found = json_of(secure.get("/receive", "PUT", TE, chunked(*parts)))
     assert found["sha256"] == sha(whole)
     assert not found["direct"]
     headers = [("Content-Length", len(whole))]
-    assert told(secure.get("/receive", "PUT", headers, whole))["sha256"] == sha(whole)
+    assert json_of(secure.get("/receive", "PUT", headers, whole))["sha256"] == sha(whole)
 
 
 def test_upload_errors(secure):
@@ -60,7 +60,7 @@ def test_download_and_keep_alive(secure, big_file):
             sock.sendall(head("GET", f"/send?start={start}&length={length}"))
             assert read_answer(sock)[2] == data[start : start + length]
     assert secure.get("/wrapper")[2] == data
-    assert told(secure.get("/facts"))["scheme"] == "https"
+    assert json_of(secure.get("/facts"))["scheme"] == "https"
 
 
 def test_a_slow_reader_is_not_cut(secure, big_file):

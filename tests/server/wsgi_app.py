@@ -21,13 +21,13 @@ from v1registry.server.receive import pieces
 from v1registry.server.send import FileRange
 from v1registry.server.thread_pool import run_in_thread
 
-FILE = os.environ.get("EDGE_FILE", "")
+FILE = os.environ.get("SERVING_FILE", "")
 
 # Before this module can have imported it.
 SHARED = "v1registry.app" in sys.modules
 
 # What stands in the way of a start, if a test put anything there.
-OBSTACLE = Path(os.environ.get("EDGE_OBSTACLE", "/none"))
+OBSTACLE = Path(os.environ.get("SERVING_OBSTACLE", "/none"))
 if OBSTACLE.exists():
     if OBSTACLE.read_text() == "exit":
         sys.exit(4)
