@@ -146,7 +146,7 @@ def test_images_that_cannot_be_sent_are_reported_and_do_not_stop_others(
         (line["repository"], line["tag"]): line for line in report["images"] if line["reason"]
     }
     assert set(failed) == {("libtest/d150", "v2"), ("libtest/d183", "v2")}
-    assert "missing or not whole" in failed["libtest/d150", "v2"]["reason"]
+    assert "missing or not complete" in failed["libtest/d150", "v2"]["reason"]
     assert report["totals"]["moved"] == 6
     assert json.loads((golden.folder / "report.json").read_text()) == report
     out, error = golden.run(target.url, status=3)
