@@ -244,7 +244,7 @@ def _check_database(config: Config) -> None:
     if os.geteuid() == 0 and os.environ.get("GUNICORN_USER"):
         return  # root would own a new database file
     try:
-        reason = ownindex.lacks(config)
+        reason = ownindex.problem_of(config)
     except ConfigError as error:
         raise failure(error) from None
     if reason is None:

@@ -105,7 +105,7 @@ class OwnIndex:
         return (PeriodicTask("Counting pulls", FLUSH_INTERVAL, self.pulls.flush, at_end=True),)
 
 
-def own(
+def build_parts(
     config: Config,
     database: Database,
     hashing: Run,
@@ -199,13 +199,13 @@ def rebuild(
 
 
 def _copy_lists(database: Database, storage: Storage, left_out: walk.LeftOut) -> int:
-    stored, kept = ImageLists(storage), SqlImageLists(database)
+    stored, copied_lists = ImageLists(storage), SqlImageLists(database)
     copied = 0
     for repository in walk.repositories(storage):
         if stored.is_damaged(repository):
             left_out(str(repository), "", image_list.DAMAGED)
         with contextlib.suppress(Failure):  # it has no image list
-            kept.update(repository, documents.dump(stored.get(repository)))
+            copied_lists.update(repository, documents.dump(stored.get(repository)))
             copied += 1
     return copied
 
@@ -242,7 +242,7 @@ def prepare(config: Config, database: Database) -> None:
         pass  # already logged
 
 
-def lacks(config: Config) -> str | None:
+def problem_of(config: Config) -> str | None:
     """Return why the database cannot be used now, or None. Raise ConfigError as `prepare` does."""
     logging.getLogger("v1registry.index").addHandler(logging.NullHandler())  # the caller reports it
     with contextlib.closing(opened(config, in_place, unbounded)) as database:
@@ -293,11 +293,11 @@ def attached(
     tasks = repairs(config, database, sync)
     counts = counts or DatabaseCounts(database)
     if config.is_index:
-        kept = own(config, database, hashing, taken_in(storage), counts, offload)
-        prover = by_password(config, [kept.prover()], counts, OwnIndexRights.challenge)
-        rights = kept.rights(prover, reach)
-        index = kept.index(rights, reach)
-        tasks += kept.periodic_tasks()
+        parts = build_parts(config, database, hashing, taken_in(storage), counts, offload)
+        prover = by_password(config, [parts.prover()], counts, OwnIndexRights.challenge)
+        rights = parts.rights(prover, reach)
+        index = parts.index(rights, reach)
+        tasks += parts.periodic_tasks()
 
     def search(holding: Rights) -> Search:
         return SqlSearch(database) if rights is not None else CheckedSearch(database, holding)
@@ -314,21 +314,21 @@ def attached(
     )
 
 
-def alone(config: Config, offload: Run, hashing: Run, within: Within) -> IndexAppServices:
+def build_index(config: Config, offload: Run, hashing: Run, within: Within) -> IndexAppServices:
     """Return the services of an index without a registry."""
     database = opened(config, offload, within)
     counts = DatabaseCounts(database)
-    kept = own(config, database, hashing, lambda _: False, counts, offload)
-    prover = by_password(config, [kept.prover()], counts, OwnIndexRights.challenge)
-    rights = kept.rights(prover)
+    parts = build_parts(config, database, hashing, lambda _: False, counts, offload)
+    prover = by_password(config, [parts.prover()], counts, OwnIndexRights.challenge)
+    rights = parts.rights(prover)
     return IndexAppServices(
         config=config,
         authorizer=Authorizer(rights, None, lambda _: False),
-        search=kept.search(),
-        image_lists=kept.lists,
+        search=parts.search(),
+        image_lists=parts.lists,
         services=(database,),
         compute=offload,
-        periodic_tasks=kept.periodic_tasks(),
-        index=kept.index(rights),
+        periodic_tasks=parts.periodic_tasks(),
+        index=parts.index(rights),
         prepare=partial(prepare, config, database),
     )

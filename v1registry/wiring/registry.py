@@ -168,7 +168,7 @@ def _attached(
 def _build_index(config: Config) -> IndexAppServices:
     from v1registry.wiring import index
 
-    return index.alone(config, run_in_thread, limited(run_in_thread, _HASHES_AT_ONCE), within)
+    return index.build_index(config, run_in_thread, limited(run_in_thread, _HASHES_AT_ONCE), within)
 
 
 def _v2(

@@ -81,7 +81,7 @@ def open_index_and_store(*, needs_store: bool = True) -> tuple[OwnIndex, Storage
     if storage is not None and needs_store:
         storage.prepare()
     taken = index.taken_in(storage) if storage is not None else lambda _: False
-    return index.own(config, database, in_place, taken), storage
+    return index.build_parts(config, database, in_place, taken), storage
 
 
 def warn_of_old_engines(namespace: str) -> None:
