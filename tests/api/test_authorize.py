@@ -30,8 +30,8 @@ def test_every_endpoint_has_a_rule(config) -> None:
 
 
 def test_an_endpoint_without_a_rule_stops_the_start(config, monkeypatch) -> None:
-    def blueprint(parts):
-        routes = ping_blueprint(parts)
+    def blueprint(services):
+        routes = ping_blueprint(services)
         routes.add_url_rule("/v1/forgotten", "forgotten", lambda: "all there is")
         return routes
 
@@ -58,19 +58,19 @@ def test_without_access_rules_no_store_request_is_added(tmp_path: Path, monkeypa
     """Authorization adds no request to the store, and a cached image needs none."""
     environ = {"SETTINGS_FLAVOR": "test", "STORAGE_PATH": str(tmp_path), "V2_READ_PUSHED": "0"}
     app = create_app(load_config(environ=environ))
-    parts = app.extensions["v1registry"]
+    services = app.extensions["v1registry"]
     one = "a" * 64
-    write_image(parts.storage, one)
-    parts.storage.put("repositories/team/app/tag_latest", one.encode())
+    write_image(services.storage, one)
+    services.storage.put("repositories/team/app/tag_latest", one.encode())
     calls: list[str] = []
     for name in ("get", "stat", "list", "open", "put", "put_all", "create"):
-        real = getattr(parts.storage, name)
+        real = getattr(services.storage, name)
 
         def counted(*args, _real=real, _name=name, **more):
             calls.append(_name)
             return _real(*args, **more)
 
-        monkeypatch.setattr(parts.storage, name, counted)
+        monkeypatch.setattr(services.storage, name, counted)
     client = app.test_client()
 
     def cost(path: str) -> list[str]:

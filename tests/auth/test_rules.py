@@ -57,10 +57,10 @@ def rules() -> Rules:
 
 @pytest.mark.parametrize(("user", "groups", "name", "may"), CASES)
 def test_rules(rules: Rules, user: str | None, groups: tuple, name: str, may: str) -> None:
-    asker = Caller(user=user, groups=frozenset(groups))
+    caller = Caller(user=user, groups=frozenset(groups))
     namespace, _, rest = name.partition("/")
     repository = RepositoryName(namespace, rest)
-    found = {access.value for access in Access if rules.allow(asker, repository, access)}
+    found = {access.value for access in Access if rules.allow(caller, repository, access)}
     assert found == set(may.split())
 
 
@@ -69,8 +69,8 @@ def test_rules(rules: Rules, user: str | None, groups: tuple, name: str, may: st
     [(None, "pull"), ("ann", "pull push delete"), ("robot", "pull push delete")],
 )
 def test_access_to_any_repository(rules: Rules, user: str | None, may: str) -> None:
-    asker = Caller(user=user)
-    found = {access.value for access in Access if rules.allow(asker, None, access)}
+    caller = Caller(user=user)
+    found = {access.value for access in Access if rules.allow(caller, None, access)}
     assert found == set(may.split())
 
 
