@@ -19,7 +19,7 @@ from v1registry.storage.errors import CorruptObject
 
 _MD5 = re.compile(r'"?([0-9a-fA-F]{32})"?')
 _S3_ETAG = re.compile(r'"?[0-9a-fA-F]{32}(-[0-9]+)?"?')  # "-2": an upload of two parts
-# who holds the encryption key; only for some, S3's ETag is an MD5
+# headers about the encryption key; S3's ETag is an MD5 only for some keys
 _S3_KEYS = "x-amz-server-side-encryption-customer-algorithm"
 _S3_ENCRYPTION = "x-amz-server-side-encryption"
 _S3_OWN = ("", "AES256")

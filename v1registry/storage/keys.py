@@ -16,9 +16,8 @@ REPOSITORIES = "repositories"
 OURS = "_v1registry"  # objects of this registry alone; 0.x never reads them
 PUSHES = f"{OURS}/pushes"
 TAG = "tag_"  # begins the file name of a tag
-HASHED = (
-    "@"  # begins the file name of a reference if the repository name is too long for a file name
-)
+# begins the file name of a reference if the repository name is too long for a file name
+HASHED = "@"
 
 _LONGEST = 255  # bytes of a file name
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+")

@@ -22,9 +22,8 @@ from v1registry.storage.errors import NotFound, NotMounted, Refused, StorageErro
 KEY = f"{keys.OURS}/store"
 
 _FORM = re.compile(r"store-[0-9a-f]{32}")
-_SETTLE = (
-    60.0  # seconds in which nodes may overwrite each other's first marker if `create` is not atomic
-)
+# seconds in which nodes may overwrite each other's first marker if `create` is not atomic
+_SETTLE = 60.0
 _NONE = f"The store has no marker {KEY}, and read_only is set, so the registry does not write one"
 _log = logging.getLogger(__name__)
 

@@ -267,9 +267,8 @@ class GcsStorage(RemoteStorage):
                 return left
 
             token = attempt(key, go_on)
-            if (
-                token is None
-            ):  # otherwise GCS copies a large object to another storage class in steps
+            # otherwise GCS copies a large object to another storage class in steps
+            if token is None:
                 break
         with contextlib.suppress(NotFound):
             attempt(key, lambda: self._call(source.delete))

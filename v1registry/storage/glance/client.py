@@ -52,9 +52,8 @@ FAILURES = (exceptions.ClientException, requests.RequestException, *BREAKS)
 def storage_error(error: BaseException, key: str) -> StorageError:
     """Return the storage error for an exception of the libraries."""
     text = f"{key}: {described(error)}"
-    if isinstance(
-        error, exceptions.HttpError
-    ):  # from Keystone; `status_error` handles those of Glance
+    # from Keystone; `status_error` handles those of Glance
+    if isinstance(error, exceptions.HttpError):
         busy = error.http_status in (408, 429) or error.http_status >= 500
         return (Unavailable if busy else Refused)(f"{text} (Keystone)")
     if isinstance(error, exceptions.SSLError | exceptions.CatalogException):

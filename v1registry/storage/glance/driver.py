@@ -208,9 +208,8 @@ class GlanceStorage(Storage):
             for entry in list(self.list(folder)):
                 self.delete_folder(f"{folder}/{entry.name}")
         elif image_id := image_of(folder):
-            self._rest.delete(
-                keys.image(image_id, "json")
-            )  # first: without it the image does not exist
+            # first: without it the image does not exist
+            self._rest.delete(keys.image(image_id, "json"))
             self._layers.delete(image_id)
         tags = list(tags_below(self._rest, folder)) if folder.startswith(keys.REPOSITORIES) else []
         self._rest.delete_folder(folder)

@@ -117,9 +117,8 @@ class Layers:
             if not waiting:
                 self._images.create(glance_id, key)
             self._images.upload(glance_id, key, self._touching(note, said, pieces))
-            self._rest.put(
-                note, said.encode()
-            )  # touch it: the stage's time is that of the last byte
+            # touch it: the stage's time is that of the last byte
+            self._rest.put(note, said.encode())
         except BaseException:
             with contextlib.suppress(StorageError):
                 if not waiting:

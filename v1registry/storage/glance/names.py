@@ -25,9 +25,8 @@ class ImageNames:
 
     def give(self, name: str, uuid: str | None) -> None:
         """Give the name to this image only; with None, to no image."""
-        found = self._images.list(
-            name, name=f'in:"{name}"'
-        )  # quoted: a bare name may look like an operator
+        # quoted: a bare name may look like an operator
+        found = self._images.list(name, name=f'in:"{name}"')
         holders = {record.id for record in found if record.is_ours}
         for holder in holders - {uuid}:
             self._set(holder, None)

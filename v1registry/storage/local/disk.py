@@ -76,9 +76,8 @@ def read_all(path: str) -> bytes:
 
 def write_all(descriptor: int, data: Buffer) -> None:
     written = os.write(descriptor, data)
-    if written < len(
-        data
-    ):  # the disk is nearly full, or a limit was reached: the next write raises the reason
+    # the disk is nearly full, or a limit was reached: the next write raises the reason
+    if written < len(data):
         rest = memoryview(data)
         while written < len(data):
             written += os.write(descriptor, rest[written:])

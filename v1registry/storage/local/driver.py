@@ -109,9 +109,8 @@ class FileStorage(Storage):
                 finally:
                     disk.close(descriptor)
                 staged.put(key)
-                if (
-                    self.root in staged.changed
-                ):  # only for a store's first object: `flush` stops below the root
+                # only for a store's first object: `flush` stops below the root
+                if self.root in staged.changed:
                     self._sync(key, (), [self.root])
 
     def put_all(self, values: Mapping[str, bytes]) -> None:

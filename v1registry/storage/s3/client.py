@@ -205,9 +205,8 @@ def _as_signed(request: Any, **_: Any) -> None:
         request.url = urlunsplit(parts._replace(path=f"{parts.path}/"))
 
 
-_ANYWHERE = (
-    "us-east-1"  # region in signatures if none is configured; AWS redirects to the right one
-)
+# region in signatures if none is configured; AWS redirects to the right one
+_ANYWHERE = "us-east-1"
 
 
 def endpoint(options: Mapping[str, Any]) -> str | None:

@@ -20,9 +20,8 @@ from v1registry.storage.s3.client import S3Errors
 from v1registry.storage.s3.driver import S3Storage, split
 
 _UPLOADS = f"{keys.OURS}/uploads"
-_NOTE = (
-    "v1registry-stage"  # metadata: the token of the staged layer from which an object was copied
-)
+# metadata: the token of the staged layer from which an object was copied
+_NOTE = "v1registry-stage"
 _MOST_COPIED = 4 * 1024**3  # bytes that one request copies; the limit of S3 is 5 GiB
 
 
@@ -48,9 +47,8 @@ class UnconditionalS3Storage(S3Storage):
             self._copy(_staged_key(handle), split(handle)[1])
 
     def abandon(self, handle: str) -> None:
-        if not self._is_in_place(
-            handle
-        ):  # else `clean` deletes it later: another commit may need it again
+        # else `clean` deletes it later: another commit may need it again
+        if not self._is_in_place(handle):
             self.delete(_staged_key(handle))
 
     def open_staged(self, handle: str) -> RemoteBlob:

@@ -48,9 +48,8 @@ _ODD = {
     "AuthorizationHeaderMalformed",
     "IllegalLocationConstraintException",
 }  # with status 400, left to boto3
-_LARGE = (
-    1024 * 1024
-)  # bytes of a body from which `Expect: 100-continue` is worth the extra round trip
+# bytes of a body from which `Expect: 100-continue` is worth the extra round trip
+_LARGE = 1024 * 1024
 _META = "x-amz-meta-"
 _HEADERS = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
@@ -123,9 +122,8 @@ class Wire:
 
     def put_object(self, **named: Any) -> dict[str, Any]:
         others = named.keys() - {"Bucket", "Key", "Body"}
-        if (
-            others - _HEADERS.keys()
-        ):  # a condition: boto3 tells after a retry whether the first attempt succeeded
+        # a condition: boto3 tells after a retry whether the first attempt succeeded
+        if others - _HEADERS.keys():
             return self._boto("put_object", named)
         headers = {_HEADERS[name]: named[name] for name in others}
         answer = self._request("put_object", named, "PUT", headers=headers, body=named["Body"])
