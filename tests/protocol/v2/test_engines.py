@@ -108,7 +108,7 @@ def test_docker_shows_the_error_of_a_broken_image(docker: Docker, server: Server
 def test_docker_shows_that_it_cannot_push(docker: Docker, server: Server) -> None:
     docker.run("pull", f"{server.host}/team/app:1.0")
     docker.run("tag", f"{server.host}/team/app:1.0", f"{server.host}/new/app:1.0")
-    assert "push over v1" in docker.fail("push", f"{server.host}/new/app:1.0")
+    assert "Over v2 this registry is read-only" in docker.fail("push", f"{server.host}/new/app:1.0")
 
 
 def test_docker_logs_in_and_pulls(docker: Docker, tmp_path: Path) -> None:
