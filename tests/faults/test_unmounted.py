@@ -144,7 +144,7 @@ def test_another_store_is_mounted(tmp_path: Path) -> None:
         before = files(store)
         assert push(server, "b") == REFUSED
         assert raw.get(server, "/v1/_status").status == 503
-        assert f"says {marker(store)}" in server.log
+        assert f"holds {marker(store)}" in server.log
         assert files(store) == before
         server.stop()
         server.restart()  # the administrator wants the other store
