@@ -25,14 +25,15 @@ RUN python3 -m venv /opt/v1registry \
     && $pip install --require-hashes -r "/build/${REQUIREMENTS}" \
         -r /build/requirements-redis.txt -r /build/requirements-ldap.txt \
     && rm -rf /opt/v1registry/lib/python3*/site-packages/gevent/tests
-COPY . /build/
+WORKDIR /build
+COPY . .
 # The package itself. The build tools do not stay in the image.
 RUN python3 -m venv --without-pip /tmp/builder \
     && pip="/opt/v1registry/bin/python -m pip --no-cache-dir" \
-    && $pip --python /tmp/builder install --require-hashes -r /build/requirements-build.txt \
-    && cd /build && /tmp/builder/bin/python -m hatchling build -t wheel -d /tmp/wheel \
+    && $pip --python /tmp/builder install --require-hashes -r requirements-build.txt \
+    && /tmp/builder/bin/python -m hatchling build -t wheel -d /tmp/wheel \
     && $pip install --no-deps /tmp/wheel/*.whl \
-    && cp /build/scripts/healthcheck.py /opt/v1registry/ \
+    && cp scripts/healthcheck.py /opt/v1registry/ \
     && $pip uninstall -y pip setuptools \
     && /opt/v1registry/bin/python -m compileall -q /opt/v1registry
 
