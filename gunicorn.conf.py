@@ -1,4 +1,4 @@
-"""gunicorn's configuration: `gunicorn -c gunicorn.conf.py wsgi:application`.
+"""gunicorn's configuration, for `v1registry serve` and for `gunicorn -c gunicorn.conf.py`.
 
 Every value comes from environment variables and config.yml, see v1registry/server/settings.py.
 Options on gunicorn's command line override the values here.

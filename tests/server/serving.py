@@ -48,6 +48,7 @@ class Serving:
         trusted=(),
         tls=(None, None),
         environ=None,
+        program="v1registry.server",
     ):
         folder.mkdir(exist_ok=True, parents=True)
         self.access_log = folder / "access.log"
@@ -65,6 +66,7 @@ class Serving:
             )
         )
         self.conf = conf
+        self.program = program  # "gunicorn": without our master
         self.obstacle = folder / "obstacle"  # "exit" or "raise": no process can start
         self.tls = tls[0] is not None
         self.environ = {
@@ -83,7 +85,7 @@ class Serving:
     def __enter__(self):
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", str(self.conf)],
+                [sys.executable, "-m", self.program, "-c", str(self.conf)],
                 cwd=ROOT,
                 env=self.environ,
                 stdout=output,

@@ -187,7 +187,7 @@ def test_the_limit_of_open_files_is_raised(tmp_path):
 
 def test_an_invalid_variable_stops_the_start_with_one_line():
     done = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:application"],
+        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
         cwd=ROOT,
         env={**os.environ, "GUNICORN_WORKERS": "abc"},
         capture_output=True,

@@ -189,6 +189,19 @@ def other_pid(serving, *known):
     return pid if pid not in known else None
 
 
+def test_plain_gunicorn_serves_reloads_and_stops(tmp_path, big_file):
+    """Our worker under gunicorn's own master, which waits for transfers before it does anything else."""
+    with Serving(tmp_path, file=big_file, program="gunicorn") as serving:
+        transfers = Transfers(serving, big_file)
+        serving.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: other_pid(serving, transfers.pid))
+        transfers.finish()
+        wait_for(lambda: f"Worker exiting (pid: {transfers.pid})" in serving.log)
+        serving.process.send_signal(signal.SIGTERM)
+        assert serving.process.wait(15) == 0
+        assert "Traceback" not in serving.log + serving.output.read_text()
+
+
 def test_reload_with_a_broken_configuration_changes_nothing(tmp_path):
     with Serving(tmp_path) as serving:
         pid = json_of(serving.get("/facts"))["pid"]

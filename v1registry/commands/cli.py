@@ -115,7 +115,7 @@ def serve(gunicorn_options: tuple[str, ...]) -> None:
     if config.database is not None:
         _check_database(config)
     settings_file = PROJECT / "gunicorn.conf.py"
-    arguments = ["-m", "gunicorn", "-c", str(settings_file), *options, "wsgi:application"]
+    arguments = ["-m", "v1registry.server", "-c", str(settings_file), *options]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, [sys.executable, *arguments], serving_environ(os.environ, Path.cwd()))

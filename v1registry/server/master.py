@@ -1,4 +1,4 @@
-"""The master process: gunicorn's Arbiter, changed for workers with long transfers.
+"""The master process of `v1registry serve`: gunicorn's Arbiter, changed for workers with long transfers.
 
 It changes these properties of gunicorn 27's master:
 
@@ -8,8 +8,6 @@ It changes these properties of gunicorn 27's master:
 - A broken configuration ends gunicorn's master on reload.
 - One worker that cannot start ends gunicorn's master and all workers, at any time. A store that is
   unavailable for a second would be enough.
-
-gunicorn has no setting for the class of its master, so `on_starting` changes the running one's class.
 """
 
 from __future__ import annotations
@@ -20,28 +18,16 @@ import sys
 import time
 from typing import Any
 
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.app.wsgiapp import WSGIApplication  # type: ignore[import-untyped]
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.errors import HaltServer  # type: ignore[import-untyped]
 from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
-
-from v1registry.server.settings import raise_open_files
 
 HELD_WHILE_STARTING = frozenset((signal.SIGTERM, signal.SIGQUIT, signal.SIGINT))
 """Signals blocked from before the fork until the worker has its handlers; see Worker.init_signals."""
 
 _LONGEST_PAUSE = 30.0  # seconds between two attempts to start a worker
-
-
-def on_starting(server: Any) -> None:
-    """gunicorn's hook: make `server` a Master, and raise its limit of open files."""
-    server.__class__ = Master
-    server.retired = 0
-    server.reloading = False
-    server.has_served = False
-    server.failures = 0
-    server.next_try = 0.0
-    server.stopped = set()
-    raise_open_files(server)
 
 
 class _Reloaded(Exception):
@@ -56,12 +42,15 @@ class Master(Arbiter):  # type: ignore[misc]
     keeps retrying. `stopped` holds the process ids of workers that were told to end.
     """
 
-    retired: int
-    reloading: bool
-    has_served: bool
-    failures: int
-    next_try: float
-    stopped: set[int]
+    retired = 0
+    reloading = False
+    has_served = False
+    failures = 0
+    next_try = 0.0
+
+    def __init__(self, app: Any) -> None:
+        self.stopped: set[int] = set()
+        super().__init__(app)
 
     def reload(self) -> None:
         """Start workers with the new configuration (SIGHUP); do not wait for the old ones.
@@ -85,20 +74,24 @@ class Master(Arbiter):  # type: ignore[misc]
             self.reloading = False
 
     def setup(self, app: Any) -> None:
-        """Apply the configuration of `app`, except its addresses, which change only with a restart.
+        """Apply the configuration of `app`, at the start and at a reload."""
+        if self.reloading:
+            self._check_reload(app.cfg)
+        super().setup(app)
 
-        The old workers still listen on the addresses, so they cannot be opened again. Raise
-        SystemExit if the certificate cannot be loaded.
+    def _check_reload(self, cfg: Any) -> None:
+        """Keep the addresses of the start; raise SystemExit if the certificate cannot be loaded.
+
+        The old workers still listen on the addresses, so they cannot be opened again.
         """
-        if app.cfg.address != self.cfg.address:
+        if cfg.address != self.cfg.address:
             self.log.warning("Addresses change with a restart only, not with a reload")
-            app.cfg.set("bind", self.cfg.bind)
-        if app.cfg.is_ssl:
+            cfg.set("bind", self.cfg.bind)
+        if cfg.is_ssl:
             try:
-                ssl_context(app.cfg)  # its files may also come from gunicorn's own options
+                ssl_context(cfg)  # its files may also come from gunicorn's own options
             except OSError as error:  # SSLError is one
                 sys.exit(f"the certificate and key cannot be loaded: {error}")
-        super().setup(app)
 
     def reap_workers(self) -> None:
         """Note which workers have ended; schedule a retry for one that could not start."""
@@ -173,3 +166,16 @@ def _serves(worker: Any) -> bool:
     Before that, its heartbeat file has a wall-clock time, which is far above the monotonic time.
     """
     return bool(worker.tmp.last_update() <= time.monotonic())
+
+
+class _RunsMaster(BaseApplication):  # type: ignore[misc]
+    def run(self) -> None:
+        """Run a Master where gunicorn's BaseApplication runs an Arbiter."""
+        try:
+            Master(self).run()
+        except RuntimeError as error:
+            sys.exit(f"\nError: {error}\n")
+
+
+class Application(WSGIApplication, _RunsMaster):  # type: ignore[misc]
+    """The command line of gunicorn, with a Master."""

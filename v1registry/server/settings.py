@@ -80,7 +80,7 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         "control_socket_disable": True,
         # Always the same parser for the heads that server/head.py does not parse, whatever is installed.
         "http_parser": "python",
-        "on_starting": "v1registry.server.master.on_starting",
+        "on_starting": raise_open_files,
     }
     if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):
         # On a disk the heartbeat would wait for other writes.
