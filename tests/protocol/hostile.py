@@ -38,14 +38,17 @@ def check_store(server: Server) -> None:
     assert "Traceback" not in server.log
 
 
-def refused(answer: raw.Answer, *statuses: int) -> None:
-    """Check for one of these statuses and the form of an error; HTML only for 404 without a route."""
-    assert answer.status in statuses, str(answer)
-    kind = answer.header("Content-Type") or ""
-    if kind.startswith("text/html"):
-        assert answer.status in (404, 405), str(answer)
-        return
-    assert kind == "application/json", str(answer)
+def refused(answer: raw.Answer, status: int, message: str | None = None) -> None:
+    """Check the status and the JSON of an error, and its message if one is given."""
+    assert answer.status == status, str(answer)
+    assert answer.header("Content-Type") == "application/json", str(answer)
     body = answer.json()
     assert list(body) == ["error"], str(answer)
     assert isinstance(body["error"], str)
+    assert message in (None, body["error"]), str(answer)
+
+
+def unrouted(answer: raw.Answer, status: int) -> None:
+    """Check the response to a path or method without a handler: HTML with 404 or 405."""
+    assert answer.status == status, str(answer)
+    assert (answer.header("Content-Type") or "").startswith("text/html"), str(answer)
