@@ -156,13 +156,14 @@ def test_create_has_one_winner(storage: Storage) -> None:
 
 
 def test_delete_if_compares_the_value(storage: Storage) -> None:
-    key = "race/key"
+    key = "race/deleted/key"
     assert not storage.delete_if(key, b"one")
     storage.create(key, b"one")
     assert not storage.delete_if(key, b"other")
     assert storage.get(key) == b"one"
     assert storage.delete_if(key, b"one")
     assert not exists(storage, key)
+    assert not list(storage.list("race"))  # nor is there an empty folder
     assert storage.create(key, b"two")
     assert not storage.delete_if(key, b"one")
     assert storage.get(key) == b"two"

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lib.stores import Domain, image_id, write_image
+from v1registry.lib import errors
 from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Open, Rights
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
@@ -68,6 +69,42 @@ def test_set_read_delete(domain: Domain, repositories: Repositories) -> None:
     repositories.delete(NAME)
     assert fails(repositories.delete, NAME) == (404, "Repository not found")
     assert domain.images.get(A).size == 5
+
+
+def test_a_tag_of_a_repository_deleted_meanwhile_is_taken_back(
+    domain: Domain, repositories: Repositories
+) -> None:
+    def deleted() -> None:
+        raise Failure(*errors.REPOSITORY_DELETED)
+
+    with pytest.raises(Failure, match="deleted during this push"):
+        repositories.set_tag(NAME, Tag("latest"), quoted(A), AGENT, confirm=deleted)
+    assert fails(repositories.tags, NAME) == (404, "Repository not found")
+
+
+@pytest.mark.parametrize("tag", [Tag("latest"), Tag("v1"), Tag("_x")])
+def test_a_newer_push_of_the_same_tag_is_kept(repositories: Repositories, tag: Tag) -> None:
+    """The repository is deleted, created and pushed again before the first push notices it."""
+
+    def deleted() -> None:
+        repositories.delete(NAME)
+        repositories.set_tag(NAME, tag, quoted(B), AGENT)
+        raise Failure(*errors.REPOSITORY_DELETED)
+
+    with pytest.raises(Failure, match="deleted during this push"):
+        repositories.set_tag(NAME, tag, quoted(A), AGENT, confirm=deleted)
+    assert repositories.tags(NAME) == {tag: B}
+    if tag != "_x":  # no version stores metadata for such a tag
+        assert repositories.metadata(NAME, tag)["docker_version"] == "1.0.1"
+
+
+def test_another_failure_of_a_check_keeps_the_tag(repositories: Repositories) -> None:
+    def unreachable() -> None:
+        raise Failure(*errors.INDEX_SILENT)
+
+    with pytest.raises(Failure):
+        repositories.set_tag(NAME, Tag("v1"), quoted(A), AGENT, confirm=unreachable)
+    assert repositories.tags(NAME) == {"v1": A}
 
 
 def test_metadata(repositories: Repositories) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from flask import Response, request
 
 from v1registry.api import answers, body, paths
@@ -13,7 +11,7 @@ from v1registry.api.v1.repository_routes import Action, Actions
 from v1registry.lib import errors
 from v1registry.lib.auth.rights import Access
 from v1registry.lib.errors import Failure
-from v1registry.lib.names import RepositoryName, Tag
+from v1registry.lib.names import Tag
 
 # -- tags ---------------------------------------------------------------------
 
@@ -30,21 +28,17 @@ def _put_tag(services: RegistryServices, target: paths.V1Target) -> Response:
     tag = services.repositories.writable(target.repository, target.tag or "")
     agent = request.headers.get("User-Agent", "")
     data = body.small(services.config.limits)
-    image_lists.admit(services, target.repository)
-    services.repositories.set_tag(target.repository, tag, data, agent, services.authorizer.sender())
-    try:
-        image_lists.admit(services, target.repository)
-    except Failure as failure:
-        if failure.status == errors.REPOSITORY_DELETED[0]:  # deleted since the first check
-            _undo_tag(services, target.repository, tag)
-        raise
+    repository = target.repository
+
+    def admit() -> None:
+        image_lists.admit(services, repository)
+
+    admit()
+    # Again once the tag is stored: the repository may have been deleted in between.
+    services.repositories.set_tag(
+        repository, tag, data, agent, services.authorizer.sender(), confirm=admit
+    )
     return answers.uncached_json()
-
-
-def _undo_tag(services: RegistryServices, repository: RepositoryName, tag: Tag) -> None:
-    """Delete a tag that was written while its repository was deleted, if it still exists."""
-    with contextlib.suppress(Failure):
-        services.repositories.delete_tag(repository, tag)
 
 
 def _delete_tag(services: RegistryServices, target: paths.V1Target) -> Response:

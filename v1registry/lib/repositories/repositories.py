@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from v1registry.lib import documents, errors
@@ -97,12 +98,16 @@ class Repositories:
         data: bytes,
         agent: str,
         sender: Sender | None = None,
+        confirm: Callable[[], object] = lambda: None,
     ) -> None:
         """Point a tag to a complete image; `data` is the id as a JSON string.
 
         `agent` is the User-Agent, from which 0.x makes the tag's metadata. Raise Failure 400 for other
         data, and 404 or 400 if the image is not complete. Raise Failure 404 if the `sender` may not
         use the image: the tag would show it to other users of the repository.
+
+        `confirm` is called once the tag is stored, and raises Failure 404 if the repository was deleted
+        meanwhile. Then the tag is deleted again, unless a newer push has changed it.
         """
         if len(data) > _MAX_ID_JSON:
             raise Failure(*errors.DATA_INVALID)
@@ -118,13 +123,28 @@ class Repositories:
         metadata = documents.dump(metadata_of(agent))
         # First the references: without one, users could not read the tagged image.
         values = self._references.prepare(repository, tag, image)
-        values[f"{folder}/{keys.tag(tag)}"] = value.encode("ascii")
+        written = {f"{folder}/{keys.tag(tag)}": value.encode("ascii")}
         if not tag.startswith("_"):
             # Metadata of `_x` would have the key of the tag `x_json`, and 0.x would list it as a tag.
-            values[f"{folder}/{keys.tag_metadata(tag)}"] = metadata
+            written[f"{folder}/{keys.tag_metadata(tag)}"] = metadata
         if tag == "latest":
-            values[f"{folder}/json"] = metadata
-        self._storage.put_all(values)
+            written[f"{folder}/json"] = metadata
+        self._storage.put_all(values | written)
+        self._events.tagged(repository, tag)
+        try:
+            confirm()
+        except Failure as failure:
+            if failure.status == errors.REPOSITORY_DELETED[0]:
+                self._take_back(repository, tag, written)
+            raise
+
+    def _take_back(
+        self, repository: RepositoryName, tag: Tag, written: Mapping[str, bytes]
+    ) -> None:
+        """Delete the values that a request wrote, the tag first, up to one that is not as written."""
+        for key, value in written.items():
+            if not self._storage.delete_if(key, value):
+                break
         self._events.tagged(repository, tag)
 
     def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:

@@ -177,14 +177,16 @@ class FileStorage(Storage):
         path = self._path(key)
         folder = os.path.dirname(path)
         try:
-            # A created value is never replaced, and only one process at a time deletes it here.
+            # Only one process at a time deletes here. A value of `create` is never replaced, and one of
+            # `put` only within the microseconds up to `unlink`.
             with FileErrors(key), disk.locked(folder):
                 if disk.read_all(path) != data:
                     return False
                 os.unlink(path)
         except NotFound:
             return False
-        self._sync(key, (), [folder])
+        with FileErrors(key):
+            self._sync(key, (), [self._prune(folder)])
         return True
 
     def delete_folder(self, folder: str) -> None:
