@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth": {*LIB, "config"},
     "server": {*LIB, "storage", "config"},
     "transfer": {*LIB, "storage"},
-    "api": {*LIB, "storage", "config", "server"},
+    "api": {*LIB, "storage", "config", "server", "index"},
     "wiring": {
         *LIB,
         *("storage", "storage/glance", "config", "cache", "index", "auth", "server", "api"),

@@ -15,8 +15,7 @@ from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
 from v1registry.index.pulls import SqlPullCounter
 from v1registry.index.repositories import RepositoryRecords, set_tags
-from v1registry.index.social import Social
-from v1registry.lib.auth.index_interface import Comment
+from v1registry.index.social import Comment, Social
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from v1registry.api.authorize import Authorizer
 from v1registry.config import Config
 from v1registry.lib.auth.bearer import Bearer
-from v1registry.lib.auth.index_interface import ImageListStore, IndexServices
 from v1registry.lib.images.cleaner import Cleaner
 from v1registry.lib.images.images import Images
 from v1registry.lib.images.listings import Listings
 from v1registry.lib.images.upload import Uploads
+from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.oci.images import V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.oci.lookup import Lookup
 from v1registry.lib.oci.scan_queue import ScanQueue
 from v1registry.lib.repositories.backfill import Backfill
 from v1registry.lib.repositories.catalog import RepositoryCatalog
+from v1registry.lib.repositories.image_list import ImageListStore
 from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import Repositories
 from v1registry.lib.repositories.search import Search
@@ -29,6 +30,13 @@ from v1registry.lib.support.cache import SharedCache
 from v1registry.lib.support.health import Service
 from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.storage import Storage
+
+if TYPE_CHECKING:  # a registry without a database does not load SQLAlchemy
+    from v1registry.index.people import IndexUsers
+    from v1registry.index.pulls import SqlPullCounter
+    from v1registry.index.repositories import RepositoryRecords
+    from v1registry.index.social import Social
+    from v1registry.index.tokenkeys import TokenKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,23 @@ class V2Services:
     bearer: Bearer
     pushed: ScanQueue | None
     unpack: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexServices:
+    """The registry's own index.
+
+    `may_read(image, repository, user)` returns whether the image is readable through the repository or
+    through any repository that `user` may read. `token_life` is in seconds.
+    """
+
+    users: IndexUsers
+    catalog: RepositoryRecords
+    opinions: Social
+    tokens: TokenKeys
+    pulls: SqlPullCounter
+    may_read: Callable[[ImageId, RepositoryName, str | None], bool]
+    token_life: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ LIFE = 5.0  # seconds until servers notice a changed password or a disabled acco
 
 
 class IndexUsers:
-    """The users of the index, for the endpoints (`lib.auth.index_interface`)."""
+    """The users of the index, for the endpoints."""
 
     def __init__(self, accounts: AccountStore, signup: SignUp) -> None:
         self._accounts = accounts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,6 @@ from v1registry.index.schema import namespaces, repositories, tags
 from v1registry.index.visibility import visible_to
 from v1registry.lib import errors
 from v1registry.lib.auth import tokens
-from v1registry.lib.auth.index_interface import Repository
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories.search import LISTED_TAGS
@@ -26,18 +26,25 @@ FULL_DESCRIPTION = 64 * 1024
 
 _AT_ONCE = 1000  # rows per statement
 
-_FIELDS = (
-    "name",
-    "description",
-    "is_private",
-    "is_official",
-    "is_automated",
-    "stars",
-    "pulls",
-    "created",
-    "updated",
-    "missing",
-)
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository, with its namespace in the name. Times in seconds since the epoch."""
+
+    name: str
+    description: str
+    is_private: bool
+    is_official: bool
+    is_automated: bool
+    stars: int
+    pulls: int
+    created: int
+    updated: int
+    missing: int | None
+    tags: Mapping[str, str]
+
+
+_FIELDS = tuple(field.name for field in fields(Repository) if field.name != "tags")
 SHOWN = [repositories.c.id, *(repositories.c[name] for name in _FIELDS)]
 
 

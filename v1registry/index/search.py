@@ -17,10 +17,9 @@ import sqlalchemy as sa
 
 from v1registry.index import textsearch
 from v1registry.index.database import Database
-from v1registry.index.repositories import SHOWN, read, with_tags
+from v1registry.index.repositories import SHOWN, Repository, read, with_tags
 from v1registry.index.schema import repositories
 from v1registry.index.visibility import BY_NAME, BY_STARS, VisibleRepositories, union, visible_to
-from v1registry.lib.auth.index_interface import Repository
 from v1registry.lib.auth.rights import Caller
 from v1registry.lib.repositories.search import (
     COUNTED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,11 +12,20 @@ from v1registry.index.repositories import visible
 from v1registry.index.rows import insert_missing, now
 from v1registry.index.schema import accounts, comments, repositories, stars
 from v1registry.lib import errors
-from v1registry.lib.auth.index_interface import Comment
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
 LONGEST = 4000  # characters of a comment
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment on a repository. `created` in seconds since the epoch."""
+
+    id: int
+    account: str
+    text: str
+    created: int
 
 
 class Social:

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 from v1registry.index import deletions
 from v1registry.index.database import Database
-from v1registry.index.repositories import SHOWN, read
+from v1registry.index.repositories import SHOWN, Repository, read
 from v1registry.index.rows import now
 from v1registry.index.schema import repositories
 from v1registry.index.stored_repositories import (
@@ -36,7 +36,6 @@ from v1registry.index.stored_repositories import (
     hide_missing,
     mark_missing,
 )
-from v1registry.lib.auth.index_interface import Repository
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.support.circuit_breaker import CircuitBreaker

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,12 +17,21 @@ from v1registry.index.database import Database
 from v1registry.index.rows import Values, now
 from v1registry.index.schema import repositories, token_keys
 from v1registry.lib.auth import tokens
-from v1registry.lib.auth.index_interface import Key
 from v1registry.lib.auth.tokens import Issuer, Token, TokenError, Verifier
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
 LIFE = 60.0  # seconds until a process reads new keys
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A signing key, current or old; `public` as in a configuration (`lib.auth.tokens`)."""
+
+    id: str
+    public: str
+    created: int
+    is_signing: bool
 
 
 class TokenKeys:

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from v1registry.lib.auth.index_interface import ImageListStore
 from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Images
 from v1registry.lib.images.upload import Uploads
 from v1registry.lib.layers.decompress import DecompressedLayer, Readable
 from v1registry.lib.layers.tar_header import LayerTooLarge, LayerUnreadable
 from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.repositories.image_list import ImageListStore
 from v1registry.lib.repositories.repositories import Repositories
 from v1registry.storage.errors import StorageError
 from v1registry.transfer import zstd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from v1registry.lib.auth.index_interface import IndexServices
+from v1registry.api.services import IndexServices
 from v1registry.lib.auth.rights import Rights
 from v1registry.lib.repositories.events import NO_EVENTS, Events
 from v1registry.lib.repositories.search import Search

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from v1registry.api.authorize import Authorizer
-from v1registry.api.services import IndexAppServices
+from v1registry.api.services import IndexAppServices, IndexServices
 from v1registry.auth.load import by_password, throttle_of
 from v1registry.config import Config, ConfigError, Problem
 from v1registry.index import leases, migrations
@@ -31,7 +31,6 @@ from v1registry.index.stored_repositories import Policy
 from v1registry.index.sync import StoreView, Sync, SyncReport
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import documents
-from v1registry.lib.auth.index_interface import IndexServices
 from v1registry.lib.auth.rights import Caller, Rights
 from v1registry.lib.errors import Failure, with_cause
 from v1registry.lib.names import ImageId, RepositoryName

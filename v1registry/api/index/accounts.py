@@ -12,9 +12,8 @@ from flask import Blueprint, Response
 
 from v1registry.api import answers, body
 from v1registry.api.authorize import without_check
-from v1registry.api.services import Services
+from v1registry.api.services import IndexServices, Services
 from v1registry.lib import errors
-from v1registry.lib.auth.index_interface import IndexServices
 from v1registry.lib.errors import Failure
 
 

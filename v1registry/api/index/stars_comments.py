@@ -20,9 +20,8 @@ from flask import Blueprint, Response, request
 
 from v1registry.api import answers, body, numbers
 from v1registry.api.authorize import without_check
-from v1registry.api.services import RegistryServices, Services
+from v1registry.api.services import IndexServices, RegistryServices, Services
 from v1registry.lib import errors
-from v1registry.lib.auth.index_interface import IndexServices
 from v1registry.lib.auth.rights import ANONYMOUS, Access
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
@@ -24,6 +24,16 @@ Item = dict[str, Any]  # {"id": ..., "checksum"?: ..., "Tag"?: ...}
 DAMAGED = "its image list is damaged, so pulls find no images: push the repository again"
 
 _ROUNDS = 20  # attempts to rewrite the list under concurrent writes; entries are never lost
+
+
+class ImageListStore(Protocol):
+    """Image lists, in a store or in an index's database."""
+
+    def get(self, repository: RepositoryName) -> list[Item]:
+        """Return the image list. Raise Failure 404 if there is none."""
+
+    def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
+        """Merge the list that `user` sent. Raise Failure 400 for a list of another shape."""
 
 
 class ImageLists:
