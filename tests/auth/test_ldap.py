@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from tests.backends.slapd import ADMIN, ADMIN_PASSWORD, GROUPS, PASSWORD, PEOPLE, Slapd
-from v1registry.config.access import Ldap
-from v1registry.config.tables.access import OPTIONS
+from v1registry.config.option import options_of
+from v1registry.config.tables.access import Ldap
 from v1registry.lib.errors import Failure
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # ldap3's own, about pyasn1's old names
     from v1registry.auth.ldap import Directory
 
-DEFAULTS = {o.key.removeprefix("ldap."): o for o in OPTIONS if o.key.startswith("ldap.")}
+DEFAULTS = {option.key: option for option in options_of(Ldap)}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 from flask import request
 
 from v1registry.api.services import Services
-from v1registry.config.schema import Limits
+from v1registry.config.tables.limits import Limits
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.running import for_size

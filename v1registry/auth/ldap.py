@@ -13,7 +13,7 @@ from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
-from v1registry.config.access import Ldap
+from v1registry.config.tables.access import Ldap
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 

@@ -28,7 +28,7 @@ from v1registry.commands.index import index
 from v1registry.commands.migrate import migrate
 from v1registry.commands.owner import owner
 from v1registry.config import Config, ConfigError
-from v1registry.config.index import is_file
+from v1registry.config.database import is_file
 from v1registry.config.load import PROJECT, Document, chosen_flavor, find
 from v1registry.storage import keys
 from v1registry.storage.errors import StorageError

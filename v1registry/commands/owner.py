@@ -12,7 +12,7 @@ import sys
 import click
 
 from v1registry.config import Config
-from v1registry.config.index import file_of
+from v1registry.config.database import file_of
 from v1registry.storage import keys
 from v1registry.wiring import store
 

@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from v1registry.config.errors import ConfigError, Problem
 from v1registry.config.load import load_config
-from v1registry.config.schema import V2, Config, Limits, Tls
+from v1registry.config.schema import Config
 
-__all__ = ["V2", "Config", "ConfigError", "Limits", "Problem", "Tls", "load_config"]
+__all__ = ["Config", "ConfigError", "Problem", "load_config"]

@@ -7,39 +7,48 @@ could not trust any other server. The check reports both before a process starts
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-_PAIR = ("tls.certificate", "tls.key")
-_AUTHORITIES = ("index_ca", "ldap.ca", "cache_ca")
+from v1registry.config.schema import Config
 
 
-def problems(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def problems(config: Config) -> Iterator[tuple[str, str]]:
     """Iterate over the keys of files that cannot be used, and the reasons."""
-    missing = False
-    for key in (*_PAIR, *_AUTHORITIES):
-        if found[key] and not os.path.isfile(found[key]):
-            missing = True
-            yield key, f"no such file: {found[key]}"
-    given = [key for key in _PAIR if found[key]]
-    if len(given) == 1:
-        [other] = set(_PAIR) - set(given)
+    pair, authorities = _files(config)
+    missing = {key: file for key, file in (pair | authorities).items() if not os.path.isfile(file)}
+    for key, file in missing.items():
+        yield key, f"no such file: {file}"
+    if len(pair) == 1:
+        other = "tls.key" if "tls.certificate" in pair else "tls.certificate"
         yield other, "must be set: https needs a certificate and its key"
     if missing:
         return
-    if len(given) == 2 and (problem := pair_problem(found[_PAIR[0]], found[_PAIR[1]])):
+    if len(pair) == 2 and (problem := pair_problem(*pair.values())):
         number, reason = problem
-        yield _PAIR[number], reason
-    for key in _AUTHORITIES:
-        if found[key] and is_readable(found[key]) and not _has_certificates(found[key]):
-            yield key, f"no certificate in PEM form in {found[key]}"
+        yield list(pair)[number], reason
+    for key, file in authorities.items():
+        if is_readable(file) and not _has_certificates(file):
+            yield key, f"no certificate in PEM form in {file}"
 
 
-def unreadable(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def unreadable(config: Config) -> Iterator[tuple[str, str]]:
     """Iterate over the keys of files that this user may not read, which are not checked."""
-    for key in (*_PAIR, *_AUTHORITIES):
-        if found[key] and os.path.isfile(found[key]) and not is_readable(found[key]):
-            yield key, f"not checked: this user may not read {found[key]}"
+    pair, authorities = _files(config)
+    for key, file in (pair | authorities).items():
+        if os.path.isfile(file) and not is_readable(file):
+            yield key, f"not checked: this user may not read {file}"
+
+
+def _files(config: Config) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the files of the certificate and its key, and of the CAs, by their keys."""
+    pair = {"tls.certificate": config.tls.certificate, "tls.key": config.tls.key}
+    authorities = {
+        "index_ca": config.index_ca,
+        "ldap.ca": config.ldap.ca,
+        "cache_ca": config.cache_ca,
+    }
+    given = [{key: file for key, file in each.items() if file} for each in (pair, authorities)]
+    return given[0], given[1]
 
 
 def pair_problem(certificate: str, key: str) -> tuple[int, str] | None:

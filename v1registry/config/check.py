@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import importlib.util
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from v1registry.config import access, certificates, index, legacy, no_effect, redis, variables
+from v1registry.config import legacy, no_effect, variables
+from v1registry.config.contradictions import contradictions
 from v1registry.config.drivers import ALTERNATE, DRIVERS, STORAGE
-from v1registry.config.drivers.contradictions import contradictions
-from v1registry.config.drivers.plugins import Available
 from v1registry.config.errors import Problem, suggestion
-from v1registry.config.no_effect import Flavor
-from v1registry.config.options import TEXTUAL, VERBATIM, Option
+from v1registry.config.kinds import TEXTUAL, VERBATIM
+from v1registry.config.option import Option, filled
 from v1registry.config.reader import Path, Place
-from v1registry.config.schema import GROUPS, Config
-from v1registry.config.tables import OPTIONS
-from v1registry.storage.errors import Refused, installing
+from v1registry.config.schema import OPTIONS, Config
+from v1registry.storage.errors import Refused
 
 Drivers = Mapping[str, tuple[Option, ...]]
 
@@ -49,30 +46,31 @@ class Checker:
 
     def config(self, file: str) -> Config | None:
         """Return the checked configuration; None if there are problems."""
-        found = self._options(OPTIONS)
-        storage = {} if found["index.alone"] else self._storage()
-        if storage is None:
-            storage = {}  # the keys of a broken driver are unknown, so no key can be checked
-        else:
+        values = self._options(OPTIONS)
+        storage = {} if values["index.alone"] else self._storage()
+        if storage is not None:  # the keys of a broken driver are unknown, so no key can be checked
             self._unknown_keys()
-        self._contradictions(found, storage)
-        self._unused_keys()
-        self._variables()
-        hidden = self._drivers.hidden if isinstance(self._drivers, Available) else ()
-        for key, text in no_effect.warnings(Flavor(self._values, found, storage), hidden):
-            self._warn(key, text)
-        if self.problems:
-            return None
-        for group, holder in GROUPS.items():
-            names = [field.name for field in dataclasses.fields(holder)]
-            found[group] = holder(**{name: found.pop(f"{group}.{name}") for name in names})
-        config = Config(
-            file=file, flavor=self._flavor, warnings=(), storage=MappingProxyType(storage), **found
+        config = filled(
+            Config,
+            values,
+            file=file,
+            flavor=self._flavor,
+            warnings=(),
+            storage=MappingProxyType(storage or {}),
         )
-        self._redis(config)
-        if self.problems:
-            return None
-        return dataclasses.replace(config, warnings=tuple(self.warnings))
+        wrong = {problem.key.removeprefix(f"{self._flavor}.") for problem in self.problems}
+        for key, reason in contradictions(config, wrong):
+            self._problem(key, reason)
+        for unused in legacy.UNUSED_KEYS:
+            if unused.is_set(self._values.get(unused.key)):
+                self._warn(unused.key, unused.replaced_by)
+        self._variables()
+        for key, text in no_effect.warnings(config, self._values):
+            self._warn(key, text)
+        for plugin in getattr(self._drivers, "hidden", ()):
+            text = f"{plugin.name!r} is our own driver; that of {plugin.package} is not used"
+            self._warn(STORAGE.key, text)
+        return None if self.problems else replace(config, warnings=tuple(self.warnings))
 
     def _options(self, options: Iterable[Option]) -> dict[str, Any]:
         return {option.key: self._option(option) for option in options}
@@ -170,45 +168,12 @@ class Checker:
             if name not in known:
                 self._problem(f"{group}.{name}", f"unknown key{suggestion(name, known)}")
 
-    def _contradictions(self, found: Mapping[str, Any], storage: Mapping[str, Any]) -> None:
-        for key, reason in (
-            *access.contradictions(found),
-            *index.contradictions(found),
-            *certificates.problems(found),
-        ):
-            self._problem(key, reason)
-        wrong = {problem.key.removeprefix(f"{self._flavor}.") for problem in self.problems}
-        for key, reason in contradictions(storage, wrong):
-            self._problem(key, reason)
-
-    def _unused_keys(self) -> None:
-        for unused in legacy.UNUSED_KEYS:
-            if unused.is_set(self._values.get(unused.key)):
-                self._warn(unused.key, unused.replaced_by)
-        if self._values.get("extensions"):
-            reason = (
-                "must be empty: this version runs no extensions, so one that refuses pushes would"
-                " protect nothing; see docs/upgrade.md"
-            )
-            self._problem("extensions", reason)
-
     def _variables(self) -> None:
         """Check variables that no option reads. Those that request protection are problems."""
         read = {place.variable for place in self._places.values() if place.variable}
         for reason in variables.refused(self._environ, read):
             self.problems.append(Problem("", reason))
         self.warnings += variables.warnings(self._environ, read)
-
-    def _redis(self, config: Config) -> None:
-        if config.redis is None:
-            return
-        used = "cache_url" if config.cache_url else "cache" if config.cache.host else "cache_lru"
-        for key, section in (("cache", config.cache), ("cache_lru", config.cache_lru)):
-            if section.host and redis.chosen(None, None, section, section) != config.redis:
-                self._warn(key, f"has no effect: {used} already names the one shared cache")
-        if importlib.util.find_spec("redis") is None:
-            reason = f"needs the package redis, which is not installed: {installing('redis')}"
-            self._problem(used if used == "cache_url" else f"{used}.host", reason)
 
     def _problem(self, key: str, reason: str) -> None:
         place = self._places.get((self._flavor, *key.split(".")))

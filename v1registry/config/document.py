@@ -10,10 +10,10 @@ from collections.abc import Iterable
 import yaml
 
 from v1registry.config import legacy
-from v1registry.config.drivers import DRIVERS, STORAGE
+from v1registry.config.drivers import STORAGE, TABLES
 from v1registry.config.load import PROJECT
-from v1registry.config.options import Option
-from v1registry.config.tables import OPTIONS
+from v1registry.config.option import Option, options_of
+from v1registry.config.schema import Config
 
 _PAGE = PROJECT / "docs" / "configuration.md"
 
@@ -29,14 +29,14 @@ def default(option: Option) -> str:
 def tables() -> dict[str, str]:
     """Return the tables by the NAME of their place in the page: `<!-- NAME -->` to `<!-- end -->`."""
     drivers = {
-        name: table(options)
-        for name, options in DRIVERS.items()
-        if options and name not in ("local", "file")
+        name: table(options_of(*found, helps=True))
+        for name, found in TABLES.items()
+        if found and name not in ("local", "file")
     }
     return {
-        "storage": table([STORAGE, *DRIVERS["local"]]),
+        "storage": table([STORAGE, *options_of(*TABLES["local"], helps=True)]),
         **drivers,
-        "options": table(OPTIONS),
+        "options": table(options_of(Config, helps=True)),
         "dead": _unused(),
     }
 

@@ -3,119 +3,79 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from v1registry.config import access, certificates, index
+from v1registry.config import certificates, database
+from v1registry.config.contradictions import Finding
 from v1registry.config.drivers import ALTERNATE, STORAGE
-from v1registry.storage.plugins import Plugin
+from v1registry.config.schema import Config
 
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")
 _LOCAL = ("local", "file")
-_NO_URLS = "has no effect: Glance has no URLs for clients"
 
 
-@dataclass(frozen=True, slots=True)
-class Flavor:
-    """The values of a flavor: as written, the checked options, and the driver's checked options."""
-
-    written: Mapping[str, Any]
-    options: Mapping[str, Any]
-    storage: Mapping[str, Any]
-
-    def uses(self, *drivers: str) -> bool:
-        """Return whether the store's driver is one of these."""
-        return self.storage.get(STORAGE.key) in drivers
-
-    def has(self, key: str) -> bool:
-        """Return whether an option is set to a value other than false."""
-        return bool(self.options[key])
-
-    @property
-    def redirects(self) -> bool:
-        """Whether clients or nginx fetch layers from the store."""
-        return self.has("storage_redirect") or self.has("nginx_x_accel_store")
+def warnings(config: Config, written: Mapping[str, Any]) -> Iterator[Finding]:
+    """Iterate over keys and warnings. `written` has the values of the flavor as in the file."""
+    yield from _access(config, written)
+    yield from certificates.unreadable(config)
+    if written.get("search_backend") not in (None, "", True, False, "sqlalchemy"):
+        yield "search_backend", "names an unknown search: the built-in search is used"
+    yield from _storage(config)
+    yield from _databases(config)
+    for key, section in (("cache", config.cache), ("cache_lru", config.cache_lru)):
+        if section.redis not in (None, config.redis):
+            yield key, f"has no effect: {config.redis_key} already names the one shared cache"
 
 
-#: An option, the warning about it, and whether the warning applies to a flavor.
-_TABLE: tuple[tuple[str, str, Callable[[Flavor], bool]], ...] = (
-    (
-        "disable_token_auth",
-        "has no effect: a standalone registry checks no token",
-        lambda flavor: (
-            flavor.has("standalone")
-            and flavor.written.get("disable_token_auth") not in (None, False)
-        ),
-    ),
-    (
-        "search_backend",
-        "names an unknown search: the built-in search is used",
-        lambda flavor: (
-            flavor.written.get("search_backend") not in (None, "", True, False, "sqlalchemy")
-        ),
-    ),
-    (
-        "storage_redirect",
-        "has no effect on local files; nginx_x_accel_redirect lets nginx send them",
-        lambda flavor: flavor.uses(*_LOCAL) and flavor.has("storage_redirect"),
-    ),
-    (
-        "nginx_x_accel_store",
-        "has no effect on local files; nginx_x_accel_redirect is for them",
-        lambda flavor: flavor.uses(*_LOCAL) and flavor.has("nginx_x_accel_store"),
-    ),
-    (
-        "storage_redirect",
-        _NO_URLS,
-        lambda flavor: flavor.uses("glance") and flavor.has("storage_redirect"),
-    ),
-    (
-        "nginx_x_accel_store",
-        _NO_URLS,
-        lambda flavor: flavor.uses("glance") and flavor.has("nginx_x_accel_store"),
-    ),
-    (
-        "cloudfront",
-        "has no effect without storage_redirect: true",
-        lambda flavor: bool(flavor.storage.get("cloudfront.base")) and not flavor.redirects,
-    ),
-    (
-        "storage",
-        "`memory`: every process has a separate store, which is lost when the process ends",
-        lambda flavor: flavor.uses("memory"),
-    ),
-)
+def _access(config: Config, written: Mapping[str, Any]) -> Iterator[Finding]:
+    if config.standalone:
+        for key in ("index_endpoint", "index_keys"):
+            if getattr(config, key):
+                yield key, "has no effect: a standalone registry uses no index"
+        if written.get("disable_token_auth") not in (None, False):
+            yield "disable_token_auth", "has no effect: a standalone registry checks no token"
+    elif config.disable_token_auth:
+        yield (
+            "disable_token_auth",
+            "no token is checked: every client that reaches the port may do everything",
+        )
+    url = config.ldap.url or ""
+    near = re.match(r"ldap://(localhost|127\.|\[::1\])", url)
+    if url.startswith("ldap:") and not near and not config.ldap.start_tls:
+        yield "ldap.url", "passwords are sent unencrypted: use ldaps:// or start_tls"
 
 
-def warnings(flavor: Flavor, hidden: Iterable[Plugin] = ()) -> Iterator[tuple[str, str]]:
-    """Iterate over keys and warnings. `hidden`: other packages' drivers with the names of ours."""
-    yield from access.without_effect(flavor.options)
-    yield from certificates.unreadable(flavor.options)
-    for key, text, applies in _TABLE:
-        if applies(flavor):
-            yield key, text
-    yield from _databases(flavor.options)
-    for plugin in hidden:
+def _storage(config: Config) -> Iterator[Finding]:
+    storage = config.storage
+    driver = storage.get(STORAGE.key)
+    delivery = ("storage_redirect", "nginx_x_accel_store")
+    for key in delivery:
+        if getattr(config, key) and driver in _LOCAL:
+            yield key, "has no effect on local files; nginx_x_accel_redirect lets nginx send them"
+        elif getattr(config, key) and driver == "glance":
+            yield key, "has no effect: Glance has no URLs for clients"
+    if storage.get("cloudfront.base") and not any(getattr(config, key) for key in delivery):
+        yield "cloudfront", "has no effect without storage_redirect: true"
+    if driver == "memory":
         yield (
             STORAGE.key,
-            f"{plugin.name!r} is our own driver; that of {plugin.package} is not used",
+            "`memory`: every process has a separate store, which is lost when the process ends",
         )
-    if flavor.storage.get(ALTERNATE, flavor.storage.get(STORAGE.key)) in _LOCAL:
-        folder = flavor.storage["storage_path"] or ""
-        if is_temporary(folder):
-            text = f"{folder} is in a temporary folder: images may be lost at the next restart"
-            yield "storage_path", text
+    if storage.get(ALTERNATE, driver) in _LOCAL and is_temporary(storage["storage_path"] or ""):
+        text = "is in a temporary folder: images may be lost at the next restart"
+        yield "storage_path", f"{storage['storage_path']} {text}"
 
 
-def _databases(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    own, old = options["index.database"], options["sqlalchemy_index_database"]
+def _databases(config: Config) -> Iterator[Finding]:
+    own, old = config.index.database, config.sqlalchemy_index_database
     if own is not None:
-        file = index.file_of(own)
+        file = database.file_of(own)
         if file is not None and is_temporary(file):
             text = f"{file} is in a temporary folder: accounts may be lost at the next restart"
             yield "index.database", text
-    elif old not in (None, index.OLD_DEFAULT) and (reason := index.unusable(old)):
+    elif old not in (None, database.OLD_DEFAULT) and (reason := database.unusable(old)):
         text = f"{reason}; until then the search reads the names from the store"
         yield "sqlalchemy_index_database", text
 

@@ -5,18 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-PORT = 6379
+_PORT = 6379
 _DATABASES = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The options of the group `cache` or `cache_lru`. No `host`: no Redis."""
-
-    host: str | None
-    port: int
-    db: int
-    password: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +26,6 @@ class Redis:
     def address(self) -> str:
         """The address for the log."""
         return f"{self.socket or f'{self.host}:{self.port}'}, database {self.db}"
-
-
-def chosen(url: str | None, ca: str | None, cache: Section, cache_lru: Section) -> Redis | None:
-    """Return the Redis that is used: that of `url`, else `cache`, else `cache_lru`, else none."""
-    section = cache if cache.host else cache_lru
-    if url:
-        return parse(url, cache.password, ca)
-    if not section.host:
-        return None
-    return Redis(section.host, section.port, section.db, section.password)
 
 
 def parse(url: str, password: str | None = None, ca: str | None = None) -> Redis:
@@ -75,7 +55,7 @@ def parse(url: str, password: str | None = None, ca: str | None = None) -> Redis
         raise ValueError(_FORM)
     db = _database(parts.path.removeprefix("/"))
     tls = parts.scheme == "rediss"
-    return Redis(parts.hostname, port or PORT, db, own, name, tls=tls, ca=ca if tls else None)
+    return Redis(parts.hostname, port or _PORT, db, own, name, tls=tls, ca=ca if tls else None)
 
 
 def _database(text: str) -> int:

@@ -1,55 +1,29 @@
 """The class `Config` of a checked flavor.
 
-The table of options (package `tables`) defines the checks and the tables in docs/configuration.md.
-Tests compare config.yml with it.
+Its tables (package `tables`) define the checks and the tables in docs/configuration.md. Tests
+compare config.yml with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from v1registry.config import index as own_index
-from v1registry.config import redis
-from v1registry.config.access import AccountOptions, Ldap, Rule
-from v1registry.config.index import IndexOptions
-from v1registry.config.redis import Redis, Section
+from v1registry.config import database
+from v1registry.config.option import Option, group, options_of, table
+from v1registry.config.redis import Redis, parse
+from v1registry.config.tables.access import Access
+from v1registry.config.tables.cache import Caches
+from v1registry.config.tables.general import General
+from v1registry.config.tables.index import Index
+from v1registry.config.tables.limits import Limits
+from v1registry.config.tables.server import Server
+from v1registry.config.tables.v2 import V2
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The options of the group `limits`, in bytes, seconds and numbers."""
-
-    json: int
-    layer: int
-    body_seconds: int
-    upload_seconds: int
-    files_bytes: int
-    files_entries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """The options of the group `tls`: paths of PEM files, both or none."""
-
-    certificate: str | None
-    key: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class V2:
-    """The options of the group `v2`."""
-
-    enabled: bool
-    hidden_from: tuple[str, ...]
-    hosts: tuple[str, ...]
-    port: int
-    read_pushed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
+# The fields of the last base come first.
+@table
+class Config(Server, Caches, Access, General):
     """A checked flavor. Sizes in bytes, times in seconds.
 
     `storage` has the driver's options and, under the key `storage`, the configured name of the driver
@@ -60,46 +34,9 @@ class Config:
     flavor: str
     warnings: tuple[str, ...]
     storage: Mapping[str, Any]
-    loglevel: str
-    log_format: str
-    debug: bool
-    issue: str | None
-    standalone: bool
-    disable_token_auth: bool
-    index_endpoint: str | None
-    index_ca: str | None
-    index_timeout: int
-    index_remember: int
-    clock_skew: int
-    index_keys: tuple[str, ...]
-    accounts: AccountOptions
-    access: tuple[Rule, ...] | None
-    ldap: Ldap
-    storage_redirect: bool
-    verify_layers: bool
-    nginx_x_accel_store: str | None
-    read_only: bool
-    store_id: str | None
-    registry_endpoints: str | None
-    search_backend: bool
-    sqlalchemy_index_database: str | None = field(repr=False)
-    index: IndexOptions
-    limits: Limits
-    v2: V2
-    cache_memory: int
-    cache_life: int
-    cache: Section
-    cache_lru: Section
-    cache_url: str | None = field(repr=False)
-    cache_ca: str | None
-    cache_prefix: str | None
-    cache_shared_life: int
-    cache_shared_limit: int
-    uploads_life: int
-    clean_interval: int
-    trusted_proxies: tuple[str, ...]
-    tls: Tls
-    extensions: Mapping[str, Any]
+    index: Index = group(Index)
+    limits: Limits = group(Limits)
+    v2: V2 = group(V2)
 
     @property
     def has_users(self) -> bool:
@@ -107,10 +44,15 @@ class Config:
         return bool(self.accounts.htpasswd or self.accounts.user_header or self.ldap.url)
 
     @property
+    def has_accounts(self) -> bool:
+        """Whether the registry has accounts or access rules of its own."""
+        return self.has_users or self.access is not None
+
+    @property
     def checks_access(self) -> bool:
         """Whether some access is not allowed to every client."""
         if self.standalone:
-            return self.has_users or self.access is not None or self.is_index
+            return self.has_accounts or self.is_index
         return not self.disable_token_auth
 
     @property
@@ -119,9 +61,9 @@ class Config:
         if self.index.database is not None:
             return self.index.database
         url = self.sqlalchemy_index_database
-        if url is None or not self.search_backend or own_index.unusable(url) is not None:
+        if url is None or not self.search_backend or database.unusable(url) is not None:
             return None
-        return None if url == own_index.OLD_DEFAULT else url
+        return None if url == database.OLD_DEFAULT else url
 
     @property
     def is_index(self) -> bool:
@@ -134,19 +76,19 @@ class Config:
         return self.index.database is not None
 
     @property
+    def redis_key(self) -> str:
+        """The option that names the Redis: `cache_url` before `cache` before `cache_lru`."""
+        if self.cache_url:
+            return "cache_url"
+        return "cache" if self.cache.host else "cache_lru"
+
+    @property
     def redis(self) -> Redis | None:
         """The Redis of the shared cache, or None."""
-        return redis.chosen(self.cache_url, self.cache_ca, self.cache, self.cache_lru)
+        if self.cache_url:
+            return parse(self.cache_url, self.cache.password, self.cache_ca)
+        return self.cache.redis or self.cache_lru.redis
 
 
-#: The class of each group of options.
-GROUPS: Mapping[str, Any] = {
-    "index": IndexOptions,
-    "limits": Limits,
-    "accounts": AccountOptions,
-    "ldap": Ldap,
-    "v2": V2,
-    "cache": Section,
-    "cache_lru": Section,
-    "tls": Tls,
-}
+#: All options except those of storage drivers.
+OPTIONS: tuple[Option, ...] = tuple(options_of(Config))

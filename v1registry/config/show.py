@@ -10,9 +10,8 @@ import yaml
 
 from v1registry.config.drivers import ALTERNATE, DRIVERS, STORAGE
 from v1registry.config.drivers.plugins import Available
-from v1registry.config.options import Option
-from v1registry.config.schema import Config
-from v1registry.config.tables import OPTIONS
+from v1registry.config.option import Option
+from v1registry.config.schema import OPTIONS, Config
 
 MASK = "********"
 

@@ -18,7 +18,7 @@ import yaml
 from v1registry.config import legacy
 from v1registry.config.drivers import DRIVERS
 from v1registry.config.errors import suggestion
-from v1registry.config.tables import OPTIONS
+from v1registry.config.schema import OPTIONS
 
 _ACCESS = "ACCOUNTS_HTPASSWD, LDAP_URL or INDEX_ENDPOINT (docs/access.md)"
 _TLS = "TLS_CERTIFICATE and TLS_KEY (docs/tls.md)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from v1registry.config import V2
+from v1registry.config.tables.v2 import V2
 
 _NONE = "none"  # in `hidden_from`: clients that send no User-Agent
 

@@ -13,7 +13,7 @@ import click
 
 from v1registry.commands.common import failure, load_configuration, prepare_store, work_as_owner
 from v1registry.config import ConfigError
-from v1registry.config.options import Option, duration
+from v1registry.config.option import Option
 from v1registry.lib.errors import Failure, with_cause
 from v1registry.lib.names import suits_old_engines
 from v1registry.lib.running import in_place
@@ -48,7 +48,7 @@ class Duration(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return duration(value, Option("life", "duration", "", at_least=1))
+            return int(Option("life", "duration", "", at_least=1).check(value))
         except ValueError as error:
             self.fail(f"{error}, not {value!r}", param, ctx)
 

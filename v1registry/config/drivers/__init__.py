@@ -7,18 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from v1registry.config.drivers import file, gcs, glance, s3, swift
-from v1registry.config.options import Option
+from v1registry.config.drivers.file import Local
+from v1registry.config.drivers.gcs import Gcs
+from v1registry.config.drivers.glance import Glance
+from v1registry.config.drivers.s3 import S3, Proxy
+from v1registry.config.drivers.swift import Swift
+from v1registry.config.option import Option, options_of
 
-#: The options of each driver, by its name in `storage`. `local` and `file` are one driver.
-DRIVERS: Mapping[str, tuple[Option, ...]] = {
-    "local": file.OPTIONS,
-    "file": file.OPTIONS,
+#: The tables of each driver, by its name in `storage`. `local` and `file` are one driver.
+TABLES: Mapping[str, tuple[type, ...]] = {
+    "local": (Local,),
+    "file": (Local,),
     "memory": (),
-    "s3": s3.OPTIONS,
-    "swift": swift.OPTIONS,
-    "gcs": gcs.OPTIONS,
-    "glance": glance.OPTIONS,
+    "s3": (S3, Proxy),
+    "swift": (Swift,),
+    "gcs": (Gcs, Proxy),
+    "glance": (Glance,),
+}
+
+#: The options of each driver.
+DRIVERS: Mapping[str, tuple[Option, ...]] = {
+    name: tuple(options_of(*tables)) for name, tables in TABLES.items()
 }
 
 STORAGE = Option(

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from v1registry.config.options import Option
+from v1registry.config.option import option, table
 
-OPTIONS: tuple[Option, ...] = (
-    Option(
-        "storage_path",
-        "path",
-        "The folder of the store. A relative path starts at the working directory. Use a"
-        " persistent volume.",
-        default="./data",
-        variable="STORAGE_PATH",
-        required=True,
-    ),
-    Option(
-        "nginx_x_accel_redirect",
-        "URL path",
-        "The path of an `internal` location of nginx whose `alias` is the folder of the store."
-        " nginx then sends the layers.",
-        variable="NGINX_X_ACCEL_REDIRECT",
-    ),
-)
+
+@table
+class Local:
+    """The options of the driver `file`."""
+
+    storage_path: str = option("path", "./data", required=True)
+    """The folder of the store. A relative path starts at the working directory. Use a persistent
+    volume."""
+
+    nginx_x_accel_redirect: str | None = option("URL path")
+    """The path of an `internal` location of nginx whose `alias` is the folder of the store. nginx
+    then sends the layers."""

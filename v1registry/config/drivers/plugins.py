@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from v1registry.config.drivers import DRIVERS
-from v1registry.config.options import KINDS, Option
-from v1registry.config.tables import OPTIONS
+from v1registry.config.kinds import KINDS
+from v1registry.config.option import Option
+from v1registry.config.schema import OPTIONS
 from v1registry.storage import plugins
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*")

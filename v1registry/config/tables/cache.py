@@ -2,97 +2,61 @@
 
 from __future__ import annotations
 
-from v1registry.config import redis
-from v1registry.config.options import Option
+from v1registry.config.option import group, option, table
+from v1registry.config.redis import Redis
 
 
-def _section(key: str, variable: str, of: str) -> tuple[Option, ...]:
-    """Return the options of a section that names a Redis, as docker-registry 0.x had it."""
-    return (
-        Option(
-            f"{key}.host",
-            "text",
-            of,
-            variable=f"{variable}_HOST",
-        ),
-        Option(
-            f"{key}.port",
-            "number",
-            "The port of that Redis.",
-            redis.PORT,
-            f"{variable}_PORT",
-            at_least=1,
-        ),
-        Option(f"{key}.db", "number", "The number of its database.", 0, f"{variable}_DB"),
-        Option(f"{key}.password", "text", "Its password.", None, f"{variable}_PASSWORD", True),
-    )
+@table
+class Section:
+    """The group `cache` or `cache_lru`, as docker-registry 0.x had them. No `host`: no Redis."""
+
+    host: str | None = option("text")
+    """The host of a Redis that all nodes use as a shared cache. Default: no Redis. `cache_lru` is
+    used if `cache.host` is not set."""
+
+    port: int = option("number", 6379, at_least=1)
+    """The port of that Redis."""
+
+    db: int = option("number", 0)
+    """The number of its database."""
+
+    password: str | None = option("text", secret=True)
+    """Its password."""
+
+    @property
+    def redis(self) -> Redis | None:
+        """The Redis of this section, or None."""
+        return Redis(self.host, self.port, self.db, self.password) if self.host else None
 
 
-OPTIONS: tuple[Option, ...] = (
-    Option(
-        "cache_memory",
-        "size",
-        "The size of each process's cache for complete images (JSON, ancestry, checksums). A"
-        " second cache, for the v2 view, takes up to three quarters of this size more. 0: no"
-        " caches.",
-        default="4MiB",
-        variable="CACHE_MEMORY",
-    ),
-    Option(
-        "cache_life",
-        "duration",
-        "How long a process keeps a value in these caches.",
-        default="1h",
-        variable="CACHE_LIFE",
-    ),
-    *_section(
-        "cache",
-        "CACHE_REDIS",
-        "The host of a Redis that all nodes use as a shared cache. Default: no Redis.",
-    ),
-    *_section(
-        "cache_lru",
-        "CACHE_LRU_REDIS",
-        "The host of that Redis in the other section of docker-registry 0.x. Used if `cache.host` is"
-        " not set.",
-    ),
-    Option(
-        "cache_url",
-        "Redis URL",
-        "The URL of the shared Redis: `redis://`, `rediss://` (TLS) or `unix://`. It takes"
-        " precedence over `cache` and `cache_lru`. `cache.password` is used if the URL has no"
-        " password.",
-        variable="CACHE_URL",
-        secret=True,
-    ),
-    Option(
-        "cache_ca",
-        "path",
-        "A PEM file with the certificate authority (CA) of Redis's certificate, for `rediss://`."
-        " Default: the CAs of the system.",
-        variable="CACHE_CA",
-    ),
-    Option(
-        "cache_prefix",
-        "prefix",
-        "The prefix of all our keys in Redis. Default: `v1registry:` and a name that"
-        " distinguishes this store from others.",
-        variable="CACHE_PREFIX",
-    ),
-    Option(
-        "cache_shared_life",
-        "duration",
-        "How long Redis keeps a value.",
-        default="1h",
-        variable="CACHE_SHARED_LIFE",
-        at_least=1,
-    ),
-    Option(
-        "cache_shared_limit",
-        "size",
-        "The largest value (JSON and ancestry of one image) that is kept in Redis.",
-        default="256KiB",
-        variable="CACHE_SHARED_LIMIT",
-        at_least=1024,
-    ),
-)
+@table
+class Caches:
+    """Options for the caches."""
+
+    cache_memory: int = option("size", "4MiB")
+    """The size of each process's cache for complete images (JSON, ancestry, checksums). A second
+    cache, for the v2 view, takes up to three quarters of this size more. 0: no caches."""
+
+    cache_life: int = option("duration", "1h")
+    """How long a process keeps a value in these caches."""
+
+    cache: Section = group(Section, variables="CACHE_REDIS")
+    cache_lru: Section = group(Section, variables="CACHE_LRU_REDIS")
+
+    cache_url: str | None = option("Redis URL", secret=True)
+    """The URL of the shared Redis: `redis://`, `rediss://` (TLS) or `unix://`. It takes precedence
+    over `cache` and `cache_lru`. `cache.password` is used if the URL has no password."""
+
+    cache_ca: str | None = option("path")
+    """A PEM file with the certificate authority (CA) of Redis's certificate, for `rediss://`.
+    Default: the CAs of the system."""
+
+    cache_prefix: str | None = option("prefix")
+    """The prefix of all our keys in Redis. Default: `v1registry:` and a name that distinguishes
+    this store from others."""
+
+    cache_shared_life: int = option("duration", "1h", at_least=1)
+    """How long Redis keeps a value."""
+
+    cache_shared_limit: int = option("size", "256KiB", at_least=1024)
+    """The largest value (JSON and ancestry of one image) that is kept in Redis."""

@@ -1,45 +1,23 @@
-"""Options of our own index: their class, the database URL, and contradictions."""
+"""The URL of a database, of our own index or of the search."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from v1registry.config import access
 from v1registry.storage.errors import installing
 
 #: The search database in the sample file of docker-registry 0.x. It is not used: it may belong to
 #: root, and nodes cannot share it, so the names in the store are as good.
 OLD_DEFAULT = "sqlite:////tmp/docker-registry.db"
 
-SIGN_UP = ("closed", "open", "invitation")
-
 _FORM = (
     "must be sqlite:////absolute/path.db, or postgresql://user:password@host/database (write"
     " @ : / in a password as %40 %3A %2F)"
 )
 _PACKAGES = {"sqlalchemy": "SQLAlchemy", "bcrypt": "bcrypt", "cryptography": "cryptography"}
-
-
-@dataclass(frozen=True, slots=True)
-class IndexOptions:
-    """The options of the group `index`, in seconds and numbers. No `database`: no index."""
-
-    database: str | None = field(repr=False)
-    alone: bool
-    sign_up: str
-    private: bool
-    lists_grant: bool
-    token_life: int
-    connections: int
-    database_timeout: int
-    repair_interval: int
-    missing_grace: int = 86400
-    missing_share: int = 10
 
 
 def database_url(value: Any) -> str:
@@ -92,20 +70,3 @@ def unusable(url: str) -> str | None:
     except ValueError as error:
         return str(error)
     return missing(url)
-
-
-def contradictions(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Iterate over the key and the reason of each contradiction."""
-    url = found["index.database"]
-    if url is not None and (reason := missing(url)) is not None:
-        yield "index.database", reason
-    if url is not None and access.has_accounts(found):
-        reason = "must not be set together with accounts or access: an index has its own accounts"
-        yield "index.database", reason
-    if not found["index.alone"]:
-        return
-    if url is None:
-        yield "index.database", "must be set for an index without a registry (index.alone)"
-    if not found["registry_endpoints"]:
-        reason = "must be set: an index without a registry names the registries with the images"
-        yield "registry_endpoints", reason

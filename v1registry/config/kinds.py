@@ -1,7 +1,7 @@
-"""The class of an option, and the kinds of values.
+"""The kinds of an option's values.
 
-A kind is a function `(value, option) -> checked value`. It raises ValueError with a reason that
-begins with "must be". The reason never quotes the value, which may be a secret.
+A kind is a function that returns the checked value. It raises ValueError with a reason that begins
+with "must be". The reason never quotes the value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from v1registry.config import access, index, redis
+from v1registry.config import access, database, redis
 
-_LARGEST = 2**60
 _UNITS = {
     "": 1,
     "b": 1,
@@ -26,51 +24,14 @@ _UNITS = {
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One key of a flavor.
-
-    `key` is dotted within the flavor. `default` has the form of the file. `variable` is the
-    environment variable in the shipped config.yml. `outside`: the variable also has an effect if
-    the file does not name the key, as in docker-registry 0.x. `formerly`: the key's name in older
-    releases of docker-registry 0.x, used if the key is missing. All fields are plain data, so that
-    a storage driver can declare its options without an import: `Option(**fields)`.
-    """
-
-    key: str
-    kind: str
-    help: str
-    default: Any = None
-    variable: str | None = None
-    secret: bool = False
-    required: bool = False
-    choices: tuple[str, ...] = ()
-    at_least: int = 0
-    outside: bool = False
-    formerly: str | None = None
-
-    def check(self, value: Any) -> Any:
-        """Return the value in its final type, e.g. a size in bytes. Null becomes the default.
-
-        :raises ValueError: the value is not valid.
-        """
-        if value is None:
-            if self.required:
-                raise ValueError(f"must be set, as in `{self.key}: {_yaml(self.default)}`")
-            value = self.default
-            if value is None:
-                return None
-        return KINDS[self.kind](value, self)
-
-
-def boolean(value: Any, option: Option) -> bool:
+def boolean(value: Any) -> bool:
     # docker-registry 0.x accepted DEBUG=1
     if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise ValueError("must be true or false")
 
 
-def literal(value: Any, option: Option) -> bool:
+def literal(value: Any) -> bool:
     """Return whether the value is exactly `true`, as in docker-registry 0.x.
 
     For switches that reduce protection: every other value is false.
@@ -78,7 +39,7 @@ def literal(value: Any, option: Option) -> bool:
     return value is True
 
 
-def text(value: Any, option: Option) -> str:
+def text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text (put it in quotes)")
     if not value.isprintable():
@@ -86,22 +47,22 @@ def text(value: Any, option: Option) -> str:
     return value
 
 
-def path(value: Any, option: Option) -> str:
-    if not text(value, option):
+def path(value: Any) -> str:
+    if not text(value):
         raise ValueError("must be a path")
     return str(value)
 
 
-def url_path(value: Any, option: Option) -> str:
-    if not text(value, option).startswith("/") or not value.isascii():
+def url_path(value: Any) -> str:
+    if not text(value).startswith("/") or not value.isascii():
         raise ValueError("must be a path that begins with /, in ASCII")
     return str(value)
 
 
-def url(value: Any, option: Option) -> str:
+def url(value: Any) -> str:
     """Check the URL of a server. It may have a path, but no account, query or fragment."""
     try:
-        parts = urlsplit(text(value, option))
+        parts = urlsplit(text(value))
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
@@ -110,28 +71,22 @@ def url(value: Any, option: Option) -> str:
     return str(value)
 
 
-def pem(value: Any, option: Option) -> str:
+def pem(value: Any) -> str:
     """Check the text of a PEM file, or the path of one."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("must be the text of a PEM file, or its path")
-    return value if "-----BEGIN " in value else path(value, option)
+    return value if "-----BEGIN " in value else path(value)
 
 
-def endpoints(value: Any, option: Option) -> str:
+def endpoints(value: Any) -> str:
     items = value if isinstance(value, list) else [value]
-    joined = ", ".join(text(item, option) for item in items)
+    joined = ", ".join(text(item) for item in items)
     if not joined.isascii():
         raise ValueError("must be hosts, in ASCII")
     return joined
 
 
-def choice(value: Any, option: Option) -> str:
-    if isinstance(value, str) and value.lower() in option.choices:
-        return value.lower()
-    raise ValueError(f"must be one of {', '.join(option.choices)}")
-
-
-def addressing(value: Any, option: Option) -> str:
+def addressing(value: Any) -> str:
     """Check `path` or `virtual`, or the equivalent class of docker-registry's library boto."""
     word = str(value).rpartition(".")[2].lower()
     if word in ("path", "ordinarycallingformat", "protocolindependentordinarycallingformat"):
@@ -141,7 +96,7 @@ def addressing(value: Any, option: Option) -> str:
     raise ValueError("must be path, virtual, OrdinaryCallingFormat or SubdomainCallingFormat")
 
 
-def auth_version(value: Any, option: Option) -> int:
+def auth_version(value: Any) -> int:
     """Check the version of OpenStack's authentication, written as 3, "3", 2.0 or v3."""
     found = re.fullmatch(r"v?([123])(\.0)?", str(value))
     if found is None:
@@ -149,20 +104,20 @@ def auth_version(value: Any, option: Option) -> int:
     return int(found[1])
 
 
-def search(value: Any, option: Option) -> bool:
+def search(value: Any) -> bool:
     """Check the search switch. docker-registry 0.x has a module name here, which means true."""
     if isinstance(value, bool | str):
         return bool(value)
     raise ValueError("must be true, false or sqlalchemy")
 
 
-def count(value: Any, option: Option) -> int:
+def count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("must be a whole number")
-    return _within(value, option)
+    return value
 
 
-def size(value: Any, option: Option) -> int:
+def size(value: Any) -> int:
     """Return bytes of a number, or of a text such as 512KiB, 4MiB, 1.5g (1024) or 1GB (1000)."""
     if isinstance(value, str):
         found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,6})?) ?([a-zA-Z]{0,3})", value.strip())
@@ -171,10 +126,10 @@ def size(value: Any, option: Option) -> int:
             value = int(number * _UNITS[found[2].lower()])
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("must be a size such as 4194304, 4MiB or 1GB")
-    return _within(value, option)
+    return value
 
 
-def duration(value: Any, option: Option) -> int:
+def duration(value: Any) -> int:
     """Return seconds of a number, or of a text such as 90s, 30m, 1h30m, 7d."""
     if isinstance(value, str):
         word = value.replace(" ", "").lower()
@@ -185,10 +140,10 @@ def duration(value: Any, option: Option) -> int:
             value = sum(int(number) * _SECONDS[unit] for number, unit in parts)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("must be a time such as 3600, 30m, 1h or 7d")
-    return _within(value, option)
+    return value
 
 
-def networks(value: Any, option: Option) -> tuple[str, ...]:
+def networks(value: Any) -> tuple[str, ...]:
     """Check IP addresses and networks: a list, or a text with commas."""
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list):
@@ -208,27 +163,23 @@ def networks(value: Any, option: Option) -> tuple[str, ...]:
     return tuple(found)
 
 
-def words(value: Any, option: Option) -> tuple[str, ...]:
+def words(value: Any) -> tuple[str, ...]:
     """Check words: a list, or a text with commas."""
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list):
         raise ValueError("must be a list of texts")
-    found = [text(item, option).strip() for item in items]
+    found = [text(item).strip() for item in items]
     if not all(word.isascii() for word in found):
         raise ValueError("must be a list of texts, in ASCII")
     return tuple(word for word in found if word)
 
 
-def redis_url(value: Any, option: Option) -> str:
-    redis.parse(text(value, option))
+def redis_url(value: Any) -> str:
+    redis.parse(text(value))
     return str(value)
 
 
-def database_url(value: Any, option: Option) -> str:
-    return index.database_url(value)
-
-
-def prefix(value: Any, option: Option) -> str:
+def prefix(value: Any) -> str:
     """Check a prefix of keys in Redis. Keys of docker-registry 0.x begin with `cache_path:`."""
     if not (isinstance(value, str) and re.fullmatch(r"[!-~]{1,200}", value)):
         raise ValueError("must be text without blanks, in ASCII")
@@ -237,25 +188,13 @@ def prefix(value: Any, option: Option) -> str:
     return value
 
 
-def mapping(value: Any, option: Option) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("must be a mapping")
     return value
 
 
-def _yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _within(value: int, option: Option) -> int:
-    if value < option.at_least:
-        raise ValueError(f"must be at least {option.at_least}")
-    if value > _LARGEST:
-        raise ValueError("must be smaller")
-    return value
-
-
-KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
+KINDS: Mapping[str, Callable[[Any], Any]] = {
     "boolean": boolean,
     "literal": literal,
     "text": text,
@@ -264,7 +203,7 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "URL": url,
     "PEM": pem,
     "endpoints": endpoints,
-    "choice": choice,
+    "choice": text,  # `Option.check` compares it with the choices
     "addressing": addressing,
     "auth version": auth_version,
     "search": search,
@@ -274,14 +213,14 @@ KINDS: Mapping[str, Callable[[Any, Option], Any]] = {
     "networks": networks,
     "words": words,
     "Redis URL": redis_url,
-    "database URL": database_url,
+    "database URL": database.database_url,
     "prefix": prefix,
     "mapping": mapping,
-    "rules": lambda value, option: access.rules(value),
-    "LDAP URL": lambda value, option: access.ldap_url(value),
-    "header": lambda value, option: access.header(value),
-    "template": lambda value, option: access.template(value),
-    "public keys": lambda value, option: access.public_keys(value),
+    "rules": access.rules,
+    "LDAP URL": access.ldap_url,
+    "header": access.header,
+    "template": access.template,
+    "public keys": access.public_keys,
 }
 
 #: Kinds that use a variable's text unchanged. As YAML, `pw #1` would become `pw`, and `~` null.
@@ -293,9 +232,4 @@ VERBATIM = frozenset(
 )
 
 #: Kinds that use a variable's text unchanged if YAML parses it as a number or a date.
-TEXTUAL = frozenset(
-    {
-        *("text", "path", "URL path", "URL", "PEM", "endpoints", "choice", "addressing"),
-        *("Redis URL", "prefix", "words"),
-    }
-)
+TEXTUAL = VERBATIM | {"endpoints", "choice", "addressing", "words"}
