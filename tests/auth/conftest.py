@@ -9,6 +9,7 @@ import pytest
 
 from tests.rights.fakeindex import FakeIndex
 from v1registry.auth.external_index_client import IndexClient
+from v1registry.lib.running import in_place
 
 
 def call(_seconds: float, function: Callable[[], Any]) -> Any:
@@ -24,4 +25,12 @@ def index() -> Iterator[FakeIndex]:
 
 @pytest.fixture
 def client(index: FakeIndex) -> IndexClient:
-    return IndexClient(index.url, ca=None, timeout=2, limit=10_000, within=call)
+    return make_client(index)
+
+
+def make_client(
+    index: FakeIndex, limit: int = 10_000, run_in_thread: Callable[..., Any] = in_place
+) -> IndexClient:
+    return IndexClient(
+        index.url, ca=None, timeout=2, limit=limit, within=call, run_in_thread=run_in_thread
+    )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.auth.conftest import make_client
 from tests.rights import fakeindex
 from tests.rights.fakeindex import FakeIndex
 from v1registry.api import credentials
+from v1registry.auth import external_index
 from v1registry.auth.external_index import ExternalIndexRights
 from v1registry.auth.external_index_client import IndexClient
 from v1registry.lib.auth.rights import ANONYMOUS, Access, Credentials
@@ -111,6 +115,43 @@ def test_a_response_that_is_no_image_list(
     token = bearer(index.token("team/app", "read"))
     index.behaviour = fakeindex.says(200, body)
     assert refusal(lambda: rights.identify(token, "")) == 503
+
+
+def test_a_large_response_is_read_in_a_thread(index: FakeIndex) -> None:
+    """Parsing and checking 4 MiB would block the event loop, and so all clients, for too long."""
+    threads: set[int] = set()
+
+    def run_in_thread(function: Callable[..., object], *args: object) -> object:
+        def work() -> object:
+            threads.add(threading.get_ident())
+            return function(*args)
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(work).result()
+
+    def here(value: object) -> list[str]:
+        read_in.append(threading.get_ident())
+        return external_index._ids(value)
+
+    client, read_in = make_client(index, 4 << 20, run_in_thread), []
+    many = [f"{number:064x}" for number in range(50_000)]
+    for ids, is_large in (([LISTED], False), (many, True)):
+        token = index.token("team/app", "read", ids)
+        path = "/v1/repositories/team/app/images"
+        assert client.ask(path, f"Token {token}", here) == ids
+        assert (read_in[-1] in threads) is is_large
+        assert (read_in[-1] == threading.get_ident()) is not is_large
+
+
+def test_a_response_of_very_many_values(index: FakeIndex, caplog: pytest.LogCaptureFixture) -> None:
+    """The parser in C would hold the interpreter's lock for all of them."""
+    rights = ExternalIndexRights(
+        make_client(index, 4 << 20), None, remember=60, listed=lambda *_: None
+    )
+    token = bearer(index.token("team/app", "read"))
+    index.behaviour = fakeindex.says(200, b"[" + b"1," * 600_000 + b"1]")
+    assert refusal(lambda: rights.identify(token, "")) == 503
+    assert "its response is not JSON" in caplog.text
 
 
 def test_only_a_push_passes_the_image_list_on(

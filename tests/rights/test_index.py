@@ -23,6 +23,7 @@ from tests.test_upgrade import command
 from v1registry.auth.external_index_client import IndexClient
 from v1registry.lib.auth import tokens
 from v1registry.lib.errors import Failure
+from v1registry.lib.running import in_place
 
 DENIED = {"error": "Requires authorization"}
 
@@ -439,7 +440,12 @@ def test_no_index_at_all(tmp_path: Path) -> None:
 
 def test_an_index_behind_tls(tmp_path: Path) -> None:
     pair = certificate(tmp_path)
-    bound = {"timeout": 5, "limit": 1000, "within": lambda _, call: call()}
+    bound = {
+        "timeout": 5,
+        "limit": 1000,
+        "within": lambda _, call: call(),
+        "run_in_thread": in_place,
+    }
     with FakeIndex(pair) as index:
         header = f"Token {index.token('team/app', 'read')}"
         path = "/v1/repositories/team/app/images"

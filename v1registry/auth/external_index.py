@@ -187,12 +187,9 @@ class ExternalIndexRights(Rights):
 
         def ask() -> Confirmed:
             asked = time.monotonic()
-            answer = client.ask(path, credentials.header or "")
-            if answer is None:
-                raise self.refusal(ANONYMOUS)
-            ids = _ids(answer)
+            ids = client.ask(path, credentials.header or "", _ids)
             if ids is None:
-                raise client.unavailable(path, "its response is not an image list")
+                raise self.refusal(ANONYMOUS)
             if grant.access is Access.PUSH:
                 self._listed(grant.repository, ids)
             return Confirmed(frozenset(ids), asked)
@@ -223,10 +220,10 @@ def _grants(token: str, grant: Grant) -> bool:
     return _grant(pairs.get("repository"), pairs.get("access")) == grant
 
 
-def _ids(answer: Any) -> list[str] | None:
-    """Return the image ids of the index's response; None if it is not an image list."""
+def _ids(answer: Any) -> list[str]:
+    """Return the image ids of the index's response. Raise ValueError if it is not an image list."""
     if not isinstance(answer, list) or not all(
         isinstance(item, dict) and isinstance(item.get("id"), str) for item in answer
     ):
-        return None
+        raise ValueError("its response is not an image list")
     return list(dict.fromkeys(item["id"] for item in answer if ImageId.is_valid(item["id"])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,10 +9,12 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from v1registry.lib import errors
+from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
+from v1registry.lib.running import Run, for_size
 
 Within = Callable[[float, Callable[[], Any]], Any]
+Read = Callable[[Any], Any]
 
 _CONNECTIONS = 8
 _HEADERS = {
@@ -30,17 +31,25 @@ class IndexClient:
     """A client for the index at `endpoint`.
 
     `timeout` is the longest time of a whole response in seconds, which `within` enforces. `limit`
-    is its largest size in bytes. `ca` is a PEM file with the certificate authority of the index's
-    certificate; None for those of the system.
+    is its largest size in bytes. `run_in_thread` runs a function on a large response. `ca` is a PEM file
+    with the certificate authority of the index's certificate; None for those of the system.
     """
 
     def __init__(
-        self, endpoint: str, *, ca: str | None, timeout: int, limit: int, within: Within
+        self,
+        endpoint: str,
+        *,
+        ca: str | None,
+        timeout: int,
+        limit: int,
+        within: Within,
+        run_in_thread: Run,
     ) -> None:
         self._endpoint = endpoint
         self._timeout = timeout
         self._limit = limit
         self._within = within
+        self._run_in_thread = run_in_thread
         self._prefix = urllib3.util.parse_url(endpoint).path or ""
         more = {"cert_reqs": "CERT_REQUIRED", "ca_certs": ca} if endpoint[:6] == "https:" else {}
         self._pool = urllib3.connection_from_url(
@@ -52,27 +61,30 @@ class IndexClient:
             **more,
         )
 
-    def ask(self, path: str, authorization: str) -> Any:
+    def ask(self, path: str, authorization: str, read: Read = lambda value: value) -> Any:
         """Return the JSON of the index's response to this Authorization; None for a refusal (4xx).
 
-        Raise Failure 503 if the index does not respond, or not as an index does.
+        `read` converts the JSON, and raises ValueError with the reason why it is unusable. Raise Failure
+        503 if the index does not respond, or not as an index does.
         """
-        return self._ask(path, {"Authorization": authorization})[0]
+        return self._ask(path, {"Authorization": authorization}, read)[0]
 
     def ask_for_token(self, path: str, authorization: str) -> tuple[Any, str]:
         """Return the result of `ask`, and the token in the index's response; empty without one."""
         return self._ask(path, {"Authorization": authorization, "X-Docker-Token": "true"})
 
-    def _ask(self, path: str, headers: Mapping[str, str]) -> tuple[Any, str]:
+    def _ask(
+        self, path: str, headers: Mapping[str, str], read: Read = lambda value: value
+    ) -> tuple[Any, str]:
         try:
             status, body, token = self._within(self._timeout, lambda: self._get(path, headers))
         except (HTTPError, OSError) as error:
             raise self.unavailable(path, _reason(error)) from None
         if status == 200 and len(body) <= self._limit:
             try:
-                return json.loads(body), token
-            except (ValueError, RecursionError):
-                raise self.unavailable(path, "its response is not JSON") from None
+                return for_size(self._run_in_thread, len(body))(_value, body, read), token
+            except ValueError as error:
+                raise self.unavailable(path, str(error)) from None
         if status == 200:
             raise self.unavailable(path, f"its response is larger than {self._limit} bytes")
         if 400 <= status < 500 and status not in (408, 425, 429):
@@ -109,6 +121,14 @@ class IndexClient:
         """Log why the index gave no usable response, and return the Failure for the client."""
         _log.warning("The index gave no usable response to %s: %s", self._endpoint + path, reason)
         return Failure(*errors.INDEX_SILENT, _RETRY_AFTER)
+
+
+def _value(body: bytes, read: Read) -> Any:
+    try:
+        value = documents.load(body)
+    except ValueError:
+        raise ValueError("its response is not JSON") from None
+    return read(value)
 
 
 def _reason(error: BaseException) -> str:

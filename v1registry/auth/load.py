@@ -38,10 +38,12 @@ def rights_of(
         return Open()
     if config.standalone:
         return _accounts(config, is_private, counts, run_in_thread, within)
-    return _index(config, listed, within)
+    return _index(config, listed, run_in_thread, within)
 
 
-def _index(config: Config, listed: Listed, within: Within) -> Rights:
+def _index(
+    config: Config, listed: Listed, run_in_thread: Callable[..., Any], within: Within
+) -> Rights:
     from v1registry.auth.external_index import ExternalIndexRights
     from v1registry.auth.external_index_client import IndexClient
     from v1registry.lib.auth import tokens
@@ -54,6 +56,7 @@ def _index(config: Config, listed: Listed, within: Within) -> Rights:
             timeout=config.index_timeout,
             limit=config.limits.json,
             within=within,
+            run_in_thread=run_in_thread,
         )
     if config.index_keys:
         keys = [tokens.parse_public(text) for text in config.index_keys]

@@ -9,7 +9,6 @@ until it contains all entries.
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Any, Protocol
 
 from v1registry.lib import documents, errors
@@ -83,7 +82,7 @@ class ImageLists:
     def note_members(self, repository: RepositoryName, ids: list[str]) -> None:
         """Store the ids that an index lists, as 0.x does (`_images_list`), if they have changed."""
         key = f"{repository.folder}/_images_list"
-        data = json.dumps(ids).encode("ascii")
+        data = for_size(self._compute, 64 * len(ids))(documents.dump, ids)
         with contextlib.suppress(Refused):  # a read-only store
             try:
                 changed = self._storage.get(key) != data
