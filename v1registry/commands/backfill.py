@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from v1registry.commands.common import failure, load_configuration, prepare_store
+from v1registry.commands.common import load_configuration, prepare_store
+from v1registry.commands.errors import CommandError
 from v1registry.commands.progress import CommandProgress
 from v1registry.lib.repositories.backfill import BackfillRun
-from v1registry.storage.errors import StorageError
 
 _EXIT_PROBLEMS = 3
 
@@ -43,7 +43,7 @@ def backfill(only: str | None, jobs: int | None, again: bool, as_json: bool) -> 
 
     config = load_configuration()
     if config.read_only:
-        raise failure(click.ClickException("read_only is set: nothing is written"))
+        raise CommandError("read_only is set: nothing is written")
     prepare_store(config)
     progress = CommandProgress(sys.stderr)
     run = BackfillRun(
@@ -54,12 +54,10 @@ def backfill(only: str | None, jobs: int | None, again: bool, as_json: bool) -> 
         kinds = build_registry(config).backfills
         if only is not None and only not in {kind.name for kind in kinds}:
             known = ", ".join(kind.name for kind in kinds)
-            raise failure(click.ClickException(f"no kind {only!r} (there are: {known})"))
+            raise CommandError(f"no kind {only!r} (there are: {known})")
         for kind in kinds:
             if only in (None, kind.name):
                 counts[kind.name] = dict(kind.build(run))
-    except StorageError as error:
-        raise failure(error) from None
     finally:
         progress.end()
     _report(counts, run, as_json)

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from v1registry.commands.transfer_options import (
+    Output,
     build_services,
-    errors_reported,
-    parse_selection,
-    print_report,
-    report_options,
+    output_options,
     selected_tags,
     selection_options,
 )
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from v1registry.api.services import RegistryServices
     from v1registry.transfer.progress import TransferProgress
     from v1registry.transfer.report import TransferReport
+    from v1registry.transfer.selection import Selection
 
 _ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tzst|zip|tar\.[a-z0-9]+)$", re.IGNORECASE)
 
@@ -42,38 +41,30 @@ _ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tzst|zip|tar\.[a-z0-9]+)$", re.IGNORECA
     " Default: docker if PATH ends with .tar or is - (standard output), else oci.",
 )
 @selection_options
-@report_options
+@output_options
 def export(
     path: Path,
     form: str | None,
-    repositories: tuple[str, ...],
-    tags: tuple[str, ...],
-    names: tuple[str, ...],
-    as_json: bool,
-    report_file: Path | None,
-    quiet: bool,
+    selection: Selection,
+    output: Output,
 ) -> None:
     """Write images of the store to PATH.
 
     The command adds images to an existing layout. Exit status as for `migrate`.
     """
-    from v1registry.commands.progress import transfer_progress
     from v1registry.transfer.export import export as run
     from v1registry.transfer.report import TransferReport
 
-    with errors_reported():
-        form = _format_name(form, path)
-        selection = parse_selection(repositories, tags, names)
-        services = build_services(None, None)
-        report = TransferReport(str(path), done="exported")
-        chosen = selected_tags(services, selection, report)
-        progress = transfer_progress(len(chosen), quiet=quiet)
-        try:
-            with _opened_format(form, path, services, progress, report) as output:
-                run(chosen, services.v2.images, output, progress, report)
-        finally:
-            progress.close()
-        print_report(report, as_json, report_file, to_error=str(path) == "-")
+    form = _format_name(form, path)
+    services = build_services()
+    report = TransferReport(str(path), done="exported")
+    chosen = selected_tags(services, selection, report)
+    with (
+        output.progress(len(chosen)) as progress,
+        _opened_format(form, path, services, progress, report) as archive,
+    ):
+        run(chosen, services.v2.images, archive, progress, report)
+    output.report(report, to_error=str(path) == "-")
 
 
 @click.command("import")
@@ -87,17 +78,13 @@ def export(
     help="Platform to choose if there are images for several.",
 )
 @selection_options
-@report_options
+@output_options
 def import_(
     path: Path,
     repository: str | None,
     platform: str,
-    repositories: tuple[str, ...],
-    tags: tuple[str, ...],
-    names: tuple[str, ...],
-    as_json: bool,
-    report_file: Path | None,
-    quiet: bool,
+    selection: Selection,
+    output: Output,
 ) -> None:
     """Copy images from PATH to the store, so that v1 clients can pull them.
 
@@ -106,21 +93,18 @@ def import_(
     get the ids that Docker 1.10 and later compute for them. Exit status as for `migrate`.
     """
     from v1registry.api.v1 import image_lists
-    from v1registry.commands.progress import transfer_progress
     from v1registry.transfer import bundles, naming
     from v1registry.transfer.importing import Importer
     from v1registry.transfer.report import TransferReport
 
-    with errors_reported():
-        selection = parse_selection(repositories, tags, names)
-        services = build_services(None, None, begins=True)
-        if services.config.read_only:
-            raise TransferError("read_only is set: nothing is imported")
-        report = TransferReport(str(path), done="imported")
-        limit = services.config.limits.files_bytes
-        with bundles.opened(path, platform, limit) as bundle:
-            chosen = naming.selected_images(bundle, selection, repository)
-            progress = transfer_progress(len(chosen), quiet=quiet)
+    services = build_services(begins=True)
+    if services.config.read_only:
+        raise TransferError("read_only is set: nothing is imported")
+    report = TransferReport(str(path), done="imported")
+    limit = services.config.limits.files_bytes
+    with bundles.opened(path, platform, limit) as bundle:
+        chosen = naming.selected_images(bundle, selection, repository)
+        with output.progress(len(chosen)) as progress:
             importer = Importer(
                 services.images,
                 services.uploads,
@@ -131,11 +115,8 @@ def import_(
                 max_bytes=limit,
                 begin=partial(image_lists.begin_push, services),
             )
-            try:
-                importer.run(bundle, chosen)
-            finally:
-                progress.close()
-        print_report(report, as_json, report_file)
+            importer.run(bundle, chosen)
+    output.report(report)
 
 
 def _format_name(form: str | None, path: Path) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,28 +17,40 @@ from v1registry import __version__
 from v1registry.commands.backfill import backfill, facts
 from v1registry.commands.bundle import export, import_
 from v1registry.commands.common import (
-    failure,
     load_configuration,
     prepare_store,
-    print_error,
     print_store,
     store_lines,
     warn,
 )
+from v1registry.commands.errors import CommandError
 from v1registry.commands.index import index
 from v1registry.commands.migrate import migrate
-from v1registry.commands.owner import owner
+from v1registry.commands.owner import explained, owner
 from v1registry.config import Config, ConfigError
 from v1registry.config.database import is_file
 from v1registry.config.load import PROJECT, Document, chosen_flavor, find
 from v1registry.storage import keys
 from v1registry.storage.errors import StorageError
+from v1registry.transfer.errors import TransferError
 from v1registry.wiring.store import root
 
 _OLD_STORE = "/tmp/registry"  # where 0.x kept its files by default
 
 
-@click.group()
+class MainGroup(click.Group):
+    """The command `v1registry`. It turns expected errors of every subcommand into `CommandError`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TransferError as error:
+            raise CommandError(str(TransferError(explained(str(error))))) from None
+        except (ConfigError, StorageError) as error:
+            raise CommandError(str(error)) from None
+
+
+@click.group(cls=MainGroup)
 @click.version_option(__version__, prog_name="v1registry")
 def main() -> None:
     """Run and maintain a Docker Registry v1 server (configuration: docs/configuration.md)."""
@@ -60,13 +73,13 @@ def show_config(file: Path | None, flavor: str | None, every: bool) -> None:
         _check_all(file)
     elif file is not None:
         config = load_configuration(file, flavor)
-        warn(config.warnings)
+        warn(*config.warnings)
         click.echo(f"{config.file}: flavor {config.flavor} is fine")
     else:
         from v1registry.config.show import as_yaml
 
         config = load_configuration(None, flavor)
-        warn(config.warnings)
+        warn(*config.warnings)
         head, _, values = as_yaml(config).partition("\n")
         click.echo(
             "\n".join([head, *(f"# {line}" for line in store_lines(config)), values]), nl=False
@@ -89,12 +102,9 @@ def drivers(name: str | None) -> None:
             plugin = available.plugins.get(one)
             click.echo(f"{one:<12} {plugin.package if plugin else 'v1registry ' + __version__}")
     elif (chosen := name.lower()) not in available:
-        raise failure(click.ClickException(f"no driver {name!r}: there are {', '.join(available)}"))
+        raise CommandError(f"no driver {name!r}: there are {', '.join(available)}")
     else:
-        try:
-            click.echo(table(available[chosen]), nl=False)
-        except StorageError as error:
-            raise failure(error) from None
+        click.echo(table(available[chosen]), nl=False)
 
 
 @main.command(
@@ -108,7 +118,7 @@ def serve(gunicorn_options: tuple[str, ...]) -> None:
     """
     config = load_configuration()
     options = [*_gunicorn_options(config), *gunicorn_options]
-    warn(config.warnings)
+    warn(*config.warnings)
     print_store(config)
     if not config.index.alone:
         _check_store(config)
@@ -139,13 +149,10 @@ def clean(older_than: int | None, as_json: bool) -> None:
 
     config = load_configuration()
     if config.read_only:
-        raise failure(click.ClickException("read_only is set: nothing is removed"))
+        raise CommandError("read_only is set: nothing is removed")
     prepare_store(config)
     age = config.uploads_life if older_than is None else older_than
-    try:
-        report = build_registry(config).cleaner.clean(time.time() - age)
-    except StorageError as error:
-        raise failure(error) from None
+    report = build_registry(config).cleaner.clean(time.time() - age)
     click.echo(json.dumps(asdict(report)) if as_json else str(report))
 
 
@@ -172,13 +179,12 @@ def _gunicorn_options(config: Config) -> list[str]:
         settings(os.environ, config)
         if PRELOAD in os.environ.get("GUNICORN_OPTS", ""):
             warn(
-                [
-                    f"GUNICORN_OPTS: {PRELOAD} is ignored: v1registry preloads its modules itself, and --preload breaks that"
-                ]
+                f"GUNICORN_OPTS: {PRELOAD} is ignored: v1registry preloads its modules itself, and"
+                " --preload breaks that"
             )
         return extra_options(os.environ)
     except SettingsError as error:
-        raise failure(error) from None
+        raise CommandError(str(error)) from None
 
 
 def _check_store(config: Config) -> None:
@@ -190,24 +196,18 @@ def _check_store(config: Config) -> None:
     if config.read_only or (os.geteuid() == 0 and os.environ.get("GUNICORN_USER")):
         return  # read-only, or each worker checks the store as the other user
     _warn_of_root(config)
-    try:
-        store = opened(config, lambda function, *arguments: function(*arguments))
-        if os.path.isdir(f"{_OLD_STORE}/repositories") and not marker.is_there(store):
-            warn(
-                [
-                    f"a new store is begun; there is an old store of docker-registry 0.x in {_OLD_STORE} (STORAGE_PATH)"
-                ]
-            )
-        store.prepare()
-        _warn_of_case(config)
-        if config.checks_access and lacks_references(store):
-            warn(
-                [
-                    "clients cannot read images of docker-registry 0.x before `v1registry backfill` has run"
-                ]
-            )
-    except StorageError as error:
-        raise failure(error) from None
+    store = opened(config, lambda function, *arguments: function(*arguments))
+    if os.path.isdir(f"{_OLD_STORE}/repositories") and not marker.is_there(store):
+        warn(
+            "a new store is begun; there is an old store of docker-registry 0.x in"
+            f" {_OLD_STORE} (STORAGE_PATH)"
+        )
+    store.prepare()
+    _warn_of_case(config)
+    if config.checks_access and lacks_references(store):
+        warn(
+            "clients cannot read images of docker-registry 0.x before `v1registry backfill` has run"
+        )
 
 
 def _warn_of_root(config: Config) -> None:
@@ -215,11 +215,9 @@ def _warn_of_root(config: Config) -> None:
     if found is not None and found[0] != 0:
         uid, gid, path = found
         warn(
-            [
-                f"running as root, but user {uid} owns {path}: files that root writes stop the next"
-                f" start as that user. Set GUNICORN_USER={uid} GUNICORN_GROUP={gid}, or run:"
-                f" sudo -u '#{uid}' v1registry serve"
-            ]
+            f"running as root, but user {uid} owns {path}: files that root writes stop the next"
+            f" start as that user. Set GUNICORN_USER={uid} GUNICORN_GROUP={gid}, or run:"
+            f" sudo -u '#{uid}' v1registry serve"
         )
 
 
@@ -227,10 +225,8 @@ def _warn_of_case(config: Config) -> None:
     folder = root(config.storage)
     if folder is not None and os.path.lexists(f"{folder}/{keys.OURS.upper()}"):
         warn(
-            [
-                f"the file system of {folder} takes upper and lower case for the same: tags like V1"
-                " and v1 replace each other there"
-            ]
+            f"the file system of {folder} takes upper and lower case for the same: tags like V1"
+            " and v1 replace each other there"
         )
 
 
@@ -243,31 +239,24 @@ def _check_database(config: Config) -> None:
 
     if os.geteuid() == 0 and os.environ.get("GUNICORN_USER"):
         return  # root would own a new database file
-    try:
-        reason = ownindex.problem_of(config)
-    except ConfigError as error:
-        raise failure(error) from None
-    if reason is None:
-        return
-    if is_file(config.database or ""):
-        raise failure(click.ClickException(f"the index's database cannot be used: {reason}"))
-    warn([f"the index's database does not answer; servers try again: {reason}"])
+    reason = ownindex.problem_of(config)
+    if reason is not None and is_file(config.database or ""):
+        raise CommandError(f"the index's database cannot be used: {reason}")
+    if reason is not None:
+        warn(f"the index's database does not answer; servers try again: {reason}")
 
 
 def _check_all(file: Path | None) -> None:
-    try:
-        document = Document(file or find(os.environ))
-    except ConfigError as error:
-        raise failure(error) from None
+    document = Document(file or find(os.environ))
     failed = False
     for flavor in document.flavors:
         try:
             config = document.config(flavor, os.environ)
         except ConfigError as error:
             failed = True
-            print_error(error)
+            CommandError(str(error)).show()
             continue
-        warn(config.warnings)
+        warn(*config.warnings)
         chosen = " (chosen)" if flavor == chosen_flavor(os.environ) else ""
         click.echo(f"{document.file}: flavor {flavor} is fine{chosen}")
     if failed:

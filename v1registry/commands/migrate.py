@@ -15,11 +15,9 @@ import click
 
 from v1registry import __version__
 from v1registry.commands.transfer_options import (
+    Output,
     build_services,
-    errors_reported,
-    parse_selection,
-    print_report,
-    report_options,
+    output_options,
     selected_tags,
     selection_options,
 )
@@ -27,6 +25,7 @@ from v1registry.transfer.errors import TransferError
 
 if TYPE_CHECKING:
     from v1registry.transfer.remote import Remote
+    from v1registry.transfer.selection import Selection
 
 _JOBS = 4
 _INTERRUPTED = 130  # the exit status of a shell for Ctrl-C
@@ -94,12 +93,10 @@ _NO_TLS = re.compile(r"wrong version number|record layer failure|http request|pa
     help="PEM file of a certificate authority to trust.",
 )
 @click.option("--insecure", is_flag=True, help="Do not verify the registry's certificate.")
-@report_options
+@output_options
 def migrate(
     target: str,
-    repositories: tuple[str, ...],
-    tags: tuple[str, ...],
-    names: tuple[str, ...],
+    selection: Selection,
     source: Path | None,
     flavor: str | None,
     jobs: int,
@@ -111,9 +108,7 @@ def migrate(
     timeout: float,
     ca: Path | None,
     insecure: bool,
-    as_json: bool,
-    report_file: Path | None,
-    quiet: bool,
+    output: Output,
 ) -> None:
     """Copy images from the store to a v2 registry.
 
@@ -123,39 +118,35 @@ def migrate(
     Exit status: 0 all images copied, 1 nothing could be done, 2 wrong options, 3 some images could
     not be copied (the report says which and why), 130 stopped by Ctrl-C.
     """
-    from v1registry.commands.progress import transfer_progress
     from v1registry.lib.oci.convert import OCI, SCHEMA2
     from v1registry.transfer.journal import Journal
     from v1registry.transfer.migrate import Migration
     from v1registry.transfer.report import TransferReport
 
-    with errors_reported(), _stopping() as stop:
-        selection = parse_selection(repositories, tags, names)
+    with _stopping() as stop:
         url = _url(target)
         remote = _remote(url, creds, ca, insecure, timeout, stop)
         services = build_services(source, flavor)
         _check(remote, target, url)
         report = TransferReport(url, dry_run)
         chosen = selected_tags(services, selection, report)
-        kept = Journal(None if no_journal or dry_run else journal, url)
-        progress = transfer_progress(len(chosen), quiet=quiet)
-        migration = Migration(
-            services.images,
-            services.v2.images,
-            remote,
-            kept,
-            progress,
-            report,
-            media_type={"docker": SCHEMA2, "oci": OCI}[form],
-            jobs=jobs,
-            stop=stop,
-        )
-        try:
+        with (
+            contextlib.closing(Journal(None if no_journal or dry_run else journal, url)) as kept,
+            output.progress(len(chosen)) as progress,
+        ):
+            migration = Migration(
+                services.images,
+                services.v2.images,
+                remote,
+                kept,
+                progress,
+                report,
+                media_type={"docker": SCHEMA2, "oci": OCI}[form],
+                jobs=jobs,
+                stop=stop,
+            )
             migration.run(chosen)
-        finally:
-            progress.close()
-            kept.close()
-        print_report(report, as_json, report_file)
+        output.report(report)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import sys
 
 import click
 
+from v1registry.commands.errors import CommandError
 from v1registry.config import Config
 from v1registry.config.database import file_of
 from v1registry.storage import keys
@@ -44,7 +45,7 @@ def owner(config: Config) -> tuple[int, int, str] | None:
 
 
 def take_owner(config: Config) -> None:
-    """As root, become the user who owns the store. Raise PermissionError with a command to run.
+    """As root, become the user who owns the store or the database. If that fails, end the command.
 
     The registry cannot replace files that root writes there, and they stop its next start. Also,
     root must not follow links that the registry's user may have made. The command keeps the right
@@ -58,7 +59,7 @@ def take_owner(config: Config) -> None:
         _become(uid, gid)
     except OSError:
         line = " ".join(["sudo -u", f"'#{uid}'", "v1registry", *sys.argv[1:]])
-        raise PermissionError(
+        raise CommandError(
             f"user {uid} owns {path} and could not use files that root writes there. Run: {line}"
         ) from None
     click.get_current_context().meta[_USER] = uid

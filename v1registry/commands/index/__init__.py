@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from v1registry.commands.index import namespaces, repositories, robots, upkeep, users
-from v1registry.commands.index.common import ErrorReportingGroup
+from v1registry.commands.index.common import IndexGroup
 
 
-@click.group("index", cls=ErrorReportingGroup)
+@click.group("index", cls=IndexGroup)
 def index() -> None:
     """Manage accounts, roles and keys of this registry's own index (docs/index.md).
 

@@ -1,17 +1,19 @@
-"""Helpers of the index commands: open the configured index, print results and errors."""
+"""Helpers of the index commands: open the configured index, print results."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from v1registry.commands.common import failure, load_configuration, prepare_store, work_as_owner
+from v1registry.commands.common import load_configuration, prepare_store
+from v1registry.commands.errors import CommandError
+from v1registry.commands.owner import take_owner
 from v1registry.config import ConfigError
 from v1registry.config.option import Option
 from v1registry.lib.errors import Failure, with_cause
@@ -24,19 +26,43 @@ from v1registry.wiring.store import opened
 if TYPE_CHECKING:
     from v1registry.wiring.index import OwnIndex
 
-F = TypeVar("F", bound=Callable[..., Any])
+Row = TypeVar("Row")
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+#: Headings of columns that are not the name of the field.
+_HEADINGS = {"email": "E-MAIL", "is_signing": "SIGNS", "missing": "NOT IN STORE SINCE"}
 
 
-class ErrorReportingGroup(click.Group):
-    """A group whose commands print errors of the domain as one line."""
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of a command: the text it prints, or the value with --json; and its exit status."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    text: str
+    value: Any
+    status: int = 0
+
+
+class IndexCommand(click.Command):
+    """A command with the option --json, whose function returns a `Result`."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        help = "Print the result as JSON."
+        self.params.append(click.Option(["--json", "as_json"], is_flag=True, help=help))
+
+    def invoke(self, ctx: click.Context) -> None:
+        as_json = ctx.params.pop("as_json")
         try:
-            return super().invoke(ctx)
+            result: Result = super().invoke(ctx)
         except (Failure, StorageError, ConfigError) as error:
-            raise failure(click.ClickException(with_cause(error))) from None
+            raise CommandError(with_cause(error)) from None
+        click.echo(json.dumps(result.value) if as_json else result.text)
+        ctx.exit(result.status)
+
+
+class IndexGroup(click.Group):
+    """A group of `IndexCommand`s."""
+
+    command_class = IndexCommand
 
 
 class Duration(click.ParamType[int]):
@@ -62,16 +88,13 @@ def open_index_and_store(*, needs_store: bool = True) -> tuple[OwnIndex, Storage
     """Open the configured index and the store; the store is None for an index without a store."""
     config = load_configuration()
     if config.index.database is None:
-        raise failure(
-            click.ClickException("no index is configured: set index.database, or INDEX_DATABASE")
-        )
+        raise CommandError("no index is configured: set index.database, or INDEX_DATABASE")
     if needs_store:
         prepare_store(config)
     else:
-        work_as_owner(config)
-    logging.getLogger("v1registry").addHandler(
-        logging.NullHandler()
-    )  # the command prints errors itself
+        take_owner(config)
+    # The command prints errors itself.
+    logging.getLogger("v1registry").addHandler(logging.NullHandler())
     from v1registry.wiring import index  # imports SQLAlchemy, which is slow
 
     database = index.opened(config, in_place, index.unbounded)
@@ -94,29 +117,29 @@ def warn_of_old_engines(namespace: str) -> None:
         )
 
 
-def print_result(as_json: bool, value: Any, text: str) -> None:
-    """Print a result as JSON, or else its text."""
-    click.echo(json.dumps(value) if as_json else text)
+def every(page: Callable[..., Sequence[Any]]) -> list[Any]:
+    """Return the rows of all pages. `page(after=name)` returns the rows that follow this name."""
+    found = list(rows := page())
+    while rows:
+        found += (rows := page(after=rows[-1].name))
+    return found
 
 
-def print_rows(as_json: bool, rows: Iterable[Any], columns: Mapping[str, str]) -> None:
-    """Print dataclasses as a JSON list, or as a table; `columns` maps fields to headings."""
+def table(rows: Iterable[Any], *columns: str) -> Result:
+    """Return dataclasses as a result: as JSON all fields, as text a table with these columns."""
     found = [asdict(row) for row in rows]
-    if as_json:
-        click.echo(json.dumps(found))
-        return
-    lines = [list(columns.values())]
+    lines = [[heading(field) for field in columns]]
     lines += [[cell(field, row[field]) for field in columns] for row in found]
-    for line in _aligned(lines):
-        click.echo(line)
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+    padded = [
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
     ]
+    return Result("\n".join("  ".join(line).rstrip() for line in padded), found)
+
+
+def heading(field: str) -> str:
+    """Return the heading of a column."""
+    return _HEADINGS.get(field) or field.removeprefix("is_").upper()
 
 
 def cell(field: str, value: Any) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 
 from v1registry.commands.index.common import (
-    ErrorReportingGroup,
-    as_json,
+    IndexGroup,
+    Result,
     open_index,
     open_index_and_store,
-    print_result,
-    print_rows,
+    table,
 )
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
@@ -18,34 +17,26 @@ from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories.repositories import set_private
 from v1registry.lib.repositories.tags import Tags
 
-_COLUMNS = {
-    "name": "NAME",
-    "is_private": "PRIVATE",
-    "is_official": "OFFICIAL",
-    "is_automated": "AUTOMATED",
-    "stars": "STARS",
-    "pulls": "PULLS",
-    "updated": "UPDATED",
-    "missing": "NOT IN STORE SINCE",
-}
+_COLUMNS = (
+    *("name", "is_private", "is_official", "is_automated"),
+    *("stars", "pulls", "updated", "missing"),
+)
 
 
-@click.group("repository", cls=ErrorReportingGroup)
+@click.group("repository", cls=IndexGroup)
 def repository() -> None:
     """Manage the data of the index about repositories."""
 
 
 @repository.command("list")
-@as_json
-def list_repositories(as_json: bool) -> None:
+def list_repositories() -> Result:
     """List all repositories, including private ones."""
-    print_rows(as_json, open_index().repositories.all(), _COLUMNS)
+    return table(open_index().repositories.all(), *_COLUMNS)
 
 
 @repository.command("remove")
 @click.argument("name")
-@as_json
-def remove(name: str, as_json: bool) -> None:
+def remove(name: str) -> Result:
     """Delete a repository that is no longer in the store from the index.
 
     This deletes its description, stars and comments too.
@@ -56,7 +47,7 @@ def remove(name: str, as_json: bool) -> None:
         raise Failure(400, f"{parsed} is in the store: delete it at the registry, by DELETE")
     if not index.repositories.delete(parsed):
         raise Failure(*errors.REPOSITORY_NOT_FOUND)
-    print_result(as_json, {"name": str(parsed)}, f"{parsed} removed from the index")
+    return Result(f"{parsed} removed from the index", {"name": str(parsed)})
 
 
 @repository.command("set")
@@ -80,15 +71,13 @@ def remove(name: str, as_json: bool) -> None:
     help="Whether searches mark it as automated.",
 )
 @click.option("--description", help="Short description, which searches show.")
-@as_json
 def set_repository(
     name: str,
     is_private: bool | None,
     is_official: bool | None,
     is_automated: bool | None,
     description: str | None,
-    as_json: bool,
-) -> None:
+) -> Result:
     """Set the flags and the description of a repository."""
     index, storage = open_index_and_store(needs_store=is_private is not None)
     parsed = RepositoryName.parse_stored(name)
@@ -99,4 +88,4 @@ def set_repository(
         index.repositories.flag(parsed, **given)
     if is_private is not None and storage is not None:
         set_private(storage, parsed, is_private)
-    print_result(as_json, {"name": str(parsed), **given}, f"{parsed} is set")
+    return Result(f"{parsed} is set", {"name": str(parsed), **given})

@@ -6,13 +6,14 @@ from dataclasses import asdict
 
 import click
 
-from v1registry.commands.common import failure, load_configuration, prepare_store
-from v1registry.commands.index.common import as_json, print_result
+from v1registry.commands.common import load_configuration, prepare_store
+from v1registry.commands.errors import CommandError
+from v1registry.commands.index.common import IndexCommand, Result
 
 _EXIT_PROBLEMS = 3
 
 
-@click.command("rebuild")
+@click.command("rebuild", cls=IndexCommand)
 @click.option(
     "--image-lists",
     is_flag=True,
@@ -24,8 +25,7 @@ _EXIT_PROBLEMS = 3
     is_flag=True,
     help="Hide every repository that is missing from the store now, without index.missing_grace.",
 )
-@as_json
-def rebuild(image_lists: bool, trust_missing: bool, as_json: bool) -> None:
+def rebuild(image_lists: bool, trust_missing: bool) -> Result:
     """Compare the index, or the search database, with the whole store, and correct it.
 
     It is safe to run this at any time, beside running servers. They do the same every
@@ -37,9 +37,9 @@ def rebuild(image_lists: bool, trust_missing: bool, as_json: bool) -> None:
     """
     config = load_configuration()
     if config.database is None:
-        raise failure(click.ClickException("no database is configured: see index.database"))
+        raise CommandError("no database is configured: see index.database")
     if config.index.alone:
-        raise failure(click.ClickException("an index alone has no store to compare with"))
+        raise CommandError("an index alone has no store to compare with")
     from v1registry.wiring import index
 
     prepare_store(config)
@@ -57,6 +57,4 @@ def rebuild(image_lists: bool, trust_missing: bool, as_json: bool) -> None:
         del value["missing"], value["doubtful"]
     lines = [f"{report}" + (f", {lists} image lists copied" if image_lists else "")]
     lines += [f"{r}:{t}: {why}" if t else f"{r}: {why}" for (r, t), why in sorted(found.items())]
-    print_result(as_json, value, "\n".join(lines))
-    if rows:
-        raise click.exceptions.Exit(_EXIT_PROBLEMS)
+    return Result("\n".join(lines), value, _EXIT_PROBLEMS if rows else 0)

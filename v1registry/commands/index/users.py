@@ -10,12 +10,14 @@ import click
 
 from v1registry.commands.index.common import (
     Duration,
-    ErrorReportingGroup,
-    as_json,
+    IndexCommand,
+    IndexGroup,
+    Result,
     cell,
+    every,
+    heading,
     open_index,
-    print_result,
-    print_rows,
+    table,
     warn_of_old_engines,
 )
 from v1registry.lib.errors import Failure
@@ -25,17 +27,10 @@ _PASSWORD = click.option(
     is_flag=True,
     help="Read the password from standard input instead of asking.",
 )
-_COLUMNS = {
-    "name": "NAME",
-    "email": "E-MAIL",
-    "is_robot": "ROBOT",
-    "is_admin": "ADMIN",
-    "is_disabled": "DISABLED",
-    "created": "CREATED",
-}
+_COLUMNS = ("name", "email", "is_robot", "is_admin", "is_disabled", "created")
 
 
-@click.group("user", cls=ErrorReportingGroup)
+@click.group("user", cls=IndexGroup)
 def user() -> None:
     """Manage accounts of people and robots."""
 
@@ -49,7 +44,6 @@ def user() -> None:
 )
 @click.option("--adopt", is_flag=True, help="Give it the existing namespace NAME.")
 @_PASSWORD
-@as_json
 def add(
     name: str,
     email: str | None,
@@ -57,8 +51,7 @@ def add(
     robot: bool,
     adopt: bool,
     password_stdin: bool,
-    as_json: bool,
-) -> None:
+) -> Result:
     """Add an account, and the namespace of its name."""
     index = open_index()
     if robot and password_stdin:
@@ -67,59 +60,54 @@ def add(
         raise Failure(400, f"the store has repositories of {name}: --adopt gives them to it")
     password = None if robot else _password(password_stdin)
     index.accounts.add(name, password, email=email, is_admin=admin, adopt=adopt)
-    print_result(as_json, {"name": name}, f"{'robot' if robot else 'user'} {name} added")
     if not robot:  # a robot has no namespace
         warn_of_old_engines(name)
+    return Result(f"{'robot' if robot else 'user'} {name} added", {"name": name})
 
 
 @user.command("passwd")
 @click.argument("name")
 @_PASSWORD
-@as_json
-def passwd(name: str, password_stdin: bool, as_json: bool) -> None:
+def passwd(name: str, password_stdin: bool) -> Result:
     """Set a new password."""
     index = open_index()
     index.accounts.get(name)
     index.accounts.set_password(name, _password(password_stdin))
-    print_result(as_json, {"name": name}, f"{name} has a new password")
+    return Result(f"{name} has a new password", {"name": name})
 
 
 @user.command("disable")
 @click.argument("name")
-@as_json
-def disable(name: str, as_json: bool) -> None:
+def disable(name: str) -> Result:
     """Disable an account. Its roles, secrets and repositories stay.
 
     Servers notice within seconds. Registries that only check tokens notice when these expire.
     """
     open_index().accounts.set_disabled(name, True)
-    print_result(as_json, {"name": name, "is_disabled": True}, f"{name} is disabled")
+    return Result(f"{name} is disabled", {"name": name, "is_disabled": True})
 
 
 @user.command("enable")
 @click.argument("name")
-@as_json
-def enable(name: str, as_json: bool) -> None:
+def enable(name: str) -> Result:
     """Enable an account that `disable` has disabled."""
     open_index().accounts.set_disabled(name, False)
-    print_result(as_json, {"name": name, "is_disabled": False}, f"{name} is enabled")
+    return Result(f"{name} is enabled", {"name": name, "is_disabled": False})
 
 
 @user.command("admin")
 @click.argument("name")
 @click.option("--revoke", is_flag=True, help="Take the right away again.")
-@as_json
-def admin(name: str, revoke: bool, as_json: bool) -> None:
+def admin(name: str, revoke: bool) -> Result:
     """Make the account an administrator, with all rights everywhere."""
     open_index().accounts.set_admin(name, not revoke)
     text = f"{name} is {'no longer' if revoke else 'now'} an administrator"
-    print_result(as_json, {"name": name, "is_admin": not revoke}, text)
+    return Result(text, {"name": name, "is_admin": not revoke})
 
 
 @user.command("remove")
 @click.argument("name")
-@as_json
-def remove(name: str, as_json: bool) -> None:
+def remove(name: str) -> Result:
     """Remove an account with its secrets, roles, stars and comments.
 
     Its namespace stays, with its repositories and with the roles of others; `namespace remove`
@@ -131,38 +119,35 @@ def remove(name: str, as_json: bool) -> None:
     kept = index.accounts.remove(name, index.longest_token)
     text = f"{name} is removed"
     text += f"; the namespace {name} stays, without an owner" if kept else ""
-    print_result(as_json, {"name": name, "namespace": name if kept else None}, text)
+    return Result(text, {"name": name, "namespace": name if kept else None})
 
 
 @user.command("show")
 @click.argument("name")
-@as_json
-def show(name: str, as_json: bool) -> None:
+def show(name: str) -> Result:
     """Show an account, its roles and its secrets, without the secrets themselves."""
     index = open_index()
     account = asdict(index.accounts.get(name))
     roles = [asdict(role) for role in index.namespaces.roles(name)]
     secrets = [asdict(secret) for secret in index.accounts.secrets(name)]
-    lines = [f"{label}: {cell(field, account[field])}" for field, label in _COLUMNS.items()]
+    lines = [f"{heading(field)}: {cell(field, account[field])}" for field in _COLUMNS]
     lines += [f"ROLE: {one['role']} in {_target(one)}" for one in roles]
     lines += [
         f"SECRET: {one['id']} {cell('label', one['label'])}, expires {cell('expires', one['expires'])}"
         for one in secrets
     ]
-    print_result(as_json, account | {"roles": roles, "secrets": secrets}, "\n".join(lines))
+    return Result("\n".join(lines), account | {"roles": roles, "secrets": secrets})
 
 
 @user.command("rights")
 @click.argument("name")
-@as_json
-def rights(name: str, as_json: bool) -> None:
+def rights(name: str) -> Result:
     """Show the roles of one account.
 
     The namespace * stands for all namespaces: the account is an administrator. Everyone may pull
     from public repositories, also without a role. A disabled account has roles, but no rights.
     """
-    columns = {"namespace": "NAMESPACE", "repository": "REPOSITORY", "role": "ROLE"}
-    print_rows(as_json, open_index().namespaces.roles(name), columns)
+    return table(open_index().namespaces.roles(name), "namespace", "repository", "role")
 
 
 def _target(one: dict[str, Any]) -> str:
@@ -172,29 +157,22 @@ def _target(one: dict[str, Any]) -> str:
 
 
 @user.command("list")
-@as_json
-def list_users(as_json: bool) -> None:
+def list_users() -> Result:
     """List all accounts."""
-    index = open_index()
-    found = page = index.accounts.all()
-    while page:
-        page = index.accounts.all(after=page[-1].name)
-        found = [*found, *page]
-    print_rows(as_json, found, _COLUMNS)
+    return table(every(open_index().accounts.all), *_COLUMNS)
 
 
-@click.command("invite")
+@click.command("invite", cls=IndexCommand)
 @click.option("--email", help="E-mail address of the invited person; the account gets it.")
 @click.option("--life", type=Duration(), default="7d", help="Lifetime; default: 7d.")
-@as_json
-def invite(email: str | None, life: int, as_json: bool) -> None:
+def invite(email: str | None, life: int) -> Result:
     """Create an invitation to sign up, for the setting `invitation` of index.sign_up.
 
     It is shown once and valid once. With Docker up to 1.10: docker login -u NAME -e INVITATION.
     Later versions cannot sign up: add the account with `user add`.
     """
     code = open_index().sign_up.invite(email, life)
-    print_result(as_json, {"invitation": code, "email": email, "life": life}, code)
+    return Result(code, {"invitation": code, "email": email, "life": life})
 
 
 def _password(from_stdin: bool) -> str:
