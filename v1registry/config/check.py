@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -132,19 +133,17 @@ class Checker:
         return {**found, **self._options(alternate)}
 
     def _unknown_keys(self) -> None:
-        ours = [*OPTIONS, STORAGE, *(option for found in DRIVERS.values() for option in found)]
-        known = {option.key.partition(".")[0] for option in ours} | legacy.OTHER_DRIVERS
-        known |= {unused.key for unused in legacy.UNUSED_KEYS}
-        members: dict[str, set[str]] = {}
-        for group, dot, name in (option.key.partition(".") for option in ours):
-            if dot:
-                members.setdefault(group, set()).add(name)
+        members: dict[str, set[str]] = {}  # of each group; no member for an option without a group
+        for option in (*OPTIONS, STORAGE, *chain.from_iterable(DRIVERS.values())):
+            group, dot, name = option.key.partition(".")
+            members.setdefault(group, set()).update([name] if dot else [])
+        known = {*members, *legacy.OTHER_DRIVERS, *(unused.key for unused in legacy.UNUSED_KEYS)}
         if any(key not in known for key in self._values):
             known |= self._keys_of_other_packages()
         for key, value in self._values.items():
             if key not in known:
                 self._problem(key, f"unknown key{suggestion(key, known)}")
-            elif key in members and value is not None:
+            elif members.get(key) and value is not None:
                 self._unknown_members(key, value, members[key])
 
     def _keys_of_other_packages(self) -> set[str]:

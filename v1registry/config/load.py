@@ -33,25 +33,22 @@ class Document:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        try:
-            root = compose(_text(file))
-        except YamlError as error:
-            raise ConfigError(file, [Problem("", str(error), error.line)]) from None
-        if not isinstance(root, yaml.MappingNode):
-            raise ConfigError(file, [Problem("", "must be a mapping of flavors")])
         reader = YamlReader({})
         try:
+            root = compose(_text(file))
+            if not isinstance(root, yaml.MappingNode):
+                raise YamlError("must be a mapping of flavors")
             self._flavors = reader.pairs(root, ())
         except YamlError as error:
-            raise ConfigError(file, [Problem("", str(error), error.line)]) from None
+            raise _error(file, str(error), error.line) from None
         if reader.problems:
             raise ConfigError(file, reader.problems)
-        if "version" in self._flavors and isinstance(self._flavors["version"], yaml.ScalarNode):
-            reason = (
+        if isinstance(self._flavors.get("version"), yaml.ScalarNode):
+            raise _error(
+                file,
                 "is a configuration file of registry 2.x (Distribution), which this server cannot"
-                " read: begin with our config.yml; docs/configuration.md names the options"
+                " read: begin with our config.yml; docs/configuration.md names the options",
             )
-            raise ConfigError(file, [Problem("", reason)])
 
     @property
     def flavors(self) -> tuple[str, ...]:
@@ -68,12 +65,10 @@ class Document:
         node = self._flavors.get(flavor)
         if node is None:
             known = ", ".join(self.flavors) or "none"
-            raise ConfigError(
-                self.file,
-                [Problem("", f"no flavor {flavor!r} (SETTINGS_FLAVOR); there are: {known}")],
-            )
-        line = node.start_mark.line + 1
+            reason = f"no flavor {flavor!r} (SETTINGS_FLAVOR); there are: {known}"
+            raise _error(self.file, reason)
         if not isinstance(node, yaml.MappingNode):
+            line = node.start_mark.line + 1
             raise ConfigError(self.file, [Problem(flavor, "must be a mapping", line)])
         reader = YamlReader(environ)
         values = reader.value(self._with_common(flavor, node), (flavor,))
@@ -83,13 +78,10 @@ class Document:
         checker.warnings += reader.warnings
         found = checker.config(str(self.file))
         # Options for text use the unchanged variable, which need not be YAML.
-        unread = [problem for problem in reader.problems if problem.key not in checker.verbatim]
-        broken = {problem.key for problem in unread}
-        problems = [
-            *unread,
-            # The checker sees null for an unreadable value, and must not report it again.
-            *(problem for problem in checker.problems if problem.key not in broken),
-        ]
+        problems = [problem for problem in reader.problems if problem.key not in checker.verbatim]
+        # The checker sees null for an unreadable value, and must not report it again.
+        broken = {problem.key for problem in problems}
+        problems += [problem for problem in checker.problems if problem.key not in broken]
         if found is None or problems:
             problems.sort(key=lambda problem: problem.line or 0)
             raise ConfigError(self.file, problems)
@@ -151,7 +143,7 @@ def find(environ: Mapping[str, str]) -> Path:
         if place.is_file():
             return place
     folders = ", ".join(dict.fromkeys(str(place.parent) for place in places))
-    raise ConfigError(name, [Problem("", f"no such file in {folders} (DOCKER_REGISTRY_CONFIG)")])
+    raise _error(name, f"no such file in {folders} (DOCKER_REGISTRY_CONFIG)")
 
 
 def _text(file: Path) -> str:
@@ -159,10 +151,15 @@ def _text(file: Path) -> str:
         with file.open("rb") as opened:
             data = opened.read(_LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigError(file, [Problem("", f"cannot be read: {error.strerror}")]) from None
+        raise _error(file, f"cannot be read: {error.strerror}") from None
     if len(data) > _LARGEST_FILE:
-        raise ConfigError(file, [Problem("", "too large for a configuration")])
+        raise _error(file, "too large for a configuration")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(file, [Problem("", "not valid YAML: not UTF-8")]) from None
+        raise _error(file, "not valid YAML: not UTF-8") from None
+
+
+def _error(file: object, reason: str, line: int | None = None) -> ConfigError:
+    """Return an error about the whole file."""
+    return ConfigError(file, [Problem("", reason, line)])

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from v1registry.config.drivers.file import Local
 from v1registry.config.drivers.gcs import Gcs
 from v1registry.config.drivers.glance import Glance
+from v1registry.config.drivers.local import Local
 from v1registry.config.drivers.s3 import S3, Proxy
 from v1registry.config.drivers.swift import Swift
 from v1registry.config.option import Option, options_of
