@@ -70,9 +70,9 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     sent: list[str] = []
     send = GlanceClient._send
 
-    def noted(self, session, method, path, **more):
+    def noted(self, method, path, **more):
         sent.append(f"{method} {path}")
-        return send(self, session, method, path, **more)
+        return send(self, method, path, **more)
 
     monkeypatch.setattr(GlanceClient, "_send", noted)
     return sent
@@ -626,9 +626,9 @@ def test_a_glance_without_ranges_is_read_from_the_start(
     storage.put(LAYER, data)
     send = GlanceClient._send
 
-    def rangeless(self, session, method, path, **more):
+    def rangeless(self, method, path, **more):
         more.get("headers", {}).pop("Range", None)
-        return send(self, session, method, path, **more)
+        return send(self, method, path, **more)
 
     monkeypatch.setattr(GlanceClient, "_send", rangeless)
     with storage.open(LAYER) as blob:

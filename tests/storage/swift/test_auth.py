@@ -304,7 +304,7 @@ def test_statuses_that_are_retried(
 ) -> None:
     with Answering(list(statuses)) as fake:
         storage = SwiftStorage(swift.options())
-        monkeypatch.setattr(SwiftAccount, "_endpoint", lambda *_: fake.url)
+        monkeypatch.setattr(SwiftAccount, "endpoint_of", lambda *_: fake.url)
         if raised is None:
             assert storage.get("key") == b"data"
         else:
@@ -318,7 +318,7 @@ def test_a_server_that_is_not_swift(swift: Swift, monkeypatch: pytest.MonkeyPatc
     """A server on the way, such as a portal, answers 200 to every request."""
     with Answering([]) as fake:
         storage = SwiftStorage(swift.options())
-        monkeypatch.setattr(SwiftAccount, "_endpoint", lambda *_: fake.url)
+        monkeypatch.setattr(SwiftAccount, "endpoint_of", lambda *_: fake.url)
         with pytest.raises(Refused, match="not Swift's"):
             list(storage.list("images"))
         with pytest.raises(Refused, match="not Swift's"):

@@ -29,7 +29,7 @@ from v1registry.storage import (
     keys,
 )
 from v1registry.storage.errors import NotFound, Refused
-from v1registry.storage.glance.client import GlanceClients
+from v1registry.storage.glance.client import GlanceClient
 from v1registry.storage.glance.images import GlanceImage, GlanceImages
 from v1registry.storage.glance.layers import HANDLE, Layers
 from v1registry.storage.glance.legacy import OldImages
@@ -45,12 +45,12 @@ class GlanceStorage(Storage):
     """Keeps layers in Glance, all other objects in `rest`. Options: config/drivers/glance.py."""
 
     def __init__(self, options: Mapping[str, Any], rest: Storage) -> None:
-        clients = GlanceClients(options)
+        client = GlanceClient(options)
         self._rest = rest
-        self._images = GlanceImages(clients)
-        self._old = OldImages(self._images, clients)
+        self._images = GlanceImages(client)
+        self._old = OldImages(self._images, client)
         visibility = options["glance_visibility"]
-        self._layers = Layers(self._images, self._old, rest, visibility)
+        self._layers = Layers(client, self._images, self._old, rest, visibility)
         self._names = ImageNames(self._images)
         self.creates_atomically = rest.creates_atomically
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ import requests
 from v1registry.storage import Buffer
 from v1registry.storage.checksums import of_glance
 from v1registry.storage.errors import CorruptObject, NotFound, StorageError, Unavailable
-from v1registry.storage.glance.client import GlanceClients, storage_error
+from v1registry.storage.glance.client import GlanceClient
 from v1registry.storage.remote import PIECE, Body, StoreResponse, part_of
 
 OWN_ID = "docker_image_id"  # property with the v1 id: v2 cannot write the property `id` of 0.x
@@ -46,21 +46,20 @@ class GlanceImage:
 class GlanceImages:
     """Reads and writes images by their ids in Glance."""
 
-    def __init__(self, clients: GlanceClients) -> None:
-        self._clients = clients
+    def __init__(self, client: GlanceClient) -> None:
+        self._client = client
 
     def find(self, uuid: str, key: str) -> GlanceImage | None:
         """Return the image, or None."""
-        answer = self._clients.get().request("GET", _path(uuid), key, fine=(404,))
+        answer = self._client.request("GET", _path(uuid), key, ok=(404,))
         return None if answer.status_code == 404 else _record(_object(answer, key))
 
     def list(self, key: str, **filters: str) -> Iterator[GlanceImage]:
         """Yield the images that match the filters, page by page."""
-        client = self._clients.get()
         after: dict[str, str] = {}
         while True:
             wanted = {**_KIND, **filters, **after, "limit": str(_PAGE)}
-            page = _object(client.request("GET", "/v2/images", key, params=wanted), key)
+            page = _object(self._client.request("GET", "/v2/images", key, params=wanted), key)
             if not isinstance(page.get("images"), list):
                 raise CorruptObject(f"{key}: not a list of images")
             found = [_record(image) for image in page["images"]]
@@ -73,7 +72,7 @@ class GlanceImages:
         """Make a private image without data."""
         body = {"id": uuid, "visibility": "private", **_KIND}
         # 409: the first attempt may have succeeded although its response was lost
-        self._clients.get().request("POST", "/v2/images", key, json=body, fine=(409,))
+        self._client.request("POST", "/v2/images", key, json=body, ok=(409,))
 
     def upload(self, uuid: str, key: str, pieces: Iterable[Buffer]) -> int:
         """Give an image its data, once; return its size. Raise what `pieces` raises."""
@@ -86,7 +85,7 @@ class GlanceImages:
                 sum.update(piece)
                 yield piece
 
-        self._clients.get().upload(f"{_path(uuid)}/file", key, counted())
+        self._client.upload(f"{_path(uuid)}/file", key, counted())
         record = self.find(uuid, key)
         if record is None or record.size != sent:
             size = None if record is None else record.size
@@ -101,18 +100,17 @@ class GlanceImages:
 
     def drop(self, uuid: str, key: str, name: str) -> None:
         """Delete a property; a missing one is no error."""
-        self._patch(uuid, key, [{"op": "remove", "path": f"/{name}"}], fine=(409,))
+        self._patch(uuid, key, [{"op": "remove", "path": f"/{name}"}], ok=(409,))
 
     def delete(self, uuid: str, key: str) -> None:
         """Delete an image; a missing one is no error."""
-        self._clients.get().request("DELETE", _path(uuid), key, fine=(404,))
+        self._client.request("DELETE", _path(uuid), key, ok=(404,))
 
     def open(self, uuid: str, key: str, start: int) -> StoreResponse:
         """Open the data from a byte on. Raise NotFound if there is none."""
-        more = {"Range": f"bytes={start}-"} if start else {}
-        headers = {"Accept-Encoding": "identity", **more}
+        headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"{_path(uuid)}/file"
-        answer = self._clients.get().request("GET", path, key, headers=headers, stream=True)
+        answer = self._client.request("GET", path, key, headers=headers, stream=True)
         if answer.status_code == 204:
             answer.close()
             raise NotFound(f"{key}: {uuid} has no data")
@@ -141,13 +139,11 @@ class GlanceImages:
             raise
 
     def _patch(
-        self, uuid: str, key: str, changes: Sequence[Mapping[str, Any]], fine: Iterable[int] = ()
+        self, uuid: str, key: str, changes: Sequence[Mapping[str, Any]], ok: Collection[int] = ()
     ) -> None:
         headers = {"Content-Type": _PATCH}
         data = json.dumps(changes)
-        self._clients.get().request(
-            "PATCH", _path(uuid), key, data=data, headers=headers, fine=fine
-        )
+        self._client.request("PATCH", _path(uuid), key, data=data, headers=headers, ok=ok)
 
 
 def _skip(body: Body, size: int) -> None:
@@ -169,7 +165,7 @@ def _object(answer: requests.Response, key: str) -> dict[str, Any]:
     try:
         found = answer.json()
     except ValueError as error:
-        raise storage_error(error, f"{key}: the response is not JSON, from {answer.url}") from error
+        raise CorruptObject(f"{key}: the response is not JSON, from {answer.url}") from error
     if not isinstance(found, dict):
         raise CorruptObject(f"{key}: the response is not Glance's, from {answer.url}")
     return found

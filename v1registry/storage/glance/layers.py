@@ -21,9 +21,10 @@ from collections.abc import Iterable, Iterator
 
 from v1registry.storage import Buffer, Stage, Stat, Storage, exists, keys
 from v1registry.storage.errors import NotFound, Refused, StorageError
-from v1registry.storage.glance.client import FAILURES, UUID, acting_for, caller, storage_error
+from v1registry.storage.glance.client import UUID, GlanceClient, acting_for, caller
 from v1registry.storage.glance.images import OWN_ID, GlanceImage, GlanceImages
 from v1registry.storage.glance.legacy import OldImages
+from v1registry.storage.openstack import FAILURES
 from v1registry.storage.remote import RemoteBlob, StoreResponse
 
 HANDLE = "glance:"  # begins the handles of layers
@@ -42,11 +43,13 @@ class Layers:
 
     def __init__(
         self,
+        client: GlanceClient,
         images: GlanceImages,
         old: OldImages,
         rest: Storage,
         visibility: str,
     ) -> None:
+        self._client = client
         self._images = images
         self._old = old
         self._rest = rest
@@ -103,7 +106,7 @@ class Layers:
             with acting_for(credentials):
                 return self._images.open(glance_id, key, start)  # the data of an image never change
 
-        return RemoteBlob(key, fetch, FAILURES, storage_error)
+        return RemoteBlob(key, fetch, FAILURES, self._client.storage_error)
 
     # -- staging ---------------------------------------------------------------
 

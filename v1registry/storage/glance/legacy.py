@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import threading
 
-from v1registry.storage.glance.client import GlanceClients, acting_for
+from v1registry.storage.glance.client import GlanceClient, acting_for
 from v1registry.storage.glance.images import OWN_ID, GlanceImage, GlanceImages
 
 
 class OldImages:
     """Finds the images of 0.x by their v1 ids; lists all of them once."""
 
-    def __init__(self, images: GlanceImages, clients: GlanceClients) -> None:
+    def __init__(self, images: GlanceImages, client: GlanceClient) -> None:
         self._images = images
-        self._clients = clients
+        self._client = client
         self._found: dict[str, str] | None = None
         self._lock = threading.Lock()
 
@@ -43,7 +43,7 @@ class OldImages:
         return self._found
 
     def _read(self) -> dict[str, str]:
-        project = self._clients.own().project()
+        project = self._client.project()
         found: dict[str, GlanceImage] = {}
         for record in self._images.list("images"):
             image_id = _v1_id(record)

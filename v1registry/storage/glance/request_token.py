@@ -14,7 +14,7 @@ from v1registry.storage.errors import Refused
 from v1registry.storage.glance.client import (
     UUID,
     CallerCredentials,
-    GlanceClients,
+    GlanceClient,
     base,
     set_caller,
 )
@@ -31,7 +31,7 @@ class RequestTokens:
     def __init__(self, options: Mapping[str, Any]) -> None:
         listed = options["glance_endpoints"] or ""
         self._listed = {base(url.strip()) for url in listed.split(",") if url.strip()}
-        self._clients = GlanceClients(options)  # to look up the registry's own Glance
+        self._client = GlanceClient(options)  # to look up the registry's own Glance
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """Use the token in these headers; without one, the registry's own account.
@@ -57,6 +57,6 @@ class RequestTokens:
         if not headers.get(ENDPOINT):
             return None
         url = base(headers[ENDPOINT])
-        if url in self._listed or url == self._clients.own().endpoint():
+        if url in self._listed or url == self._client.endpoint():
             return url
         raise Refused(f"{ENDPOINT} names {url[:200]!r}, which glance_endpoints does not")

@@ -13,8 +13,9 @@ from keystoneauth1.session import Session
 from v1registry.storage import Stat
 from v1registry.storage.checksums import hex_md5, of_swift
 from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError
+from v1registry.storage.openstack import FAILURES
 from v1registry.storage.remote import RemoteBlob, StoreResponse, part_of
-from v1registry.storage.swift.client import FAILURES, SwiftAccount, storage_error
+from v1registry.storage.swift.client import SwiftAccount
 
 _PAGE = 1000  # names in one page of a listing
 _NEWEST = {"X-Newest": "true"}  # read all copies: one of them may have missed a write
@@ -61,10 +62,11 @@ class Objects:
         return self._account.session()
 
     def call(self, method: str, key: str, **more: Any) -> requests.Response:
-        return self._account.request(method, self._prefix + key, **more)
+        name = self._prefix + key
+        return self._account.request(method, name, name, **more)
 
     def open(self, key: str) -> RemoteBlob:
-        return RemoteBlob(key, partial(self._fetch, key), FAILURES, storage_error)
+        return RemoteBlob(key, partial(self._fetch, key), FAILURES, self._account.storage_error)
 
     def _fetch(self, key: str, start: int, version: str | None) -> StoreResponse:
         headers = {**_NEWEST, **({"Range": f"bytes={start}-"} if version else {})}
@@ -132,7 +134,7 @@ class Objects:
         begin = self._prefix + start
         query = {"format": "json", "prefix": begin, "limit": str(_PAGE), **more}
         while True:
-            answer = self._account.request("GET", None, params=query)
+            answer = self._account.of_container("GET", params=query)
             try:
                 page = answer.json() if answer.content else []
                 items = self._page(page, begin)
