@@ -9,7 +9,6 @@ import secrets
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import requests
 from tests.live_server import Server
 from tests.needs import needs, require, tool
 from tests.nginx import Nginx
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
 LAYER = secrets.token_bytes(3 * 1024 * 1024 + 17)  # more than nginx's default body limit
@@ -63,10 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def wait_for_line(server: Server, text: str) -> None:
     """Wait for a line of the access log, which is written after the answer."""
-    end = time.monotonic() + 10
-    while text not in server.log:
-        assert time.monotonic() < end, server.log
-        time.sleep(0.02)
+    wait_for(lambda: text in server.log, 10, lambda: server.log)
 
 
 def test_nginx_sends_the_layer_and_no_etag(site: Site) -> None:

@@ -24,6 +24,7 @@ from tests.protocol import engine
 from tests.protocol.engine import Image, image
 from tests.redisserver import Redis
 from tests.rights.accounts import Client, basic, environment, password_file
+from tests.waiting import wait_for
 
 LATE = 1.5  # further seconds for a request on a busy machine
 RULES = [
@@ -195,10 +196,7 @@ def test_the_search(pair: tuple[list[Server], Redis], table: dict[str, str]) -> 
     def found() -> bool:
         return raw.get(other, "/v1/search?q=sought").json()["num_results"] == 1
 
-    end = time.monotonic() + seconds + LATE
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_for(found, seconds + LATE)
     engine.expect(writer.ask("DELETE", "/v1/repositories/team/sought/"))
     last = last_seen({"found": found}, seconds)
     assert last["found"] < seconds + LATE

@@ -9,14 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests import raw
 from tests.live_server import Server
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,21 +58,14 @@ def test_a_reload_while_the_store_is_unusable(tmp_path: Path) -> None:
         uploads.rename(away)
         uploads.write_text("in the way")
         os.kill(server.pid, signal.SIGHUP)
-        wait(lambda: "A worker cannot start" in server.log, server)
+        wait_for(lambda: "A worker cannot start" in server.log, 60, lambda: server.log)
         assert "v1registry: _v1registry/check-" in server.log
         assert raw.get(server, "/v1/_ping").status == 200
         assert set(old) <= set(server.worker_pids())
         uploads.unlink()
         away.rename(uploads)
-        wait(lambda: not set(old) & set(server.worker_pids()), server)
+        wait_for(lambda: not set(old) & set(server.worker_pids()), 60, lambda: server.log)
         assert raw.get(server, "/v1/_ping").status == 200
-
-
-def wait(condition: Callable[[], bool], server: Server) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, server.log
-        time.sleep(0.05)
 
 
 APPLICATION = "import sys, wsgi"

@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.live_server import free_port
 from tests.needs import require, tool
 from tests.rights.tls import certificate
+from tests.waiting import wait_for
 
 SUFFIX = "dc=example,dc=org"
 ADMIN, ADMIN_PASSWORD = f"cn=admin,{SUFFIX}", "directory secret"
@@ -117,10 +118,7 @@ class Slapd:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
         try:
-            end = time.monotonic() + 20
-            while not _is_stopped(self._process.pid):  # slow on a busy machine
-                assert time.monotonic() < end
-                time.sleep(0.01)
+            wait_for(lambda: _is_stopped(self._process.pid), 20)  # slow on a busy machine
             yield
         finally:
             os.kill(self._process.pid, signal.SIGCONT)

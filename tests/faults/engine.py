@@ -243,15 +243,6 @@ def until_answered(act: Callable[[], None], seconds: float = 60) -> int:
             time.sleep(0.02)
 
 
-def wait_for(found: Callable[[], Any], seconds: float = 20) -> Any:
-    """Poll until `found()` is true, and return it; AssertionError after `seconds`."""
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
-    return value
-
-
 def run_all(acts: list[Callable[[], Any]], seconds: float = 100) -> list[Any]:
     """Run functions at the same time, each in a thread. Return their values, raise the first error."""
     values: list[Any] = [None] * len(acts)

@@ -27,11 +27,11 @@ from tests.faults.engine import (
     make_tar,
     squeeze,
     until_answered,
-    wait_for,
 )
 from tests.faults.pushers import OTHERS, SAME, Pushers
 from tests.live_server import ROOT, Server
 from tests.oldregistry import OldRegistry
+from tests.waiting import wait_for
 from v1registry.server.buffer_pool import PIECE
 
 WATCHED = ("_inprogress", "_commit", "layer", "json", "ancestry", "_checksum")

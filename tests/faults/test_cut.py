@@ -25,10 +25,10 @@ from tests.faults.engine import (
     make_image,
     make_tar,
     squeeze,
-    wait_for,
 )
 from tests.faults.pushers import Pushers
 from tests.live_server import ROOT, Server
+from tests.waiting import wait_for
 from v1registry.lib.images.cleaner import Cleaner
 from v1registry.lib.images.commit import Commits
 from v1registry.server.buffer_pool import PIECE

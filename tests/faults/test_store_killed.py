@@ -32,12 +32,12 @@ from tests.faults.engine import (
     make_image,
     make_tar,
     squeeze,
-    wait_for,
 )
 from tests.faults.pushers import Pushers
 from tests.live_server import ROOT, Server
 from tests.needs import needs
 from tests.protocol.places import S3Place
+from tests.waiting import wait_for
 
 MIB = 1024 * 1024
 PULLERS = 6

@@ -18,6 +18,7 @@ from tests import raw
 from tests.lib.stores import image_id, image_json, layer_of, payload
 from tests.live_server import Server, StartError
 from tests.needs import require, tool
+from tests.waiting import wait_for
 
 GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden" / "store-0.9.1"
 JSON = [("Content-Type", "application/json")]
@@ -124,11 +125,11 @@ def test_a_worker_that_starts_meanwhile_does_not_use_the_mount_point(
         with gone():
             before = server.worker_pids()
             os.kill(before[0], signal.SIGKILL)
-            wait(lambda: server.worker_pids() not in ([], before))
+            wait_for(lambda: server.worker_pids() not in ([], before))
             assert push(server, "b") == REFUSED
             before = server.worker_pids()
             os.kill(server.pid, signal.SIGHUP)
-            wait(lambda: len(pids := server.worker_pids()) == 1 and pids != before)
+            wait_for(lambda: len(pids := server.worker_pids()) == 1 and pids != before)
             assert push(server, "c") == REFUSED
         assert push(server, "b") == DONE
 
@@ -177,13 +178,6 @@ def test_a_start_without_the_pinned_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="store_id: the store has no marker"):
         Server(store, env=pinned)
     assert files(store) == []
-
-
-def wait(found: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", ["images", "repositories"])

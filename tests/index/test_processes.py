@@ -23,6 +23,7 @@ from tests.live_server import Server, StartError, free_port
 from tests.protocol.engine import expect, image
 from tests.rights.accounts import JSON, basic
 from tests.tls import make_certificate
+from tests.waiting import wait_for
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib.auth import tokens
 
@@ -268,10 +269,7 @@ def test_repositories_of_an_existing_store_are_added(tmp_path: Path) -> None:
         Engine([server]).push("team/before", [one])
     env = {"INDEX_DATABASE": f"sqlite:///{tmp_path}/index.db"}
     with Server(tmp_path / "store", workers=2, env=env) as server:
-        end = time.monotonic() + 30
-        while not Engine([server]).search("before"):
-            assert time.monotonic() < end, server.log
-            time.sleep(0.1)
+        wait_for(lambda: Engine([server]).search("before"), 30, lambda: server.log)
         assert Engine([server]).pull("team/before") == {one.id: one.layer}
 
 

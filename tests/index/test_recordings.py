@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tests.protocol.recordings import Exchange
 from tests.protocol.replay import Difference, Parts, Replay, proxied
 from tests.rights.test_recordings import FILES
 from tests.tls import make_certificate
+from tests.waiting import wait_for
 from v1registry.index.accounts import create
 from v1registry.index.namespaces import Namespaces
 from v1registry.lib.auth import passwords
@@ -196,7 +196,4 @@ def _seed_for_pull(store: Path, name: str) -> None:
 
 
 def _wait_for_the_walk(server: Server) -> None:
-    end = time.monotonic() + 30
-    while "Comparing the index with the store: " not in server.log:
-        assert time.monotonic() < end, server.log
-        time.sleep(0.05)
+    wait_for(lambda: "Comparing the index with the store: " in server.log, 30, lambda: server.log)

@@ -14,6 +14,7 @@ from tests.index.test_server import seeded_file
 from tests.live_server import Server, free_port
 from tests.protocol.engine import image
 from tests.rights.accounts import JSON, basic
+from tests.waiting import wait_for
 from v1registry.index.accounts import AccountStore
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.repositories import RepositoryRecords
@@ -65,10 +66,7 @@ def test_registries_that_check_signatures_notice_lost_rights(
             Namespaces(database).revoke("reader", "team")
             AccountStore(database, here).set_disabled("writer", True)
             database.close()
-            end = time.monotonic() + 15
-            while any(status(tokens[user]) == 200 for user in ("reader", "writer")):
-                assert time.monotonic() < end
-                time.sleep(0.2)
+            wait_for(lambda: 200 not in (status(tokens["reader"]), status(tokens["writer"])), 15)
             assert status(tokens["owner"]) == 200
             index.stop()
             assert [status(token) for token in tokens.values()] == [401, 401, 200, 200]

@@ -14,11 +14,12 @@ import requests
 
 from tests import raw
 from tests.backends.ceph import Ceph
-from tests.faults.engine import Engine, PushedImage, make_image, make_tar, squeeze, wait_for
+from tests.faults.engine import Engine, PushedImage, make_image, make_tar, squeeze
 from tests.live_server import Server
 from tests.needs import require
 from tests.nginx import Nginx
 from tests.protocol.places import PLACES, Place
+from tests.waiting import wait_for
 
 MIB = 1024 * 1024
 STORES = [

@@ -4,7 +4,6 @@ the push can be made anew.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import Image, image
 from tests.protocol.hostile import BASE, LIMIT_LAYER, check_store, guarded, refused
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,11 @@ def _nothing_came(server: Server, made: Image) -> None:
 
 def _until_gone(server: Server, size: int) -> None:
     """Wait until no piece of the broken layer is left: the server notices a dead client late."""
-    end = time.monotonic() + 10
-    while left := [path for path in _staged(server.store) if path.stat().st_size >= size]:
-        assert time.monotonic() < end, left
-        time.sleep(0.02)
+
+    def left() -> list[Path]:
+        return [path for path in _staged(server.store) if path.stat().st_size >= size]
+
+    wait_for(lambda: not left(), 10, left)
 
 
 def _staged(store: Path) -> list[Path]:

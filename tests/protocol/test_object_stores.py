@@ -22,11 +22,12 @@ import pytest
 
 from tests import raw
 from tests.backends.proxy import Proxy
-from tests.faults.engine import Engine, make_image, make_tar, run_all, squeeze, wait_for
+from tests.faults.engine import Engine, make_image, make_tar, run_all, squeeze
 from tests.live_server import ROOT, Server, StartError
 from tests.protocol.places import PLACES, Place
 from tests.protocol.table import ORDINARY, check_headers
 from tests.protocol.tarsum import tarsum
+from tests.waiting import wait_for
 
 GOLDEN = ROOT / "tests" / "fixtures" / "golden"
 MIB = 1024 * 1024

@@ -14,7 +14,6 @@ from urllib.parse import quote
 import pytest
 
 from tests import raw
-from tests.faults.engine import wait_for
 from tests.index.conftest import PASSWORD as INDEX_PASSWORD
 from tests.index.conftest import here, open_database
 from tests.live_server import Server
@@ -22,6 +21,7 @@ from tests.protocol import engine, seed
 from tests.protocol.engine import image
 from tests.rights.accounts import basic, environment, password_file
 from tests.transfer.run import call
+from tests.waiting import wait_for
 from v1registry.index.accounts import AccountStore
 
 BASE = image("old names")

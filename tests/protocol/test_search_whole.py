@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests import raw
-from tests.faults.engine import wait_for
 from tests.lib.stores import image_id
 from tests.live_server import Server
 from tests.rights.accounts import basic, environment, password_file
+from tests.waiting import wait_for
 
 COUNT = 2500
 ID = image_id("a")

@@ -21,6 +21,7 @@ from tests.protocol import engine
 from tests.protocol.engine import image
 from tests.redisserver import Redis
 from tests.rights.accounts import PASSWORD, Client, basic, environment, hashed, password_file
+from tests.waiting import wait_for
 
 RULES = [
     {"who": "anybody", "repositories": "open/*", "allow": "pull"},
@@ -198,10 +199,11 @@ def test_a_changed_password_file_is_read_again(tmp_path: Path) -> None:
     with Server(tmp_path / "store", env=environment(file)) as server:
 
         def becomes(user: str, password: str, status: int) -> None:
-            end = time.monotonic() + 15
-            while raw.get(server, "/v1/users/", basic(user, password)).status != status:
-                assert time.monotonic() < end, f"{user}: {server.log}"
-                time.sleep(0.1)
+            wait_for(
+                lambda: raw.get(server, "/v1/users/", basic(user, password)).status == status,
+                15,
+                lambda: f"{user}: {server.log}",
+            )
 
         assert raw.get(server, "/v1/users/", basic("ada")).status == 200
         file.write_text(f"ada:{hashed('another')}\ncy:{hashed('hers')}\n")
@@ -277,10 +279,11 @@ def test_counts_survive_a_reload_and_the_death_of_workers(tmp_path: Path) -> Non
         before = server.worker_pids()
         os.kill(before[0], signal.SIGKILL)
         os.kill(server.pid, signal.SIGHUP)
-        end = time.monotonic() + 30
-        while len(server.worker_pids()) != 2 or set(server.worker_pids()) & set(before):
-            assert time.monotonic() < end, server.log
-            time.sleep(0.1)
+        wait_for(
+            lambda: len(now := server.worker_pids()) == 2 and not set(now) & set(before),
+            30,
+            lambda: server.log,
+        )
         assert right(server, "ada", 8) == [429] * 8
 
 

@@ -8,8 +8,9 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -212,12 +213,3 @@ class _Reader:
 def chunked(*parts):
     """Return `parts` as a chunked body."""
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts if part) + b"0\r\n\r\n"
-
-
-def wait_for(check, seconds=10):
-    """Wait until `check()` is true and return its result; fail after `seconds`."""
-    ends = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < ends, f"{check} did not come true within {seconds} s"
-        time.sleep(0.02)
-    return found

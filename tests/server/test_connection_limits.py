@@ -15,8 +15,8 @@ from tests import raw
 from tests.live_server import Server
 from tests.protocol import engine
 from tests.protocol.engine import image
-from tests.server.serving import wait_for
 from tests.tls import make_certificate
+from tests.waiting import wait_for
 from v1registry.server.connection_limits import _network
 
 CONNECTIONS = 40  # of the one process

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.live_server import Server
 from tests.protocol import engine
+from tests.waiting import wait_for
 
 
 def test_old_staged_uploads_are_deleted(store: Path) -> None:
@@ -38,10 +39,7 @@ def test_pushed_layers_are_scanned(store: Path) -> None:
         engine.push(server, "a/b", [good], ["1"])
         engine.push(server, "a/b", [bad], ["2"])
         engine.push(server, "a/b", [good, last], ["3"])
-        ends = time.monotonic() + 30
-        while not (store / "images" / last.id / "_oci").exists():
-            assert time.monotonic() < ends, server.log
-            time.sleep(0.02)
+        wait_for(lambda: (store / "images" / last.id / "_oci").exists(), 30, lambda: server.log)
         assert f"Image {bad.id}: the layer cannot be read: it holds no tar archive" in server.log
         assert (store / "images" / good.id / "_oci").exists()
         facts = json.loads((store / "images" / last.id / "_oci").read_text())["facts"]

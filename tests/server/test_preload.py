@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.serving import ROOT, Serving, head, read_answer, wait_for
+from tests.server.serving import ROOT, Serving, head, read_answer
 from tests.server.test_worker import both_pids, json_of, other_pid
+from tests.waiting import wait_for
 
 
 def run(code, **environ):

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.server.serving import Serving, chunked, head, read_answer, wait_for
+from tests.server.serving import Serving, chunked, head, read_answer
+from tests.waiting import wait_for
 from v1registry.lib.errors import Failure
 from v1registry.server.buffer_pool import PIECE, SMALL_PIECE
 from v1registry.server.receive import pieces

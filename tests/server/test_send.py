@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.server.serving import Serving, head, read_answer, wait_for
+from tests.server.serving import Serving, head, read_answer
+from tests.waiting import wait_for
 from v1registry.server.send import PIECE, FileRange, Truncated
 
 MIB = 1024 * 1024

@@ -9,8 +9,9 @@ import warnings
 
 import pytest
 
-from tests.server.serving import Serving, chunked, head, read_answer, wait_for
+from tests.server.serving import Serving, chunked, head, read_answer
 from tests.server.test_receive import TE, json_of, sha
+from tests.waiting import wait_for
 
 MIB = 1024 * 1024
 

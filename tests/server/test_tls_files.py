@@ -15,8 +15,8 @@ import pytest
 
 from tests import raw
 from tests.live_server import ROOT, Server, free_port
-from tests.server.serving import wait_for
 from tests.tls import Certificate, make_certificate
+from tests.waiting import wait_for
 
 NO_PAUSE = 8  # workers begun in three seconds, at most: with pauses of 1, 2, 4 s
 REASON = "does not belong to the first certificate"

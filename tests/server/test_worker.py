@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from tests.server.serving import Serving, head, read_answer, wait_for
+from tests.server.serving import Serving, head, read_answer
 from tests.server.test_receive import TE, json_of, sha
+from tests.waiting import wait_for
 
 MIB = 1024 * 1024
 CLIENT_HELLO = bytes.fromhex("16030100a5010000a10303") + b"\x00" * 160

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
+from tests.waiting import wait_for
 from v1registry.lib.support.single_flight import SingleFlightCache
 
 
@@ -32,10 +32,7 @@ class Source:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    wait_for(condition, 10)
 
 
 def test_a_positive_answer_is_cached_for_its_lifetime() -> None:

@@ -20,9 +20,9 @@ from swiftclient.exceptions import ClientException
 
 from tests.backends.proxy import Proxy
 from tests.backends.swift import TEMP_URL_KEY, Swift
-from tests.faults.engine import wait_for
 from tests.lib.stores import Domain, image_id, image_json, payload
 from tests.needs import needs
+from tests.waiting import wait_for
 from v1registry.lib.names import ImageId
 from v1registry.storage import ListEntry, Storage, exists, keys
 from v1registry.storage.errors import NotFound, Refused, StoreFull, Unavailable
