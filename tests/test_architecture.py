@@ -12,7 +12,16 @@ import pytest
 ROOT = Path(__file__).parent.parent / "v1registry"
 
 #: The packages of `lib`, the lowest first. A module imports only from packages before its own.
-LIB = ("lib", "lib/support", "lib/layers", "lib/auth", "lib/images", "lib/repositories", "lib/oci")
+LIB = (
+    "lib",
+    "lib/support",
+    "lib/layers",
+    "lib/auth",
+    "lib/images",
+    "lib/repositories",
+    "lib/oci",
+    "lib/maintenance",
+)
 #: The drivers of `storage`. The GCS driver uses the S3 driver to sign with HMAC keys.
 DRIVERS = {
     "storage/local": {"storage"},

@@ -24,6 +24,7 @@ from v1registry.commands.common import (
     warn,
 )
 from v1registry.commands.errors import CommandError
+from v1registry.commands.gc import gc
 from v1registry.commands.index import index
 from v1registry.commands.migrate import migrate
 from v1registry.commands.owner import explained, owner
@@ -56,7 +57,7 @@ def main() -> None:
     """Run and maintain a Docker Registry v1 server (configuration: docs/configuration.md)."""
 
 
-for command in (backfill, facts, migrate, export, import_, index):
+for command in (backfill, facts, gc, migrate, export, import_, index):
     main.add_command(command)
 
 

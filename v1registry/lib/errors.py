@@ -35,6 +35,7 @@ IMAGE_EXISTS: Text = (409, "Image already exists")
 IMAGE_ID_INVALID: Text = (404, "Invalid image ID")
 IMAGE_NOT_FOUND: Text = (404, "Image not found")
 IMAGE_IN_PROGRESS: Text = (400, "Image is being uploaded, retry later")
+IMAGE_BEING_DELETED: Text = (503, "The image is being deleted just now, retry later")
 IMAGE_LOST: Text = (500, "The image's data is gone from the store, push it again")
 
 JSON_INVALID: Text = (400, "Invalid JSON")

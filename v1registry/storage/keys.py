@@ -15,6 +15,8 @@ IMAGES = "images"
 REPOSITORIES = "repositories"
 OURS = "_v1registry"  # objects of this registry alone; 0.x never reads them
 PUSHES = f"{OURS}/pushes"
+GC = f"{OURS}/gc"  # one folder for each garbage collection
+DIGESTS = f"{OURS}/digests"
 TAG = "tag_"  # begins the file name of a tag
 # begins the file name of a reference if the repository name is too long for a file name
 HASHED = "@"
@@ -169,10 +171,30 @@ def digests(digest: str) -> tuple[str, str]:
     There are 4096 folders: about 250 names in each for a million images.
     """
     algorithm, _, value = digest.partition(":")
-    return f"{OURS}/digests/{algorithm}/{value[:3]}", f"{value}."
+    return f"{DIGESTS}/{algorithm}/{value[:3]}", f"{value}."
 
 
 def digest(digest: str, kind: str, image_id: str) -> str:
     """Return the key of an image's entry in the digest index."""
     folder, start = digests(digest)
     return f"{folder}/{start}{kind}-{image_id}"
+
+
+def gc_hidden(run: str) -> str:
+    """Return the key of the list of images that a garbage collection hid."""
+    return f"{GC}/{run}/hidden"
+
+
+def gc_plan(run: str) -> str:
+    """Return the key of what a garbage collection will delete, and when."""
+    return f"{GC}/{run}/plan"
+
+
+def gc_keep(run: str, image_id: str) -> str:
+    """Return the key whose existence keeps an image that a garbage collection hid."""
+    return f"{GC}/{run}/keep-{image_id}"
+
+
+def gc_delete(run: str, image_id: str) -> str:
+    """Return the key that exists while a garbage collection deletes an image."""
+    return f"{GC}/{run}/delete-{image_id}"

@@ -17,6 +17,7 @@ from v1registry.lib.auth.rights import Rights
 from v1registry.lib.images import shared_cache as sharedimages
 from v1registry.lib.images.cleaner import Cleaner
 from v1registry.lib.images.commit import Commits
+from v1registry.lib.images.hidden import HiddenImages
 from v1registry.lib.images.images import Images
 from v1registry.lib.images.listings import Listings
 from v1registry.lib.images.push_provenance import PushProvenance
@@ -82,6 +83,7 @@ def build_registry(config: Config) -> RegistryServices:
         cache_limit=config.cache_memory,
         cache_life=config.cache_life,
         shared=shared_images,
+        hidden=HiddenImages(store),
     )
     tags = Tags(store, compute)
     reach = RepositoryReferences(store, read, tags, compute)

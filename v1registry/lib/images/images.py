@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.images.commit import Commits
+from v1registry.lib.images.hidden import HiddenImages
 from v1registry.lib.names import ImageId
 from v1registry.lib.support.cache import Cache, Shared
 from v1registry.storage import Blob, Storage, exists, keys
@@ -43,7 +44,8 @@ class Image:
 class Images:
     """Reads complete images.
 
-    `cache_limit` in bytes and `cache_life` in seconds limit the cache of this process.
+    `cache_limit` in bytes and `cache_life` in seconds limit the cache of this process. Images in
+    `hidden` look like missing ones.
     """
 
     def __init__(
@@ -54,14 +56,18 @@ class Images:
         cache_limit: int,
         cache_life: float,
         shared: Shared[Image] | None = None,
+        hidden: HiddenImages | None = None,
     ) -> None:
         self._storage = storage
         self._commits = commits
+        self._hidden = hidden
         self._cache: Cache[Image] = Cache(cache_limit, cache_life, _size)
         self._shared = shared
 
     def get(self, image_id: ImageId) -> Image:
         """Return the complete image; raise Failure 404 if unknown, 400 if it is being uploaded."""
+        if self._hidden is not None and self._hidden.contains(image_id):
+            raise Failure(*errors.IMAGE_NOT_FOUND)
         image = self._cache.get(image_id)
         if image is None:
             image = self._shared.get(image_id) if self._shared else None
@@ -84,6 +90,23 @@ class Images:
             if (failure.status, failure.text) in (errors.IMAGE_NOT_FOUND, errors.IMAGE_IN_PROGRESS):
                 return None
             raise
+
+    def keep(self, image_id: str) -> None:
+        """Keep an image and its ancestors if garbage collection has hidden them.
+
+        Raise Failure 503 if one of them is being deleted just now.
+        """
+        run = self._hidden.run_of(image_id) if self._hidden is not None else None
+        if self._hidden is None or run is None:
+            return
+        try:
+            image = self._read(ImageId(image_id))
+        except Failure:  # it is not complete, or deleted already
+            ids = [image_id]
+        else:  # v1 clients use the ancestry, v2 clients the parents in the JSONs
+            ids = list(dict.fromkeys([*image.ancestors, *self._walk(image_id, image.json)]))
+        if not self._hidden.keep(run, ids[::-1]):
+            raise Failure(*errors.IMAGE_BEING_DELETED)
 
     def open_layer(self, image: Image) -> Blob:
         """Open the stored layer; raise Failure 404 if there is none."""

@@ -68,6 +68,7 @@ class Uploads:
         """
         document = self._image_json(image_id, data)
         _check_expected(image_id, sender)
+        self._images.keep(image_id)
         self._parent(document, sender)
         is_complete = self._images.find(image_id) is not None
         if is_complete and _may_use(image_id, sender):
@@ -175,6 +176,7 @@ class Uploads:
             raise Failure(*errors.PARENT_NOT_FOUND)
         if sender is not None and not sender.may_use(ImageId(parent)):
             raise Failure(*sender.parent_refused)
+        self._images.keep(parent)
         image = self._images.find(parent)
         if image is None:
             raise Failure(*errors.PARENT_NOT_FOUND)

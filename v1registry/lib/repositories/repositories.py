@@ -118,6 +118,7 @@ class Repositories:
             raise Failure(*errors.IMAGE_NOT_FOUND)
         if sender is not None and not sender.may_use(ImageId(value)):
             raise Failure(*errors.IMAGE_NOT_FOUND)
+        self._images.keep(value)
         image = self._images.get(ImageId(value))
         folder = repository.folder
         metadata = documents.dump(metadata_of(agent))
