@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from tests.backends.fakegcs import FakeGcs
 from tests.backends.glance import Glance
@@ -222,7 +228,10 @@ def test_secured(url: str, base: str, result: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://o.example/a", "http://r.example.evil/", "http://r.example@o.example/", "//x", ""],
+    [
+        *("http://o.example/a", "http://r.example.evil/", "http://r.example@o.example/", "//x", ""),
+        *("https://r.exa\tmple/",),
+    ],
 )
 def test_insecure(url: str) -> None:
     with pytest.raises(Insecure):
@@ -240,3 +249,101 @@ def test_origins() -> None:
             origin(url)
     with pytest.raises(Insecure):
         joined("http://r.example", "http://[")
+
+
+def url_texts() -> st.SearchStrategy[str]:
+    """URLs, and texts that programs take for different URLs."""
+    pieces = [
+        "http",
+        "https",
+        "HTTPS",
+        "ftp",
+        ":",
+        "//",
+        "/",
+        "\\\\",
+        "\\",
+        "@",
+        "?",
+        "#",
+        "%2f",
+        "%5c",
+        "%00",
+    ]
+    pieces += [
+        "r.example",
+        "R.Example",
+        "o.example",
+        "r.example.",
+        "[::1]",
+        "[",
+        "]",
+        ":80",
+        ":443",
+        ":0",
+    ]
+    pieces += [
+        ":5443",
+        ":",
+        "u:p",
+        " ",
+        "\t",
+        "\r",
+        "\0",
+        "\x7f",
+        "\xa0",
+        "x",
+        ";",
+        "..",
+        "+",
+        "_",
+        "*",
+    ]
+    noise = st.lists(st.sampled_from(pieces), max_size=4).map("".join)
+    hosts = st.sampled_from(["r.example", "R.EXAMPLE", "o.example", "[::1]"])
+    schemes = st.sampled_from(["http://", "https://", "HTTPS://", "//", "https:/", " http://", ""])
+    return st.builds("".join, st.tuples(schemes, noise, hosts, noise)) | noise
+
+
+def destination(url: str) -> tuple[str, str, int] | None:
+    """Return scheme, host and port to which requests connects; None if it refuses the URL."""
+    try:
+        parts = parse_url(str(requests.Request("GET", url).prepare().url))
+    except (requests.RequestException, LocationParseError):
+        return None
+    if parts.scheme not in ("http", "https") or not parts.host:
+        return None
+    return (
+        parts.scheme,
+        parts.host.strip("[]"),
+        parts.port or {"http": 80, "https": 443}[parts.scheme],
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(url_texts())
+@example("https://o.example\\@r.example/")
+def test_the_origin_of_any_text_is_where_requests_connects(url: str) -> None:
+    with contextlib.suppress(Insecure):
+        found = origin(url)
+        assert destination(url) in (found, None)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    url_texts(),
+    st.sampled_from(
+        ["https://r.example", "https://R.example:5443/x", "http://r.example", "https://[::1]"]
+    ),
+)
+def test_a_url_that_a_server_names_never_leaves_tls(url: str, base: str) -> None:
+    with contextlib.suppress(Insecure):
+        used = secured(joined(base, url), base)
+        there = destination(used)
+        own = origin(base)
+        assert used == joined(base, url) or there in (own, None)
+        if own[0] == "https" and there is not None:
+            assert there[0] == "https"
+            named = destination(joined(base, url))
+            assert named is not None
+            assert there[1] == named[1]

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from tests.backends.quirky import Answer, Asked, Quirky
 from tests.backends.v2registry import V2Registry
 from tests.tls import Certificate, make_certificate
 from tests.transfer.test_remote import Bytes, remote
 from v1registry.transfer.credentials import RegistryLogin
-from v1registry.transfer.errors import Rejected, TransferError
+from v1registry.transfer.errors import Rejected, TransferError, Unreachable
+from v1registry.transfer.http import Http
 from v1registry.transfer.remote import Remote
 
 ANN = RegistryLogin("ann", "pw")
@@ -321,3 +329,124 @@ def test_unknown_challenges_are_named(go: V2Registry, header: str) -> None:
         known = header.partition(" ")[0].lower() if header != '"' else "nothing"
         with pytest.raises(Rejected, match=f"accepts {known}; only Basic and Bearer are supported"):
             remote(quirky.url, account=ANN).check()
+
+
+# -- any location and realm ----------------------------------------------------------------------
+
+
+@dataclass
+class Origins:
+    """Servers of different origins. `locations` and `realm` are what all of them name."""
+
+    secure: Quirky
+    other: Quirky
+    plain: Quirky
+    locations: list[str] = field(default_factory=list)
+    realm: str = ""
+
+    def named(self, template: str) -> str:
+        ports = {name: getattr(self, name).port for name in ("secure", "other", "plain")}
+        return template.format(**ports)
+
+    def begin(self, locations: list[str], realm: str) -> None:
+        self.locations = [self.named(location) for location in locations]
+        self.realm = self.named(realm)
+        for server in (self.secure, self.other, self.plain):
+            server.asked.clear()
+            server.before = self.answer
+
+    def answer(self, asked: Asked) -> Answer:
+        is_token = asked.path.startswith("/token")
+        if "authorization" not in asked.headers and self.realm and not is_token:
+            quoted = self.realm.replace("\\", "\\\\")
+            parts = [f'Bearer realm="{quoted}"', 'Basic realm="r"']
+            return Answer(401, [("WWW-Authenticate", ", ".join(parts[self.realm == "basic" :]))])
+        if self.locations and not asked.path.startswith("/token?"):
+            return Answer(307, [("Location", self.locations.pop(0))])
+        return Answer(200, [], b'{"token": "TOKEN"}')
+
+
+@pytest.fixture(scope="module")
+def origins(made: Certificate) -> Iterator[Origins]:
+    with Quirky(0, made) as secure, Quirky(0, made) as other, Quirky(0) as plain:
+        yield Origins(secure, other, plain)
+
+
+def urls(path: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Return texts that a server may name; only hosts of the loopback interface are in them."""
+    schemes = [
+        "http://",
+        "https://",
+        "http://",
+        "https://",
+        "HTTPS://",
+        "//",
+        "",
+        "https:",
+        "ftp://",
+    ]
+    users = [
+        "",
+        "",
+        "",
+        "u:p@",
+        "localhost:{other}\\@",
+        "localhost:{plain}\\@",
+        "localhost:{other}/@",
+    ]
+    hosts = ["127.0.0.1", "localhost", "LocalHost", "127.0.0.1.", "[::1]", "127.0.0.1\\", ""]
+    ports = [":{secure}", ":{other}", ":{plain}", ":{secure}", ":{other}", "", ":", ":x", ":99999"]
+    parts = [st.sampled_from(choices) for choices in (schemes, users, hosts, ports)]
+    return st.tuples(*parts, path).map("".join)
+
+
+def port_of(url: str) -> int | None:
+    with contextlib.suppress(LocationParseError):
+        return parse_url(url).port
+    return None
+
+
+LOCATIONS = st.lists(urls(st.sampled_from(["/v2/x", "", "?q", "\\x", "/a b"])), max_size=3)
+REALMS = urls(st.sampled_from(["/token", "/token?a=b", "/token/moved"])) | st.sampled_from(
+    ["", "basic"]
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    locations=LOCATIONS,
+    realm=REALMS,
+    method=st.sampled_from(["GET", "HEAD", "PUT"]),
+    tls=st.booleans(),
+    first=st.just("/v2/") | urls(st.just("/v2/")),
+)
+@example([], "http://localhost:{plain}/token", "GET", True, "/v2/")
+@example(
+    ["https://localhost:{other}/v2/x"], "https://127.0.0.1:{secure}/token", "GET", True, "/v2/"
+)
+@example(["https://localhost:{other}\\@127.0.0.1:{secure}/v2/"], "basic", "GET", True, "/v2/")
+def test_no_location_or_realm_takes_credentials_elsewhere(
+    origins: Origins,
+    made: Certificate,
+    locations: list[str],
+    realm: str,
+    method: str,
+    tls: bool,
+    first: str,
+) -> None:
+    """`first`: a location that the registry named for an upload."""
+    origins.begin(locations, realm)
+    registry = origins.secure if tls else origins.plain
+    there = Http(registry.url, ANN, verify=str(made.certificate), first_wait=0)
+    with contextlib.suppress(Rejected, Unreachable):
+        there.send(method, origins.named(first), tries=1, good=(200, 307))
+    there._session().close()
+    if tls:
+        assert origins.plain.asked == []
+    for server in (origins.secure, origins.other, origins.plain):
+        shown = {asked.headers.get("authorization") for asked in server.asked} - {None}
+        # The server of the realm gets the password, and may redirect to itself.
+        allowed = {BASIC} if port_of(origins.realm) == server.port else set()
+        assert server is registry or shown <= allowed

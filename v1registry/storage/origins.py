@@ -11,6 +11,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
 
 from v1registry.storage.errors import Refused
 
@@ -22,15 +24,18 @@ class Insecure(Exception):
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host in lower case and port. Raise Insecure for anything but HTTP."""
+    """Return scheme, host in lower case and port. Raise Insecure for anything but HTTP.
+
+    requests uses the same parser, which decides where it connects. URLs have no backslashes: for
+    urlsplit, `https://one\\@other/` is a URL of `other`.
+    """
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in _PORTS or not parts.hostname:
+        parts = parse_url(url)
+    except LocationParseError:
+        parts = Url()
+    if parts.scheme not in _PORTS or not parts.host or "\\" in url:
         raise Insecure(f"{url[:200]!r} is not an http:// or https:// URL")
-    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
+    return parts.scheme, parts.host.strip("[]"), parts.port or _PORTS[parts.scheme]
 
 
 def joined(base: str, url: str) -> str:

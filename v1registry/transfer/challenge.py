@@ -164,7 +164,7 @@ class Keyring:
             document = response.json()
             token = document.get("token") or document["access_token"]
             life = float(document.get("expires_in") or _LIFE)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
             raise Rejected(f"{realm} answered without a valid token") from None
         if not isinstance(token, str) or not _SHOWABLE.fullmatch(token):
             raise Rejected(f"{realm} answered with a token that a header cannot hold")

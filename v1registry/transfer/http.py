@@ -275,7 +275,7 @@ class Http:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
+            session = self._local.session = _Session()
             for scheme in ("http://", "https://"):
                 session.mount(scheme, self._connections.adapter())
             session.trust_env = True  # for proxies
@@ -285,6 +285,13 @@ class Http:
 
     def _what(self, method: str, path: str) -> str:
         return f"{method} {urlsplit(joined(f'{self.url}/', path)).path}"
+
+
+class _Session(requests.Session):
+    """Never reads `Location`: requests would raise ValueError for some, even without redirects."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
