@@ -608,6 +608,8 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("dev: {issue: !!python/name:os.system }", "dev.issue", "not a value of the YAML type "),
         ("dev: {issue: 2014-99-99}", "dev.issue", "not a value of the YAML type timestamp"),
         ("dev: {issue: !!int x}", "dev.issue", "not a value of the YAML type int"),
+        ("dev: {issue: !!int ''}", "dev.issue", "not a value of the YAML type int"),
+        ("dev: {issue: !!timestamp x}", "dev.issue", "not a value of the YAML type timestamp"),
         ("dev: {issue: a, issue: b}", "dev.issue", "is set twice, first in line 1"),
     ],
 )
@@ -620,13 +622,16 @@ def test_hostile_yaml(problems, text, key, reason):
 
 PIECES = st.sampled_from(
     ["dev", "common", ":", " ", "\n", "\n    ", "- ", "<<: *a", "&a ", "*a", "{", "}", "[", "]", ",",
-     "_env:X", "_env:Y:", "!!int ", "!!python/name:os ", "storage: local", "standalone: true",
+     "_env:X", "_env:Y:", "!!int ", "!!bool ", "!!timestamp ", "!!python/name:os ", "storage: local", "standalone: true",
      "storage_path: /x", "limits", "json", "4MiB", "'", '"', "#", "|", "?", "\t", "0x", "1:2", "~"]
 )  # fmt: skip
 
 
 @settings(max_examples=400, deadline=None)
-@given(pieces=st.lists(PIECES, max_size=30), variable=st.text(max_size=8))
+@given(
+    pieces=st.lists(PIECES, max_size=30),
+    variable=st.text(max_size=8) | st.lists(PIECES, max_size=5).map("".join),
+)
 def test_every_text_gives_a_config_or_a_config_error(tmp_path_factory, pieces, variable):
     file = tmp_path_factory.getbasetemp() / "fuzz.yml"
     file.write_text("dev: &a {standalone: true}\n" * (len(pieces) % 2) + "".join(pieces))

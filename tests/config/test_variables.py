@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests.config.texts import BASE
-from v1registry.config import ConfigError, load_config
-from v1registry.server.settings import SettingsError, settings
+from v1registry.config import Config, ConfigError, load_config
+from v1registry.config.load import Document, find
+from v1registry.server.settings import SettingsError
+from v1registry.server.settings import settings as settings_of
 
 SECRETS = [
     *("Tr0ub4dor #3", "&tango77", "~", "null", "#hash1", "[open", "{brace", ">gt9", "|pipe"),
@@ -118,6 +126,7 @@ def test_other_kinds_still_read_yaml(load):
     [
         ("REGISTRY_AUTH", "htpasswd", "ACCOUNTS_HTPASSWD"),
         ("REGISTRY_AUTH", "{token: {realm: x}}", "ACCOUNTS_HTPASSWD"),
+        ("REGISTRY_AUTH", "{silly: null}", "ACCOUNTS_HTPASSWD"),
         ("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd", "ACCOUNTS_HTPASSWD"),
         ("REGISTRY_AUTH_TOKEN_REALM", "https://auth.example/token", "ACCOUNTS_HTPASSWD"),
         ("REGISTRY_AUTH_TOKEN_SERVICE", "registry", "ACCOUNTS_HTPASSWD"),
@@ -148,6 +157,8 @@ def test_protection_of_registry_2_is_refused(problems, name, text, ours):
         ("REGISTRY_PROXY_REMOTEURL", "https://registry.example", "docs/configuration.md"),
         ("REGISTRY_HTTP_SECRET", "x", "docs/configuration.md"),
         ("REGISTRY_AUTH", "none", "docs/configuration.md"),
+        ("REGISTRY_AUTH", "{none: null}", "docs/configuration.md"),
+        ("REGISTRY_HTTP_TLS", "{certificate: null, clientcas: []}", "docs/configuration.md"),
         ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "false", "docs/configuration.md"),
         ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: false}", "docs/configuration.md"),
         ("REGISTRY_HTTP", "{addr: ':5000', secret: x}", "docs/configuration.md"),
@@ -214,7 +225,7 @@ LINK = "tcp://10.0.0.9:5000"
 
 def test_the_port_of_a_service_link_is_ignored(load):
     config = load(BASE, {"REGISTRY_PORT": LINK})
-    assert settings({"REGISTRY_PORT": LINK}, config)["bind"] == "0.0.0.0:5000"
+    assert settings_of({"REGISTRY_PORT": LINK}, config)["bind"] == "0.0.0.0:5000"
     [warning] = config.warnings
     assert warning.startswith(f"variable REGISTRY_PORT: ignored: {LINK} is a service link")
     assert "enableServiceLinks" in warning
@@ -222,7 +233,7 @@ def test_the_port_of_a_service_link_is_ignored(load):
 
 def test_a_port_that_is_no_number_and_no_link_is_still_refused(load):
     with pytest.raises(SettingsError, match="REGISTRY_PORT: 'tcp' is not a whole number"):
-        settings({"REGISTRY_PORT": "tcp"}, load(BASE))
+        settings_of({"REGISTRY_PORT": "tcp"}, load(BASE))
 
 
 @pytest.mark.parametrize(
@@ -259,8 +270,224 @@ def test_service_links_of_other_services_give_no_warning(load):
 
 def test_address_of_the_rpm_package(load):
     config = load(BASE)
-    assert settings({"REGISTRY_ADDRESS": "127.0.0.1"}, config)["bind"] == "127.0.0.1:5000"
+    assert settings_of({"REGISTRY_ADDRESS": "127.0.0.1"}, config)["bind"] == "127.0.0.1:5000"
     both = {"REGISTRY_ADDRESS": "127.0.0.1", "REGISTRY_HOST": "127.0.0.1"}
-    assert settings(both, config)["bind"] == "127.0.0.1:5000"
+    assert settings_of(both, config)["bind"] == "127.0.0.1:5000"
     with pytest.raises(SettingsError, match=r"REGISTRY_ADDRESS: 127\.0\.0\.1 differs"):
-        settings({**both, "REGISTRY_HOST": "0.0.0.0"}, config)
+        settings_of({**both, "REGISTRY_HOST": "0.0.0.0"}, config)
+
+
+# -- properties -----------------------------------------------------------------------------------
+
+SHIPPED = Document(find({}))
+MARK = "hush-hush"  # a part of each generated secret
+
+YAML_PIECES = st.sampled_from(
+    [*SECRETS, " #", "#", "&a", "*a", "&a {b: *a}", "~", "null", "!!int ''", "!!bool x", "!!timestamp x",
+     "!!binary", "? ", "- ", ": ", "{", "}", "[", "]", ",", "'", '"', "|", ">", "%", "@", "`", "_env:X:",
+     "---", "...", "<<", "0x1", "0o7", "1e400", ".nan", "2014-99-99", "1:2", " ", "\\", "\n", "\r", "\t",
+     "\ufeff", "\u2028", "\udcff", "tcp://10.0.0.9:5000"]
+)  # fmt: skip
+TEXTS = st.one_of(
+    st.lists(YAML_PIECES, max_size=4).map("".join),
+    st.text(st.characters(exclude_characters="\0"), max_size=20),
+)
+
+
+@st.composite
+def secrets_in(draw: st.DrawFn) -> str:
+    return draw(TEXTS) + MARK + draw(TEXTS)
+
+
+REDIS = {"SETTINGS_FLAVOR": "local", "CACHE_REDIS_HOST": "redis.example"}
+LDAP = {
+    "SETTINGS_FLAVOR": "local",
+    "LDAP_URL": "ldaps://directory.example",
+    "LDAP_BASE": "dc=example",
+    "LDAP_BIND_DN": "cn=registry",
+}
+EVERYWHERE = {
+    **PLACES,
+    "cache.password": ("CACHE_REDIS_PASSWORD", REDIS),
+    "cache_lru.password": ("CACHE_LRU_REDIS_PASSWORD", {**REDIS, "CACHE_LRU_REDIS_HOST": "r"}),
+    "ldap.bind_password": ("LDAP_BIND_PASSWORD", LDAP),
+}
+
+
+def used(config: Config, key: str) -> Any:
+    """Return the value of an option."""
+    if key in config.storage:
+        return config.storage[key]
+    group, _, name = key.partition(".")
+    return getattr(getattr(config, group), name) if name else getattr(config, group)
+
+
+def outcome(load, environ: dict[str, str]) -> tuple[Config | None, list[tuple[str, str]]]:
+    """Return the configuration, if it is valid, and the key and reason of each problem."""
+    try:
+        return load(environ), []
+    except ConfigError as error:
+        return None, [(problem.key, problem.reason) for problem in error.problems]
+
+
+@settings(max_examples=100, deadline=None)
+@given(key=st.sampled_from(list(EVERYWHERE)), secret=secrets_in())
+def test_a_secret_is_used_unchanged_or_refused_without_its_text(key, secret):
+    variable, environ = EVERYWHERE[key]
+    flavor, expected = environ["SETTINGS_FLAVOR"], secret.rstrip("\r\n")
+    config, problems = outcome(
+        lambda given: SHIPPED.config(flavor, given), {**environ, variable: secret}
+    )
+    assert (config is not None) == expected.isprintable()
+    assert config is None or used(config, key) == expected
+    assert config is not None or f"{flavor}.{key}" in dict(problems)
+    if key != "cloudfront.keyid":  # the name of a key, which messages may show
+        assert MARK not in f"{problems} {config.warnings if config else ''}"
+
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True) | st.sampled_from(
+    ["REDIS_PORT_6379_TCP_ADDR", "REDIS_ENV_PASSWORD", "DB_SERVICE_HOST", "REGISTRY_AUTH", "X_NAME"]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(name=NAMES, text=TEXTS, key=st.sampled_from(["issue", "store_id", "cache.password"]))
+def test_a_variable_that_the_file_names_is_used_unchanged(tmp_path_factory, name, text, key):
+    """Also if its name looks like that of a service link or of registry 2.x."""
+    file = tmp_path_factory.getbasetemp() / "named.yml"
+    cache = "{host: h, password: _env:%s}" if key == "cache.password" else "_env:%s"
+    file.write_text(f"{BASE}    {key.partition('.')[0]}: {cache % name}\n")
+    plain = used(load_config(file, {}), key)
+    config, problems = outcome(lambda environ: load_config(file, environ), {name: text})
+    kept = text.rstrip("\r\n")
+    if name.endswith("_PORT") and text.startswith("tcp://"):
+        kept = ""
+    assert (config is not None) == kept.isprintable()
+    assert config is None or used(config, key) == (kept or plain)
+    assert {found for found, _ in problems} <= {f"dev.{key}"}
+
+
+@pytest.fixture(scope="module")
+def flavor(tmp_path_factory):
+    """`flavor(environ)`: the configuration of BASE, whose file is read once."""
+    file = tmp_path_factory.mktemp("variables") / "config.yml"
+    file.write_text(BASE)
+    document = Document(file)
+    return lambda environ: document.config("dev", environ)
+
+
+WORDS = st.sampled_from(
+    ["x", "true", "1", "/a.pem", "htpasswd", "[a.example]", "https://a.example"]
+)
+OFF = st.sampled_from(["", "none", "None", "false", "no", "off", " off ", "0"])
+SCALARS = WORDS | OFF | st.booleans() | st.integers(0, 9) | st.none()
+# Members of registry 2.x that request no protection.
+INNOCENT = {
+    "REGISTRY_HTTP": ["ADDR", "SECRET", "HOST", "DEBUG", "HEADERS", "TLSX", "RELATIVEURLS"],
+    "REGISTRY_STORAGE": ["DELETE", "CACHE", "MAINTENANCE_UPLOADPURGING", "REDIRECT", "FILESYSTEM"],
+    "REGISTRY_LOG": ["LEVEL", "FORMATTER", "FIELDS"],
+    "REGISTRY_PROXY": ["REMOTEURL", "USERNAME", "PASSWORD"],
+}
+# Members that do, and our option.
+PROTECTING = {
+    "REGISTRY_AUTH_HTPASSWD_PATH": "ACCOUNTS_HTPASSWD",
+    "REGISTRY_AUTH_TOKEN_REALM": "ACCOUNTS_HTPASSWD",
+    "REGISTRY_AUTH_SILLY_SERVICE": "ACCOUNTS_HTPASSWD",
+    "REGISTRY_HTTP_TLS_CERTIFICATE": "TLS_CERTIFICATE",
+    "REGISTRY_HTTP_TLS_CLIENTCAS": "TLS_CERTIFICATE",
+    "REGISTRY_HTTP_TLS_LETSENCRYPT_EMAIL": "TLS_CERTIFICATE",
+    "REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED": "READ_ONLY",
+}
+
+
+def written(draw: st.DrawFn, name: str, value: Any) -> tuple[str, str]:
+    """Return a variable: the last words of its name become keys of a mapping in its value."""
+    words = name.split("_")
+    depth = draw(st.integers(2, len(words)))
+    for word in reversed(words[depth:]):
+        value = {draw(st.sampled_from([word.lower(), word])): value}
+    text = value if isinstance(value, str) else yaml.safe_dump(value)
+    return "_".join(words[:depth]), text
+
+
+@st.composite
+def innocent(draw: st.DrawFn) -> tuple[str, str]:
+    section = draw(st.sampled_from(list(INNOCENT)))
+    member = draw(st.sampled_from(INNOCENT[section]))
+    return written(draw, f"{section}_{member}", draw(SCALARS | st.lists(WORDS, max_size=2)))
+
+
+@st.composite
+def protecting(draw: st.DrawFn) -> tuple[str, str, str]:
+    name = draw(st.sampled_from(list(PROTECTING)))
+    return (*written(draw, name, draw(WORDS)), PROTECTING[name])
+
+
+@settings(max_examples=100, deadline=None)
+@given(harmless=st.lists(innocent(), max_size=3), asking=st.lists(protecting(), max_size=2))
+def test_registry_2_variables_are_refused_exactly_if_they_request_protection(
+    harmless, asking, flavor
+):
+    environ = dict(harmless)
+    expected = {}
+    for name, text, ours in asking:
+        environ[name] = text
+        expected[name] = ours
+    config, problems = outcome(flavor, environ)
+    assert {reason.split()[1] for _, reason in problems} == set(expected)
+    assert all(expected[reason.split()[1]] in reason for _, reason in problems)
+    if config is not None:
+        given = [name for name, text in environ.items() if text]
+        assert sorted(text.split()[1].rstrip(":") for text in config.warnings) == sorted(given)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    name=st.sampled_from(
+        ["REGISTRY_AUTH", "REGISTRY_HTTP", "REGISTRY_STORAGE", "REGISTRY_HTTP_TLS"]
+    ),
+    text=st.lists(YAML_PIECES, max_size=6).map("".join),
+)
+@example(name="REGISTRY_HTTP", text="&a {http: *a, tls: *a}")
+@example(name="REGISTRY_AUTH", text="&a {b: *a}")
+def test_any_text_in_a_variable_of_registry_2_gives_a_warning_or_an_error(name, text, flavor):
+    config, problems = outcome(flavor, {name: text})
+    found = [reason for _, reason in problems] + list(config.warnings if config else ())
+    assert [reason.split()[1].rstrip(":") for reason in found] == [name] * bool(text)
+
+
+SERVICES = st.sampled_from(
+    ["REGISTRY", "REGISTRY_AUTH", "REGISTRY_HTTP_TLS", "LDAP", "TLS", "INDEX", "ACCOUNTS", "ACCESS",
+     "CACHE_REDIS", "CACHE_LRU_REDIS", "V2", "AWS", "OS", "STORAGE", "GUNICORN", "SEARCH", "DOCKER"]
+) | st.from_regex(r"(REGISTRY|TLS|LDAP|INDEX)(_[A-Z]{1,6}){0,2}", fullmatch=True)  # fmt: skip
+
+
+@st.composite
+def links(draw: st.DrawFn) -> dict[str, str]:
+    """The variables by which Kubernetes or `docker run --link` describes one service."""
+    service, scheme = draw(SERVICES), draw(st.sampled_from(["tcp", "udp", "sctp"]))
+    host, port = f"10.0.0.{draw(st.integers(0, 255))}", draw(st.integers(1, 65535))
+    one = f"{service}_PORT_{port}_{scheme.upper()}"
+    found = {
+        f"{service}_PORT": f"{scheme}://{host}:{port}",
+        one: f"{scheme}://{host}:{port}",
+        f"{one}_PROTO": scheme,
+        f"{one}_PORT": str(port),
+        f"{one}_ADDR": host,
+    }
+    if draw(st.booleans()):
+        found |= {f"{service}_SERVICE_HOST": host, f"{service}_SERVICE_PORT": str(port)}
+        found[f"{service}_SERVICE_PORT_HTTPS"] = str(port)
+    else:
+        found |= {f"{service}_NAME": "/web/db", f"{service}_ENV_PASSWORD": draw(WORDS)}
+    return found
+
+
+@settings(max_examples=100, deadline=None)
+@given(environ=links())
+def test_service_links_change_nothing(environ):
+    plain, config = SHIPPED.config("local", {}), SHIPPED.config("local", environ)
+    assert dataclasses.replace(config, warnings=()) == dataclasses.replace(plain, warnings=())
+    ports = [text for text in config.warnings if text not in plain.warnings]
+    assert all(" is a service link of Docker or Kubernetes" in text for text in ports)
+    assert settings_of(environ, config)["bind"] == "0.0.0.0:5000"

@@ -121,6 +121,7 @@ def test_the_port_for_v2_must_differ(port):
         ("GUNICORN_OPTS", "--preload"),
         ("GUNICORN_OPTS", "[--preload"),
         ("GUNICORN_OPTS", "[[a]]"),
+        ("GUNICORN_OPTS", "[!!int '']"),
     ],
 )
 def test_invalid_variables(name, value):

@@ -6,6 +6,14 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import yaml
+
+#: Errors of PyYAML for wrong texts, for example of its constructors for `!!int ''`.
+YAML_ERRORS = (
+    *(yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError),
+    *(OverflowError, RecursionError),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

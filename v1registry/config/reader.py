@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from v1registry.config.environment import reference
-from v1registry.config.errors import Problem
-from v1registry.config.variables import is_service_link, link_warning
+from v1registry.config.errors import YAML_ERRORS, Problem
+from v1registry.config.variables import is_link_port, link_warning
 
 Path = tuple[str, ...]
 
@@ -124,7 +124,7 @@ class YamlReader:
         line = node.start_mark.line + 1
         try:
             value = self._scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError, OverflowError, KeyError):
+        except YAML_ERRORS:
             # Examples: `2014-99-99`, `!!int x`, `!!python/object:...`. The text may be a secret.
             reason = f"not a value of the YAML type {node.tag.removeprefix(_TAG)}"
             if not expand:
@@ -141,7 +141,7 @@ class YamlReader:
         if named is None:
             return value
         given = self._environ.get(named.variable)
-        if given is not None and is_service_link(named.variable, given):
+        if given is not None and is_link_port(named.variable, given):
             self.warnings.append(link_warning(named.variable, given))
             given = None
         text = named.default if given is None else given

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import yaml
 
 from v1registry.config import legacy
 from v1registry.config.drivers import DRIVERS
-from v1registry.config.errors import suggestion
+from v1registry.config.errors import YAML_ERRORS, suggestion
 from v1registry.config.schema import OPTIONS
 
 _ACCESS = "ACCOUNTS_HTPASSWD, LDAP_URL or INDEX_ENDPOINT (docs/access.md)"
@@ -51,6 +52,7 @@ _REGISTRY_2 = re.compile(rf"REGISTRY_({'|'.join(_SECTIONS)})(_\w+)?")
 
 # Docker and Kubernetes describe a service called `NAME` by such variables.
 _LINK_VALUE = re.compile(r"(tcp|udp|sctp)://\S+")
+_LINK_PATH = re.compile(r"/[\w.-]+/[\w.-]+")  # `NAME_NAME`: both containers
 _LINK_NAME = re.compile(
     r"\w+_SERVICE_(HOST|PORT)(_\w+)?|\w+_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|\w+?_ENV_\w+"
 )
@@ -66,9 +68,18 @@ def is_service_link(name: str, text: str) -> bool:
     Kubernetes and `docker run --link` set `REGISTRY_PORT=tcp://10.0.0.9:5000`, and more variables
     of that form, for a service called `registry`.
     """
-    if name.endswith("_PORT") and _LINK_VALUE.fullmatch(text):
+    if is_link_port(name, text) or _LINK_NAME.fullmatch(name) is not None:
         return True
-    return _LINK_NAME.fullmatch(name) is not None
+    return name.endswith("_NAME") and _LINK_PATH.fullmatch(text) is not None
+
+
+def is_link_port(name: str, text: str) -> bool:
+    """Return whether a port is a service link: `NAME_PORT=tcp://10.0.0.9:5000`.
+
+    A configuration file that names another variable of a service link (`NAME_PORT_6379_TCP_ADDR`,
+    `NAME_ENV_PASSWORD`) requests its value.
+    """
+    return name.endswith("_PORT") and _LINK_VALUE.fullmatch(text) is not None
 
 
 def link_warning(name: str, text: str) -> str:
@@ -85,27 +96,41 @@ def refused(environ: Mapping[str, str], read: Collection[str] = ()) -> Iterator[
     `read` has the variables that the configuration file reads.
     """
     for name in _of_registry_2(environ, read):
-        asking = {inner for inner, text in _leaves(name, environ[name]) if text not in _OFF}
-        for beginning, ours in _PROTECTION.items():
-            if any(f"{inner}_".startswith(f"{beginning}_") for inner in asking):
-                yield (
-                    f"variable {name} protects registry 2.x, but not this server: use {ours},"
-                    f" and remove {name}"
-                )
+        if (ours := _protection(name, _parsed(environ[name]))) is not None:
+            yield (
+                f"variable {name} protects registry 2.x, but not this server: use {ours},"
+                f" and remove {name}"
+            )
 
 
-def _leaves(name: str, text: str) -> Iterator[tuple[str, str]]:
-    """Iterate over equivalent variables: registry 2.x also reads a whole section from one variable."""
+def _parsed(text: str) -> Any:
+    """Return the value of a variable: registry 2.x also reads a whole section from one variable."""
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        value = text
-    if not isinstance(value, dict) or not value:
-        yield name, text.strip().lower()
-        return
-    for key, inner in value.items():
-        below = yaml.safe_dump(inner) if isinstance(inner, dict) else str(inner)
-        yield from _leaves(f"{name}_{str(key).upper()}", below)
+        return yaml.safe_load(text)
+    except YAML_ERRORS:
+        return text
+
+
+def _protection(name: str, value: Any) -> str | None:
+    """Return our option for the protection that a variable requests, or None."""
+    for beginning, ours in _PROTECTION.items():
+        if f"{name}_".startswith(f"{beginning}_"):
+            # Authentication is on without parameters too: `{silly: null}`.
+            keys = name == "REGISTRY_AUTH" and isinstance(value, dict)
+            return ours if any(map(_is_on, value if keys else [value])) else None
+        # Only names that can lead to protection are followed: an anchor may refer to itself.
+        if beginning.startswith(f"{name}_") and isinstance(value, dict):
+            found = [_protection(f"{name}_{key}".upper(), inner) for key, inner in value.items()]
+            return next(filter(None, found), None)
+    return None
+
+
+def _is_on(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(bool(v) if isinstance(v, dict) else _is_on(v) for v in value.values())
+    if isinstance(value, list):
+        return bool(value)
+    return value is not None and str(value).strip().lower() not in _OFF
 
 
 def warnings(environ: Mapping[str, str], read: Collection[str] = ()) -> list[str]:

@@ -14,6 +14,9 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import yaml
+
+from v1registry.config.errors import YAML_ERRORS
 from v1registry.config.variables import is_service_link
 
 _PORT = 5000
@@ -125,11 +128,9 @@ def extra_options(environ: Mapping[str, str]) -> list[str]:
     text = environ.get("GUNICORN_OPTS") or ""
     if not text.strip():
         return []
-    import yaml
-
     try:
         options = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except YAML_ERRORS as error:
         raise SettingsError(f"GUNICORN_OPTS: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(options, list) or not all(isinstance(o, str | int) for o in options):
         raise SettingsError("GUNICORN_OPTS: must be a YAML list, as in [--threads, 4]")
