@@ -17,7 +17,7 @@ from v1registry.transfer.errors import Rejected
 REGISTRY = "https://r.example"
 ANN = RegistryLogin("ann", "pw")
 
-# -- the forms of RFC 9110, sections 5.6.1 (lists), 5.6.4 (quoted strings) and 11 (challenges) ------
+# -- every form that RFC 9110 allows ---------------------------------------------------------------
 
 TOKEN = st.text(st.sampled_from("!#$%&'*+-.^_`|~09azAZ"), min_size=1, max_size=8)
 SCHEME = st.sampled_from(["Basic", "BEARER", "bearer", "Negotiate", "Digest", "NTLM"]) | TOKEN
