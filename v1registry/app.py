@@ -9,6 +9,7 @@ from flask import Blueprint, Flask, request
 from v1registry.api import answers, v2
 from v1registry.api.authorize import unguarded
 from v1registry.api.index import accounts, stars_comments
+from v1registry.api.large_answers import LargeAnswers
 from v1registry.api.paths import AnyPath
 from v1registry.api.services import RegistryServices, Services
 from v1registry.api.site import RegistryFlask
@@ -32,6 +33,7 @@ def create_app(config: Config) -> Flask:
     for blueprint in _blueprints(services):
         app.register_blueprint(blueprint)
     app.before_request(_refuse_nul)
+    app.after_request(LargeAnswers().admit)
     if config.read_only:
         app.before_request(answers.refuse_changes)
     elif isinstance(services, RegistryServices):

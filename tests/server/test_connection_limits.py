@@ -17,7 +17,7 @@ from tests.protocol import engine
 from tests.protocol.engine import image
 from tests.tls import make_certificate
 from tests.waiting import wait_for
-from v1registry.server.connection_limits import _network
+from v1registry.lib.support.throttle import network
 
 CONNECTIONS = 40  # of the one process
 FLOOD = 150
@@ -236,4 +236,4 @@ def test_clients_behind_a_proxy_count_separately(narrow: Server) -> None:
     ],
 )
 def test_what_counts_as_one_client(one: str, other: str, same: bool) -> None:
-    assert (_network(one) == _network(other)) is same
+    assert (network(one) == network(other)) is same

@@ -52,9 +52,15 @@ def uncached_json(
     return FinalResponse(body, status, own)
 
 
+class StreamedResponse(Response):
+    """A response that is made while it is sent. `held` is the memory of its source, in bytes."""
+
+    held = 4 * 1024 * 1024
+
+
 def streamed_json(pieces: Iterable[bytes]) -> Response:
     """Return a JSON response of unknown length that no cache may keep."""
-    return Response(pieces, 200, _UNCACHED)
+    return StreamedResponse(pieces, 200, _UNCACHED)
 
 
 def immutable(
@@ -144,7 +150,7 @@ def plain_text(text: str, status: int) -> Response:
 
 def handle_errors(app: Flask) -> None:
     """Register the handlers that turn errors into responses. No other code does this."""
-    app.register_error_handler(Failure, _failure)
+    app.register_error_handler(Failure, failed)
     app.register_error_handler(StorageError, _storage_error)
     app.register_error_handler(Exception, _unexpected)
 
@@ -171,7 +177,8 @@ def refuse_nul() -> None:
         raise Failure(*errors.TEXT_INVALID)
 
 
-def _failure(failure: Failure) -> Response:
+def failed(failure: Failure) -> Response:
+    """Return the answer to a failed request, in the form of the request's protocol."""
     if "is_v2" in g:
         return ocierrors.answer(failure)
     return uncached_json({"error": failure.text}, failure.status, failure.headers.items())
@@ -180,18 +187,18 @@ def _failure(failure: Failure) -> Response:
 def _storage_error(error: StorageError) -> Response:
     current_app.logger.error("%s %s: %r", request.method, request.path, error)
     if isinstance(error, StoreFull):
-        return _failure(Failure(*errors.STORE_FULL))
+        return failed(Failure(*errors.STORE_FULL))
     if isinstance(error, Unavailable):
-        return _failure(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
+        return failed(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
     if isinstance(error, Refused):
-        return _failure(Failure(*errors.STORE_REFUSED))
+        return failed(Failure(*errors.STORE_REFUSED))
     # An object was deleted during this request, by another request or by hand.
     assert isinstance(error, NotFound)
-    return _failure(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
+    return failed(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
 
 
 def _unexpected(error: Exception) -> Response | HTTPException:
     if isinstance(error, HTTPException):
         return error  # engines rely on HTML, not JSON, for unknown paths and wrong methods
     current_app.logger.exception("%s %s", request.method, request.path)
-    return _failure(Failure(500, "Internal server error"))
+    return failed(Failure(500, "Internal server error"))

@@ -101,7 +101,10 @@ STORE_FULL: Text = (507, "The store is full")
 STORE_REFUSED: Text = (500, "The store refused")
 STORE_UNAVAILABLE: Text = (503, "The store does not answer, retry later")
 NAMES_UNREAD: Text = (503, "The names of the repositories are being read, retry later")
-SEARCHES_BUSY: Text = (503, "Too many long searches are running: ask for pages with n and page")
+ANSWERS_BUSY: Text = (
+    503,
+    "Too many large answers wait for slow clients: retry later, or ask for pages with n and page",
+)
 READ_ONLY: Text = (503, "The registry is read-only at the moment")
 
 

@@ -6,14 +6,13 @@ connections of a worker, and no other client would be served.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from v1registry.lib.errors import TOO_MANY_CONNECTIONS
+from v1registry.lib.support.throttle import network
 from v1registry.server.connection import BUSY, IDLE, Connection
 
 _RETRY_AFTER = "5"  # seconds
@@ -38,7 +37,7 @@ class ConnectionLimits:
         if connection.address == address:
             return True
         self.remove(connection)
-        client = _network(address)
+        client = network(address)
         held = self._held.setdefault(client, {})
         if len(held) >= self._limit and not self._replace_one(client, held):
             return False
@@ -50,7 +49,7 @@ class ConnectionLimits:
         """Stop counting `connection`."""
         if connection.address is None:
             return
-        client = _network(connection.address)
+        client = network(connection.address)
         connection.address = None
         held = self._held[client]
         del held[connection]
@@ -75,20 +74,6 @@ class ConnectionLimits:
             self.remove(replaced)
             replaced.end_input()
         return bool(waiting)
-
-
-@lru_cache(maxsize=4096)
-def _network(address: str) -> str:
-    """Return an IPv4 address unchanged, and of an IPv6 address its /64 network, which one client owns."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return address
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
 
 
 # The answer to a connection over the limit, with or without a request

@@ -12,7 +12,9 @@ wrapped the iterable, it is read in pieces of 1 MiB.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -58,6 +60,13 @@ class FileRange:
     def close(self) -> None:
         """Close the file. May be called more than once."""
         self.file.close()
+
+
+def disconnect(environ: dict[str, Any]) -> None:
+    """Close the connection of a request whose answer is being sent. The sender gets an OSError."""
+    sock: Any = environ.get("gunicorn.socket")
+    with contextlib.suppress(OSError, AttributeError):
+        sock._sock.shutdown(socket.SHUT_RDWR)
 
 
 def is_client_gone(environ: dict[str, Any]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -15,14 +14,12 @@ from flask import Blueprint, Response, abort, request
 from v1registry.api import answers, numbers
 from v1registry.api.authorize import without_check
 from v1registry.api.services import Services
-from v1registry.lib import documents, errors
-from v1registry.lib.errors import Failure
+from v1registry.lib import documents
 from v1registry.lib.repositories.search import WHOLE, SearchResult, paced
 
 MOST = 1000  # results on a page, and in a response that is built in memory
 LISTED = 100  # default number of repositories on a page
 
-_STREAMS = 16  # streamed responses a process sends at once; each keeps its list of names in memory
 _AT_ONCE = 200  # results in one piece of a streamed response
 
 _log = logging.getLogger(__name__)
@@ -39,7 +36,6 @@ _OFF = (
 def blueprint(services: Services) -> Blueprint:
     routes = Blueprint("search", __name__)
     is_on = services.config.search_backend or services.index is not None
-    streams = threading.BoundedSemaphore(_STREAMS)
     told: list[bool] = []  # not empty once the log says how to switch the search on
 
     @routes.get("/v1/search")
@@ -63,11 +59,7 @@ def blueprint(services: Services) -> Blueprint:
         shown = (_shown(result, with_stars) for result in paced(whole.results))
         if whole.total <= MOST:
             return answers.uncached_json(_answer(query, whole.total, 1, WHOLE, list(shown)))
-        if not streams.acquire(blocking=False):
-            raise Failure(*errors.SEARCHES_BUSY, {"Retry-After": "5"})
-        answer = answers.streamed_json(_written(_answer(query, whole.total, 1, WHOLE), shown))
-        answer.call_on_close(streams.release)
-        return answer
+        return answers.streamed_json(_written(_answer(query, whole.total, 1, WHOLE), shown))
 
     @routes.get("/v1/index/repositories")
     @without_check("it lists only repositories that the caller may pull")

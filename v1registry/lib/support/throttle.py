@@ -12,6 +12,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
@@ -135,7 +136,7 @@ class Throttle:
         pair = _Counted(_key("pair", _pair(user, address)), self._limit)
         others = [
             _Counted(_key("account", _account(user)), self._limit),
-            _Counted(_key("address", _network(address)), self._limit * _ADDRESS),
+            _Counted(_key("address", network(address)), self._limit * _ADDRESS),
         ]
         keys = [known, *(key for one in (pair, *others) for key in _wrong(one, now))]
         _, totals = self._add(dict.fromkeys(keys, 0), 2 * WINDOW)
@@ -182,7 +183,7 @@ def _wait(one: _Counted, totals: Mapping[str, int], now: float) -> float:
 
 
 def _pair(user: str, address: str) -> str:
-    return f"{_account(user)} {_network(address)}"
+    return f"{_account(user)} {network(address)}"
 
 
 def _account(user: str) -> str:
@@ -190,8 +191,9 @@ def _account(user: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", user).casefold().split())
 
 
-def _network(address: str) -> str:
-    """Return an IPv4 address as it is, and the network of an IPv6 address."""
+@lru_cache(maxsize=4096)
+def network(address: str) -> str:
+    """Return an IPv4 address as it is, and of an IPv6 address its /64 network, which one client owns."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
