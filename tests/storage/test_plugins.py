@@ -133,7 +133,9 @@ def test_the_command_lists_drivers_and_options(example_driver: Path):
     assert (
         "| `sqlite_path` | path, required | `/var/lib/v1registry.sqlite` | `SQLITE_PATH` |" in table
     )
-    assert command("drivers", "s3", path=example_driver).stdout.count("\n") > 10
+    ours = command("drivers", "s3", path=example_driver).stdout
+    assert ours.count("\n") > 10
+    assert "| `s3_region` | text |  | `AWS_REGION` | The bucket's region. |\n" in ours
     unknown = command("drivers", "tape", path=example_driver)
     assert unknown.returncode == 1
     assert "no driver 'tape': there are local, " in unknown.stderr

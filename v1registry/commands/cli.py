@@ -94,7 +94,8 @@ def drivers(name: str | None) -> None:
 
     The options are a Markdown table, in the format of docs/configuration.md.
     """
-    from v1registry.config.document import table
+    from v1registry.config.document import driver_options, table
+    from v1registry.config.drivers import DRIVERS
     from v1registry.config.drivers.plugins import Available
 
     available = Available()
@@ -105,7 +106,8 @@ def drivers(name: str | None) -> None:
     elif (chosen := name.lower()) not in available:
         raise CommandError(f"no driver {name!r}: there are {', '.join(available)}")
     else:
-        click.echo(table(available[chosen]), nl=False)
+        options = driver_options(chosen) if chosen in DRIVERS else available[chosen]
+        click.echo(table(options), nl=False)
 
 
 @main.command(

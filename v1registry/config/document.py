@@ -28,17 +28,17 @@ def default(option: Option) -> str:
 
 def tables() -> dict[str, str]:
     """Return the tables by the NAME of their place in the page: `<!-- NAME -->` to `<!-- end -->`."""
-    drivers = {
-        name: table(options_of(*found, helps=True))
-        for name, found in TABLES.items()
-        if found and name not in ("local", "file")
-    }
     return {
-        "storage": table([STORAGE, *options_of(*TABLES["local"], helps=True)]),
-        **drivers,
+        "storage": table([STORAGE, *driver_options("local")]),
+        **{name: table(driver_options(name)) for name in ("s3", "swift", "gcs", "glance")},
         "options": table(options_of(Config, helps=True)),
         "dead": _unused(),
     }
+
+
+def driver_options(name: str) -> Iterable[Option]:
+    """Return the options of one of our drivers, with the help of each."""
+    return options_of(*TABLES[name], helps=True)
 
 
 def page(text: str) -> str:
