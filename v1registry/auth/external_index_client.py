@@ -11,9 +11,8 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
-from v1registry.lib.running import Run, for_size
+from v1registry.lib.running import Run, Within, for_size
 
-Within = Callable[[float, Callable[[], Any]], Any]
 Read = Callable[[Any], Any]
 
 _CONNECTIONS = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import ldap3
@@ -16,8 +16,7 @@ from ldap3.utils.dn import escape_rdn
 from v1registry.config.tables.access import Ldap
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
-
-Within = Callable[[float, Callable[[], Any]], Any]
+from v1registry.lib.running import Within
 
 # Results (RFC 4511, appendix A) that refuse this user. All others are errors of the directory.
 _SUCCESS = 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from v1registry.config import Config
-from v1registry.config.access import DEFAULT_RULES
+from v1registry.config.access import DEFAULT_RULES, Rule
 from v1registry.lib.auth.rights import IsPrivate, Open, Rights
 from v1registry.lib.names import RepositoryName
+from v1registry.lib.running import Run, Within
 from v1registry.lib.support import counts as counters
 from v1registry.lib.support.counts import Counts
 from v1registry.lib.support.throttle import Throttle
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from v1registry.auth.accounts import PasswordVerifier
 
 Listed = Callable[[RepositoryName, list[str]], None]
-Within = Callable[[float, Callable[[], Any]], Any]
 
 
 def rights_of(
@@ -25,7 +25,7 @@ def rights_of(
     is_private: IsPrivate,
     listed: Listed,
     counts: Counts | None,
-    run_in_thread: Callable[..., Any],
+    run_in_thread: Run,
     within: Within,
 ) -> Rights:
     """Return the rights that the configuration describes.
@@ -41,9 +41,7 @@ def rights_of(
     return _index(config, listed, run_in_thread, within)
 
 
-def _index(
-    config: Config, listed: Listed, run_in_thread: Callable[..., Any], within: Within
-) -> Rights:
+def _index(config: Config, listed: Listed, run_in_thread: Run, within: Within) -> Rights:
     from v1registry.auth.external_index import ExternalIndexRights
     from v1registry.auth.external_index_client import IndexClient
     from v1registry.lib.auth import tokens
@@ -65,15 +63,8 @@ def _index(
 
 
 def _accounts(
-    config: Config,
-    is_private: IsPrivate,
-    counts: Counts | None,
-    run_in_thread: Callable[..., Any],
-    within: Within,
+    config: Config, is_private: IsPrivate, counts: Counts | None, run_in_thread: Run, within: Within
 ) -> Rights:
-    from v1registry.auth.accounts import AccountRights
-    from v1registry.auth.rules import Rules
-
     verifiers: list[PasswordVerifier] = []
     if config.accounts.htpasswd is not None:
         from v1registry.auth.htpasswd import PasswordFile
@@ -84,31 +75,37 @@ def _accounts(
 
         verifiers.append(Directory(config.ldap, within))
     rules = DEFAULT_RULES if config.access is None else config.access
-    return AccountRights(
-        verifiers,
-        Rules(rules, is_private),
-        throttle_of(config, counts),
-        remember=config.accounts.remember,
-        knows_users=config.has_users,
-    )
+    return _by_rules(config, verifiers, rules, is_private, counts, knows_users=config.has_users)
 
 
 def by_password(
     config: Config, verifiers: Sequence[PasswordVerifier], counts: Counts | None, challenge: str
 ) -> Rights:
     """Return rights that only identify users by their passwords. They allow no access."""
+    found = _by_rules(config, verifiers, (), lambda _: True, counts, knows_users=True)
+    found.challenge = challenge
+    return found
+
+
+def _by_rules(
+    config: Config,
+    verifiers: Sequence[PasswordVerifier],
+    rules: Sequence[Rule],
+    is_private: IsPrivate,
+    counts: Counts | None,
+    *,
+    knows_users: bool,
+) -> Rights:
     from v1registry.auth.accounts import AccountRights
     from v1registry.auth.rules import Rules
 
-    found = AccountRights(
+    return AccountRights(
         verifiers,
-        Rules((), lambda _: True),
+        Rules(rules, is_private),
         throttle_of(config, counts),
         remember=config.accounts.remember,
-        knows_users=True,
+        knows_users=knows_users,
     )
-    found.challenge = challenge
-    return found
 
 
 def throttle_of(config: Config, counts: Counts | None) -> Throttle:

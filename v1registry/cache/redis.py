@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from v1registry.config.redis import Redis
+from v1registry.lib.running import Within
 from v1registry.lib.support.circuit_breaker import CircuitBreaker
 
 PAUSE = 3.0  # seconds until the next attempt after a failure
@@ -27,8 +28,6 @@ _CONNECTIONS = 6
 _DIGITS = 20  # longest counter
 
 _log = logging.getLogger(__name__)
-
-Within = Callable[[float, Callable[[], Any]], Any]
 
 
 class RedisCache:
@@ -48,82 +47,30 @@ class RedisCache:
         self._client: Any = _client(at)  # its methods have no types
         self._slots = threading.BoundedSemaphore(_CONNECTIONS)
         self._calls = CircuitBreaker(PAUSE)
-        self._writes = CircuitBreaker(
-            PAUSE
-        )  # Redis may answer reads and refuse writes: it is full, or a replica
-        self._counts = CircuitBreaker(PAUSE)  # the same for counters
+        # Redis may answer reads and refuse writes: it is full, or a replica.
+        self._writes = CircuitBreaker(PAUSE)
+        self._counts = CircuitBreaker(PAUSE)
         _log.info("Redis at %s is the shared cache, under %s*", self._address, prefix)
 
     def get(self, key: str) -> bytes | None:
         """Return the value, or None. A value over the limit is not one of ours."""
-        ticket = self._calls.admit()
-        if ticket is None:
-            return None
-        try:
-            # Not GET: another program may have stored a gigabyte under our key.
-            found = self._call("GETRANGE", self._prefix + key, 0, self._limit)
-        except redis.ResponseError as error:
-            if str(error).startswith("WRONGTYPE"):
-                self._answered(ticket)
-            else:
-                self._failed(ticket, error)
-            return None
-        except Exception as error:  # any error: the cache must not make a request fail
-            self._failed(ticket, error)
-            return None
-        if found is None:
-            return None
-        self._answered(ticket)
+        # Not GET: another program may have stored a gigabyte under our key.
+        found = self._answer(lambda: self._call("GETRANGE", self._prefix + key, 0, self._limit))
         return found if isinstance(found, bytes) and 0 < len(found) <= self._limit else None
 
     def put(self, key: str, value: bytes) -> None:
         """Store a value, unless it is too large or Redis refuses writes."""
-        if len(value) > self._limit:
-            return
-        writing = self._writes.admit()
-        ticket = self._calls.admit() if writing is not None else None
-        if writing is None or ticket is None:
-            return
-        try:
-            done = self._call("SET", self._prefix + key, value, "EX", self._life)
-        except redis.ResponseError as error:
-            self._answered(ticket)
-            if self._writes.failed(writing):
-                _log.warning("Redis at %s refuses values: %s", self._address, reason(error))
-            return
-        except Exception as error:
-            self._failed(ticket, error)
-            return
-        if done is not None:
-            self._answered(ticket)
-            if self._writes.succeeded(writing):
-                _log.warning("Redis at %s accepts values again", self._address)
+        if len(value) <= self._limit:
+            command = "SET", self._prefix + key, value, "EX", self._life
+            self._answer(lambda: self._call(*command), self._writes)
 
     def add(self, changes: Mapping[str, int], life: int) -> dict[str, int] | None:
         """Add `changes` to counters, and return their totals; see `lib.support.counts.Counts`."""
-        counting = self._counts.admit()
-        ticket = self._calls.admit() if counting is not None else None
-        if counting is None or ticket is None:
-            return None
-        try:
-            found = self._bounded(lambda: self._add(changes, life))
-            totals = None if found is None else [int(text or 0) for text in found]
-        except (redis.ResponseError, ValueError):
-            self._answered(ticket)
-            self._counts.failed(
-                counting
-            )  # otherwise reads would return too low totals while writes fail
-            return None
-        except Exception as error:
-            self._failed(ticket, error)
-            return None
-        if totals is None:
-            return None
-        self._answered(ticket)
-        self._counts.succeeded(counting)
-        return dict(zip(changes, totals, strict=True))
+        # While writes fail, reads would return too low totals. So both use one circuit breaker.
+        totals = self._answer(lambda: self._bounded(lambda: self._add(changes, life)), self._counts)
+        return None if totals is None else dict(zip(changes, totals, strict=True))
 
-    def _add(self, changes: Mapping[str, int], life: int) -> list[Any]:
+    def _add(self, changes: Mapping[str, int], life: int) -> list[int]:
         with self._client.pipeline(transaction=any(changes.values())) as batch:
             for key, by in changes.items():
                 if by:
@@ -133,7 +80,33 @@ class RedisCache:
             for key in filter(changes.get, changes):
                 batch.expire(self._prefix + key, life)
             found: list[Any] = batch.execute()
-        return found[: len(changes)]
+        return [int(text or 0) for text in found[: len(changes)]]
+
+    def _answer(self, work: Callable[[], Any], refusable: CircuitBreaker | None = None) -> Any:
+        """Return the answer of Redis; None if it gives none, or while a circuit breaker is open.
+
+        `refusable`: the circuit breaker of a kind of command that Redis may refuse while it answers
+        others. No error leaves this method: the cache must not make a request fail.
+        """
+        kind = refusable.admit() if refusable is not None else 0
+        ticket = self._calls.admit() if kind is not None else None
+        if kind is None or ticket is None:
+            return None
+        try:
+            found = work()
+        except Exception as error:
+            if not _is_refusal(error, refusable is not None):
+                self._failed(ticket, error)
+                return None
+            self._answered(ticket)
+            if refusable is not None and refusable.failed(kind) and refusable is self._writes:
+                _log.warning("Redis at %s refuses values: %s", self._address, reason(error))
+            return None
+        if found is not None:
+            self._answered(ticket)
+            if refusable is not None and refusable.succeeded(kind) and refusable is self._writes:
+                _log.warning("Redis at %s accepts values again", self._address)
+        return found
 
     def check(self) -> str | None:
         """Send a PING, even while the circuit breaker is open; return the reason of a failure."""
@@ -164,6 +137,13 @@ class RedisCache:
             _log.warning(text, self._address, reason(error))
         # Open connections are broken, or would return the answer to an earlier call.
         self._client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _is_refusal(error: Exception, is_write: bool) -> bool:
+    """Return whether Redis answers, but not this command: a write, or a key of another type."""
+    if is_write:
+        return isinstance(error, redis.ResponseError | ValueError)  # ValueError: no counter
+    return isinstance(error, redis.ResponseError) and str(error).startswith("WRONGTYPE")
 
 
 def reason(error: BaseException) -> str:

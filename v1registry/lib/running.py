@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 #: Calls a function with arguments and returns its result.
 Run = Callable[..., Any]
 
+#: Calls a function, and raises TimeoutError if it takes longer than a number of seconds.
+Within = Callable[[float, Callable[[], Any]], Any]
+
 T = TypeVar("T")
 
 _SORTED_AT_ONCE = 10_000
