@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.config.texts import BASE, NO_SUCH_DRIVER
-from v1registry.commands.cli import serving_environ
+from v1registry.commands.serve import serving_environ
 from v1registry.config.load import PROJECT
 
 
