@@ -5,13 +5,13 @@ A layer is sent by the first possible way: nginx, a redirect to the store, sendf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 from flask import Response, request
 
 from v1registry.api import ranges
-from v1registry.api.answers import Headers
+from v1registry.api.answers import Headers, accel_redirect
 from v1registry.api.services import RegistryServices
 from v1registry.lib.images.images import Image
 from v1registry.lib.images.verified_stream import checked
@@ -19,23 +19,34 @@ from v1registry.server.send import FileRange
 from v1registry.storage import Blob, keys
 from v1registry.storage.errors import CorruptObject
 
+BINARY = "application/octet-stream"
+
 Range = tuple[int, int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
-    """The form of one protocol's responses.
+class Style(ABC):
+    """The form of one protocol's responses. `private`: shared caches must not keep them."""
 
-    `sent(content, status, headers)` makes a success, `past_the_end(size)` the response to a range
-    that begins after the last byte. With `fetched(path, url)`, nginx fetches the layer; with
-    `redirect(url)`, the client does. `suffix`: whether ranges of the last bytes are supported.
-    """
+    suffix = False  # whether ranges of the last bytes are supported
 
-    sent: Callable[[object, int, Headers], Response]
-    past_the_end: Callable[[int], Response]
-    fetched: Callable[[str, str], Response]
-    redirect: Callable[[str], Response]
-    suffix: bool = False
+    def __init__(self, private: bool) -> None:
+        self._private = private
+
+    @abstractmethod
+    def sent(self, content: object, status: int, headers: Headers) -> Response:
+        """Return a success."""
+
+    @abstractmethod
+    def past_the_end(self, size: int) -> Response:
+        """Return or raise the response to a range that begins after the last byte."""
+
+    @abstractmethod
+    def redirect(self, url: str) -> Response:
+        """Return the response by which the client fetches the layer from the store."""
+
+    def fetched(self, path: str, url: str) -> Response:
+        """Return the response by which nginx fetches the layer from the store."""
+        return accel_redirect(path, url, BINARY, private=self._private)
 
     def wanted(self, asked: str | None, size: int) -> Range:
         """Return the range of `size` bytes that the header `asked` names. Raise Unsatisfiable."""

@@ -1,6 +1,8 @@
-"""Whole numbers in a query, limited to bounds."""
+"""Pages of lists: the numbers in a query, and the link to the next page."""
 
 from __future__ import annotations
+
+from urllib.parse import urlencode
 
 from flask import request
 
@@ -23,3 +25,8 @@ def query_number(name: str, least: int, most: int, usual: int | None = None) -> 
 def page_size(usual: int, most: int) -> int:
     """Return the number of entries on a page: the query parameter `n`."""
     return query_number("n", 1, most, usual)
+
+
+def next_page(path: str, **query: int | str) -> list[tuple[str, str]]:
+    """Return the header `Link` to the next page (RFC 8288)."""
+    return [("Link", f'<{path}?{urlencode(query)}>; rel="next"')]

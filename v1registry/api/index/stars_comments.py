@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
-from v1registry.api import answers, body, numbers
+from v1registry.api import answers, body, paging
 from v1registry.api.authorize import without_check
 from v1registry.api.services import IndexServices, RegistryServices, Services
 from v1registry.lib import errors
@@ -54,7 +53,7 @@ def blueprint(services: Services, index: IndexServices) -> Blueprint:
     @routes.get("/stars")
     @without_check("it checks itself: the caller's own stars")
     def starred() -> Response:
-        size, after = numbers.page_size(USUAL, MOST), request.args.get("after", "")
+        size, after = paging.page_size(USUAL, MOST), request.args.get("after", "")
         found = list(index.opinions.starred(_user(services), after, size + 1))
         return _paged({"repositories": found[:size]}, "stars", found, size)
 
@@ -76,7 +75,7 @@ def blueprint(services: Services, index: IndexServices) -> Blueprint:
     @routes.get("/comments/<any_path:name>")
     @see
     def comments(name: str) -> Response:
-        size, after = numbers.page_size(USUAL, MOST), numbers.query_number("after", 0, 2**62)
+        size, after = paging.page_size(USUAL, MOST), paging.query_number("after", 0, 2**62)
         user = _viewer(services)
         parsed = RepositoryName.parse_stored(name)
         found = list(index.opinions.comments(parsed, user, after, size + 1))
@@ -98,7 +97,7 @@ def blueprint(services: Services, index: IndexServices) -> Blueprint:
         parsed, user = RepositoryName.parse_stored(name), _user(services)
         index.opinions.remove_comment(
             parsed,
-            numbers.query_number("id", 0, 2**62),
+            paging.query_number("id", 0, 2**62),
             user,
             any_author=services.authorizer.allows(parsed, Access.DELETE),
         )
@@ -133,13 +132,12 @@ def _json_object(services: Services) -> dict[str, Any]:
 
 
 def _paged(value: dict[str, Any], path: str, found: list[Any], size: int) -> Response:
-    """Return a response with a `Link` header to the next page, if there is one (RFC 8288)."""
-    headers = []
+    """Return a response with a `Link` header to the next page, if there is one."""
+    headers: answers.Headers = []
     if len(found) > size:
         last = found[size - 1]
         after = last if isinstance(last, str) else getattr(last, "name", None) or last.id
-        query = urlencode({"n": size, "after": after})
-        headers.append(("Link", f'</v1/index/{path}?{query}>; rel="next"'))
+        headers = paging.next_page(f"/v1/index/{path}", n=size, after=after)
     return answers.uncached_json(value, headers=headers)
 
 

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable
 from flask import Blueprint, Response, request
 
 from v1registry.api import answers, body, layer_response
+from v1registry.api.layer_response import BINARY
 from v1registry.api.services import RegistryServices
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId
-
-_BINARY = "application/octet-stream"
 
 
 def blueprint(services: RegistryServices) -> Blueprint:
@@ -61,8 +60,9 @@ def blueprint(services: RegistryServices) -> Blueprint:
             return _not_modified(services)
         if image.size is None:
             raise Failure(*errors.IMAGE_NOT_FOUND)
+        style = _Style(authorizer.is_private_answer())
         asked = request.headers.get("Range")
-        return layer_response.layer(services, image, image.size, _style(services), asked)
+        return layer_response.layer(services, image, image.size, style, asked)
 
     @routes.put("/layer")
     @authorizer.requires_push
@@ -102,23 +102,16 @@ def _not_modified(services: RegistryServices) -> Response:
     return answers.immutable(b"", status=304, private=services.authorizer.is_private_answer())
 
 
-def _style(services: RegistryServices) -> layer_response.Style:
-    private = services.authorizer.is_private_answer()
+class _Style(layer_response.Style):
+    def sent(self, content: object, status: int, headers: answers.Headers) -> Response:
+        return answers.immutable(content, BINARY, status, headers, private=self._private)
 
-    def sent(content: object, status: int, headers: answers.Headers) -> Response:
-        return answers.immutable(content, _BINARY, status, headers, private=private)
-
-    def past_the_end(size: int) -> Response:
+    def past_the_end(self, size: int) -> Response:
         # Engines that resume a complete layer succeed only on this: 416 and Content-Length 0
         # (protocol-v1.md section 7.2).
         answer = answers.uncached_json(True, 416, [("Content-Range", f"bytes */{size}")])
         answer.set_data(b"")
         return answer
 
-    def fetched(path: str, url: str) -> Response:
-        return answers.accel_redirect(path, url, _BINARY, private=private)
-
-    def redirect(url: str) -> Response:
+    def redirect(self, url: str) -> Response:
         return answers.uncached_json(True, 302, [("Location", url)])
-
-    return layer_response.Style(sent, past_the_end, fetched, redirect)

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort, request
 
-from v1registry.api import answers, numbers
+from v1registry.api import answers, paging
 from v1registry.api.authorize import without_check
 from v1registry.api.services import Services
 from v1registry.lib import documents
@@ -43,7 +42,7 @@ def blueprint(services: Services) -> Blueprint:
     def search() -> Response:
         """Return a page if `n` or `page` is given; else all results, as docker-registry 0.x did."""
         query = request.args.get("q", "")
-        size, page = numbers.page_size(MOST, MOST), numbers.query_number("page", 1, 10**9)
+        size, page = paging.page_size(MOST, MOST), paging.query_number("page", 1, 10**9)
         with_stars = not _TEXTS_ONLY.match(request.headers.get("User-Agent", ""))
         if not is_on:
             if not told:
@@ -67,14 +66,13 @@ def blueprint(services: Services) -> Blueprint:
         """Return `n` repositories after the name `after`; `Link` names the next page (RFC 8288)."""
         if not is_on:
             abort(404)
-        size = numbers.page_size(LISTED, MOST)
+        size = paging.page_size(LISTED, MOST)
         found = services.search.listed(
             services.authorizer.caller(), request.args.get("after", ""), size
         )
         headers = []
         if found.more is not None:
-            following = urlencode({"n": size, "after": found.more})
-            headers.append(("Link", f'</v1/index/repositories?{following}>; rel="next"'))
+            headers = paging.next_page("/v1/index/repositories", n=size, after=found.more)
         return answers.uncached_json({"repositories": found.repositories}, headers=headers)
 
     return routes

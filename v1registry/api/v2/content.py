@@ -11,8 +11,9 @@ from flask import Response, request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from v1registry.api import answers as v1
 from v1registry.api import layer_response, ranges
+from v1registry.api.answers import Headers
+from v1registry.api.layer_response import BINARY
 from v1registry.api.ocierrors import OciFailure
 from v1registry.api.services import RegistryServices
 from v1registry.api.v2 import answers
@@ -24,7 +25,6 @@ from v1registry.lib.oci.lookup import StoredLayerBlob
 from v1registry.server.send import is_client_gone
 from v1registry.storage import Blob
 
-_BINARY = "application/octet-stream"
 _PIECE = 1 << 20
 _MOST_SKIPPED = 16 << 20  # bytes that may be decompressed and dropped before a range begins
 _LONGEST = 2000  # characters of an Accept header that are parsed
@@ -68,7 +68,7 @@ def _preferred(header: str) -> str:
 def blob(services: RegistryServices, repository: RepositoryName, digest: Digest) -> Response:
     """Return a layer or a config, or a range of it."""
     found = services.v2.lookup.blob(repository, digest)
-    style = _style(services, digest)
+    style = _Style(digest, services.authorizer.is_private_answer())
     if answers.is_known(digest):
         return style.sent((), 304, [])
     asked = request.headers.get("Range")
@@ -93,26 +93,26 @@ def blob(services: RegistryServices, repository: RepositoryName, digest: Digest)
     return layer_response.part(style, unpacked, wanted, size)
 
 
-def _style(services: RegistryServices, digest: Digest) -> layer_response.Style:
-    private = services.authorizer.is_private_answer()
+class _Style(layer_response.Style):
+    suffix = True
 
-    def sent(content: object, status: int, headers: v1.Headers) -> Response:
-        return answers.blob(content, digest, _BINARY, status, headers, private=private)
+    def __init__(self, digest: Digest, private: bool) -> None:
+        super().__init__(private)
+        self._digest = digest
 
-    def past_the_end(size: int) -> Response:
+    def sent(self, content: object, status: int, headers: Headers) -> Response:
+        digest, private = self._digest, self._private
+        return answers.blob(content, digest, BINARY, status, headers, private=private)
+
+    def past_the_end(self, size: int) -> Response:
         failure = OciFailure(416, "RANGE_INVALID", f"The blob has {size} bytes")
         failure.headers["Content-Range"] = f"bytes */{size}"
         raise failure
 
-    def fetched(path: str, url: str) -> Response:
-        return v1.accel_redirect(path, url, _BINARY, private=private)
-
-    def redirect(url: str) -> Response:
-        answer = answers.blob(b"", digest, _BINARY, 307, [("Location", url)], private=True)
+    def redirect(self, url: str) -> Response:
+        answer = answers.blob(b"", self._digest, BINARY, 307, [("Location", url)], private=True)
         answer.headers["Cache-Control"] = "no-store"  # the URL expires soon
         return answer
-
-    return layer_response.Style(sent, past_the_end, fetched, redirect, suffix=True)
 
 
 class _Unpacked:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from flask import Response, request
 
 from v1registry.api.ocierrors import OciFailure
+from v1registry.api.paging import next_page
 from v1registry.api.services import RegistryServices
 from v1registry.api.v2.answers import json_answer
 from v1registry.lib import errors
@@ -38,7 +39,7 @@ def catalog(services: RegistryServices) -> Response:
         page, more = [name for name in names if is_listable(name)], found.more
     else:
         page, more = _visible_page(services, count)
-    headers = _link("_catalog", more, count) if more is not None else []
+    headers = next_page("/v2/_catalog", last=more, n=count) if more is not None else []
     return json_answer({"repositories": page}, headers=headers)
 
 
@@ -64,8 +65,9 @@ def tags(services: RegistryServices, repository: RepositoryName) -> Response:
     if names is None:
         raise Failure(*errors.REPOSITORY_NOT_FOUND)
     page = names[:count]
-    path = f"{quote(_shown_name(repository))}/tags/list"
-    headers = _link(path, page[-1], count) if page and len(names) > count else []
+    path = f"/v2/{quote(_shown_name(repository))}/tags/list"
+    is_last = not page or len(names) <= count
+    headers = [] if is_last else next_page(path, last=page[-1], n=count)
     return json_answer({"name": _shown_name(repository), "tags": page}, headers=headers)
 
 
@@ -101,8 +103,3 @@ def _count() -> int:
     if not _NUMBER.fullmatch(text):
         raise OciFailure(400, "PAGINATION_NUMBER_INVALID", "n must be a whole number")
     return min(int(text), _MOST) if len(text) <= _DIGITS else _MOST
-
-
-def _link(path: str, last: str, count: int) -> list[tuple[str, str]]:
-    query = urlencode({"last": last, "n": count})
-    return [("Link", f'</v2/{path}?{query}>; rel="next"')]
