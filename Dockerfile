@@ -3,9 +3,7 @@
 #   docker build -t v1registry .
 #   docker run -p 5000:5000 -v /srv/registry:/var/lib/v1registry v1registry
 
-# The tag gets security updates. For reproducible builds, pin its digest:
-#   docker buildx imagetools inspect debian:bookworm-slim      # or: skopeo inspect docker://...
-#   docker build --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:... .
+# The tag gets security updates. For reproducible builds, pin its digest: see docs/install.md.
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS build

@@ -100,11 +100,11 @@ bench: $(DISTRIBUTION) ## run the benchmarks, also of installed peers (docker-re
 	$(if $(ARGS),,$(DISTRIBUTION_PY) -m bench.moving)
 
 # `docker info` fails without a daemon, which a build needs.
-image: ## build the container image with docker or podman
+image: ## build the container image with docker or podman (BASE=name@sha256:... pins its base)
 	@if docker info >/dev/null 2>&1; then engine=docker; \
 	elif command -v podman >/dev/null; then engine=podman; \
 	else echo "error: neither podman nor a docker daemon was found: install one of them" >&2; exit 1; fi; \
-	set -x; $$engine build -t $(IMAGE) .
+	set -x; $$engine build $(if $(BASE),--build-arg "BASE=$(BASE)") -t $(IMAGE) .
 
 wheel: $(DEV) ## build dist/v1registry-*.whl for `pip install`
 	$(PY) -m hatchling build -t wheel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -94,6 +95,65 @@ def test_shell_completion(installed, tmp_path):
     )
     assert found == "plain,export\n"
 
+
+# -- the container image ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Path:
+    """A folder for PATH with docker without a daemon, and podman, which print their arguments."""
+    for name, status in (("docker", 1), ("podman", 0)):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*"\nexit {status}\n')
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+def make_image(engines: Path, *arguments: str) -> list[str]:
+    """Return the lines that `make image` and the engine print."""
+    make = ["make", "--no-print-directory", "image", *arguments]
+    path = f"{engines}:{os.environ['PATH']}"
+    return run(Path("/usr/bin/env"), *make, folder=ROOT, PATH=path).splitlines()
+
+
+def test_make_image_uses_an_engine_that_can_build(engines: Path) -> None:
+    assert make_image(engines) == ["podman build -t v1registry ."]
+    (engines / "docker").write_text('#!/bin/sh\necho "docker $*"\n')
+    assert make_image(engines, "IMAGE=registry:1") == ["docker build -t registry:1 ."]
+
+
+def test_without_an_engine_make_image_says_what_to_install(engines: Path) -> None:
+    (engines / "podman").unlink()
+    tools = engines / "tools"
+    tools.mkdir()
+    for name in ("make", "bash"):
+        found = shutil.which(name)
+        assert found
+        (tools / name).symlink_to(found)
+    make = [str(tools / "make"), "SHELL=" + str(tools / "bash"), "image"]
+    done = subprocess.run(
+        make, cwd=ROOT, env={"PATH": f"{engines}:{tools}"}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "neither podman nor a docker daemon was found: install one of them" in done.stderr
+
+
+def test_the_base_image_can_be_pinned_by_its_digest(engines: Path) -> None:
+    """As docs/install.md says it: by `make image`, or by the same build argument."""
+    page = (ROOT / "docs" / "install.md").read_text()
+    [base] = re.findall(r"^make image BASE=(\S+)$", page, re.MULTILINE)
+    assert f"docker build --build-arg BASE={base} -t v1registry ." in page
+    pinned = base.replace("DIGEST", "a" * 64)
+    [line] = make_image(engines, f"BASE={pinned}")
+    assert line == f"podman build --build-arg BASE={pinned} -t v1registry ."
+    text = (ROOT / "Dockerfile").read_text()
+    [default] = re.findall(r"^ARG BASE=(\S+)$", text, re.MULTILINE)
+    assert pinned == f"{default}@sha256:{'a' * 64}"
+    assert text.index("ARG BASE=") < text.index("FROM ")  # so that each FROM sees it
+    bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    assert bases == ["${BASE}"] * 2
+
+
+# -- pins -------------------------------------------------------------------------------------------
 
 FILES = sorted([*ROOT.glob("requirements*.txt"), *ROOT.glob("tests/backends/requirements-*.txt")])
 
