@@ -26,6 +26,7 @@ tools=(
     ceph-osd:ceph-osd
     radosgw:radosgw
     ceph:ceph-common
+    chromium:chromium  # the browser in which the pages are tested
     skopeo:skopeo      # today's clients, which pull over v2
     podman:podman
     docker-registry:docker-registry  # and a registry of today, in Go

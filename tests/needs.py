@@ -174,6 +174,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     ),
     "slapd": lambda: _command("slapd", "slapd"),
     "systemd-analyze": lambda: _command("systemd-analyze", "systemd"),
+    "chromium": lambda: _command("chromium", "chromium"),
     "skopeo": lambda: _command("skopeo", "skopeo"),
     "docker": _docker,
     "podman": lambda: _command("podman", "podman"),

@@ -42,11 +42,12 @@ ALLOWED: dict[str, set[str]] = {
     "server": {*LIB, "storage", "config"},
     "transfer": {*LIB, "storage"},
     "api": {*LIB, "storage", "config", "server", "index"},
+    "web": {*LIB, "config", "api"},
     "wiring": {
         *LIB,
         *("storage", "storage/glance", "config", "cache", "index", "auth", "server", "api"),
     },
-    "app": {"storage", "config", "api", "wiring"},
+    "app": {"storage", "config", "api", "web", "wiring"},
     "commands": {*LIB, "storage", "config", "server", "api", "transfer", "wiring", ""},
     "__main__": {"commands"},
     "": set(),
@@ -63,6 +64,7 @@ FOREIGN = {
     "transfer": {*_FRAMES, "yaml", "click", "redis"},
     "auth": {*_FRAMES, "yaml", "click", "redis", "sqlalchemy"},
     "server": {"redis", "sqlalchemy", *_CLIENTS},
+    "web": {"gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy", *_CLIENTS},
     "api": {"gevent", "gunicorn", "yaml", "click", "redis", "sqlalchemy", *_CLIENTS},
 }
 

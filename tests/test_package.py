@@ -58,6 +58,13 @@ def test_the_wheel_contains_what_a_server_needs(wheel):
         assert f"v1registry/_project/{name}" in names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "v1registry").rglob("*.py")}
     assert modules <= names
+    pages = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "v1registry" / "web").rglob("*")
+        if path.suffix in (".html", ".css", ".js", ".svg", ".mo")
+    }
+    assert pages
+    assert pages <= names
     assert not any(name.startswith(("tests/", "bench/")) for name in names)
 
 
@@ -80,6 +87,7 @@ def test_the_wheel_serves_in_an_empty_folder(installed, tmp_path):
     empty.mkdir()
     with Server(tmp_path / "store", command=command, folder=empty) as server:
         assert raw.get(server, "/v1/_ping").status == 200
+        assert b"</html>" in raw.get(server, "/ui/").body
         script = [sys.executable, str(ROOT / "scripts" / "push_pull.py"), server.url]
         subprocess.run(script, check=True, capture_output=True)
     assert (tmp_path / "store" / "repositories").is_dir()

@@ -17,6 +17,7 @@ from v1registry.api.v1 import image_lists, images, ping, repositories, search, u
 from v1registry.api.v1 import repository_routes as routes
 from v1registry.config import Config
 from v1registry.storage import Storage
+from v1registry.web.blueprint import blueprint as pages
 from v1registry.wiring.registry import build_services
 from v1registry.wiring.store import use_request_tokens
 
@@ -82,3 +83,5 @@ def _blueprints(services: Services) -> Iterator[Blueprint]:
     if services.index is not None or services.config.standalone:
         actions = routes.joined(actions, image_lists.ACTIONS)
     yield routes.blueprint(services, actions)
+    if services.config.web.enabled:
+        yield pages(services)

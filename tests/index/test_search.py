@@ -17,13 +17,14 @@ from v1registry.index.accounts import AccountStore
 from v1registry.index.checked_search import CheckedSearch
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces, namespace_id
+from v1registry.index.pulls import SqlPullCounter
 from v1registry.index.repositories import RepositoryRecords, set_tags
 from v1registry.index.search import SqlSearch
 from v1registry.index.social import Social
 from v1registry.index.visibility import BY_NAME, BY_STARS, visible_to
 from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Open
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.repositories.search import Listing, SearchResult
+from v1registry.lib.repositories.search import BrowseQuery, Listing, SearchResult
 
 DESCRIBED = {
     "library/busybox": "The small tools in one file",
@@ -397,3 +398,60 @@ def test_private_repositories_are_hidden_without_accounts(database: Database) ->
     page = checked.find(ANONYMOUS, "", 100, 1)
     assert [r.name for r in page.results] == sorted(set(DESCRIBED) - {"alice/secret"})
     assert len(checked.listed(ANONYMOUS, "", 100).repositories) == len(DESCRIBED) - 1
+
+
+# -- pages --------------------------------------------------------------------------------------------
+
+
+def browsed(found: Any, user: str | None = None, **query: Any) -> list[str]:
+    return [row.name for row in found.browse(Caller(user), BrowseQuery(**query)).rows]
+
+
+def test_pages_show_visible_repositories_in_every_order(
+    found: SqlSearch, database: Database, repositories: RepositoryRecords
+) -> None:
+    social, pulls = Social(database), SqlPullCounter(database)
+    social.star(RepositoryName("team", "box"), "alice")
+    for _ in range(3):
+        pulls.count(RepositoryName("library", "ubuntu"))
+    pulls.flush()
+    table = schema.repositories
+    later = table.update().where(table.c.name == "team/app").values(updated=2**40)
+    database.write(lambda connection: connection.execute(later))
+    everything = sorted(set(DESCRIBED) - {"alice/secret"})
+    assert browsed(found) == everything
+    assert browsed(found, "alice") == ["alice/secret", *everything]
+    assert browsed(found, order="stars")[0] == "team/box"
+    assert browsed(found, order="pulls")[0] == "library/ubuntu"
+    assert browsed(found, order="pushed")[0] == "team/app"
+    assert browsed(found, namespace="team") == ["team/app", "team/app-base", "team/box"]
+    assert browsed(found, namespace="team", text="OUR app") == ["team/app"]
+    assert browsed(found, text="tools") == ["library/busybox"]  # in its description
+    assert browsed(found, "alice", text="tools") == ["alice/secret", "library/busybox"]
+    assert browsed(found, text="\x01") == browsed(found, namespace="none") == []
+    [row] = found.browse(ANONYMOUS, BrowseQuery(text="box", namespace="team")).rows
+    assert (row.is_private, row.stars, row.pulls) == (False, 1, 0)
+    [row] = found.browse(Caller("alice"), BrowseQuery(namespace="alice")).rows
+    assert row.is_private
+
+
+def test_pages_end_where_the_repositories_end(found: SqlSearch) -> None:
+    pages = [found.browse(ANONYMOUS, BrowseQuery(page=number, size=2)) for number in range(1, 5)]
+    assert [[row.name for row in page.rows] for page in pages] == [
+        ["library/busybox", "library/ubuntu"],
+        ["team/app", "team/app-base"],
+        ["team/box"],
+        [],
+    ]
+    assert [page.total for page in pages] == [5, 5, 5, 5]
+    assert found.browse(ANONYMOUS, BrowseQuery(page=10**6)).rows == []
+
+
+def test_pages_of_a_registry_whose_rights_come_from_elsewhere(
+    found: SqlSearch, database: Database
+) -> None:
+    checked = CheckedSearch(database, Open())
+    assert browsed(checked) == browsed(found)
+    assert browsed(checked, namespace="team", text="app") == ["team/app", "team/app-base"]
+    assert browsed(checked, page=2, size=2) == ["team/app", "team/app-base"]
+    assert browsed(checked, text="\x01") == []

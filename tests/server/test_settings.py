@@ -31,6 +31,7 @@ def config(**more):
         "trusted_proxies": [],
         "tls": SimpleNamespace(certificate=None, key=None),
         "v2": SimpleNamespace(port=0),
+        "web": SimpleNamespace(enabled=True),
     }
     return SimpleNamespace(**{**values, **more})
 

@@ -158,7 +158,7 @@ def handle_errors(app: Flask) -> None:
 def writes_to_store() -> bool:
     """Return whether the request would change images or repositories."""
     return request.method not in ("GET", "HEAD", "OPTIONS") and request.path.startswith(
-        ("/v1/images/", "/v1/repositories/")
+        ("/v1/images/", "/v1/repositories/", "/ui/repositories/")
     )
 
 
@@ -185,20 +185,25 @@ def failed(failure: Failure) -> Response:
 
 
 def _storage_error(error: StorageError) -> Response:
-    current_app.logger.error("%s %s: %r", request.method, request.path, error)
-    if isinstance(error, StoreFull):
-        return failed(Failure(*errors.STORE_FULL))
-    if isinstance(error, Unavailable):
-        return failed(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
-    if isinstance(error, Refused):
-        return failed(Failure(*errors.STORE_REFUSED))
-    # An object was deleted during this request, by another request or by hand.
-    assert isinstance(error, NotFound)
-    return failed(Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER}))
+    return failed(logged(error))
 
 
 def _unexpected(error: Exception) -> Response | HTTPException:
     if isinstance(error, HTTPException):
         return error  # engines rely on HTML, not JSON, for unknown paths and wrong methods
-    current_app.logger.exception("%s %s", request.method, request.path)
-    return failed(Failure(500, "Internal server error"))
+    return failed(logged(error))
+
+
+def logged(error: Exception) -> Failure:
+    """Log an error that is no Failure, and return the Failure that clients get for it."""
+    if not isinstance(error, StorageError):
+        current_app.logger.exception("%s %s", request.method, request.path)
+        return Failure(500, "Internal server error")
+    current_app.logger.error("%s %s: %r", request.method, request.path, error)
+    if isinstance(error, StoreFull):
+        return Failure(*errors.STORE_FULL)
+    if isinstance(error, Refused):
+        return Failure(*errors.STORE_REFUSED)
+    # Unavailable; or not found, because something deleted an object during this request.
+    assert isinstance(error, Unavailable | NotFound)
+    return Failure(*errors.STORE_UNAVAILABLE, {"Retry-After": _RETRY_AFTER})

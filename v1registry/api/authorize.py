@@ -55,6 +55,10 @@ class Authorizer:
         caller: Caller = g.caller
         return caller
 
+    def act_as(self, caller: Caller) -> None:
+        """Handle this request as one of `caller`, whom a session of the pages has identified."""
+        g.caller = caller
+
     def address(self) -> str:
         """Return the client's address, as trusted proxies report it."""
         return request.environ.get("v1registry.client") or request.remote_addr or ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl
 
 from flask import request
+from werkzeug.datastructures import MultiDict
 
 from v1registry.api.services import Services
 from v1registry.config.tables.limits import Limits
@@ -15,6 +17,7 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.running import for_size
 from v1registry.server.receive import pieces, whole
 
+_FIELDS = 20_000  # of a form, such as the tags that a user selects on a page
 _TOO_SLOW = (408, "The upload took longer than this registry allows")
 
 
@@ -24,6 +27,23 @@ def small(limits: Limits) -> bytes:
     Raise Failure 413 above `limits.json` bytes, 408 after `limits.body_seconds`.
     """
     return whole(request.environ, limits.json, limits.body_seconds)
+
+
+def form(limits: Limits) -> MultiDict[str, str]:
+    """Return the fields of a form (`application/x-www-form-urlencoded`); none of another body.
+
+    Raise Failure 413, 408 or 400 for a body beyond the limits, and what `small` raises.
+    """
+    data = small(limits)
+    if request.mimetype != "application/x-www-form-urlencoded":
+        return MultiDict()
+    try:
+        pairs = parse_qsl(data.decode("utf-8"), keep_blank_values=True, max_num_fields=_FIELDS)
+    except ValueError:
+        raise Failure(*errors.DATA_INVALID) from None
+    if any("\0" in text for pair in pairs for text in pair):
+        raise Failure(*errors.TEXT_INVALID)
+    return MultiDict(pairs)
 
 
 def require_json() -> None:

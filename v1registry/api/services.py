@@ -91,6 +91,7 @@ class Services:
     periodic_tasks: tuple[PeriodicTask, ...]
     index: IndexServices | None  # our own index
     prepare: Callable[[], None]  # prepares services that may be unavailable at the start
+    session_secret: Callable[[], bytes | None]  # signs sessions of the pages; None: there is none
 
     is_index_only = False  # whether this process is an index without a registry
 

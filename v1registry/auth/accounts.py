@@ -47,6 +47,7 @@ class AccountRights(Rights):
         knows_users: bool,
     ) -> None:
         self.knows_users = knows_users
+        self.has_passwords = bool(verifiers)
         self._verifiers = verifiers
         self._rules = rules
         self._throttle = throttle
@@ -83,10 +84,15 @@ class AccountRights(Rights):
         raise Failure(*errors.UNAUTHORIZED, {"WWW-Authenticate": self.challenge})
 
     def state(self, caller: Caller) -> str:
-        """Return a hash of the verifiers' states, which discloses no password hash."""
+        """Return a hash of the verifiers' states, which discloses no password hash.
+
+        Empty if no verifier knows the state of this account, as for one of a directory.
+        """
         if caller.user is None:
             return ""
         states = [verifier.state(caller.user) for verifier in self._verifiers]
+        if not any(states):
+            return ""
         return hashlib.sha256("\0".join(states).encode("utf-8", "replace")).hexdigest()[:16]
 
     def _digest(self, user: str, password: str) -> str:

@@ -48,7 +48,7 @@ UNUSED_KEYS: tuple[UnusedKey, ...] = (
     UnusedKey("newrelic", _NEW_RELIC),
     UnusedKey("new_relic", _NEW_RELIC),
     # keys of docker-registry 0.6 and 0.7
-    UnusedKey("secret_key", f"{_NO_EFFECT}: there are no sessions to sign"),
+    UnusedKey("secret_key", f"{_NO_EFFECT}: web.secret signs the sessions of the pages"),
     UnusedKey("source", _MIRROR),
     UnusedKey("source_index", _MIRROR),
     UnusedKey("tags_cache", _MIRROR, ("enabled",)),

@@ -19,6 +19,7 @@ from v1registry.config.tables.index import Index
 from v1registry.config.tables.limits import Limits
 from v1registry.config.tables.server import Server
 from v1registry.config.tables.v2 import V2
+from v1registry.config.tables.web import Web
 
 
 # The fields of the last base come first.
@@ -37,6 +38,7 @@ class Config(Server, Caches, Access, General):
     index: Index = group(Index)
     limits: Limits = group(Limits)
     v2: V2 = group(V2)
+    web: Web = group(Web)
 
     @property
     def has_users(self) -> bool:

@@ -23,9 +23,13 @@ from v1registry.lib.repositories.search import (
     READ,
     WHOLE,
     AllResults,
+    BrowseQuery,
     Listing,
     Page,
+    Row,
+    Rows,
     SearchResult,
+    bounded,
     paced,
 )
 
@@ -36,6 +40,8 @@ _CHECKED = (repositories.c.name, repositories.c.is_private, repositories.c.searc
 
 class CheckedSearch:
     """Search that checks the rights for each candidate, by name: at most 5000 for a page."""
+
+    orders = ("name",)
 
     def __init__(self, database: Database, rights: Rights) -> None:
         self._database = database
@@ -67,6 +73,18 @@ class CheckedSearch:
             more = found[-1].name
         return Listing([{"name": one.name, "tags": one.tags} for one in found], more)
 
+    def browse(self, caller: Caller, query: BrowseQuery) -> Rows:
+        """Return a page by name; see `find`."""
+        text = textsearch.cleaned(query.text)
+        if query.text.strip() and not text:
+            return Rows([], 0)
+        prefix = f"{query.namespace}/" if query.namespace else ""
+        names = self._visible(caller, self._candidates(text, prefix))
+        found = bounded((name for name in names if name.startswith(prefix)), query)
+        rows = in_parts(self._database, repositories.c.name, found.rows, BY_NAME)
+        shown = [Row(r.name, r.is_private, r.description, pushed=r.updated) for r in rows]
+        return Rows(shown, found.total)
+
     def _names(self, caller: Caller, after: str, most: int) -> tuple[list[str], str | None]:
         """Return visible names, and the name after which the next part of the list starts."""
         names: list[str] = []
@@ -93,14 +111,14 @@ class CheckedSearch:
                 return
             after = rows[-1].name
 
-    def _candidates(self, text: str) -> Iterator[Any]:
-        """Yield matching rows by name: all up to 1000, or else those of a bounded scan."""
+    def _candidates(self, text: str, after: str = "") -> Iterator[Any]:
+        """Yield matching rows by name: all up to 1000, or else those of a bounded scan after `after`."""
         if len(text) >= textsearch.SHORTEST:
             rows = self._database.read(partial(_trigram_rows, text=text, most=COUNTED + 1))
             if len(rows) <= COUNTED:
                 yield from rows
                 return
-        for batch in self._batches(text):
+        for batch in self._batches(text, after):
             yield from batch
 
     def _batches(self, text: str, after: str = "") -> Iterator[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,7 @@ class OwnIndexRights(Rights):
     """Rights by roles of accounts and by the visibility of repositories in the database."""
 
     challenge = 'Basic realm="auth required",Token'
+    has_passwords = True
 
     def __init__(
         self,
@@ -64,6 +66,18 @@ class OwnIndexRights(Rights):
 
     def state(self, caller: Caller) -> str:
         return self._state(caller)
+
+    def session_state(self, caller: Caller) -> str:
+        """Return a text that changes with the password and the status of the account, not cached."""
+
+        def work(connection: sa.Connection) -> str:
+            columns = accounts.c.id, accounts.c.password, accounts.c.is_disabled
+            query = sa.select(*columns).where(accounts.c.name == caller.user)
+            row = connection.execute(query).first()
+            return "" if row is None else repr(tuple(row))
+
+        found = self._database.read(work) if caller.user is not None else ""
+        return hashlib.sha256(found.encode()).hexdigest()[:16] if found else ""
 
     def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:
         """Return whether the caller has access. A token is valid only while its user has the role."""

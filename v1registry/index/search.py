@@ -8,7 +8,7 @@ page is full.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from v1registry.index import textsearch
 from v1registry.index.database import Database
 from v1registry.index.repositories import SHOWN, Repository, read, with_tags
-from v1registry.index.schema import repositories
+from v1registry.index.schema import namespaces, repositories
 from v1registry.index.visibility import BY_NAME, BY_STARS, VisibleRepositories, union, visible_to
 from v1registry.lib.auth.rights import Caller
 from v1registry.lib.repositories.search import (
@@ -27,19 +27,42 @@ from v1registry.lib.repositories.search import (
     READ,
     WHOLE,
     AllResults,
+    BrowseQuery,
     Listing,
     Page,
+    Row,
+    Rows,
     SearchResult,
 )
 
 _LEAST = 200  # rows to read of each range of visible repositories, at least
 _AT_ONCE = 500  # rows that one statement returns
 
+_ROW = tuple(
+    repositories.c[name]
+    for name in ("id", "name", "is_private", "description", "stars", "pulls", "updated")
+)
+
+
+def _falling(column: str) -> tuple[Callable[[sa.FromClause], Any], ...]:
+    return (lambda rows: rows.c[column].desc(), lambda rows: rows.c.name)
+
+
+#: The columns of each order, the greatest number first.
+_ORDERS: dict[str, tuple[Callable[[sa.FromClause], Any], ...]] = {
+    "name": (lambda rows: rows.c.name,),
+    "pushed": _falling("updated"),
+    "pulls": _falling("pulls"),
+    "stars": _falling("stars"),
+}
+
 _KEYS = (repositories.c.id, repositories.c.stars, repositories.c.name)
 
 
 class SqlSearch:
     """Search in names and descriptions for an index, whose database decides who sees a repository."""
+
+    orders = tuple(_ORDERS)
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -97,6 +120,54 @@ class SqlSearch:
 
         found, is_more = self._database.read(work)
         return Listing([asdict(one) for one in found], found[-1].name if is_more else None)
+
+    def browse(self, caller: Caller, query: BrowseQuery) -> Rows:
+        """Return a page in any order. A text with more than 5000 matches searches 5000 of them."""
+        text = textsearch.cleaned(query.text)
+        skipped = (query.page - 1) * query.size
+        if skipped >= DEEPEST or (query.text.strip() and not text):
+            return Rows([], 0)
+
+        def work(connection: sa.Connection) -> Rows:
+            seen = visible_to(connection, _user(caller))
+            rows = _browsed(connection, seen, text, query)
+            order = [column(rows) for column in _ORDERS[query.order]]
+            page = sa.select(rows).order_by(*order).limit(query.size + 1).offset(skipped)
+            found = connection.execute(page).all()
+            counted = sa.select(rows.c.id).limit(COUNTED + 1).subquery()
+            total = connection.scalar(sa.select(sa.func.count()).select_from(counted)) or 0
+            total = max(total, skipped + len(found)) if found else total
+            return Rows(list(map(_row, found[: query.size])), total)
+
+        return self._database.read(work)
+
+
+def _browsed(
+    connection: sa.Connection, seen: VisibleRepositories, text: str, query: BrowseQuery
+) -> sa.Subquery:
+    """Return a subquery with the visible repositories that match, as many as the pages can show."""
+    in_namespace = _in_namespace(query.namespace)
+    if text:
+        columns = [*_ROW, repositories.c.namespace_id, seen.condition().label("is_seen")]
+        found = textsearch.first_matches(connection, text, READ, columns)
+        shown = sa.select(*(found.c[column.name] for column in _ROW)).where(found.c.is_seen)
+        if in_namespace is not None:
+            shown = shown.where(found.c.namespace_id == in_namespace)
+        return shown.subquery()
+    order = [column(repositories) for column in _ORDERS[query.order]]
+    conditions = [] if in_namespace is None else [repositories.c.namespace_id == in_namespace]
+    most = max(COUNTED + 1, query.page * query.size + 1)
+    return union(seen.first(_ROW, order, most, *conditions))
+
+
+def _in_namespace(name: str) -> sa.ScalarSelect[Any] | None:
+    if not name:
+        return None
+    return sa.select(namespaces.c.id).where(namespaces.c.name == name).scalar_subquery()
+
+
+def _row(row: Any) -> Row:
+    return Row(row.name, row.is_private, row.description, row.stars, row.pulls, row.updated)
 
 
 def _user(caller: Caller) -> str | None:

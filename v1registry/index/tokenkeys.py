@@ -106,6 +106,10 @@ class TokenKeys:
         self._database.write(work)
         self._load()
 
+    def secret(self, purpose: str) -> bytes:
+        """Return a secret for `purpose` alone. It changes with the signing key."""
+        return self._signing().derive(purpose)
+
     def _signing(self) -> Issuer:
         if not self._is_fresh(LIFE):
             self._load()

@@ -39,7 +39,8 @@ class Master(Arbiter):  # type: ignore[misc]
 
     Those serve until the workers of the current configuration can, and then finish their requests.
     A worker that cannot start ends the master only if no worker ever could. After that, the master
-    keeps retrying. `stopped` holds the process ids of workers that were told to end.
+    keeps retrying. `stopped` holds the process ids of workers that were told to end. `page` is the URL
+    of the pages, which the master logs once its workers serve.
     """
 
     retired = 0
@@ -47,6 +48,7 @@ class Master(Arbiter):  # type: ignore[misc]
     has_served = False
     failures = 0
     next_try = 0.0
+    page: str | None = None
 
     def __init__(self, app: Any) -> None:
         self.stopped: set[int] = set()
@@ -141,6 +143,9 @@ class Master(Arbiter):  # type: ignore[misc]
         ready = len(current) >= self.num_workers and all(map(_serves, current.values()))
         if ready:
             self.has_served, self.failures = True, 0
+            if self.page is not None:
+                self.log.info("Open %s in a browser", self.page)
+                self.page = None
         for pid, worker in old.items():
             if ready or not _serves(worker):
                 self.kill_worker(pid, signal.SIGTERM)

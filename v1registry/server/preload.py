@@ -49,9 +49,10 @@ class StoreIds:
         self._page[: len(line)] = line
 
 
-def hooks(load: Callable[[], None]) -> dict[str, Callable[[Any], None]]:
+def hooks(load: Callable[[], None], page: str | None = None) -> dict[str, Callable[[Any], None]]:
     """Return gunicorn's hooks that call `load`, which imports modules, at the start and at a reload.
 
+    `page` is the URL of the pages, for the master's log at the start.
     They run after the listeners exist: gevent's sockets would start an event loop in the master.
     """
 
@@ -70,7 +71,12 @@ def hooks(load: Callable[[], None]) -> dict[str, Callable[[Any], None]]:
         gc.collect()
         gc.freeze()
 
-    return {"when_ready": share, "on_reload": share}
+    def ready(server: Any) -> None:
+        if page is not None:
+            server.page = page
+        share(server)
+
+    return {"when_ready": ready, "on_reload": share}
 
 
 def patch_master() -> None:

@@ -192,6 +192,16 @@ def _start_periodic_tasks(worker: Any) -> None:
     periodic_tasks.start(worker)
 
 
+def page_url(environ: Mapping[str, str], config: Any) -> str | None:
+    """Return the URL of the pages on this machine; None if they are off or on a Unix socket."""
+    host = _host(environ)
+    if not config.web.enabled or host.startswith("unix:"):
+        return None
+    scheme = "https" if config.tls.certificate else "http"
+    shown = "localhost" if host in ("0.0.0.0", "::", "[::]") else host
+    return f"{scheme}://{_address(shown, _port(environ))}{environ.get('SCRIPT_NAME', '')}/ui/"
+
+
 def _end_periodic_tasks(_server: Any, worker: Any) -> None:
     from v1registry.server import periodic_tasks
 

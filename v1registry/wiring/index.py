@@ -46,6 +46,7 @@ from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.storage import Storage, keys
 from v1registry.wiring.attached import AttachedIndex
 from v1registry.wiring.store import opened as opened_store
+from v1registry.wiring.web import session_secret
 
 Within = Callable[[float, Callable[[], Any]], Any]
 
@@ -330,4 +331,5 @@ def build_index(config: Config, offload: Run, hashing: Run, within: Within) -> I
         periodic_tasks=parts.periodic_tasks(),
         index=parts.index(rights),
         prepare=partial(prepare, config, database),
+        session_secret=session_secret(config, partial(parts.keys.secret, "web sessions")),
     )

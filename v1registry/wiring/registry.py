@@ -42,18 +42,22 @@ from v1registry.lib.support import lease
 from v1registry.lib.support.cache import SharedCache
 from v1registry.lib.support.health import StoreCheck
 from v1registry.lib.support.periodic import PeriodicTask
+from v1registry.lib.support.stored_secret import StoredSecret
 from v1registry.server.deadline import within
 from v1registry.server.preload import StoreIds
 from v1registry.server.thread_pool import run_in_thread
-from v1registry.storage import Storage
+from v1registry.storage import Storage, keys
 from v1registry.wiring.attached import AttachedIndex
 from v1registry.wiring.store import opened, place
+from v1registry.wiring.web import session_secret
 
 # Jobs of each kind that run at once in a worker. With more, fsync would wait for a free thread.
 _HEAVY_AT_ONCE = 2  # decompressions
 _COMPUTED_AT_ONCE = 2  # large JSON documents and lists: each slows down all other threads
 _UNPACKED_AT_ONCE = 2  # steps of unpacking layers for v2 clients
 _HASHES_AT_ONCE = 2  # password hashes
+
+_SESSIONS = f"{keys.OURS}/web-secret"
 
 
 def build_services(config: Config) -> Services:
@@ -119,6 +123,9 @@ def build_registry(config: Config) -> RegistryServices:
         periodic_tasks=(*_cleaning(config, store, cleaner), *attached.periodic_tasks),
         index=attached.index,
         prepare=attached.prepare,
+        session_secret=session_secret(
+            config, StoredSecret(store, _SESSIONS, read_only=config.read_only).get
+        ),
         cleaner=cleaner,
         references=reach,
         authorizer=_authorizer(config, rights, reach, provenance, repositories),

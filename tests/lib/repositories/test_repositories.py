@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from v1registry.lib.repositories import search as search_module
 from v1registry.lib.repositories.image_list import ImageLists
 from v1registry.lib.repositories.name_index import RepositoryNameIndex
 from v1registry.lib.repositories.repositories import Repositories, metadata_of
-from v1registry.lib.repositories.search import Listing, SearchResult, StoreSearch
+from v1registry.lib.repositories.search import BrowseQuery, Listing, SearchResult, StoreSearch
 from v1registry.lib.repositories.tags import UNREACHABLE, UNREADABLE
 from v1registry.storage import exists, keys
 from v1registry.storage.local.driver import FileStorage, call
@@ -445,3 +446,19 @@ def test_events_follow_changes(domain: Domain) -> None:
         ("tagged", "v1", B),
         ("deleted", None),
     ]
+
+
+def test_pages_show_names_of_a_store(repositories: Repositories, domain: Domain) -> None:
+    for name in ("library/box", "team/app", "team/box", "teams/box"):
+        repositories.set_tag(RepositoryName.parse(name), Tag("t"), quoted(A), AGENT)
+    repositories.set_private(RepositoryName("team", "app"), True)
+    search = searching(domain, Open())
+
+    def browsed(**query: Any) -> tuple[list[str], int]:
+        page = search.browse(Caller(None), BrowseQuery(**query))
+        return [row.name for row in page.rows], page.total
+
+    assert browsed() == (["library/box", "team/box", "teams/box"], 3)
+    assert browsed(text="BOX", namespace="team") == (["team/box"], 1)
+    assert browsed(namespace="none") == ([], 0)
+    assert browsed(page=2, size=2) == (["teams/box"], 3)

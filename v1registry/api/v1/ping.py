@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from v1registry.api import answers
 from v1registry.api.authorize import without_check
@@ -29,6 +29,11 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/")
     @without_check("a greeting")
     def root() -> Response:
+        """Greet clients, and redirect browsers to the pages: clients that prefer HTML to JSON."""
+        accepted = request.accept_mimetypes
+        if services.config.web.enabled and accepted["text/html"] > accepted["application/json"]:
+            headers = {"Location": f"{request.root_path}/ui/", "Cache-Control": "no-store"}
+            return Response(b"", 302, headers)
         return answers.uncached_json(services.config.issue)
 
     @routes.get("/_status")

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import hashlib
 import hmac
 import json
@@ -28,9 +27,8 @@ from v1registry.lib import documents
 from v1registry.lib.auth.rights import Access, Caller, Credentials, Grant
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.support import stored_secret
+from v1registry.lib.support.stored_secret import StoredSecret
 from v1registry.storage import Storage, keys
-from v1registry.storage.errors import Refused
 
 LIFE = 300  # seconds; clients assume 60 if a token names none
 SHORT_LIFE = 60  # seconds, for a token whose rights are not looked up again
@@ -50,18 +48,16 @@ class Bearer:
     """
 
     def __init__(self, storage: Storage, *, read_only: bool, skew: float = 0.0) -> None:
-        self._storage = storage
-        self._read_only = read_only
+        self._secret = StoredSecret(storage, _SECRET, read_only=read_only)
         self._skew = skew
-        self._secret: bytes | None = None
 
     def is_possible(self) -> bool:
         """Return whether there is a secret. A read-only store may have none."""
-        return self._find_secret() is not None
+        return self._secret.get() is not None
 
     def issue(self, caller: Caller, now: float, state: str = "") -> str:
         """Return a token for the caller. Call it only if `is_possible`. `state` is `Rights.state`."""
-        secret = self._find_secret()
+        secret = self._secret.get()
         assert secret is not None
         value: dict[str, Any] = {"exp": int(now) + life(caller), "groups": sorted(caller.groups)}
         value["user"] = caller.user
@@ -104,7 +100,7 @@ class Bearer:
 
     def _signed(self, text: str) -> Any:
         """Return the contents of a token; None if its signature is wrong."""
-        secret = self._find_secret()
+        secret = self._secret.get()
         if secret is None or len(text) > _MAX_LENGTH:
             return None
         try:
@@ -115,14 +111,6 @@ class Bearer:
         if not hmac.compare_digest(signature, _signature(data, secret)):
             return None
         return json.loads(data)
-
-    def _find_secret(self) -> bytes | None:
-        if self._secret is None:
-            self._secret = stored_secret.find(self._storage, _SECRET)
-        if self._secret is None and not self._read_only:
-            with contextlib.suppress(Refused):
-                self._secret = stored_secret.create(self._storage, _SECRET)
-        return self._secret
 
 
 def life(caller: Caller) -> int:

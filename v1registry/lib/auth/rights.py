@@ -104,6 +104,9 @@ class Rights(ABC):
     #: whether a client could send credentials at all
     knows_users = True
 
+    #: whether a name and a password identify a user, for more than one repository
+    has_passwords = False
+
     #: the WWW-Authenticate header of a refusal
     challenge = 'Basic realm="Docker registry"'
 
@@ -142,6 +145,10 @@ class Rights(ABC):
         Empty if changes cannot be detected.
         """
         return ""
+
+    def session_state(self, caller: Caller) -> str:
+        """Return `state` for a session on the pages, which new access tokens of a robot do not end."""
+        return self.state(caller)
 
     @abstractmethod
     def may(self, caller: Caller, repository: RepositoryName | None, access: Access) -> bool:

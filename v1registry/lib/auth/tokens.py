@@ -106,6 +106,10 @@ class Issuer:
         rest = [f'{k}="{v}"' if k in quoted else f"{k}={v}" for k, v in pairs.items()]
         return ",".join([f"signature={signature}", *rest])
 
+    def derive(self, purpose: str) -> bytes:
+        """Return a secret that only this key yields, for `purpose` alone. Ed25519 is deterministic."""
+        return hashlib.sha256(self._key.sign(b"v1registry secret\n" + purpose.encode())).digest()
+
 
 class Verifier:
     """Verifies tokens with public keys: key id to 32 raw bytes.

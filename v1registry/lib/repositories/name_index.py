@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -72,6 +72,13 @@ class NameSnapshot:
             number = bisect_right(self._begins, found) - 1
             yield self.all[number]
             found = self._text.find(wanted, self._begins[number + 1])
+
+    def beginning(self, prefix: str) -> Iterator[str]:
+        """Yield the names that begin with `prefix`, in order."""
+        for number in range(bisect_left(self.all, prefix), len(self.all)):
+            if not self.all[number].startswith(prefix):
+                return
+            yield self.all[number]
 
 
 class RepositoryNameIndex:

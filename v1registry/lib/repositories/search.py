@@ -68,8 +68,45 @@ class Listing:
     more: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class BrowseQuery:
+    """What a page shows: names with `text`, in `namespace` ("": all), by `order`, from page 1."""
+
+    text: str = ""
+    namespace: str = ""
+    order: str = "name"
+    page: int = 1
+    size: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One repository on a page. `pushed` in seconds since the epoch. None: not known here."""
+
+    name: str
+    is_private: bool
+    description: str = ""
+    stars: int | None = None
+    pulls: int | None = None
+    pushed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One page of repositories. The total is exact up to 1000; above, it is a lower bound."""
+
+    rows: Sequence[Row]
+    total: int
+
+
 class Search(Protocol):
-    """Finds the repositories that the caller may pull, and no others."""
+    """Finds the repositories that the caller may pull, and no others.
+
+    `orders` are the values that `BrowseQuery.order` may have.
+    """
+
+    @property
+    def orders(self) -> Sequence[str]: ...
 
     def find(self, caller: Caller, query: str, size: int, page: int) -> Page:
         """Return a page, from 1, of the names that contain `query`, ignoring case."""
@@ -79,6 +116,25 @@ class Search(Protocol):
 
     def listed(self, caller: Caller, after: str, most: int) -> Listing:
         """Return at most `most` repositories after `after`, by name."""
+
+    def browse(self, caller: Caller, query: BrowseQuery) -> Rows:
+        """Return one page of the first 10000 repositories."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """The names of one page, and their number as far as counted."""
+
+    rows: Sequence[str]
+    total: int
+
+
+def bounded(names: Iterator[str], query: BrowseQuery) -> Bounded:
+    """Return the page of `names` that `query` asks for. Count at most 1000 names or to its end."""
+    start = (query.page - 1) * query.size
+    most = max(COUNTED, start + query.size) + 1 if start < DEEPEST else COUNTED + 1
+    found = list(islice(names, most))
+    return Bounded(found[start : start + query.size], len(found))
 
 
 def paced(items: Iterable[T]) -> Iterator[T]:
@@ -91,6 +147,8 @@ def paced(items: Iterable[T]) -> Iterator[T]:
 
 class StoreSearch:
     """Searches names. The work for one request is bounded for any number of repositories."""
+
+    orders = ("name",)
 
     def __init__(self, name_index: RepositoryNameIndex, tags: Tags, rights: Rights) -> None:
         self._name_index = name_index
@@ -129,6 +187,19 @@ class StoreSearch:
             if len(shown) == most or count > LISTED_TAGS:
                 return Listing(shown, name if name != names.all[-1] else None)
         return Listing(shown, some[-1] if first + len(some) < len(names.all) else None)
+
+    def browse(self, caller: Caller, query: BrowseQuery) -> Rows:
+        """Check the first 5000 names that match; see `find`."""
+        names = self._name_index.names()
+        prefix = f"{query.namespace}/" if query.namespace else ""
+        matches: Iterable[str] = names.containing(query.text.strip())
+        if prefix:
+            matches = names.beginning(prefix)
+            text = query.text.strip().lower()
+            matches = (name for name in matches if text in name.lower())
+        found = bounded(self._seen(caller, names, islice(matches, READ)), query)
+        rows = [Row(name, name in names.private) for name in found.rows]
+        return Rows(rows, found.total)
 
     def _seen(self, caller: Caller, names: NameSnapshot, some: Iterable[str]) -> Iterator[str]:
         """Yield the names that the caller may see: those of the repositories it may pull.

@@ -1,0 +1,42 @@
+"""Access checks of pages. The rules themselves are those of the API (`api/authorize.py`)."""
+
+from __future__ import annotations
+
+from v1registry.api.services import Services
+from v1registry.lib import errors
+from v1registry.lib.auth.rights import Access
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+
+#: For a repository that does not exist, and for one that the visitor may not see.
+NO_REPOSITORY = (404, "There is no such repository, or you may not see it")
+
+
+def repository_of(services: Services, name: str, access: Access = Access.PULL) -> RepositoryName:
+    """Return the repository of a path.
+
+    Raise Failure 404 if the visitor may not pull from it, whether it exists or not, and 403 if the
+    visitor may pull but does not have `access`.
+    """
+    try:
+        repository = RepositoryName.parse_stored(name)
+    except Failure:
+        raise Failure(*NO_REPOSITORY) from None
+    authorizer = services.authorizer
+    if not authorizer.allows(repository, Access.PULL):
+        raise Failure(*NO_REPOSITORY)
+    if access is not Access.PULL and not authorizer.allows(repository, access):
+        raise Failure(*errors.FORBIDDEN)
+    return repository
+
+
+def is_administrator(services: Services) -> bool:
+    """Return whether the visitor administers the registry: an administrator of our own index.
+
+    A registry without an index has no administrators on the pages, except an open one, in which
+    every client may do everything.
+    """
+    if services.authorizer.rights.open:
+        return True
+    user = services.authorizer.caller().user
+    return services.index is not None and user is not None and services.index.users.is_admin(user)

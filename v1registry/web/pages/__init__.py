@@ -1,0 +1,1 @@
+"""The pages, one module a noun. Each has `add(routes, services)`, see `web.blueprint`."""

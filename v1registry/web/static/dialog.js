@@ -1,0 +1,46 @@
+// Links with `data-dialog` lead to a confirmation page. Its form opens in a dialog instead.
+
+export function dialogs(root) {
+  for (const link of root.querySelectorAll("a[data-dialog]")) {
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      open(link.href);
+    });
+  }
+  for (const form of root.querySelectorAll("form[data-dialog]")) {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      open(form.action, new URLSearchParams(new FormData(form, event.submitter)));
+    });
+  }
+}
+
+// `body`: fields to post, for a page that asks about a selection.
+async function open(url, body) {
+  try {
+    const response = await fetch(url, body ? { method: "POST", body } : {});
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const content = page.getElementById("confirm") ?? page.querySelector("main > section");
+    show(content);
+  } catch {
+    if (!body) location.assign(url);
+  }
+}
+
+function show(content) {
+  const dialog = document.createElement("dialog");
+  const title = content.querySelector("h1");
+  title.id = "dialog-title";
+  dialog.setAttribute("aria-labelledby", title.id);
+  dialog.append(content);
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog || event.target.closest("[data-close]")) {
+      event.preventDefault();
+      dialog.close();
+    }
+  });
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
