@@ -346,6 +346,13 @@ def test_concurrent_puts_into_folders_that_are_deleted(storage: Storage) -> None
     assert list(storage.list("f")) == []
 
 
+def test_every_method_of_the_contract_passes_through_the_marker() -> None:
+    """An inherited method would write without the marker, or miss that of the driver."""
+    methods = {name for name in vars(Storage) if callable(vars(Storage)[name]) and name[0] != "_"}
+    assert len(methods) > 20
+    assert methods <= vars(marker.MarkedStorage).keys()
+
+
 def test_writes_need_the_marker(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """No store or another store is mounted: writes by `storage` itself simulate it."""
     monkeypatch.setattr(marker, "_SETTLE", 0.0)

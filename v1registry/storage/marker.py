@@ -13,10 +13,10 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
 
-from v1registry.storage import Blob, Buffer, ListEntry, Stage, StagedWrites, Stat, Storage, keys
+from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, NotMounted, Refused, StorageError, Unavailable
 
 KEY = f"{keys.OURS}/store"
@@ -26,6 +26,8 @@ _FORM = re.compile(r"store-[0-9a-f]{32}")
 _SETTLE = 60.0
 _NONE = f"The store has no marker {KEY}, and read_only is set, so the registry does not write one"
 _log = logging.getLogger(__name__)
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Memory(Protocol):
@@ -50,6 +52,27 @@ def is_there(storage: Storage) -> bool:
     return read(storage) is not None or any(
         True for folder in (keys.IMAGES, keys.REPOSITORIES) for _ in storage.list(folder)
     )
+
+
+def _passed_on(method: Method) -> Method:
+    """Return a method of `MarkedStorage` that calls the same method of the driver."""
+    name = method.__name__
+
+    def call(self: MarkedStorage, *arguments: Any, **named: Any) -> Any:
+        return getattr(self._storage, name)(*arguments, **named)
+
+    return cast(Method, call)
+
+
+def _guarded(method: Method) -> Method:
+    """Return a method that does the same, but only while the marker is right."""
+    name = method.__name__
+
+    def call(self: MarkedStorage, *arguments: Any, **named: Any) -> Any:
+        self._may_write()
+        return getattr(self._storage, name)(*arguments, **named)
+
+    return cast(Method, call)
 
 
 class MarkedStorage(Storage):
@@ -190,48 +213,6 @@ class MarkedStorage(Storage):
         if self._expected is not None or not self._read_only:
             self.require_marker(self.marker_seconds)
 
-    # -- methods that need the marker ---------------------------------------------------
-
-    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        self._may_write()
-        self._storage.put(key, data, durable=durable)
-
-    def put_all(self, values: Mapping[str, bytes]) -> None:
-        self._may_write()
-        self._storage.put_all(values)
-
-    def create(self, key: str, data: bytes) -> bool:
-        self._may_write()
-        return self._storage.create(key, data)
-
-    def stage_values(self, values: Mapping[str, bytes], after: Iterable[str] = ()) -> StagedWrites:
-        self._may_write()
-        return self._storage.stage_values(values, after)
-
-    def delete(self, key: str, *, durable: bool = True) -> None:
-        self._may_write()
-        self._storage.delete(key, durable=durable)
-
-    def delete_if(self, key: str, data: bytes) -> bool:
-        self._may_write()
-        return self._storage.delete_if(key, data)
-
-    def delete_folder(self, folder: str) -> None:
-        self._may_write()
-        self._storage.delete_folder(folder)
-
-    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
-        self._may_write()
-        return self._storage.stage(key, pieces)
-
-    def commit(self, handle: str) -> None:
-        self._may_write()
-        self._storage.commit(handle)
-
-    def clean(self, before: float) -> int:
-        self._may_write()
-        return self._storage.clean(before)
-
     def check(self) -> None:
         """Raise what the driver raises, and Unavailable if the marker is not the one from the start."""
         if not self._read_only:
@@ -243,37 +224,31 @@ class MarkedStorage(Storage):
             self.require_marker()
         next(self._storage.list(keys.IMAGES), None)
 
-    # -- methods that do not need the marker --------------------------------------------------------------
+    # -- methods that write, so that they need the marker -------------------------------
 
-    def get(self, key: str) -> bytes:
-        return self._storage.get(key)
+    put = _guarded(Storage.put)
+    put_all = _guarded(Storage.put_all)
+    create = _guarded(Storage.create)
+    stage_values = _guarded(Storage.stage_values)
+    delete = _guarded(Storage.delete)
+    delete_if = _guarded(Storage.delete_if)
+    delete_folder = _guarded(Storage.delete_folder)
+    stage = _guarded(Storage.stage)
+    commit = _guarded(Storage.commit)
+    clean = _guarded(Storage.clean)
 
-    def flush(self, keys: Iterable[str]) -> None:
-        self._storage.flush(keys)
+    # -- methods that do not need the marker --------------------------------------------
 
-    def open(self, key: str) -> Blob:
-        return self._storage.open(key)
-
-    def stat(self, key: str) -> Stat:
-        return self._storage.stat(key)
-
-    def list(self, folder: str) -> Iterator[ListEntry]:
-        return self._storage.list(folder)
-
-    def url(self, key: str) -> str | None:
-        return self._storage.url(key)
-
-    def accel_path(self, key: str) -> str | None:
-        return self._storage.accel_path(key)
-
-    def abandon(self, handle: str) -> None:
-        self._storage.abandon(handle)  # called after a failure, whose error must not be replaced
-
-    def open_staged(self, handle: str) -> Blob:
-        return self._storage.open_staged(handle)
-
-    def is_staged(self, handle: str) -> bool:
-        return self._storage.is_staged(handle)
-
-    def stages(self) -> Iterator[Stage]:
-        return self._storage.stages()
+    get = _passed_on(Storage.get)
+    flush = _passed_on(Storage.flush)
+    open = _passed_on(Storage.open)
+    stat = _passed_on(Storage.stat)
+    list = _passed_on(Storage.list)
+    url = _passed_on(Storage.url)
+    accel_path = _passed_on(Storage.accel_path)
+    abandon = _passed_on(
+        Storage.abandon
+    )  # called after a failure, whose error must not be replaced
+    open_staged = _passed_on(Storage.open_staged)
+    is_staged = _passed_on(Storage.is_staged)
+    stages = _passed_on(Storage.stages)

@@ -107,33 +107,42 @@ class Part:
         self._data = bytearray()
 
 
-def send_parts(pieces: Iterable[Buffer], buffer: PartBuffer, send: Send) -> int:
-    """Split the pieces into parts and send each; return the number of parts.
+def split(pieces: Iterable[Buffer], buffer: PartBuffer) -> Iterator[tuple[Part, bool]]:
+    """Yield the pieces as parts, each with whether it is the last; the caller closes each part.
 
-    Each part but the last has the part size of `buffer`. Empty `pieces` make one empty part. `send`
-    is called from several threads at once. If `send` or `pieces` raises, wait for the parts that are
-    being sent, then raise that exception.
+    Each part but the last has the part size of `buffer`. Empty `pieces` make one empty part.
     """
-    sender = _Sender(send)
     part = Part(buffer)
     try:
         for piece in pieces:
             view = memoryview(piece)
             while view:
+                if part.size == buffer.part_size:
+                    full, part = part, Part(buffer)
+                    yield full, False
                 taken = view[: buffer.part_size - part.size]
                 part.write(taken)
                 view = view[len(taken) :]
-                if part.size == buffer.part_size:
-                    sender.take(part)
-                    part = Part(buffer)
-        if part.size or not sender.count:
-            sender.take(part, last=True)
+    except BaseException:
+        part.close()
+        raise
+    yield part, True
+
+
+def send_parts(pieces: Iterable[Buffer], buffer: PartBuffer, send: Send) -> int:
+    """Split the pieces into parts and send each; return the number of parts.
+
+    `send` is called from several threads at once. If `send` or `pieces` raises, wait for the parts
+    that are being sent, then raise that exception.
+    """
+    sender = _Sender(send)
+    try:
+        for part, is_last in split(pieces, buffer):
+            sender.take(part, last=is_last)
         sender.finish()
     except BaseException:
         sender.wait()
         raise
-    finally:
-        part.close()
     return sender.count
 
 

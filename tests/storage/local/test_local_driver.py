@@ -19,7 +19,7 @@ import pytest
 from tests.needs import needs
 from v1registry.storage import Storage, marker
 from v1registry.storage.errors import NotFound, NotMounted, Refused, StoreFull, Unavailable
-from v1registry.storage.local import disk
+from v1registry.storage.local import disk, readiness
 from v1registry.storage.local.disk import storage_error
 from v1registry.storage.local.driver import FileStorage
 
@@ -252,7 +252,7 @@ def test_a_file_that_vanishes_during_prepare_is_no_fault(
 ) -> None:
     """Another process that starts at the same time writes and deletes its own check object."""
     gone = str(tmp_path / "_v1registry" / "check-of-another")
-    monkeypatch.setattr(disk, "sample", lambda root: iter([(gone, os.R_OK)]))
+    monkeypatch.setattr(readiness, "sample", lambda root: iter([(gone, os.R_OK)]))
     FileStorage(tmp_path).prepare()
 
 

@@ -580,7 +580,7 @@ def test_create_succeeds_although_its_response_is_lost(
         return False
 
     with monkeypatch.context() as patched:
-        patched.setattr("v1registry.storage.swift.driver.exists", cut)
+        patched.setattr("v1registry.storage.remote.exists", cut)
         cut()
         assert storage.create("record", b"mine") is True
     assert proxy.cuts == 0

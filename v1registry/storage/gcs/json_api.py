@@ -12,35 +12,38 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import google_crc32c
 from google.api_core.exceptions import PreconditionFailed
 from google.cloud.storage import Blob
 
-from v1registry.storage import Buffer, ListEntry, Stage, Stat, keys
+from v1registry.storage import Buffer, ListEntry, Stage, Stat, exists
 from v1registry.storage.checksums import of_google
 from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError
 from v1registry.storage.gcs.client import FAILURES, GcsClients, attempt, storage_error
 from v1registry.storage.gcs.resumable_upload import CHUNK_UNIT, ResumableUpload, send_pieces
 from v1registry.storage.parts import PartBuffer
 from v1registry.storage.remote import (
+    UPLOADS,
     URL_SECONDS,
-    RemoteBlob,
     RemoteStorage,
-    StoreResponse,
-    part_of,
     prefix,
+    split_handle,
+    staged_key,
     tags_first,
 )
+from v1registry.storage.remote_blob import RemoteBlob, StoreResponse, response_of
 
-_UPLOADS = f"{keys.OURS}/uploads"
 _LISTED = {"kind", "items", "prefixes", "nextPageToken"}  # the fields of a listing
 _BATCH = 100  # objects that one request deletes; the limit of GCS
 _TYPE = "application/octet-stream"
 # Otherwise GCS lets caches keep publicly readable objects for an hour, tags included.
 _CACHING = "no-store"
+
+_Page = tuple[Sequence[Blob], Sequence[str]]  # objects and folders
 
 
 class GcsStorage(RemoteStorage):
@@ -64,9 +67,13 @@ class GcsStorage(RemoteStorage):
     def _blob(self, key: str) -> Blob:
         return self._clients.get().bucket.blob(self._prefix + key)
 
-    def _call(self, operation: Callable[..., Any], **parameters: Any) -> Any:
+    def _once(self, operation: Callable[..., Any], **parameters: Any) -> Any:
         """Call a method of the library without its own retries."""
         return operation(retry=None, timeout=self._clients.get().timeout, **parameters)
+
+    def _call(self, key: str, operation: Callable[..., Any], **parameters: Any) -> Any:
+        """Call a method of the library; repeat it as `attempt` does."""
+        return attempt(key, lambda: self._once(operation, **parameters))
 
     # -- reading -----------------------------------------------------------
 
@@ -78,56 +85,38 @@ class GcsStorage(RemoteStorage):
             headers = {"Accept-Encoding": "gzip"}  # otherwise GCS decompresses some objects
             if start:
                 headers["Range"] = f"bytes={start}-"
-            more = f"&generation={version}" if version else ""
-            answer = attempt(
-                key,
-                lambda: self._clients.get().send(
-                    "GET", address + more, headers=headers, stream=True
-                ),
-            )
-            told = answer.headers.get("Content-Length", "")
-            found, body = answer.headers.get("X-Goog-Generation", ""), _Body(answer)
-            try:
-                if answer.status_code != (206 if start else 200) or not told.isdecimal():
-                    raise CorruptObject(f"{key}: the response has another range than the request")
-                if start:
-                    return StoreResponse(
-                        part_of(answer.headers.get("Content-Range"), start), found, body
-                    )
-            except CorruptObject:
-                answer.close()
-                raise
-            return StoreResponse(int(told), found, body, of_google(answer.headers, _crc32c))
+            url = f"{address}&generation={version}" if version else address
+            send = self._clients.get().send
+            answer = attempt(key, lambda: send("GET", url, headers=headers, stream=True))
+            found = answer.headers.get("X-Goog-Generation", "")
+            return response_of(key, answer, start, found, partial(of_google, crc32c=_crc32c))
 
         return RemoteBlob(key, fetch, FAILURES, storage_error)
 
     def stat(self, key: str) -> Stat:
-        def look() -> Stat:
-            blob = self._blob(key)
-            self._call(blob.reload)
-            if blob.size is None:
-                raise CorruptObject(f"{key}: the response has no size")
-            return Stat(blob.size, _time(blob))
-
-        return attempt(key, look)
+        blob = self._blob(key)
+        self._call(key, blob.reload)
+        if blob.size is None:
+            raise CorruptObject(f"{key}: the response has no size")
+        return Stat(blob.size, _time(blob))
 
     def list(self, folder: str) -> Iterator[ListEntry]:
         start = f"{self._prefix}{folder}/"
-        for page in self._pages(folder, delimiter="/"):
-            for name in page.folders:
+        for blobs, folders in self._pages(folder, delimiter="/"):
+            for name in folders:
                 yield ListEntry(name[len(start) : -1], True)
-            for blob in page.blobs:
+            for blob in blobs:
                 if blob.name != start:  # a folder marker of another program
                     yield ListEntry(blob.name[len(start) :], False)
 
     def _pages(self, folder: str, **parameters: Any) -> Iterator[_Page]:
-        """Yield pages of all objects below a folder. Each page is a separate call, with its retries."""
-        start, token = f"{self._prefix}{folder}/", None
+        """Yield the objects and folders below a folder, one call with its retries for each page."""
+        token: str | None = None
 
-        def ask() -> tuple[_Page, str | None]:
-            found = self._call(
+        def ask() -> tuple[Sequence[Blob], Sequence[str], str | None]:
+            found = self._once(
                 self._clients.get().bucket.list_blobs,
-                prefix=start,
+                prefix=f"{self._prefix}{folder}/",
                 page_token=token,
                 fields="items(name,timeCreated),prefixes,nextPageToken",
                 **parameters,
@@ -135,11 +124,11 @@ class GcsStorage(RemoteStorage):
             page = next(found.pages, None)
             if page is None or not _is_listing(page.raw_page):
                 raise CorruptObject(f"{folder}: not a listing")
-            return _Page(list(page), sorted(found.prefixes)), found.next_page_token
+            return list(page), sorted(found.prefixes), found.next_page_token
 
         while True:
-            page, token = attempt(folder, ask)
-            yield page
+            blobs, folders, token = attempt(folder, ask)
+            yield blobs, folders
             if token is None:
                 return
 
@@ -170,22 +159,17 @@ class GcsStorage(RemoteStorage):
         blob.cache_control = _CACHING
         if storage_class:
             blob.storage_class = storage_class
-        self._call(blob.upload_from_string, data=data, content_type=_TYPE, **when)
+        self._once(blob.upload_from_string, data=data, content_type=_TYPE, **when)
 
-    def create(self, key: str, data: bytes) -> bool:
-        if not self.creates_atomically:
-            with contextlib.suppress(NotFound):
-                self.stat(key)
-                return False
-            self.put(key, data)
-            return True
+    def _create(self, key: str, data: bytes) -> bool:
+        condition: dict[str, Any] = {"if_generation_match": 0} if self.creates_atomically else {}
         tries = 0
 
         def upload() -> bool:
             nonlocal tries
             tries += 1
             try:
-                self._upload(key, data, if_generation_match=0)
+                self._upload(key, data, **condition)
             except PreconditionFailed:
                 return False
             return True
@@ -195,7 +179,7 @@ class GcsStorage(RemoteStorage):
 
     def delete(self, key: str, *, durable: bool = True) -> None:
         with contextlib.suppress(NotFound):
-            attempt(key, lambda: self._call(self._blob(key).delete))
+            self._call(key, self._blob(key).delete)
 
     def delete_folder(self, folder: str) -> None:
         """Delete in batches, tags first; then delete the rest one by one, to raise the reason."""
@@ -209,13 +193,13 @@ class GcsStorage(RemoteStorage):
 
     def _names(self, folder: str) -> Sequence[str]:
         pages = self._pages(folder)
-        return [blob.name[len(self._prefix) :] for page in pages for blob in page.blobs]
+        return [blob.name[len(self._prefix) :] for blobs, _ in pages for blob in blobs]
 
     def _delete_all(self, names: Sequence[str]) -> None:
         bucket = self._clients.get().bucket
         with contextlib.suppress(*FAILURES), bucket.client.batch(raise_exception=False):
             for name in names:
-                self._call(bucket.blob(self._prefix + name).delete)
+                self._once(bucket.blob(self._prefix + name).delete)
 
     # -- writing large objects ---------------------------------------------
 
@@ -223,7 +207,7 @@ class GcsStorage(RemoteStorage):
         handle = f"{secrets.token_hex(12)} {key}"
 
         def put(data: bytes) -> None:
-            attempt(key, lambda: self._upload(_staged_key(handle), data, self._class))
+            attempt(key, lambda: self._upload(staged_key(handle), data, self._class))
 
         try:
             send_pieces(pieces, self._buffer, put, lambda: self._session(handle))
@@ -237,7 +221,7 @@ class GcsStorage(RemoteStorage):
         properties = {"contentType": _TYPE, "cacheControl": _CACHING}
         if self._class:
             properties["storageClass"] = self._class
-        name = self._prefix + _staged_key(handle)
+        name = self._prefix + staged_key(handle)
         return ResumableUpload(self._clients.get, self._bucket, name, properties)
 
     def commit(self, handle: str) -> None:
@@ -247,11 +231,11 @@ class GcsStorage(RemoteStorage):
         as "deleted early". If a server does not know that call, rewrite and delete the object. Raise
         NotFound if the source is gone; the caller checks which layer is in place.
         """
-        key = _key(handle)
-        source, target = self._blob(_staged_key(handle)), self._blob(key)
+        key = split_handle(handle)[1]
+        source, target = self._blob(staged_key(handle)), self._blob(key)
         bucket = self._clients.get().bucket
         try:
-            attempt(key, lambda: self._call(bucket.move_blob, blob=source, new_name=target.name))
+            self._call(key, bucket.move_blob, blob=source, new_name=target.name)
         except (NotFound, Refused):
             self._rewrite(key, source, target)
 
@@ -260,60 +244,30 @@ class GcsStorage(RemoteStorage):
             target.storage_class = self._class
         target.cache_control, target.content_type = _CACHING, _TYPE
         token: str | None = None
-        while True:
-
-            def go_on(token: str | None = token) -> str | None:
-                left: str | None = self._call(target.rewrite, source=source, token=token)[0]
-                return left
-
-            token = attempt(key, go_on)
-            # otherwise GCS copies a large object to another storage class in steps
-            if token is None:
-                break
+        is_copied = False
+        while not is_copied:  # GCS copies a large object to another storage class in steps
+            token = self._call(key, target.rewrite, source=source, token=token)[0]
+            is_copied = token is None
         with contextlib.suppress(NotFound):
-            attempt(key, lambda: self._call(source.delete))
+            self._call(key, source.delete)
 
     def abandon(self, handle: str) -> None:
         with contextlib.suppress(NotFound):
-            self.delete(_staged_key(handle))
+            self.delete(staged_key(handle))
 
     def open_staged(self, handle: str) -> RemoteBlob:
-        return self.open(_staged_key(handle))
+        return self.open(staged_key(handle))
 
     def is_staged(self, handle: str) -> bool:
-        try:
-            self.stat(_staged_key(handle))
-        except NotFound:
-            return False
-        return True
+        return exists(self, staged_key(handle))
 
     def stages(self) -> Iterator[Stage]:
-        start = f"{self._prefix}{_UPLOADS}/"
-        for page in self._pages(_UPLOADS):
-            for blob in page.blobs:
+        start = f"{self._prefix}{UPLOADS}/"
+        for blobs, _ in self._pages(UPLOADS):
+            for blob in blobs:
                 token, _, key = blob.name[len(start) :].partition("/")
                 if key:
                     yield Stage(f"{token} {key}", key, _time(blob))
-
-
-class _Page(NamedTuple):
-    """One page of a listing."""
-
-    blobs: Sequence[Blob]
-    folders: Sequence[str]
-
-
-class _Body:
-    """The body of an HTTP response that is being received."""
-
-    def __init__(self, answer: Any) -> None:
-        self._answer = answer
-
-    def read(self, size: int, /) -> bytes:
-        return bytes(self._answer.raw.read(size))
-
-    def close(self) -> None:
-        self._answer.close()
 
 
 def _is_listing(page: Mapping[str, Any]) -> bool:
@@ -330,20 +284,3 @@ def _time(blob: Blob) -> float:
 
 def _crc32c(data: bytes) -> bytes:
     return bytes(google_crc32c.Checksum(data).digest())
-
-
-def _split(handle: str) -> tuple[str, str]:
-    token, blank, key = handle.partition(" ")
-    if not token.isalnum() or not blank or not key:
-        raise NotFound(f"{handle}: not a handle")
-    return token, key
-
-
-def _key(handle: str) -> str:
-    return _split(handle)[1]
-
-
-def _staged_key(handle: str) -> str:
-    """Return the key of a staged object."""
-    token, key = _split(handle)
-    return f"{_UPLOADS}/{token}/{key}"

@@ -21,7 +21,7 @@ import google_crc32c
 from v1registry.storage import Buffer
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.gcs.client import FAILURES, GcsClient, attempt
-from v1registry.storage.parts import Part, PartBuffer
+from v1registry.storage.parts import PartBuffer, split
 
 CHUNK_UNIT = 256 * 1024  # each chunk but the last is a multiple of this
 _ONE_REQUEST = 1024 * 1024  # bytes up to which one simple request is used
@@ -112,29 +112,15 @@ def send_pieces(
     If it fails, cancel the session.
     """
     upload: ResumableUpload | None = None
-    part = Part(buffer)
     try:
-        for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                if part.size == buffer.part_size:
-                    upload = upload or begin()
-                    with part.data() as data:
-                        upload.send(memoryview(data))
-                    part.close()
-                    part = Part(buffer)
-                taken = view[: buffer.part_size - part.size]
-                part.write(taken)
-                view = view[len(taken) :]
-        with part.data() as data:
-            if upload is None and part.size <= _ONE_REQUEST:
-                put(bytes(data))
-            else:
+        for part, is_last in split(pieces, buffer):
+            with contextlib.closing(part), part.data() as data:
+                if is_last and upload is None and part.size <= _ONE_REQUEST:
+                    put(bytes(data))
+                    return
                 upload = upload or begin()
-                upload.finish(memoryview(data))
+                (upload.finish if is_last else upload.send)(memoryview(data))
     except BaseException:
         if upload is not None:
             upload.cancel()
         raise
-    finally:
-        part.close()

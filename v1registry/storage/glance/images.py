@@ -15,7 +15,7 @@ from v1registry.storage import Buffer
 from v1registry.storage.checksums import of_glance
 from v1registry.storage.errors import CorruptObject, NotFound, StorageError, Unavailable
 from v1registry.storage.glance.client import GlanceClient
-from v1registry.storage.remote import PIECE, Body, StoreResponse, part_of
+from v1registry.storage.remote_blob import PIECE, Body, StoreResponse, part_of
 
 OWN_ID = "docker_image_id"  # property with the v1 id: v2 cannot write the property `id` of 0.x
 

@@ -25,7 +25,7 @@ from v1registry.storage.glance.client import UUID, GlanceClient, acting_for, cal
 from v1registry.storage.glance.images import OWN_ID, GlanceImage, GlanceImages
 from v1registry.storage.glance.legacy import OldImages
 from v1registry.storage.openstack import FAILURES
-from v1registry.storage.remote import RemoteBlob, StoreResponse
+from v1registry.storage.remote_blob import RemoteBlob, StoreResponse
 
 HANDLE = "glance:"  # begins the handles of layers
 STAGES = f"{keys.OURS}/glance/stages"

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import glob
-import itertools
 import os
 import posix
 import secrets
@@ -18,7 +17,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
-from v1registry.storage import Buffer, errors, keys
+from v1registry.storage import Buffer, errors
 from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
 
 # Under gevent, os.close also looks for waiters on a socket with this descriptor. That costs two system
@@ -279,29 +278,3 @@ def remove(path: str) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or attempt == _ATTEMPTS - 1:
                 raise
-
-
-def on_other_file_systems(root: str) -> set[str]:
-    """Return the folders of the store that are on another file system than its root folder."""
-    own = os.stat(root).st_dev
-    found = set()
-    for name in (keys.IMAGES, keys.REPOSITORIES):
-        with contextlib.suppress(OSError):
-            if os.stat(f"{root}/{name}").st_dev != own:
-                found.add(name)
-    return found
-
-
-def sample(root: str, most: int = 50) -> Iterator[tuple[str, int]]:
-    """Yield some paths of a store from the root down, each with the access that we need."""
-    waiting = [root]
-    for _ in range(most):
-        if not waiting:
-            return
-        path = waiting.pop(0)
-        if os.path.isdir(path):
-            yield path, os.R_OK | os.W_OK | os.X_OK
-            with contextlib.suppress(OSError), os.scandir(path) as children:
-                waiting += [child.path for child in itertools.islice(children, 8)]
-        else:
-            yield path, os.R_OK

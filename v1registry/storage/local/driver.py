@@ -21,15 +21,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from v1registry.storage import Buffer, ListEntry, Stage, Stat, Storage, exists, keys
-from v1registry.storage.errors import NotFound, NotMounted, StorageError, Unavailable
+from v1registry.storage import Buffer, ListEntry, Stage, Stat, Storage, keys
+from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.local import disk
 from v1registry.storage.local.disk import FileErrors
-from v1registry.storage.local.parts import FileBlob, FileStagedWrites, make_ready, place_file
+from v1registry.storage.local.files import StoreFiles
+from v1registry.storage.local.parts import FileBlob, FileStagedWrites
+from v1registry.storage.local.readiness import Mounts, make_ready
 
 T = TypeVar("T")
-
-_MOUNTS = f"{keys.OURS}/mounts"  # lists the folders that are on file systems of their own
 
 _AT_ONCE = 64  # values written between two fsyncs; each takes a file descriptor
 _LISTED_IN_PLACE = 1000  # entries of a folder that are listed on the event loop
@@ -58,32 +58,31 @@ class FileStorage(Storage):
     ) -> None:
         self.root = os.path.abspath(root)
         self._accel = accel.rstrip("/") if accel else None
-        self._run_in_thread = run_in_thread
-        self._mounts: set[str] = set()  # the folders on file systems of their own
-        self._uploads = os.path.join(self.root, keys.OURS, "uploads")
+        self._mounts = Mounts(self, self.root)
+        self._files = StoreFiles(self.root, run_in_thread)
 
     # -- reading -----------------------------------------------------------
 
     def get(self, key: str) -> bytes:
         with FileErrors(key):
-            return disk.read_all(self._path(key))
+            return disk.read_all(self._files.path(key))
 
     def open(self, key: str) -> FileBlob:
-        return FileBlob(key, self._path(key))
+        return FileBlob(key, self._files.path(key))
 
     def stat(self, key: str) -> Stat:
         with FileErrors(key):
-            status = os.stat(self._path(key))
+            status = os.stat(self._files.path(key))
         if not modes.S_ISREG(status.st_mode):
             raise NotFound(f"{key}: not a regular file")
         return Stat(status.st_size, status.st_mtime)
 
     def list(self, folder: str) -> Iterator[ListEntry]:
         try:
-            with FileErrors(folder), os.scandir(self._path(folder)) as children:
+            with FileErrors(folder), os.scandir(self._files.path(folder)) as children:
                 found = list(itertools.islice(children, _LISTED_IN_PLACE))
                 if len(found) == _LISTED_IN_PLACE:
-                    found += self._run_in_thread(list, children)
+                    found += self._files.run_in_thread(list, children)
         except NotFound:
             return
         for child in found:
@@ -101,17 +100,12 @@ class FileStorage(Storage):
         if durable:
             self.put_all({key: data})
             return
-        with FileErrors(key):
-            path, descriptor = self._create_file("put-")
-            with FileStagedWrites(self.root, {key: path}, self._run_in_thread) as staged:
-                try:
-                    disk.write_all(descriptor, data)
-                finally:
-                    disk.close(descriptor)
-                staged.put(key)
-                # only for a store's first object: `flush` stops below the root
-                if self.root in staged.changed:
-                    self._sync(key, (), [self.root])
+        files = self._files.write({key: data}, durable=False)
+        with FileStagedWrites(self._files, files) as staged:
+            staged.put(key)
+            # only for a store's first object: `flush` stops below the root
+            if self.root in staged.changed:
+                self._files.sync(key, (), [self.root])
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
         waiting = iter(values.items())
@@ -120,48 +114,31 @@ class FileStorage(Storage):
             with self.stage_values(batch) as staged:
                 for key in batch:
                     staged.put(key)
-            self._sync(next(iter(batch)), (), staged.changed)
+            self._files.sync(next(iter(batch)), (), staged.changed)
 
     def create(self, key: str, data: bytes) -> bool:
         with self.stage_values({key: data}) as staged:
             if not staged.create(key):
                 return False
-        self._sync(key, (), staged.changed)
+        self._files.sync(key, (), staged.changed)
         return True
 
     def stage_values(
         self, values: Mapping[str, bytes], after: Iterable[str] = ()
     ) -> FileStagedWrites:
-        files: dict[str, str] = {}
-        descriptors: list[int] = []
-        try:
-            for key, data in values.items():
-                with FileErrors(key):
-                    files[key], descriptor = self._create_file("put-")
-                    descriptors.append(descriptor)
-                    disk.write_all(descriptor, data)
-            folders = {os.path.dirname(self._path(key)) for key in after}
-            self._sync(next(iter(values), ""), descriptors, folders)
-        except BaseException:
-            for path in files.values():
-                disk.discard(path)
-            raise
-        finally:
-            for descriptor in descriptors:
-                disk.close(descriptor)
-        return FileStagedWrites(self.root, files, self._run_in_thread)
+        return FileStagedWrites(self._files, self._files.write(values, after))
 
     def flush(self, keys: Iterable[str]) -> None:
         folders: dict[str, str] = {}
         for key in keys:
-            folder = os.path.dirname(self._path(key))
+            folder = os.path.dirname(self._files.path(key))
             while folder != self.root:
                 folders[folder] = key
                 folder = os.path.dirname(folder)
-        self._sync(next(iter(folders.values()), ""), (), folders)
+        self._files.sync(next(iter(folders.values()), ""), (), folders)
 
     def delete(self, key: str, *, durable: bool = True) -> None:
-        path = self._path(key)
+        path = self._files.path(key)
         with FileErrors(key):
             try:
                 os.unlink(path)
@@ -171,10 +148,10 @@ class FileStorage(Storage):
                 pass  # another process may have deleted it just now; that must be durable as well
             folder = self._prune(os.path.dirname(path))
             if durable:
-                self._sync(key, (), [folder])
+                self._files.sync(key, (), [folder])
 
     def delete_if(self, key: str, data: bytes) -> bool:
-        path = self._path(key)
+        path = self._files.path(key)
         folder = os.path.dirname(path)
         try:
             # Only one process at a time deletes here. A value of `create` is never replaced, and one of
@@ -186,22 +163,22 @@ class FileStorage(Storage):
         except NotFound:
             return False
         with FileErrors(key):
-            self._sync(key, (), [self._prune(folder)])
+            self._files.sync(key, (), [self._prune(folder)])
         return True
 
     def delete_folder(self, folder: str) -> None:
-        self._run_in_thread(self._delete_folder, folder)
+        self._files.run_in_thread(self._delete_folder, folder)
 
     # -- writing large objects ---------------------------------------------
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         with FileErrors(key):
-            path, descriptor = self._create_file(f"stage-{keys.encode(key)}.")
+            path, descriptor = self._files.create(f"stage-{keys.encode(key)}.")
         try:
             for piece in pieces:
                 with FileErrors(key):
                     disk.write_all(descriptor, piece)
-            self._sync(key, [descriptor])
+            self._files.sync(key, [descriptor])
         except BaseException:
             disk.discard(path)
             raise
@@ -212,7 +189,7 @@ class FileStorage(Storage):
     def commit(self, handle: str) -> None:
         source, key = self._staged(handle), _key_of(handle)
         with FileErrors(key):
-            place_file(source, self.root, key, os.replace, self._run_in_thread)
+            self._files.place(source, key, os.replace)
 
     def abandon(self, handle: str) -> None:
         with FileErrors(handle), contextlib.suppress(FileNotFoundError):
@@ -230,10 +207,10 @@ class FileStorage(Storage):
         for prefix in ("put-", "trash-"):
             for name, modified in self._leftovers(prefix):
                 if modified < before:
-                    self._run_in_thread(disk.remove, os.path.join(self._uploads, name))
+                    self._files.run_in_thread(disk.remove, os.path.join(self._files.uploads, name))
                     removed += 1
         for folder in disk.temporary_folders(self.root):
-            removed += self._run_in_thread(disk.remove_old, folder, before)
+            removed += self._files.run_in_thread(disk.remove_old, folder, before)
         return removed
 
     def prepare(self) -> None:
@@ -244,22 +221,11 @@ class FileStorage(Storage):
         """
         make_ready(self.root)
         self.check()
-        noted = set(self.get(_MOUNTS).decode().split()) if exists(self, _MOUNTS) else set()
-        with FileErrors(self.root):
-            self._mounts = noted | disk.on_other_file_systems(self.root)
-        self.require_marker()
-        if self._mounts != noted:
-            self.put(_MOUNTS, "\n".join(sorted(self._mounts)).encode())
+        self._mounts.note()
 
     def require_marker(self, within: float = 0.0) -> None:
         """Raise NotMounted if a folder that had a file system of its own is on the root's now."""
-        with FileErrors(self.root):
-            missing = self._mounts and self._mounts - disk.on_other_file_systems(self.root)
-        if missing:
-            raise NotMounted(
-                f"{self.root}/{min(missing)} was on a file system of its own and is not now. Mount it"
-                f" again; if its content was moved, delete {self.root}/{_MOUNTS} and restart"
-            )
+        self._mounts.require()
 
     def check(self) -> None:
         """Write, link, read and delete a small file, as every push does."""
@@ -273,46 +239,19 @@ class FileStorage(Storage):
 
     # -- helpers ----------------------------------------------------------------
 
-    def _path(self, key: str) -> str:
-        return f"{self.root}/{key}"
-
     def _staged(self, handle: str) -> str:
         if "/" in handle or not handle.startswith("stage-"):
             raise NotFound(f"{handle}: not a handle")
-        return os.path.join(self._uploads, handle)
-
-    def _create_file(self, prefix: str) -> tuple[str, int]:
-        """Make a temporary file, open for writing; return its path and descriptor."""
-        path = f"{self._uploads}/{prefix}{secrets.token_hex(8)}"
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        try:
-            return path, os.open(path, flags, 0o666)
-        except FileNotFoundError:
-            self._sync(prefix, (), disk.make_folders(self._uploads))
-            return path, os.open(path, flags, 0o666)
-
-    def _sync(self, key: str, descriptors: Iterable[int], folders: Iterable[str] = ()) -> None:
-        """Make files and the names in folders durable. Only this function waits for the disk.
-
-        Only the fsyncs run in another thread. Running whole operations there costs more than it
-        saves, because each of their short system calls releases and takes the interpreter's lock.
-        """
-        with FileErrors(key), contextlib.ExitStack() as opened:
-            waiting = list(descriptors)
-            for descriptor in disk.open_folders(folders):
-                opened.callback(disk.close, descriptor)
-                waiting.append(descriptor)
-            if waiting:
-                self._run_in_thread(disk.fsync, waiting)
+        return os.path.join(self._files.uploads, handle)
 
     def _delete_folder(self, folder: str) -> None:
         """Move the folder away, so that all of it is gone at once; then delete its content."""
         with FileErrors(folder):
             try:
-                trash = disk.set_aside(self.root, folder, self._uploads)
+                trash = disk.set_aside(self.root, folder, self._files.uploads)
             except FileNotFoundError:
                 return
-            self._sync(folder, (), [self._prune(os.path.dirname(self._path(folder)))])
+            self._files.sync(folder, (), [self._prune(os.path.dirname(self._files.path(folder)))])
             disk.remove(trash)
             disk.discard_folder(os.path.dirname(trash))
 
@@ -332,7 +271,10 @@ class FileStorage(Storage):
         for entry in self.list(f"{keys.OURS}/uploads"):
             if entry.name.startswith(prefix):
                 with contextlib.suppress(FileNotFoundError):
-                    yield entry.name, os.lstat(os.path.join(self._uploads, entry.name)).st_mtime
+                    yield (
+                        entry.name,
+                        os.lstat(os.path.join(self._files.uploads, entry.name)).st_mtime,
+                    )
 
 
 def _key_of(handle: str) -> str:

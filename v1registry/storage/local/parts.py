@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat as modes
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from v1registry.storage import StagedWrites
-from v1registry.storage.errors import NotFound, Refused, Unavailable
+from v1registry.storage.errors import NotFound, Unavailable
 from v1registry.storage.local import disk
 from v1registry.storage.local.disk import FileErrors
+from v1registry.storage.local.files import StoreFiles
 
 PIECE = 1024 * 1024  # bytes read at once if sendfile cannot be used
 
@@ -58,10 +58,9 @@ class FileBlob:
 class FileStagedWrites(StagedWrites):
     """Staged values, each in a temporary file; `changed` are the folders that got a new name."""
 
-    def __init__(self, root: str, files: dict[str, str], run_in_thread: Callable[..., Any]) -> None:
-        self._root = root
+    def __init__(self, store: StoreFiles, files: dict[str, str]) -> None:
+        self._store = store
         self._files = files
-        self._run_in_thread = run_in_thread
         self.changed: set[str] = set()
 
     def put(self, key: str) -> None:
@@ -78,46 +77,9 @@ class FileStagedWrites(StagedWrites):
         return True
 
     def _place(self, key: str, place: Callable[[str, str], None]) -> None:
-        self.changed.update(
-            place_file(self._files[key], self._root, key, place, self._run_in_thread)
-        )
-        self.changed.add(os.path.dirname(f"{self._root}/{key}"))
+        self.changed.update(self._store.place(self._files[key], key, place))
+        self.changed.add(os.path.dirname(self._store.path(key)))
 
     def __exit__(self, *_: object) -> None:
         for path in self._files.values():
             disk.discard(path)
-
-
-def place_file(
-    source: str,
-    root: str,
-    key: str,
-    place: Callable[[str, str], None],
-    run_in_thread: Callable[..., Any],
-) -> list[str]:
-    """Give a complete file its name, also on another file system; see `disk.into_place`."""
-    try:
-        return disk.into_place(source, f"{root}/{key}", place)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-    made: list[str] = run_in_thread(disk.copy_into_place, source, root, key, place)
-    return made
-
-
-def make_ready(root: str) -> None:
-    """Make the root folder. Raise Refused if a sample of its content cannot be read and written."""
-    with FileErrors(root):
-        os.makedirs(root, exist_ok=True)
-        read_only = os.statvfs(root).f_flag & os.ST_RDONLY
-    if read_only:
-        raise Refused(f"{root} is mounted read-only. To serve it so, set read_only")
-    for path, access in disk.sample(root):
-        # another process may have deleted a temporary file since it was listed
-        if not os.access(path, access) and os.path.lexists(path):
-            user = f"{os.geteuid()}:{os.getegid()}"
-            raise Refused(
-                f"{path} cannot be read and written (the registry runs as {user})."
-                f" To hand the store over, run: chown -R {user} {root}"
-                " (if this is a container, run it on the host, for the folder mounted there)"
-            )

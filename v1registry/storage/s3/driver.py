@@ -22,13 +22,12 @@ from v1registry.storage.parts import PartBuffer, send_parts
 from v1registry.storage.remote import (
     CHECK,
     URL_SECONDS,
-    RemoteBlob,
     RemoteStorage,
-    StoreResponse,
-    part_of,
     prefix,
+    split_handle,
     tags_first,
 )
+from v1registry.storage.remote_blob import RemoteBlob, StoreResponse, part_of
 from v1registry.storage.retry import pauses
 from v1registry.storage.s3.client import FAILURES, S3Clients, S3Errors, status, storage_error
 from v1registry.storage.s3.cloudfront import CloudFront
@@ -124,26 +123,19 @@ class S3Storage(RemoteStorage):
         with S3Errors(key):
             self._call("put_object", key, Body=data, **self._settings)
 
-    def create(self, key: str, data: bytes) -> bool:
-        if not self.creates_atomically:
-            with contextlib.suppress(NotFound):
-                self.stat(key)
-                return False
-            self.put(key, data)
-            return True
-        with S3Errors(key):
-            return self._create(key, data)
-
     def _create(self, key: str, data: bytes) -> bool:
+        condition = {"IfNoneMatch": "*"} if self.creates_atomically else {}
         for pause in pauses(_ATTEMPTS):
             try:
-                self._call("put_object", key, Body=data, IfNoneMatch="*", **self._settings)
-            except Exception as error:
-                if status(error) == 412:
+                with S3Errors(key):
+                    self._call("put_object", key, Body=data, **condition, **self._settings)
+            except StorageError as error:
+                cause = error.__cause__ or error
+                if status(cause) == 412:
                     # the first attempt may have succeeded although its response was lost
-                    metadata = getattr(error, "response", {}).get("ResponseMetadata", {})
+                    metadata = getattr(cause, "response", {}).get("ResponseMetadata", {})
                     return bool(metadata.get("RetryAttempts")) and self.get(key) == data
-                if status(error) != 409 or pause is None:
+                if status(cause) != 409 or pause is None:
                     raise
                 time.sleep(pause)  # AWS: another put is running, and may fail yet
             else:
@@ -201,23 +193,17 @@ class S3Storage(RemoteStorage):
         send_parts(pieces, self._buffer, send)
 
     def commit(self, handle: str) -> None:
-        upload, key = split(handle)
+        upload, key = split_handle(handle)
         for pause in pauses(_ATTEMPTS):
             # Raises NotFound if the upload is gone; then the caller checks which layer is in place.
-            parts = [
-                {"PartNumber": part["PartNumber"], "ETag": part["ETag"]}
-                for part in self._parts(key, upload)
-            ]
+            listed = self._parts(key, upload)
+            parts = [{name: part[name] for name in ("PartNumber", "ETag")} for part in listed]
             try:
                 if [part["PartNumber"] for part in parts] != list(range(1, len(parts) + 1)):
                     raise CorruptObject(f"{key}: the list of its parts has gaps")
+                where = {"UploadId": upload, "MultipartUpload": {"Parts": parts}}
                 with S3Errors(key):
-                    self._call(
-                        "complete_multipart_upload",
-                        key,
-                        UploadId=upload,
-                        MultipartUpload={"Parts": parts},
-                    )
+                    self._call("complete_multipart_upload", key, **where)
             except Unavailable:
                 # Ceph answers 500 to a second or a simultaneous completion. Then the upload is gone
                 # now, or soon.
@@ -228,7 +214,7 @@ class S3Storage(RemoteStorage):
                 return
 
     def abandon(self, handle: str) -> None:
-        upload, key = split(handle)
+        upload, key = split_handle(handle)
         self._abort(key, upload)
 
     def _abort(self, key: str, upload: str) -> None:
@@ -237,7 +223,7 @@ class S3Storage(RemoteStorage):
 
     def is_staged(self, handle: str) -> bool:
         # Not by its parts: Swift's S3 gateway lists them even after the upload was completed.
-        upload, key = split(handle)
+        upload, key = split_handle(handle)
         pages = self._pages("list_multipart_uploads", key, Prefix=self._prefix + key)
         return any(
             found["UploadId"] == upload for page in pages for found in page.get("Uploads", ())
@@ -290,14 +276,6 @@ class S3Storage(RemoteStorage):
         with S3Errors(key):
             paginator = self._clients.get().get_paginator(operation)
             yield from paginator.paginate(Bucket=self._bucket, **parameters)
-
-
-def split(handle: str) -> tuple[str, str]:
-    """Return the id and the key of a handle. Raise NotFound if it is not a handle."""
-    upload, blank, key = handle.partition(" ")
-    if not upload or not blank or not key:
-        raise NotFound(f"{handle}: not a handle")
-    return upload, key
 
 
 def make(options: Mapping[str, Any], _run_in_thread: Callable[..., Any]) -> S3Storage:

@@ -13,13 +13,13 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from v1registry.storage import Buffer, Stage, exists, keys
+from v1registry.storage import Buffer, Stage, exists
 from v1registry.storage.errors import NotFound, StorageError
-from v1registry.storage.remote import RemoteBlob
+from v1registry.storage.remote import UPLOADS, split_handle, staged_key
+from v1registry.storage.remote_blob import RemoteBlob
 from v1registry.storage.s3.client import S3Errors
-from v1registry.storage.s3.driver import S3Storage, split
+from v1registry.storage.s3.driver import S3Storage
 
-_UPLOADS = f"{keys.OURS}/uploads"
 # metadata: the token of the staged layer from which an object was copied
 _NOTE = "v1registry-stage"
 _MOST_COPIED = 4 * 1024**3  # bytes that one request copies; the limit of S3 is 5 GiB
@@ -33,7 +33,7 @@ class UnconditionalS3Storage(S3Storage):
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         token = secrets.token_hex(12)
         handle = f"{token} {key}"
-        upload = self._stage(_staged_key(handle), pieces, Metadata={_NOTE: token})
+        upload = self._stage(staged_key(handle), pieces, Metadata={_NOTE: token})
         try:
             super().commit(upload)
         except BaseException:
@@ -44,52 +44,52 @@ class UnconditionalS3Storage(S3Storage):
 
     def commit(self, handle: str) -> None:
         if not self._is_in_place(handle):
-            self._copy(_staged_key(handle), split(handle)[1])
+            self._copy(staged_key(handle), split_handle(handle)[1])
 
     def abandon(self, handle: str) -> None:
         # else `clean` deletes it later: another commit may need it again
         if not self._is_in_place(handle):
-            self.delete(_staged_key(handle))
+            self.delete(staged_key(handle))
 
     def open_staged(self, handle: str) -> RemoteBlob:
         if not self.is_staged(handle):
             raise NotFound(f"{handle}: committed or abandoned")
-        return self.open(_staged_key(handle))
+        return self.open(staged_key(handle))
 
     def is_staged(self, handle: str) -> bool:
-        return exists(self, _staged_key(handle)) and not self._is_in_place(handle)
+        return exists(self, staged_key(handle)) and not self._is_in_place(handle)
 
     def stages(self) -> Iterator[Stage]:
         for handle in self._handles():
             with contextlib.suppress(NotFound):
-                modified = self.stat(_staged_key(handle)).modified
+                modified = self.stat(staged_key(handle)).modified
                 if not self._is_in_place(handle):
-                    yield Stage(handle, split(handle)[1], modified)
+                    yield Stage(handle, split_handle(handle)[1], modified)
 
     def clean(self, before: float) -> int:
         removed = super().clean(before)
-        for upload in self._uploads(_UPLOADS):  # of processes that ended before completing them
+        for upload in self._uploads(UPLOADS):  # of processes that ended before completing them
             if upload.modified < before:
                 super().abandon(upload.handle)
                 removed += 1
         for handle in self._handles():
             with contextlib.suppress(NotFound):
-                if self.stat(_staged_key(handle)).modified < before and self._is_in_place(handle):
-                    self.delete(_staged_key(handle))
+                if self.stat(staged_key(handle)).modified < before and self._is_in_place(handle):
+                    self.delete(staged_key(handle))
                     removed += 1
         return removed
 
     def _handles(self) -> Iterator[str]:
         """Yield the handles of all staged layers that are not cleaned yet, committed ones included."""
-        start = f"{self._prefix}{_UPLOADS}/"
-        for page in self._pages(self._listing, _UPLOADS, Prefix=start):
+        start = f"{self._prefix}{UPLOADS}/"
+        for page in self._pages(self._listing, UPLOADS, Prefix=start):
             for item in page.get("Contents", ()):
                 token, slash, key = item["Key"][len(start) :].partition("/")
                 if slash:
                     yield f"{token} {key}"
 
     def _is_in_place(self, handle: str) -> bool:
-        token, key = split(handle)
+        token, key = split_handle(handle)
         try:
             with S3Errors(key):
                 found = self._call("head_object", key)["Metadata"]
@@ -105,7 +105,7 @@ class UnconditionalS3Storage(S3Storage):
             if size <= _MOST_COPIED:
                 self._call("copy_object", key, **where, **self._layers)
                 return
-            token = source.removeprefix(f"{_UPLOADS}/").partition("/")[0]
+            token = source.removeprefix(f"{UPLOADS}/").partition("/")[0]
             more: dict[str, Any] = {**self._layers, "Metadata": {_NOTE: token}}
             upload = self._call("create_multipart_upload", key, **more)["UploadId"]
             try:
@@ -117,8 +117,3 @@ class UnconditionalS3Storage(S3Storage):
             except BaseException:
                 self._abort(key, upload)
                 raise
-
-
-def _staged_key(handle: str) -> str:
-    token, key = split(handle)
-    return f"{_UPLOADS}/{token}/{key}"

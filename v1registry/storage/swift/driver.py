@@ -11,10 +11,11 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from v1registry.storage import Buffer, ListEntry, Stage, Stat, exists, keys
+from v1registry.storage import Buffer, ListEntry, Stage, Stat, keys
 from v1registry.storage.errors import Refused
 from v1registry.storage.parts import PartBuffer
-from v1registry.storage.remote import URL_SECONDS, RemoteBlob, RemoteStorage, tags_first
+from v1registry.storage.remote import URL_SECONDS, RemoteStorage, tags_first
+from v1registry.storage.remote_blob import RemoteBlob
 from v1registry.storage.swift.client import SwiftAccount
 from v1registry.storage.swift.large_objects import LargeObjects
 from v1registry.storage.swift.objects import Objects
@@ -65,14 +66,12 @@ class SwiftStorage(RemoteStorage):
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         self._objects.put(key, data)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def _create(self, key: str, data: bytes) -> bool:
         """Create an object; not atomic: of two calls at the same instant, both may write.
 
         The later write replaces the other. Its call returns True; the other call returns False if it
         reads the later write.
         """
-        if not self.creates_atomically and exists(self, key):
-            return False
         mine, first = secrets.token_hex(8), {"If-None-Match": "*"}
         answer = self._objects.put(key, data, upload=mine, headers=first, ok=(412,))
         if answer.ok and self.creates_atomically:

@@ -31,12 +31,12 @@ from v1registry.storage import Buffer, Stage, Stat, keys
 from v1registry.storage.checksums import hex_md5
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.parts import PartBuffer, send_parts
-from v1registry.storage.remote import RemoteBlob
+from v1registry.storage.remote import UPLOADS, split_handle, staged_key
+from v1registry.storage.remote_blob import RemoteBlob
 from v1registry.storage.retry import pauses
 from v1registry.storage.swift.objects import Objects
 
 _SEGMENTS = f"{keys.OURS}/segments"
-_UPLOADS = f"{keys.OURS}/uploads"
 _MOST_SEGMENTS = 1000  # of one manifest, unless a server's administrator says otherwise
 _SETTLED = 3600.0  # seconds
 _ATTEMPTS = 4  # to write a manifest: not all servers know segments that were written just now
@@ -53,16 +53,17 @@ class LargeObjects:
 
     def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
         upload = secrets.token_hex(8)
-        self._objects.put(_mark(key, upload), b"")
+        handle = f"{upload} {key}"
+        self._objects.put(staged_key(handle), b"")
         try:
             segments = self._send(_folder(key, upload), pieces)
             self._objects.put(_list(key, upload), json.dumps(segments).encode())
         except BaseException:
             with contextlib.suppress(StorageError):
                 self._remove_segments(key, upload)
-                self._objects.remove(_mark(key, upload))
+                self._objects.remove(staged_key(handle))
             raise
-        return f"{upload} {key}"
+        return handle
 
     def _send(self, folder: str, pieces: Iterable[Buffer]) -> _Manifest:
         segments: dict[int, dict[str, Any]] = {}
@@ -110,15 +111,15 @@ class LargeObjects:
         return answer
 
     def commit(self, handle: str) -> None:
-        key, upload = _split(handle)
+        upload, key = split_handle(handle)
         found = self._objects.find(key)
         if found and found.upload == upload:
             # committed by another node, or by a process that ended before it removed the mark
-            if not self._objects.remove(_mark(key, upload)):
+            if not self._objects.remove(staged_key(handle)):
                 raise NotFound(f"{handle}: committed before")
             return
         self._put_manifest(key, self._segments(key, upload), upload)
-        self._objects.remove(_mark(key, upload))
+        self._objects.remove(staged_key(handle))
         if found and found.upload and _is_settled(found.stat):
             self._remove_segments(key, found.upload)
 
@@ -129,7 +130,7 @@ class LargeObjects:
         return segments
 
     def abandon(self, handle: str) -> None:
-        key, upload = _split(handle)
+        upload, key = split_handle(handle)
         if not self.is_staged(handle):
             return  # committed: the segments are in use, or may be later
         if not self._may_be_in_place(key, upload):
@@ -137,10 +138,10 @@ class LargeObjects:
             self._objects.remove(_list(key, upload))  # no process can commit it any more
             if received is None or _is_settled(received.stat):
                 self._remove_segments(key, upload)
-        self._objects.remove(_mark(key, upload))
+        self._objects.remove(staged_key(handle))
 
     def open_staged(self, handle: str) -> RemoteBlob:
-        key, upload = _split(handle)
+        upload, key = split_handle(handle)
         if not self.is_staged(handle):
             raise NotFound(f"{handle}: committed or abandoned")
         whole = f"{_folder(key, upload)}/whole"
@@ -149,12 +150,11 @@ class LargeObjects:
         return self._objects.open(whole)
 
     def is_staged(self, handle: str) -> bool:
-        key, upload = _split(handle)
-        return self._objects.find(_mark(key, upload)) is not None
+        return self._objects.find(staged_key(handle)) is not None
 
     def stages(self) -> Iterator[Stage]:
-        for item in self._objects.items(f"{_UPLOADS}/"):
-            upload, _, key = item.key.removeprefix(f"{_UPLOADS}/").partition("/")
+        for item in self._objects.items(f"{UPLOADS}/"):
+            upload, _, key = item.key.removeprefix(f"{UPLOADS}/").partition("/")
             segments = self._objects.items(f"{_folder(key, upload)}/")
             modified = max([item.modified, *(segment.modified for segment in segments)])
             yield Stage(f"{upload} {key}", key, modified)
@@ -204,14 +204,3 @@ def _folder(key: str, upload: str) -> str:
 
 def _list(key: str, upload: str) -> str:
     return f"{_folder(key, upload)}/list"
-
-
-def _mark(key: str, upload: str) -> str:
-    return f"{_UPLOADS}/{upload}/{key}"
-
-
-def _split(handle: str) -> tuple[str, str]:
-    upload, blank, key = handle.partition(" ")
-    if not upload or not blank or not key:
-        raise NotFound(f"{handle}: not a handle")
-    return key, upload

@@ -12,9 +12,9 @@ from keystoneauth1.session import Session
 
 from v1registry.storage import Stat
 from v1registry.storage.checksums import hex_md5, of_swift
-from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError
+from v1registry.storage.errors import NotFound, Refused
 from v1registry.storage.openstack import FAILURES
-from v1registry.storage.remote import RemoteBlob, StoreResponse, part_of
+from v1registry.storage.remote_blob import RemoteBlob, StoreResponse, response_of
 from v1registry.storage.swift.client import SwiftAccount
 
 _PAGE = 1000  # names in one page of a listing
@@ -69,23 +69,14 @@ class Objects:
         return RemoteBlob(key, partial(self._fetch, key), FAILURES, self._account.storage_error)
 
     def _fetch(self, key: str, start: int, version: str | None) -> StoreResponse:
-        headers = {**_NEWEST, **({"Range": f"bytes={start}-"} if version else {})}
+        headers = {**_NEWEST, **({"Range": f"bytes={start}-"} if start else {})}
         answer = self.call("GET", key, headers=headers, stream=True)
-        found, told = answer.headers.get("ETag", ""), answer.headers.get("Content-Length", "")
-        try:
-            if answer.status_code != (206 if version else 200) or not told.isdecimal():
-                raise CorruptObject(f"{key}: status {answer.status_code} with {told or 'no'} bytes")
-            if not version:
-                return StoreResponse(int(told), found, answer.raw, of_swift(answer.headers))
-            # Compared here, because not every server supports If-Match for large objects.
-            if found != version:
-                raise Refused(f"{key}: the object was replaced, its ETag is {found} now")
-            return StoreResponse(
-                part_of(answer.headers.get("Content-Range"), start), found, answer.raw
-            )
-        except StorageError:
+        found = answer.headers.get("ETag", "")
+        # Compared here, because not every server supports If-Match for large objects.
+        if version not in (None, found):
             answer.close()
-            raise
+            raise Refused(f"{key}: the object was replaced, its ETag is {found} now")
+        return response_of(key, answer, start, found, of_swift)
 
     def head(self, key: str) -> ObjectHead:
         headers = self.call("HEAD", key, headers=_NEWEST).headers
