@@ -9,11 +9,12 @@ keystoneauth1 is an extra: only the drivers `swift` and `glance` import this mod
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import requests
@@ -148,6 +149,14 @@ class OpenStackClient(ABC):
         if self.is_busy(status):
             return Unavailable(text)
         return Refused(f"{text} (this user may not do this here)" if status == 403 else text)
+
+    @contextlib.contextmanager
+    def mapped_errors(self) -> Iterator[None]:
+        """Turn FAILURES in a `with` block about tokens and the catalog into storage errors."""
+        try:
+            yield
+        except FAILURES as error:
+            raise self.storage_error(error, "authentication") from error
 
     def storage_error(self, error: BaseException, key: str) -> StorageError:
         """Return the storage error for one of FAILURES."""

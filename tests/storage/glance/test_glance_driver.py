@@ -573,12 +573,12 @@ def test_tokens_with_a_short_lifetime(
 
 
 def test_wrong_accounts_are_refused(glance: Glance, account: Account, tmp_path: Path) -> None:
-    for wrong in (
-        {"glance_password": "wrong"},
-        {"glance_user": "nobody"},
-        {"glance_region_name": "nowhere"},
-        {"glance_authurl": f"{glance.keystone.url}/v7/v3"},
-        {"glance_authurl": None, "glance_url": glance.url},  # which wants a token
+    for wrong, told in (
+        ({"glance_password": "wrong"}, "glance_user or glance_password is wrong"),
+        ({"glance_user": "nobody"}, "glance_user or glance_password is wrong"),
+        ({"glance_region_name": "nowhere"}, "glance_url, glance_region_name"),
+        ({"glance_authurl": f"{glance.keystone.url}/v7/v3"}, "from glance_authurl"),
+        ({"glance_authurl": None, "glance_url": glance.url}, "401"),  # it wants a token
     ):
         storage = make(account.options(tmp_path, **wrong))
         for act in (
@@ -586,7 +586,7 @@ def test_wrong_accounts_are_refused(glance: Glance, account: Account, tmp_path: 
             storage.check,
             lambda storage=storage: storage.stage(LAYER, [b"x"]),
         ):
-            with pytest.raises(Refused):
+            with pytest.raises(Refused, match=told):
                 act()
 
 

@@ -109,19 +109,18 @@ class GlanceClient(OpenStackClient):
 
     def project(self) -> str | None:
         """Return the id of the project of the registry's account; None without Keystone."""
-        try:
+        with self.mapped_errors():
             found: str | None = self.session().get_project_id()
-        except FAILURES as error:
-            raise self.storage_error(error, "storage") from error
         return found
 
     def endpoint(self) -> str:
         """Return the URL of the registry's own Glance."""
+        with self.mapped_errors():
+            return self._endpoint()
+
+    def _endpoint(self) -> str:
         if self._url is None:
-            try:
-                found = self._options["glance_url"] or self.endpoint_of(self.session(), "public")
-            except FAILURES as error:
-                raise self.storage_error(error, "storage") from error
+            found = self._options["glance_url"] or self.endpoint_of(self.session(), "public")
             self._url = base(found)
         return self._url
 
@@ -129,7 +128,7 @@ class GlanceClient(OpenStackClient):
         self, method: str, path: str, *, session: Session | None = None, **more: Any
     ) -> requests.Response:
         credentials = caller()
-        url = (credentials and credentials.url) or self.endpoint()
+        url = (credentials and credentials.url) or self._endpoint()
         token = token_endpoint.Token(url, credentials.token) if credentials else None
         answer: requests.Response = (session or self.session()).request(
             url + path, method, auth=token, raise_exc=False, log=False, **more

@@ -17,7 +17,7 @@ from swiftclient import authv1
 from swiftclient.utils import generate_temp_url
 
 from v1registry.storage.errors import Refused, StorageError, Unavailable
-from v1registry.storage.openstack import FAILURES, OpenStackClient, password_plugin
+from v1registry.storage.openstack import OpenStackClient, password_plugin
 
 
 class SwiftAccount(OpenStackClient):
@@ -90,10 +90,8 @@ class SwiftAccount(OpenStackClient):
         return url if name is None else f"{url}/{quote(name)}"
 
     def _public(self) -> str:
-        try:
+        with self.mapped_errors():
             return self.endpoint_of(self.session(), "public")
-        except FAILURES as error:
-            raise self.storage_error(error, "authentication") from error
 
     def refusal(self, answer: requests.Response, key: str) -> StorageError:
         if answer.status_code == 404 and (answer.request.method == "PUT" or key == self.container):
