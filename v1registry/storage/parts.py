@@ -132,70 +132,41 @@ def split(pieces: Iterable[Buffer], buffer: PartBuffer) -> Iterator[tuple[Part, 
 def send_parts(pieces: Iterable[Buffer], buffer: PartBuffer, send: Send) -> int:
     """Split the pieces into parts and send each; return the number of parts.
 
-    `send` is called from several threads at once. If `send` or `pieces` raises, wait for the parts
-    that are being sent, then raise that exception.
+    Each part is sent in a new thread, some at the same time. The last part, and any part in a file,
+    is sent in this thread: so an upload never has more than one temporary file. If `send` or
+    `pieces` raises, wait for the parts that are being sent, then raise that exception.
     """
-    sender = _Sender(send)
-    try:
-        for part, is_last in split(pieces, buffer):
-            sender.take(part, last=is_last)
-        sender.finish()
-    except BaseException:
-        sender.wait()
-        raise
-    return sender.count
+    count, failures, running = 0, list[BaseException](), deque[threading.Thread]()
 
-
-class _Sender:
-    """Sends the parts of one upload, some at the same time, and closes each part."""
-
-    def __init__(self, send: Send) -> None:
-        self.count = 0
-        self._send = send
-        self._running: deque[threading.Thread] = deque()
-        self._failure: BaseException | None = None
-
-    def take(self, part: Part, *, last: bool = False) -> None:
-        """Send a part in a new thread.
-
-        Send the last part, and any part in a file, in this thread: so an upload never has more than
-        one temporary file.
-        """
-        self.count += 1
-        if last or part.in_file:
-            self._run(self.count, part)
-        else:
-            while len(self._running) >= AT_ONCE:
-                self._running[0].join()
-                self._running.popleft()
-            thread = threading.Thread(target=self._run, args=(self.count, part), daemon=True)
-            self._running.append(thread)
-            thread.start()
-        self._raise()
-
-    def finish(self) -> None:
-        """Wait for all parts; raise the first failure."""
-        self.wait()
-        self._raise()
-
-    def wait(self) -> None:
-        while self._running:
-            self._running[0].join()
-            self._running.popleft()
-
-    def _run(self, number: int, part: Part) -> None:
+    def run(number: int, part: Part) -> None:
         try:
-            if self._failure is None:
+            if not failures:
                 with part.data() as data:
-                    self._send(number, data)
+                    send(number, data)
         except BaseException as error:
-            self._failure = self._failure or error
+            failures.append(error)
         finally:
             part.close()
 
-    def _raise(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+    try:
+        for part, is_last in split(pieces, buffer):
+            count += 1
+            if is_last or part.in_file:
+                run(count, part)
+            else:
+                if len(running) >= AT_ONCE:
+                    running.popleft().join()
+                thread = threading.Thread(target=run, args=(count, part), daemon=True)
+                thread.start()
+                running.append(thread)
+            if failures:
+                break
+    finally:
+        for started in running:
+            started.join()
+    if failures:
+        raise failures[0]
+    return count
 
 
 def _write(file: BinaryIO, data: memoryview) -> None:
