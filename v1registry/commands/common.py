@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from v1registry.commands.errors import CommandError
 from v1registry.commands.owner import take_owner
 from v1registry.config import Config, load_config
+from v1registry.config.option import Option
+
+
+class Duration(click.ParamType[int]):
+    """A time in the format of the configuration: 3600, 30m, 7d. Its value is in seconds."""
+
+    name = "time"
+
+    def __init__(self, at_least: int = 0) -> None:
+        self._option = Option("time", "duration", "", at_least=at_least)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        try:
+            return int(self._option.check(value))
+        except ValueError as error:
+            self.fail(f"{error}, not {value!r}", param, ctx)
 
 
 def load_configuration(file: Path | None = None, flavor: str | None = None) -> Config:

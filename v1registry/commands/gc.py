@@ -11,26 +11,13 @@ from typing import Any
 
 import click
 
-from v1registry.commands.common import load_configuration, prepare_store
+from v1registry.commands.common import Duration, load_configuration, prepare_store
 from v1registry.commands.errors import CommandError
 from v1registry.commands.progress import CommandProgress
-from v1registry.config import kinds
 from v1registry.lib.maintenance.gc import GcOptions, GcRefused, GcReport
 from v1registry.lib.repositories.backfill import BackfillRun
 from v1registry.lib.support.lease import LeaseLost
 from v1registry.lib.units import human
-
-
-class Duration(click.ParamType[int]):
-    """A time such as 24h, in seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        try:
-            return kinds.duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 class Percent(click.ParamType[float]):

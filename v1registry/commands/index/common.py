@@ -15,7 +15,6 @@ from v1registry.commands.common import load_configuration, prepare_store
 from v1registry.commands.errors import CommandError
 from v1registry.commands.owner import take_owner
 from v1registry.config import ConfigError
-from v1registry.config.option import Option
 from v1registry.lib.errors import Failure, with_cause
 from v1registry.lib.names import suits_old_engines
 from v1registry.lib.running import in_place
@@ -63,20 +62,6 @@ class IndexGroup(click.Group):
     """A group of `IndexCommand`s."""
 
     command_class = IndexCommand
-
-
-class Duration(click.ParamType[int]):
-    """A duration in the format of the configuration: 3600, 30m, 7d. Its value is in seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return int(Option("life", "duration", "", at_least=1).check(value))
-        except ValueError as error:
-            self.fail(f"{error}, not {value!r}", param, ctx)
 
 
 def open_index() -> OwnIndex:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from v1registry.commands.index.common import Duration, IndexGroup, Result, open_index, table
+from v1registry.commands.common import Duration
+from v1registry.commands.index.common import IndexGroup, Result, open_index, table
 
 
 @click.group("token", cls=IndexGroup)
@@ -15,7 +16,7 @@ def token() -> None:
 @token.command("issue")
 @click.argument("account")
 @click.option("--label", default="", help="Purpose of the secret.")
-@click.option("--life", type=Duration(), help="Lifetime, such as 90d. Default: no end.")
+@click.option("--life", type=Duration(at_least=1), help="Lifetime, such as 90d. Default: no end.")
 def issue(account: str, label: str, life: int | None) -> Result:
     """Create a secret for ACCOUNT and show it once.
 

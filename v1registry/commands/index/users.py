@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from v1registry.commands.common import Duration
 from v1registry.commands.index.common import (
-    Duration,
     IndexCommand,
     IndexGroup,
     Result,
@@ -164,7 +164,7 @@ def list_users() -> Result:
 
 @click.command("invite", cls=IndexCommand)
 @click.option("--email", help="E-mail address of the invited person; the account gets it.")
-@click.option("--life", type=Duration(), default="7d", help="Lifetime; default: 7d.")
+@click.option("--life", type=Duration(at_least=1), default="7d", help="Lifetime; default: 7d.")
 def invite(email: str | None, life: int) -> Result:
     """Create an invitation to sign up, for the setting `invitation` of index.sign_up.
 
