@@ -106,6 +106,14 @@ def test_imports_go_down(path: Path) -> None:
         assert module.split(".")[0] not in foreign, f"{module} in {own}"
 
 
+def test_endpoints_know_no_storage_keys() -> None:
+    """Where an image lies in the store is the domain's business: the package `lib`."""
+    for path in (ROOT / "api").rglob("*.py"):
+        assert not [name for name in imports(path) if name.startswith("v1registry.storage.keys")], (
+            path
+        )
+
+
 def test_packages_have_no_cycle() -> None:
     """Each round removes the packages that import no remaining package; a cycle would remain."""
     left = {name: set(below) for name, below in ALLOWED.items()}

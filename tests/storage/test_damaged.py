@@ -192,7 +192,7 @@ def test_a_damaged_layer_keeps_its_length(both: tuple[Storage, Storage, Proxy]) 
     def length() -> int:
         with bad.open(LAYER) as blob:
             if blob.size != good.stat(LAYER).size:
-                raise CorruptObject("is found where the layer is sent, see api/layer_response.py")
+                raise CorruptObject("is found where the layer is sent, see lib/images/images.py")
             return sum(len(piece) for piece in blob.pieces())
 
     came, _ = results(length, 8)

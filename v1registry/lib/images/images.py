@@ -18,7 +18,7 @@ from v1registry.lib.images.hidden import HiddenImages
 from v1registry.lib.names import ImageId
 from v1registry.lib.support.cache import Cache, Shared
 from v1registry.storage import Blob, Storage, exists, keys
-from v1registry.storage.errors import NotFound, Refused
+from v1registry.storage.errors import CorruptObject, NotFound, Refused
 
 _OVERHEAD = 1024  # bytes of a cached image besides its texts, approximately
 _SETTLING = 30.0  # longest time in seconds that a committing node may stall
@@ -108,12 +108,32 @@ class Images:
         if not self._hidden.keep(run, ids[::-1]):
             raise Failure(*errors.IMAGE_BEING_DELETED)
 
-    def open_layer(self, image: Image) -> Blob:
-        """Open the stored layer; raise Failure 404 if there is none."""
+    def layer_key(self, image: Image) -> str:
+        """Return the key of the stored layer."""
+        return keys.image(image.id, "layer")
+
+    def open_layer(self, image: Image, size: int | None = None) -> Blob:
+        """Open the stored layer; raise Failure 404 if there is none.
+
+        `size` is its known length. If the store reports another one, a second request must confirm
+        it: a length that was damaged on its way would make a response end too early or too late.
+        Raise CorruptObject if it does not.
+        """
+        key = self.layer_key(image)
         try:
-            return self._storage.open(keys.image(image.id, "layer"))
+            blob = self._storage.open(key)
         except NotFound:
             raise Failure(*errors.IMAGE_NOT_FOUND) from None
+        try:
+            if (
+                size not in (None, blob.size)
+                and (again := self._storage.stat(key).size) != blob.size
+            ):
+                raise CorruptObject(f"{key}: has {size}, {blob.size} or {again} bytes")
+        except BaseException:
+            blob.close()
+            raise
+        return blob
 
     def _read(self, image_id: ImageId) -> Image:
         # In this order: a JSON is put in place only while the mark exists. So a JSON that was read
