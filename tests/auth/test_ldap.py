@@ -12,14 +12,14 @@ import pytest
 
 from tests.backends.slapd import ADMIN, ADMIN_PASSWORD, GROUPS, PASSWORD, PEOPLE, Slapd
 from v1registry.config.option import options_of
-from v1registry.config.tables.access import Ldap
+from v1registry.config.tables.access import LdapOptions
 from v1registry.lib.errors import Failure
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # ldap3's own, about pyasn1's old names
     from v1registry.auth.ldap import Directory
 
-DEFAULTS = {option.key: option for option in options_of(Ldap)}
+DEFAULTS = {option.key: option for option in options_of(LdapOptions)}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def options(slapd: Slapd, way: str) -> dict[str, Any]:
 
 
 def directory(found: dict[str, Any]) -> Directory:
-    return Directory(Ldap(**found), lambda _, call: call())
+    return Directory(LdapOptions(**found), lambda _, call: call())
 
 
 WAYS = ("pattern", "search", "search by hand, STARTTLS", "pattern, LDAPS")

@@ -10,7 +10,7 @@ from tests.config.texts import BASE
 from v1registry.config import load_config
 from v1registry.config.database import OLD_DEFAULT
 from v1registry.config.show import as_yaml
-from v1registry.config.tables.index import Index
+from v1registry.config.tables.index import IndexOptions
 
 SQLITE = "sqlite:////srv/index.db"
 POSTGRESQL = "postgresql://me:hush@db.example/index"
@@ -31,7 +31,9 @@ def without(monkeypatch: pytest.MonkeyPatch):
 
 def test_no_index_by_default(load):
     config = load(BASE)
-    assert config.index == Index(None, False, "closed", False, False, 14400, 5, 10, 3600, 86400, 10)
+    assert config.index == IndexOptions(
+        None, False, "closed", False, False, 14400, 5, 10, 3600, 86400, 10
+    )
     assert (config.database, config.is_index) == (None, False)
 
 
@@ -152,7 +154,7 @@ def test_the_environment():
         "INDEX_REPAIR_INTERVAL": "0",
     }
     index = load_config(environ=environ).index
-    assert index == Index(SQLITE, True, "invitation", True, True, 600, 2, 3, 0, 86400, 10)
+    assert index == IndexOptions(SQLITE, True, "invitation", True, True, 600, 2, 3, 0, 86400, 10)
 
 
 # -- the search of 0.x --------------------------------------------------------------------

@@ -17,14 +17,14 @@ from tests.config.texts import BASE, NO_SUCH_DRIVER
 from tests.tls import make_certificate
 from v1registry.config import Config, document, legacy, load_config
 from v1registry.config.drivers import DRIVERS, STORAGE, TABLES
-from v1registry.config.drivers.s3 import Proxy
+from v1registry.config.drivers.s3 import ProxyOptions
 from v1registry.config.environment import reference
 from v1registry.config.kinds import KINDS
 from v1registry.config.load import PROJECT
 from v1registry.config.option import Option, options_of
 from v1registry.config.schema import OPTIONS
 from v1registry.config.show import as_yaml
-from v1registry.config.tables.server import Tls
+from v1registry.config.tables.server import TlsOptions
 
 # where config.yml shows each option: the flavor, and the option
 SHOWN = [("common", option) for option in OPTIONS]
@@ -38,7 +38,7 @@ SHOWN += [
 EVERY = [option for _, option in SHOWN]
 GROUPS = {field.name for field in dataclasses.fields(Config) if "table" in field.metadata}
 # options of more than one driver
-SHARED = {"storage_path", "boto_bucket", *(option.key for option in options_of(Proxy))}
+SHARED = {"storage_path", "boto_bucket", *(option.key for option in options_of(ProxyOptions))}
 
 
 def value_of(config, key):
@@ -201,7 +201,7 @@ def test_certificate_and_key_must_exist(load, problems, tmp_path):
     made = make_certificate(tmp_path / "made")
     made.certificate.rename(tmp_path / "c.pem")
     made.key.rename(tmp_path / "k.pem")
-    assert load(text).tls == Tls(f"{tmp_path}/c.pem", f"{tmp_path}/k.pem")
+    assert load(text).tls == TlsOptions(f"{tmp_path}/c.pem", f"{tmp_path}/k.pem")
 
 
 def test_all_problems_are_listed_in_the_order_of_the_file(load):

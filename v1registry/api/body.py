@@ -11,7 +11,7 @@ from flask import request
 from werkzeug.datastructures import MultiDict
 
 from v1registry.api.services import Services
-from v1registry.config.tables.limits import Limits
+from v1registry.config.tables.limits import LimitOptions
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.running import for_size
@@ -21,7 +21,7 @@ _FIELDS = 20_000  # of a form, such as the tags that a user selects on a page
 _TOO_SLOW = (408, "The upload took longer than this registry allows")
 
 
-def small(limits: Limits) -> bytes:
+def small(limits: LimitOptions) -> bytes:
     """Return the whole body, whatever its Content-Type.
 
     Raise Failure 413 above `limits.json` bytes, 408 after `limits.body_seconds`.
@@ -29,7 +29,7 @@ def small(limits: Limits) -> bytes:
     return whole(request.environ, limits.json, limits.body_seconds)
 
 
-def form(limits: Limits) -> MultiDict[str, str]:
+def form(limits: LimitOptions) -> MultiDict[str, str]:
     """Return the fields of a form (`application/x-www-form-urlencoded`); none of another body.
 
     Raise Failure 413, 408 or 400 for a body beyond the limits, and what `small` raises.

@@ -13,7 +13,7 @@ from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
-from v1registry.config.tables.access import Ldap
+from v1registry.config.tables.access import LdapOptions
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.running import Within
@@ -50,7 +50,7 @@ class _Tls(ldap3.Tls):  # type: ignore[misc]
 class Directory:
     """The accounts of a directory. `within` limits the whole time of a lookup."""
 
-    def __init__(self, options: Ldap, within: Within) -> None:
+    def __init__(self, options: LdapOptions, within: Within) -> None:
         self._options = options
         self._within = within
 

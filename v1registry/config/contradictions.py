@@ -10,7 +10,7 @@ from v1registry.config import certificates, database, htpasswd
 from v1registry.config.access import ANYBODY
 from v1registry.config.drivers import STORAGE
 from v1registry.config.schema import Config
-from v1registry.config.tables.access import Accounts, Ldap
+from v1registry.config.tables.access import AccountOptions, LdapOptions
 from v1registry.storage.errors import installing
 
 #: A key and the reason why its value cannot be used.
@@ -72,7 +72,7 @@ def _access(config: Config) -> Iterator[Finding]:
         yield "accounts.user_header", reason
 
 
-def _accounts(accounts: Accounts) -> Iterator[Finding]:
+def _accounts(accounts: AccountOptions) -> Iterator[Finding]:
     if accounts.groups_header and not accounts.user_header:
         yield "accounts.groups_header", "must not be set without user_header"
     if accounts.htpasswd is not None:
@@ -84,7 +84,7 @@ def _accounts(accounts: Accounts) -> Iterator[Finding]:
             yield "accounts.htpasswd", f"{accounts.htpasswd}: {error}"
 
 
-def _ldap(ldap: Ldap) -> Iterator[Finding]:
+def _ldap(ldap: LdapOptions) -> Iterator[Finding]:
     if not ldap.url:
         for name in ("user_dn", "base", "bind_dn", "groups_base"):
             if getattr(ldap, name):

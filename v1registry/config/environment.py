@@ -12,14 +12,14 @@ _PREFIX = "_env:"
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class VariableReference:
     """A variable's name and its default, as YAML text (empty: null)."""
 
     variable: str
     default: str
 
 
-def reference(text: str) -> Reference | None:
+def reference(text: str) -> VariableReference | None:
     """Return the reference in a scalar; None for any other value.
 
     :raises ValueError: the reference names no variable.
@@ -29,4 +29,4 @@ def reference(text: str) -> Reference | None:
     variable, _, default = text.removeprefix(_PREFIX).partition(":")
     if not variable or "=" in variable or "\0" in variable:
         raise ValueError("names no variable, as in _env:NAME or _env:NAME:DEFAULT")
-    return Reference(variable, default)
+    return VariableReference(variable, default)

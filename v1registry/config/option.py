@@ -3,7 +3,7 @@
 A table is a class. Each field is an option, and the docstring below the field is its help:
 
     @table
-    class Limits:
+    class LimitOptions:
         json: int = option("size", "4MiB", at_least=1024)
         \"\"\"The largest request body other than a layer.\"\"\"
 """

@@ -12,19 +12,19 @@ from typing import Any
 from v1registry.config import database
 from v1registry.config.option import Option, group, options_of, table
 from v1registry.config.redis import Redis, parse
-from v1registry.config.tables.access import Access
-from v1registry.config.tables.cache import Caches
-from v1registry.config.tables.general import General
-from v1registry.config.tables.index import Index
-from v1registry.config.tables.limits import Limits
-from v1registry.config.tables.server import Server
-from v1registry.config.tables.v2 import V2
-from v1registry.config.tables.web import Web
+from v1registry.config.tables.access import AccessOptions
+from v1registry.config.tables.cache import CacheOptions
+from v1registry.config.tables.general import GeneralOptions
+from v1registry.config.tables.index import IndexOptions
+from v1registry.config.tables.limits import LimitOptions
+from v1registry.config.tables.server import ServerOptions
+from v1registry.config.tables.v2 import V2Options
+from v1registry.config.tables.web import WebOptions
 
 
 # The fields of the last base come first.
 @table
-class Config(Server, Caches, Access, General):
+class Config(ServerOptions, CacheOptions, AccessOptions, GeneralOptions):
     """A checked flavor. Sizes in bytes, times in seconds.
 
     `storage` has the driver's options and, under the key `storage`, the configured name of the driver
@@ -35,10 +35,10 @@ class Config(Server, Caches, Access, General):
     flavor: str
     warnings: tuple[str, ...]
     storage: Mapping[str, Any]
-    index: Index = group(Index)
-    limits: Limits = group(Limits)
-    v2: V2 = group(V2)
-    web: Web = group(Web)
+    index: IndexOptions = group(IndexOptions)
+    limits: LimitOptions = group(LimitOptions)
+    v2: V2Options = group(V2Options)
+    web: WebOptions = group(WebOptions)
 
     @property
     def has_users(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from v1registry.config.tables.v2 import V2
+from v1registry.config.tables.v2 import V2Options
 
 _NONE = "none"  # in `hidden_from`: clients that send no User-Agent
 
@@ -17,7 +17,7 @@ _NONE = "none"  # in `hidden_from`: clients that send no User-Agent
 class Visibility:
     """Decides by the WSGI environment of a request whether its client sees v2."""
 
-    def __init__(self, v2: V2) -> None:
+    def __init__(self, v2: V2Options) -> None:
         self._enabled = v2.enabled
         self._has_own_place = bool(v2.hosts or v2.port)
         self._hosts = frozenset(host.lower() for host in v2.hosts)

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from v1registry.config.drivers.gcs import Gcs
-from v1registry.config.drivers.glance import Glance
-from v1registry.config.drivers.local import Local
-from v1registry.config.drivers.s3 import S3, Proxy
-from v1registry.config.drivers.swift import Swift
+from v1registry.config.drivers.gcs import GcsOptions
+from v1registry.config.drivers.glance import GlanceOptions
+from v1registry.config.drivers.local import LocalOptions
+from v1registry.config.drivers.s3 import ProxyOptions, S3Options
+from v1registry.config.drivers.swift import SwiftOptions
 from v1registry.config.option import Option, options_of
 
 #: The tables of each driver, by its name in `storage`. `local` and `file` are one driver.
 TABLES: Mapping[str, tuple[type, ...]] = {
-    "local": (Local,),
-    "file": (Local,),
+    "local": (LocalOptions,),
+    "file": (LocalOptions,),
     "memory": (),
-    "s3": (S3, Proxy),
-    "swift": (Swift,),
-    "gcs": (Gcs, Proxy),
-    "glance": (Glance,),
+    "s3": (S3Options, ProxyOptions),
+    "swift": (SwiftOptions,),
+    "gcs": (GcsOptions, ProxyOptions),
+    "glance": (GlanceOptions,),
 }
 
 #: The options of each driver.

@@ -6,7 +6,7 @@ from v1registry.config.option import option, table
 
 
 @table
-class Gcs:
+class GcsOptions:
     """The options of the driver `gcs`."""
 
     boto_bucket: str = option("text", "registry", variable="GCS_BUCKET", required=True)

@@ -6,7 +6,7 @@ from v1registry.config.option import option, table
 
 
 @table
-class Glance:
+class GlanceOptions:
     """The options of the driver `glance`."""
 
     storage_alternate: str = option(

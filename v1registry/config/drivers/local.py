@@ -6,7 +6,7 @@ from v1registry.config.option import option, table
 
 
 @table
-class Local:
+class LocalOptions:
     """The options of the driver `file`."""
 
     storage_path: str = option("path", "./data", required=True)

@@ -6,7 +6,7 @@ from v1registry.config.option import group, option, table
 
 
 @table
-class Proxy:
+class ProxyOptions:
     """Options for a proxy, with the names of docker-registry 0.x. The driver `gcs` has them too."""
 
     boto_proxy: str | None = option("text", variable=None)
@@ -23,7 +23,7 @@ class Proxy:
 
 
 @table
-class CloudFront:
+class CloudFrontOptions:
     """The group `cloudfront`: all three options, or none."""
 
     base: str | None = option("URL", variable="CF_BASE_URL")
@@ -38,7 +38,7 @@ class CloudFront:
 
 
 @table
-class S3:
+class S3Options:
     """The options of the driver `s3`."""
 
     boto_bucket: str = option(
@@ -106,4 +106,4 @@ class S3:
     """`path`, or `virtual`: the bucket is part of the host name. The class names of docker-registry
     0.x are accepted too. Default: `virtual` for AWS, `path` with `boto_host`."""
 
-    cloudfront: CloudFront = group(CloudFront)
+    cloudfront: CloudFrontOptions = group(CloudFrontOptions)

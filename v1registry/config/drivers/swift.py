@@ -6,7 +6,7 @@ from v1registry.config.option import option, table
 
 
 @table
-class Swift:
+class SwiftOptions:
     """The options of the driver `swift`."""
 
     swift_authurl: str = option(

@@ -7,7 +7,7 @@ from v1registry.config.option import group, option, table
 
 
 @table
-class Accounts:
+class AccountOptions:
     """The group `accounts`: who a client is."""
 
     htpasswd: str | None = option("path")
@@ -31,7 +31,7 @@ class Accounts:
 
 
 @table
-class Ldap:
+class LdapOptions:
     """The group `ldap`: a directory with accounts."""
 
     url: str | None = option("LDAP URL")
@@ -77,7 +77,7 @@ class Ldap:
 
 
 @table
-class Access:
+class AccessOptions:
     """Options for access."""
 
     standalone: bool = option("literal", True, required=True)
@@ -114,9 +114,9 @@ class Access:
     registry asks the index once per `index_remember` whether a token was revoked; the index may be
     unreachable. Needs the package cryptography."""
 
-    accounts: Accounts = group(Accounts)
+    accounts: AccountOptions = group(AccountOptions)
 
-    ldap: Ldap = group(Ldap)
+    ldap: LdapOptions = group(LdapOptions)
 
     access: tuple[Rule, ...] | None = option("rules", variable="ACCESS_RULES")
     """A list of access rules, each with `who` (names, `@group`, `users` for all accounts, `anybody`

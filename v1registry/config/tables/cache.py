@@ -7,7 +7,7 @@ from v1registry.config.redis import Redis
 
 
 @table
-class Section:
+class RedisOptions:
     """The group `cache` or `cache_lru`, as docker-registry 0.x had them. No `host`: no Redis."""
 
     host: str | None = option("text")
@@ -30,7 +30,7 @@ class Section:
 
 
 @table
-class Caches:
+class CacheOptions:
     """Options for the caches."""
 
     cache_memory: int = option("size", "4MiB")
@@ -40,8 +40,8 @@ class Caches:
     cache_life: int = option("duration", "1h")
     """How long a process keeps a value in these caches."""
 
-    cache: Section = group(Section, variables="CACHE_REDIS")
-    cache_lru: Section = group(Section, variables="CACHE_LRU_REDIS")
+    cache: RedisOptions = group(RedisOptions, variables="CACHE_REDIS")
+    cache_lru: RedisOptions = group(RedisOptions, variables="CACHE_LRU_REDIS")
 
     cache_url: str | None = option("Redis URL", secret=True)
     """The URL of the shared Redis: `redis://`, `rediss://` (TLS) or `unix://`. It takes precedence

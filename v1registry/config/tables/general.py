@@ -6,7 +6,7 @@ from v1registry.config.option import option, table
 
 
 @table
-class General:
+class GeneralOptions:
     """Options of every registry: logging, sending layers, search, uploads."""
 
     loglevel: str = option(

@@ -6,7 +6,7 @@ from v1registry.config.option import option, table
 
 
 @table
-class Index:
+class IndexOptions:
     """The group `index`. No `database`: no index."""
 
     database: str | None = option("database URL", secret=True)

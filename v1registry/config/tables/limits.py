@@ -6,7 +6,7 @@ from v1registry.config.option import option, table
 
 
 @table
-class Limits:
+class LimitOptions:
     """The group `limits`."""
 
     json: int = option("size", "4MiB", at_least=1024)

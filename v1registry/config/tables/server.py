@@ -9,7 +9,7 @@ from v1registry.config.option import group, option, table
 
 
 @table
-class Tls:
+class TlsOptions:
     """The group `tls`: paths of PEM files, both or none."""
 
     certificate: str | None = option("path")
@@ -21,14 +21,14 @@ class Tls:
 
 
 @table
-class Server:
+class ServerOptions:
     """Options for proxies, TLS and extensions."""
 
     trusted_proxies: tuple[str, ...] = option("networks", ["127.0.0.1", "::1"])
     """The addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` the
     server trusts: a list, or a text with commas."""
 
-    tls: Tls = group(Tls)
+    tls: TlsOptions = group(TlsOptions)
 
     extensions: Mapping[str, Any] = option("mapping", {}, variable=None)
     """The settings of docker-registry's extensions. Must be empty: this version runs no

@@ -6,7 +6,7 @@ from v1registry.config.option import option, table
 
 
 @table
-class V2:
+class V2Options:
     """The group `v2`."""
 
     enabled: bool = option("boolean", True)

@@ -6,7 +6,7 @@ from v1registry.config.option import option, table
 
 
 @table
-class Web:
+class WebOptions:
     """The group `web`."""
 
     enabled: bool = option("boolean", True)
