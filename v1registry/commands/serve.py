@@ -13,7 +13,7 @@ from v1registry.commands.common import load_configuration, print_store, warn
 from v1registry.commands.errors import CommandError
 from v1registry.commands.owner import owner
 from v1registry.config import Config
-from v1registry.config.database import is_file
+from v1registry.config.database import file_of
 from v1registry.config.load import PROJECT
 from v1registry.storage import keys
 from v1registry.wiring.store import root
@@ -129,7 +129,7 @@ def _check_database(config: Config) -> None:
     if os.geteuid() == 0 and os.environ.get("GUNICORN_USER"):
         return  # root would own a new database file
     reason = ownindex.problem_of(config)
-    if reason is not None and is_file(config.database or ""):
+    if reason is not None and file_of(config.database or "") is not None:
         raise CommandError(f"the index's database cannot be used: {reason}")
     if reason is not None:
         warn(f"the index's database does not answer; servers try again: {reason}")

@@ -47,11 +47,6 @@ def file_of(url: str) -> str | None:
     return parts.path[1:] if parts.scheme.startswith("sqlite") else None
 
 
-def is_file(url: str) -> bool:
-    """Return whether the database is a file on this machine."""
-    return file_of(url) is not None
-
-
 def missing(url: str) -> str | None:
     """Return an error about packages that a database needs and that are not installed, or None."""
     wanted = dict(_PACKAGES)
