@@ -9,7 +9,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 4
 IMAGE ?= v1registry
 
 # Stamp files: each is newer than the requirements that were installed.
@@ -55,7 +55,11 @@ run: $(RUN) $(EXTRAS) ## serve the registry on port 5000 with files in ./data (v
 servers:
 	@bash scripts/servers.sh
 
-# The tests of a file run in one process, two files at a time. tests/conftest.py orders the files.
+# Without bytecode files, each server and command that a test starts would compile the package again.
+test test-distribution test-heavy: export PYTHONDONTWRITEBYTECODE :=
+
+# The tests of a file run in one process. JOBS processes run at a time: more than there are cores,
+# because the tests mostly wait for servers. tests/conftest.py orders the files.
 test: $(DEV) servers ## run the tests with the real servers that they need (ARGS="-k ..." selects some)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory test-distribution)
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
