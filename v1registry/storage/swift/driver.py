@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import posixpath
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from v1registry.storage import Buffer, ListEntry, Stage, Stat, keys
+from v1registry.storage import ListEntry, Stat, keys
 from v1registry.storage.errors import Refused
 from v1registry.storage.parts import PartBuffer
-from v1registry.storage.remote import URL_SECONDS, RemoteStorage, tags_first
+from v1registry.storage.remote import URL_SECONDS, tags_first
 from v1registry.storage.remote_blob import RemoteBlob
 from v1registry.storage.swift.client import SwiftAccount
-from v1registry.storage.swift.large_objects import LargeObjects
+from v1registry.storage.swift.large_objects import LargeObjectStorage
 from v1registry.storage.swift.objects import Objects
 
 
-class SwiftStorage(RemoteStorage):
+class SwiftStorage(LargeObjectStorage):
     """Keeps objects in one container, below `storage_path`. Options: config/drivers/swift.py."""
 
     unless_atomic = "swift_conditional_writes: false"
@@ -29,9 +29,8 @@ class SwiftStorage(RemoteStorage):
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._account = SwiftAccount(options)
         self._prefix = prefix(options["storage_path"])
-        self._objects = Objects(self._account, self._prefix)
         buffer = PartBuffer(options["swift_upload_memory"], options["swift_segment_size"])
-        self._large = LargeObjects(self._objects, buffer)
+        super().__init__(Objects(self._account, self._prefix), buffer)
         self._url_key = options["swift_temp_url_key"]
         self._url_digest = options["swift_temp_url_digest"]
         self._is_public: bool | None = None  # unknown yet
@@ -82,7 +81,7 @@ class SwiftStorage(RemoteStorage):
 
     def delete(self, key: str, *, durable: bool = True) -> None:
         if posixpath.basename(key) == "layer":  # only staged objects have segments
-            self._large.delete(key)
+            self._delete_large(key)
         else:
             self._objects.remove(key)
 
@@ -90,27 +89,7 @@ class SwiftStorage(RemoteStorage):
         for key in tags_first([item.key for item in self._objects.items(f"{folder}/")]):
             self.delete(key)
 
-    # -- writing large objects ---------------------------------------------
-
-    def stage(self, key: str, pieces: Iterable[Buffer]) -> str:
-        return self._large.stage(key, pieces)
-
-    def commit(self, handle: str) -> None:
-        self._large.commit(handle)
-
-    def abandon(self, handle: str) -> None:
-        self._large.abandon(handle)
-
-    def open_staged(self, handle: str) -> RemoteBlob:
-        return self._large.open_staged(handle)
-
-    def is_staged(self, handle: str) -> bool:
-        return self._large.is_staged(handle)
-
-    def stages(self) -> Iterator[Stage]:
-        return self._large.stages()
-
-    # -- checking and cleaning -----------------------------------------------------------
+    # -- checking -----------------------------------------------------------
 
     def prepare(self) -> None:
         """Check that the container can be used and the store supports static large objects."""
@@ -127,9 +106,6 @@ class SwiftStorage(RemoteStorage):
         self.delete(key)
         if not whole:
             raise Refused(f"{self.place}: the store does not support static large objects (slo)")
-
-    def clean(self, before: float) -> int:
-        return super().clean(before) + self._large.clean(before)
 
 
 def prefix(storage_path: str | None) -> str:

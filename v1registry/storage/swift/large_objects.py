@@ -31,7 +31,7 @@ from v1registry.storage import Buffer, Stage, Stat, keys
 from v1registry.storage.checksums import hex_md5
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.parts import PartBuffer, send_parts
-from v1registry.storage.remote import UPLOADS, split_handle, staged_key
+from v1registry.storage.remote import UPLOADS, RemoteStorage, split_handle, staged_key
 from v1registry.storage.remote_blob import RemoteBlob
 from v1registry.storage.retry import pauses
 from v1registry.storage.swift.objects import Objects
@@ -44,7 +44,7 @@ _ATTEMPTS = 4  # to write a manifest: not all servers know segments that were wr
 _Manifest = list[dict[str, Any]]
 
 
-class LargeObjects:
+class LargeObjectStorage(RemoteStorage):
     """Stages and commits layers; `objects` reads and writes plain objects."""
 
     def __init__(self, objects: Objects, buffer: PartBuffer) -> None:
@@ -159,7 +159,7 @@ class LargeObjects:
             modified = max([item.modified, *(segment.modified for segment in segments)])
             yield Stage(f"{upload} {key}", key, modified)
 
-    def delete(self, key: str) -> None:
+    def _delete_large(self, key: str) -> None:
         """Delete an object and its segments."""
         found = self._objects.find(key)
         self._objects.remove(key)
@@ -172,7 +172,7 @@ class LargeObjects:
         for item in self._objects.items(f"{_SEGMENTS}/"):
             folder = item.key.rpartition("/")[0]
             newest[folder] = max(item.modified, newest.get(folder, 0.0))
-        removed = 0
+        removed = super().clean(before)
         for folder, modified in newest.items():
             key, _, upload = folder.removeprefix(f"{_SEGMENTS}/").rpartition("/")
             if modified >= before or self.is_staged(f"{upload} {key}"):
