@@ -121,7 +121,8 @@ def filled(cls: type[Table], values: Mapping[str, Any], prefix: str = "", **othe
     """Return a table with the values of its options, by their keys. `others`: its other fields."""
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         if "table" in field.metadata:
-            others[field.name] = filled(field.metadata["table"], values, f"{field.name}.")
+            members = field.metadata["table"]
+            others[field.name] = filled(members, values, f"{prefix}{field.name}.")
         elif field.metadata:
             others[field.name] = values[f"{prefix}{field.name}"]
     return cls(**others)
