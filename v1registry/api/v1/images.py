@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 
@@ -11,6 +11,7 @@ from v1registry.api.layer_response import BINARY
 from v1registry.api.services import RegistryServices
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
+from v1registry.lib.images.images import Image
 from v1registry.lib.names import ImageId
 
 
@@ -19,38 +20,30 @@ def blueprint(services: RegistryServices) -> Blueprint:
     limits = services.config.limits
     authorizer = services.authorizer
 
-    @routes.get("/json")
-    @authorizer.requires_read
-    def get_json(image_id: ImageId) -> Response:
-        image = services.images.get(image_id)
-        headers = [("X-Docker-Checksum-Payload", sum) for sum in image.checksums]
-        if image.size is not None:
-            headers.append(("X-Docker-Size", str(image.size)))
-        return _unless_known(services, lambda: image.json, headers)
+    def serve(name: str, content: Callable[[Image], bytes]) -> None:
+        """Serve a file about complete images; 304 to a conditional request: images never change."""
+
+        @authorizer.requires_read
+        def view(image_id: ImageId) -> Response:
+            image = services.images.get(image_id)
+            if "If-Modified-Since" in request.headers:
+                return _not_modified(services)
+            headers = _checksums(image) if name == "json" else []
+            private = authorizer.is_private_answer()
+            return answers.immutable(content(image), headers=headers, private=private)
+
+        routes.add_url_rule(f"/{name}", f"get_{name}", view)
+
+    serve("json", lambda image: image.json)
+    serve("ancestry", lambda image: image.ancestry)
+    serve("files", services.listings.files)
+    serve("diff", services.listings.diff)
 
     @routes.put("/json")
     @authorizer.requires_push
     def put_json(image_id: ImageId) -> Response:
         services.uploads.put_json(image_id, body.small(limits), authorizer.sender())
         return answers.uncached_json()
-
-    @routes.get("/ancestry")
-    @authorizer.requires_read
-    def get_ancestry(image_id: ImageId) -> Response:
-        image = services.images.get(image_id)
-        return _unless_known(services, lambda: image.ancestry)
-
-    @routes.get("/files")
-    @authorizer.requires_read
-    def get_files(image_id: ImageId) -> Response:
-        image = services.images.get(image_id)
-        return _unless_known(services, lambda: services.listings.files(image))
-
-    @routes.get("/diff")
-    @authorizer.requires_read
-    def get_diff(image_id: ImageId) -> Response:
-        image = services.images.get(image_id)
-        return _unless_known(services, lambda: services.listings.diff(image))
 
     @routes.get("/layer")
     @authorizer.requires_read
@@ -87,15 +80,11 @@ def blueprint(services: RegistryServices) -> Blueprint:
     return routes
 
 
-def _unless_known(
-    services: RegistryServices, read: Callable[[], bytes], headers: Iterable[tuple[str, str]] = ()
-) -> Response:
-    """Return a response with `read()`, or 304 to a conditional request: images never change."""
-    if "If-Modified-Since" in request.headers:
-        return _not_modified(services)
-    return answers.immutable(
-        read(), headers=headers, private=services.authorizer.is_private_answer()
-    )
+def _checksums(image: Image) -> answers.Headers:
+    headers = [("X-Docker-Checksum-Payload", sum) for sum in image.checksums]
+    if image.size is not None:
+        headers.append(("X-Docker-Size", str(image.size)))
+    return headers
 
 
 def _not_modified(services: RegistryServices) -> Response:
