@@ -32,6 +32,8 @@ from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.storage import Storage
 
 if TYPE_CHECKING:  # a registry without a database does not load SQLAlchemy
+    from v1registry.index.accounts import AccountStore
+    from v1registry.index.namespaces import Namespaces
     from v1registry.index.people import IndexUsers
     from v1registry.index.pulls import SqlPullCounter
     from v1registry.index.repositories import RepositoryRecords
@@ -66,6 +68,8 @@ class IndexServices:
     """
 
     users: IndexUsers
+    accounts: AccountStore
+    namespaces: Namespaces
     catalog: RepositoryRecords
     opinions: Social
     tokens: TokenKeys

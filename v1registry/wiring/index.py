@@ -93,6 +93,8 @@ class OwnIndex:
 
         return IndexServices(
             users=IndexUsers(self.accounts, self.sign_up),
+            accounts=self.accounts,
+            namespaces=self.namespaces,
             catalog=self.repositories,
             opinions=Social(self.database),
             tokens=self.keys,

@@ -17,9 +17,9 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from v1registry.api import answers, body, paging
+from v1registry.api import answers, body, changes, paging
 from v1registry.api.authorize import without_check
-from v1registry.api.services import IndexServices, RegistryServices, Services
+from v1registry.api.services import IndexServices, Services
 from v1registry.lib import errors
 from v1registry.lib.auth.rights import ANONYMOUS, Access
 from v1registry.lib.errors import Failure
@@ -161,8 +161,8 @@ def _change(
     ):
         raise Failure(*errors.FORBIDDEN)
     index.catalog.describe(repository, **texts)
+    private = flags.pop("is_private", None)
     if flags:
         index.catalog.flag(repository, **flags)
-    if "is_private" in flags and isinstance(services, RegistryServices):
-        # docker-registry 0.x reads the flag in the store.
-        services.repositories.set_private(repository, flags["is_private"])
+    if private is not None:
+        changes.set_private(services, repository, private)

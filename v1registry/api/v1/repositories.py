@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from v1registry.api import answers, body, paths
+from v1registry.api import answers, body, changes, paths
 from v1registry.api.services import RegistryServices
 from v1registry.api.v1 import image_lists
 from v1registry.api.v1.repository_routes import Action, Actions
@@ -74,23 +74,16 @@ def _put_properties(services: RegistryServices, target: paths.V1Target) -> Respo
         raise Failure(*errors.DATA_INVALID)
     if value["access"] in ("public", "private"):  # 0.x ignores other values
         private = value["access"] == "private"
-        if services.index is not None:  # first, because the index decides who may pull
+        if services.index is not None:
             image_lists.admit(services, target.repository)
-            services.index.catalog.flag(target.repository, is_private=private)
-        services.repositories.set_private(target.repository, private)
+        changes.set_private(services, target.repository, private)
     return answers.uncached_json()
 
 
 def _delete_repository(services: RegistryServices, target: paths.V1Target) -> Response:
     if services.index is not None and target.action == "repository" and image_lists.wants_token():
         return image_lists.begin_deletion(services, target)  # a request to the index
-    # The index's row is deleted first, so that a running push cannot create the repository again.
-    known = services.index is not None and services.index.catalog.delete(target.repository)
-    try:
-        services.repositories.delete(target.repository)
-    except Failure as failure:
-        if not (known and failure.status == errors.REPOSITORY_NOT_FOUND[0]):
-            raise
+    changes.delete(services, target.repository)
     return answers.uncached_json()
 
 

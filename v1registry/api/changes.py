@@ -1,0 +1,27 @@
+"""Changes of a repository that concern the index and the store, in the order that a running push needs."""
+
+from __future__ import annotations
+
+from v1registry.api.services import RegistryServices, Services
+from v1registry.lib import errors
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName
+
+
+def delete(services: RegistryServices, repository: RepositoryName) -> None:
+    """Delete a repository, not its images. Raise Failure 404 if there is none."""
+    # The index's row is deleted first, so that a running push cannot create the repository again.
+    known = services.index is not None and services.index.catalog.delete(repository)
+    try:
+        services.repositories.delete(repository)
+    except Failure as failure:
+        if not (known and failure.status == errors.REPOSITORY_NOT_FOUND[0]):
+            raise
+
+
+def set_private(services: Services, repository: RepositoryName, private: bool) -> None:
+    """Make a repository private or public: first in the index, which decides who may pull."""
+    if services.index is not None:
+        services.index.catalog.flag(repository, is_private=private)
+    if isinstance(services, RegistryServices):
+        services.repositories.set_private(repository, private)  # docker-registry 0.x reads it there
