@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
+
 RECORDINGS = Path(__file__).parents[1] / "fixtures" / "recordings"
 VERSIONS = ("1.0.1", "1.5.0", "1.8.3", "1.12.6")
 
@@ -139,3 +141,45 @@ def pushes() -> Iterator[tuple[str, bytes, bytes, str]]:
                     headers = {name.lower(): value for name, value in request["headers"]}
                     value = headers["x-docker-checksum"]
                     yield f"{version}-{parts[3][:8]}", image["json"], image["layer"], value
+
+
+@st.composite
+def hostile_tars(draw: st.DrawFn) -> bytes:
+    """Return a tar of headers with any fields, garbage and zeros, possibly cut off."""
+    numbers = [0, 1, 511, 512, 513, 4000, 1 << 20, (1 << 20) + 1, 8 << 30, 1 << 62]
+    sizes: st.SearchStrategy[int | bytes] = st.one_of(
+        st.sampled_from(numbers[:-2]),
+        st.sampled_from([*numbers, -1]).map(binary),
+        st.sampled_from([b"77777777777\0", b"-0000000001\0", b"x" * 12, bytes(12)]),
+    )
+    flags = st.sampled_from(
+        [b"0", b"\0", b"1", b"2", b"3", b"5", b"7", b"x", b"g", b"L", b"K", b"S", b"V"]
+    )
+    names = st.sampled_from([b"a", b"../../a", b"/", b"", b"a/../b", b"f\xff", b"n" * 100])
+    keys = ["path", "linkpath", "size", "uid", "mtime", "GNU.sparse.realsize", "GNU.sparse.name"]
+    values = st.sampled_from(
+        [b"1", b"-1", b"9" * 25, b"1.5", b"x" * 5000, b"a", b"", b"\xff\0\n", b"a/b"]
+    )
+    records = st.dictionaries(st.sampled_from([*keys, "SCHILY.xattr.user.a"]), values, max_size=5)
+    blocks = st.one_of(
+        st.builds(
+            header,
+            names,
+            sizes,
+            flags,
+            st.sampled_from([b"ustar\x0000", b"ustar  \0", bytes(8)]),
+            at_157=names,
+            at_482=st.sampled_from([b"\0", b"\1"]),
+            at_483=st.sampled_from([b"00000000100\0", b"77777777777\0", b"y" * 12]),
+        ),
+        st.builds(pax, records, st.sampled_from([b"x", b"g"])),
+        st.builds(lambda name: header(b"long", len(name), b"L") + padded(name), names),
+        st.builds(
+            lambda data: header(b"x", len(data), b"x") + padded(data), st.binary(max_size=40)
+        ),
+        st.binary(max_size=600),
+        st.sampled_from([512, 1 << 20, 16 << 20]).map(bytes),
+    )
+    whole = b"".join(draw(st.lists(blocks, max_size=8))) + draw(st.sampled_from([END, b""]))
+    cut = draw(st.none() | st.integers(0, 3000))
+    return whole if cut is None else whole[:cut]

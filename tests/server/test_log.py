@@ -5,14 +5,23 @@ import logging
 import re
 import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests import raw as raw_client
 from tests.live_server import Server
-from tests.server.serving import Serving, head, read_answer
+from tests.server.serving import Serving, head, read_answer, wait_for
 from tests.server.test_receive import json_of
-from v1registry.server.log import JSONFormatter, PlainFormatter, is_request_id
+from v1registry.server.log import (
+    JSONFormatter,
+    JSONLogger,
+    PlainFormatter,
+    PlainLogger,
+    is_request_id,
+)
 from v1registry.server.redact import escape, mask, path_of
 
 
@@ -217,19 +226,37 @@ LEAKS = {
 }
 
 
+def logged(serving, raw):
+    """Return what a connection with these bytes adds to all logs."""
+    before = [file.stat().st_size for file in logs_of(serving)]
+    with serving.connect() as sock:
+        sock.sendall(raw)
+        sock.shutdown(socket.SHUT_WR)
+        try:
+            while sock.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass  # the server closed the connection before it read everything
+    identity = serving.get("/facts")[1]["X-Request-Id"]
+    wait_for(lambda: identity in added(serving.access_log, before[2]))
+    return [added(file, size) for file, size in zip(logs_of(serving), before, strict=True)]
+
+
+def added(file, size):
+    with file.open() as opened:
+        opened.seek(size)
+        return opened.read()
+
+
+def logs_of(serving):
+    return serving.output, serving.error_log, serving.access_log
+
+
 @pytest.mark.parametrize("raw", LEAKS.values(), ids=LEAKS)
 def test_no_secret_is_logged(plain, proxied, raw):
     """Even at the log level debug."""
     for serving in (plain, proxied):
-        before = [len(text) for text in logs_of(serving)]
-        with serving.connect() as sock:
-            sock.sendall(raw.encode())
-            sock.shutdown(socket.SHUT_WR)
-            while sock.recv(65536):
-                pass
-        serving.line_of(serving.get("/facts"))
-        for text, old in zip(logs_of(serving), before, strict=True):
-            assert SECRET not in text[old:].lower()
+        assert SECRET not in "".join(logged(serving, raw.encode())).lower()
 
 
 def test_lines_for_syslog_are_escaped_too(tmp_path):
@@ -245,10 +272,6 @@ def test_lines_for_syslog_are_escaped_too(tmp_path):
                 lines.append(syslog.recv(65536))
     assert b"gunicorn.v1registry.error: [" in lines[-1]
     assert SECRET.encode() not in b"".join(lines).lower()
-
-
-def logs_of(serving):
-    return [file.read_text() for file in (serving.output, serving.error_log, serving.access_log)]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +300,8 @@ def test_what_is_masked_in_every_line(text, masked):
         ("/v1/a@b/c?d#e", "/v1/a@b/c"),
         ("http://h/v1/x?y", "http://h/v1/x"),
         ("http://a:b@h/v1/x", "http://********@h/v1/x"),
+        ("http://h/v1/x?a=b@c", "http://********@"),
+        ("http://a:b#@h/v1/x", "http://********@"),
         ("*", "*"),
         ("", ""),
     ],
@@ -294,3 +319,130 @@ def test_no_line_of_a_traceback_looks_like_a_line_of_the_log():
     assert first.endswith("bad")
     assert all(line.startswith("    ") and line.isprintable() for line in rest)
     assert "forged\\x1b[1m\\u202e\\ud800" in rest[-1]
+
+
+# -- any request ----------------------------------------------------------------------------------
+
+NOISE = st.text(
+    st.characters(max_codepoint=255) | st.sampled_from('"\\\r\n\t\0\x1b\x7f\x85\xa0 %'), max_size=8
+)
+AROUND = st.text(st.sampled_from("ab:/?#@&=%\"'\\;.[]-"), max_size=5)
+
+
+def secret_text(start=AROUND):
+    """Texts in which SECRET must not be logged."""
+    return st.builds("{}{}{}".format, start, st.just(SECRET), AROUND)
+
+
+# Accounts, queries and fragments of targets may hold a secret, paths may not.
+TARGETS = st.builds(
+    "{}{}{}".format,
+    st.one_of(
+        st.just("/facts"),
+        st.just("/no-such-route"),
+        st.builds("/facts/{}".format, NOISE.map(lambda text: re.sub(r"[?#]", "", text))),
+        st.builds(
+            "{}{}@localhost:80/facts".format,
+            st.sampled_from(["http://", "HTTP://", "//", "ftp+x://", "ann:", ""]),
+            secret_text(st.just("ann:") | AROUND.filter(lambda text: not text.startswith("/"))),
+        ),
+    ),
+    st.just("") | st.builds("?{}".format, secret_text()),
+    st.just("") | st.builds("#{}".format, secret_text()),
+)
+HEADERS = st.one_of(
+    st.builds(
+        "{}{}{}".format,
+        st.sampled_from(["Authorization", "authorization", "Proxy-Authorization", "Cookie", "X-Token",
+                         "Content-Length", "Transfer-Encoding", "Expect", "Host", SECRET, f"{SECRET}("]),
+        st.sampled_from([": ", ": ", ":", " : ", " ", "\t", ":\r\n ", ": Basic ", ": Bearer\t", ": 1, "]),
+        st.builds("{}{}{}".format, st.sampled_from(["", "Basic ", "\0"]), st.just(SECRET), NOISE),
+    ),
+    st.builds("X-Forwarded-For: {}{}{}".format,
+              st.sampled_from(["fe80::1%", "[fe80::1%", "10.1.2.3, ", "203.0.113.9:", ""]),
+              secret_text(), st.sampled_from(["", "]:80", ", 10.1.2.3"])),
+    st.builds("User-Agent: {}".format, NOISE),
+    st.builds("X-Request-Id: {}".format, NOISE),
+)  # fmt: skip
+REQUESTS = st.builds(
+    "{} {}{}{}\r\n{}\r\n\r\n{}".format,
+    st.sampled_from(["GET", "GET", "PUT", "HEAD", "CONNECT", "get", SECRET, "G\0T"]),
+    TARGETS,
+    st.sampled_from([" ", " ", "  ", "\t", ""]),
+    st.sampled_from(["HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", SECRET, f"HTTP/{SECRET}", ""]),
+    st.lists(HEADERS, max_size=4).map("\r\n".join),
+    st.sampled_from(["", SECRET, f"{SECRET}\r\n", f"5;{SECRET}\r\nhello\r\n0\r\n\r\n"]),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(REQUESTS)
+@example(f"GET /facts HTTP/1.1\r\nX-Forwarded-For: fe80::1%{SECRET}\r\n\r\n")
+def test_no_request_logs_a_secret_or_forges_a_line(plain, proxied, request):
+    for serving in (plain, proxied):
+        output, errors, access = logged(serving, request.encode("latin-1"))
+        assert SECRET not in (output + errors + access).lower()
+        for line in errors.splitlines() + access.splitlines():
+            assert line.isascii()
+            assert line.isprintable()
+            assert serving is plain or json.loads(line)["time"]
+        # Each request ends in one line at most, and the last line is that of `logged`.
+        assert len(access.splitlines()) <= 2 + request.count("\r\n\r\n")
+
+
+def fields_of(line):
+    """Return the fields of a plain line, with the quoted ones in quotes."""
+    return re.findall(r'"(?:[^"\\]|\\.)*"|[^ "]+', line)
+
+
+@settings(max_examples=200, deadline=None)
+@given(target=TARGETS, method=NOISE, agent=NOISE, client=NOISE)
+@example("http://localhost/facts?a@" + SECRET, "GET", "", "")
+def test_the_line_of_any_request(target, method, agent, client):
+    """gunicorn refuses most such requests, so the text itself must be safe."""
+    environ = {
+        "REQUEST_METHOD": method,
+        "RAW_URI": target,
+        "HTTP_USER_AGENT": agent,
+        "REMOTE_ADDR": client,
+        "v1registry.request_id": "id",
+        "v1registry.received": 7,
+    }
+    answer = SimpleNamespace(status="200 OK", sent=5)
+    entry = json.loads(JSONLogger.line(None, answer, environ, 1.0))
+    assert (entry["method"], entry["user_agent"], entry["client"]) == (method, agent, client or "-")
+    line = PlainLogger.line(None, answer, environ, 1.0)
+    for text in (line, json.dumps(entry)):
+        assert text.isascii()
+        assert text.isprintable()
+        assert SECRET not in text
+    if " " not in client and '"' not in client:
+        fields = fields_of(line)
+        assert fields[3:] == [fields[3], "200", "5", "7", "1.0ms", f'"{escape(agent)}"']
+
+
+MESSAGES = st.one_of(
+    st.builds("{}//{}@h/x {}".format, NOISE, secret_text(st.just("u:")).map(
+        lambda text: re.sub(r"[/?#\"'@]", "", text)), NOISE),
+    st.builds("{}Authorization{}{}{}".format, NOISE, st.sampled_from([": ", "=", "': '", ", ", " : "]),
+              st.sampled_from(["", "Basic ", "Bearer "]), secret_text()),
+    st.builds("GET https://h/a?{}={} failed".format, st.sampled_from(["a", "X-Amz-Signature"]),
+              secret_text().map(lambda text: re.sub(r"[?\"']", "", text))),
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(MESSAGES, st.booleans())
+def test_any_message_is_one_line_without_its_secret(text, is_error):
+    record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (text,), None)
+    if is_error:
+        try:
+            raise ValueError(text)
+        except ValueError:
+            record.exc_info = sys.exc_info()
+    entry = json.loads(JSONFormatter().format(record))
+    first, *rest = PlainFormatter().format(record).split("\n")
+    assert SECRET not in f"{entry} {first} {rest}"
+    assert all(line.isprintable() for line in (first, *rest))
+    assert all(line.startswith("    ") for line in rest)
+    assert bool(rest) == is_error

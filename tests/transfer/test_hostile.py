@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import io
@@ -15,17 +16,23 @@ import resource
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
+from tests.lib.tars import hostile_tars, member, tar
 from tests.live_server import ROOT
 from tests.transfer.made import MadeStore, archive
 from tests.transfer.run import call
 from v1registry.lib.errors import Failure
 from v1registry.transfer import bundles, naming
+from v1registry.transfer.archive import ArchiveReader
 from v1registry.transfer.errors import TransferError
 from v1registry.transfer.selection import Selection
 
@@ -134,6 +141,116 @@ def test_layouts_with_other_documents(folder: Path) -> None:
         document = changed(document, dice) if which == 2 else document
         (layout / "index.json").write_text(json.dumps(document))
         read_all(layout)
+
+
+# -- any archive ---------------------------------------------------------------------------------
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.compress,
+}
+PACKING = st.sampled_from(list(PACK))
+NAMES = st.sampled_from(["a", "b", "d/a", "d/b", "d/e/a", "./c", "n" * 120, "ü"])
+LINKS = st.sampled_from(["a", "b", "../a", "d/a", "./e/a", "e/a", "../../x", "/a", "missing"])
+MEMBERS = st.lists(
+    st.builds(member, NAMES, st.binary(max_size=1500))
+    | st.builds(lambda name, to: member(name, type=tarfile.SYMTYPE, linkname=to), NAMES, LINKS),
+    max_size=6,
+)
+FEW = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@FEW
+@given(MEMBERS, st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]), PACKING)
+def test_members_equal_what_tarfile_reads(
+    tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]], format: int, packing: str
+) -> None:
+    data = tar(members, format)
+    (tmp_path / "x").write_bytes(PACK[packing](data))
+    with (
+        (tmp_path / "x").open("rb") as file,
+        tarfile.open(fileobj=io.BytesIO(data)) as expected,
+    ):
+        reader = ArchiveReader(file, 1 << 20)
+        for info in reversed(expected.getmembers()):  # from the end, so that each needs a new pass
+            last = expected.getmember(info.name)
+            assert info.name in reader
+            if last.isfile():
+                assert reader.size(info.name) == last.size
+                assert reader.read(info.name) == expected.extractfile(last).read()  # type: ignore[union-attr]
+                continue
+            try:
+                found = reader.read(info.name)
+            except TransferError:
+                continue  # tarfile follows fewer links, and none that lead out
+            assert found in [content for _, content in members]
+            with contextlib.suppress(KeyError, RecursionError):
+                linked = expected.extractfile(last)
+                assert linked is None or found == linked.read()
+
+
+@FEW
+@example(bytes(512), "zstd", (1.0, 0))
+@given(hostile_tars(), PACKING, st.none() | st.tuples(st.floats(0, 1), st.integers(0, 255)))
+def test_any_archive_gives_members_or_one_error(
+    tmp_path: Path, data: bytes, packing: str, damage: tuple[float, int] | None
+) -> None:
+    packed = bytearray(PACK[packing](data)) or bytearray(1)
+    if damage is not None:
+        packed[int(damage[0] * (len(packed) - 1))] = damage[1]
+    (tmp_path / "x").write_bytes(packed)
+    del data, packed
+    tracemalloc.start()
+    try:
+        with (tmp_path / "x").open("rb") as file:
+            reader = ArchiveReader(file, 1 << 22)
+            for name in ("a", "f", "n" * 100, "b"):
+                with contextlib.suppress(TransferError):
+                    for _ in reader.pieces(name):
+                        pass
+    except TransferError:
+        pass
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert most < 16 << 20
+
+
+@FEW
+@given(st.randoms(use_true_random=False), st.sampled_from(["index", "manifest", "config"]), PACKING)
+def test_layouts_in_a_tar_with_other_documents(
+    folder: Path, tmp_path: Path, dice: random.Random, which: str, packing: str
+) -> None:
+    layout = folder / "layout"
+    files = {
+        str(path.relative_to(layout)): path.read_bytes()
+        for path in sorted(layout.rglob("*"))
+        if path.is_file()
+    }
+
+    def document(kind: str, entry: Any) -> Any:
+        value = json.loads(files["blobs/sha256/" + entry["digest"].removeprefix("sha256:")])
+        return changed(value, dice) if kind == which else value
+
+    def put(value: Any) -> dict[str, Any]:
+        data = json.dumps(value).encode()
+        name = hashlib.sha256(data).hexdigest()
+        files[f"blobs/sha256/{name}"] = data
+        return {"digest": f"sha256:{name}", "size": len(data)}
+
+    index = json.loads(files["index.json"])
+    manifest = document("manifest", index["manifests"][0])
+    if isinstance(manifest, dict) and which == "config":
+        manifest["config"] = {**manifest["config"], **put(document("config", manifest["config"]))}
+    index["manifests"][0].update(put(manifest))
+    files["index.json"] = json.dumps(changed(index, dice) if which == "index" else index).encode()
+    (tmp_path / "x").write_bytes(PACK[packing](archive(files)))
+    read_all(tmp_path / "x")
 
 
 # -- messages and limits -----------------------------------------------------------------------

@@ -36,15 +36,18 @@ def one_line(text: str) -> str:
 
 def mask(text: str) -> str:
     """Return `text` with accounts and queries in URLs and values of Authorization headers masked."""
+    text = _AUTHORIZATION.sub(rf"\g<1>{MASK}", text)  # first: it may begin inside a query
     text = _USERINFO.sub(f"{MASK}@", text)
-    text = _QUERY.sub(f"?{MASK}", text)
-    return _AUTHORIZATION.sub(rf"\g<1>{MASK}", text)
+    return _QUERY.sub(f"?{MASK}", text)
 
 
 def path_of(target: str) -> str:
     """Return the path of a request target, as sent: percent-encoded, without account, query and fragment."""
-    if target[:1] != "/" or target[:2] == "//":  # an absolute URI, or a host name with a port
-        target = _IN_TARGET.sub(rf"\g<1>{MASK}@", target)
+    is_path = target[:1] == "/" and target[:2] != "//"  # no absolute URI, no host name with a port
+    if not is_path and (found := _IN_TARGET.match(target)):
+        # The last `@` may be a part of the query.
+        rest = "" if _END_OF_PATH.search(found[0]) else target[found.end() :]
+        target = f"{found[1] or ''}{MASK}@{rest}"
     return _END_OF_PATH.split(target, maxsplit=1)[0]
 
 

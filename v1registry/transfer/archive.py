@@ -55,9 +55,9 @@ class ArchiveReader:
         # A stream that no caller uses. It can serve members behind its position.
         self._idle: DecompressedLayer | None = None
         self._members: dict[str, _Member] = {}
-        source = self._source()
         names = 0
         try:
+            source = self._source()
             for entry in walk(source, _MOST_MEMBERS):
                 names += len(entry.name) + len(entry.linkname)
                 if max(len(entry.name), len(entry.linkname)) > _LONGEST_NAME:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import math
 import os
 import tarfile
 import tracemalloc
@@ -22,6 +23,7 @@ from tests.lib.tars import (
     binary,
     folder,
     header,
+    hostile_tars,
     member,
     padded,
     pax,
@@ -533,3 +535,122 @@ def test_damage_never_raises_anything_else(data):
         contents(bytes(layer))
     except (LayerUnreadable, LayerTooLarge):
         pass
+
+
+TEXT = NAME.map(lambda name: name.strip("/").encode())
+RECORDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "path": TEXT,
+        "linkpath": TEXT,
+        "uname": TEXT,
+        "gname": TEXT,
+        "uid": st.integers(0, 1 << 60).map(lambda number: b"%d" % number),
+        "gid": st.integers(0, 1 << 60).map(lambda number: b"%d" % number),
+        "mtime": st.integers(-(1 << 40), 1 << 40).map(lambda number: b"%.2f" % (number / 4)),
+        "comment": TEXT,
+        "SCHILY.xattr.user.a": TEXT,
+    },
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(RECORDS, st.sampled_from([b"0", b"1", b"2", b"3", b"5", b"6"])), max_size=4)
+)
+def test_pax_records_equal_what_tarfile_reads(made):
+    layer = (
+        b"".join(pax(records) + header(b"f", 0, flag, at_157=b"l") for records, flag in made) + END
+    )
+    fields = ("uid", "gid", "mtime", "uname", "gname")
+    found, expected = [], []
+    for entry in walk(layer):
+        link = entry.linkname if entry.typeflag in "12" else ""
+        values = [getattr(entry, field) for field in fields]
+        found.append((entry.name, entry.typeflag, link, entry.xattrs.get("user.a"), *values))
+    with tarfile.open(fileobj=io.BytesIO(layer), errors="surrogateescape") as archive:
+        for info in archive:
+            link = info.linkname if info.type in (b"1", b"2") else ""
+            xattr = info.pax_headers.get("SCHILY.xattr.user.a")
+            values = [getattr(info, field) for field in fields]
+            values[2] = math.floor(values[2])
+            text = None if xattr is None else xattr.encode()
+            expected.append((info.name, info.type.decode(), link, text, *values))
+    assert found == expected
+
+
+#: Extended headers before one entry: the number of pax records, or the size of a long name in bytes.
+EXTENDED = st.lists(
+    st.tuples(st.just("x"), st.integers(0, 8))
+    | st.tuples(st.sampled_from("LK"), st.integers(1, 900) | st.sampled_from([1500, 1501])),
+    max_size=5,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(EXTENDED, max_size=6))
+def test_limits_of_extended_headers_hold_exactly(made):
+    limits = {
+        "BYTES": 1500,
+        "RECORDS": 16,
+        "ARCHIVE_EXTENDED_BYTES": 3000,
+        "ARCHIVE_EXTENDED_RECORDS": 40,
+    }
+    layer, sizes, counts = b"", [], []
+    for headers in made:
+        size = count = 0
+        for flag, number in headers:
+            if flag == "x":
+                block = pax({f"k{n}": b"v" * 20 for n in range(number)})
+                size += 27 * number  # `27 k0=vvvvvvvvvvvvvvvvvvvv` and a line end
+                count += number
+            else:
+                block = header(b"long", number, flag.encode()) + padded(b"n" * number)
+                size += number
+            count += 1
+            layer += block
+        sizes.append(size)
+        counts.append(count)
+        layer += header()
+    too_large = (
+        max(sizes, default=0) > 1500
+        or sum(sizes) > 3000
+        or max(counts, default=0) > 16
+        or sum(counts) > 40
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, limit in limits.items():
+            full = name if name.startswith("ARCHIVE") else f"EXTENDED_{name}"
+            patch.setattr(tar_header, f"MAX_{full}", limit)
+        if too_large:
+            with pytest.raises(LayerTooLarge):
+                walk(layer)
+        else:
+            assert len(walk(layer)) == len(made)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    hostile_tars(),
+    st.sampled_from(list(COMPRESSIONS)),
+    st.sampled_from([2000, 100_000, 4 * MIB, 64 * MIB]),
+    st.sampled_from([1, 3, 1000]),
+)
+def test_hostile_layers_stay_within_their_limits(layer, compression, max_bytes, max_entries):
+    packed = COMPRESSIONS[compression](layer)
+    count = taken = 0
+    tracemalloc.start()
+    try:
+        for entry in entries(io.BytesIO(packed), max_bytes, max_entries):
+            count += 1
+            for piece in entry.body():
+                taken += len(piece)
+    except (LayerUnreadable, LayerTooLarge):
+        pass
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert count <= max_entries
+    assert taken <= max_bytes
+    # bzip2, xz and lzma have dictionaries of up to 8 MiB
+    assert most < (6 if compression in ("plain", "gzip") else 16) * MIB
