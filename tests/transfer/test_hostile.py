@@ -31,7 +31,7 @@ from tests.live_server import ROOT
 from tests.transfer.made import MadeStore, archive
 from tests.transfer.run import call
 from v1registry.lib.errors import Failure
-from v1registry.transfer import bundles, naming
+from v1registry.transfer import bundles, selection
 from v1registry.transfer.archive import ArchiveReader
 from v1registry.transfer.errors import TransferError
 from v1registry.transfer.selection import Selection
@@ -56,7 +56,7 @@ def read_all(path: Path) -> None:
     """Read a bundle as `import` does. Only TransferError is allowed."""
     try:
         with bundles.opened(path, "linux/amd64", 1 << 30) as bundle:
-            for image in naming.selected_images(bundle, Selection((), (), []), "team/x"):
+            for image in selection.selected_images(bundle, Selection((), (), []), "team/x"):
                 try:
                     for layer in bundle.chain(image.key):
                         for _ in layer.layer.pieces() if layer.layer else ():

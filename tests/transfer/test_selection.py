@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from v1registry.lib.names import RepositoryName
-from v1registry.transfer import naming, selection
+from v1registry.transfer import selection
 from v1registry.transfer.errors import TransferError
-from v1registry.transfer.oci_bundle import NamedImage
+from v1registry.transfer.layout import NamedImage
 from v1registry.transfer.selection import Selection
 
 
@@ -115,14 +115,14 @@ class Bundle:
     ],
 )
 def test_names_in_bundles(written: str | None, repository: str | None, here: str) -> None:
-    (found,) = naming.selected_images(Bundle(("k", written)), Selection(), repository)
+    (found,) = selection.selected_images(Bundle(("k", written)), Selection(), repository)
     assert str(found) == here
 
 
 def test_names_are_chosen_and_mapped() -> None:
     bundle = Bundle(("1", "team/app:1"), ("2", "team/app:2"), ("3", "other/x:1"))
     chosen = Selection(["team/*"], ["2"], [("team/", "old/")])
-    assert [str(item) for item in naming.selected_images(bundle, chosen, None)] == ["old/app:2"]
+    assert [str(item) for item in selection.selected_images(bundle, chosen, None)] == ["old/app:2"]
 
 
 @pytest.mark.parametrize(
@@ -136,4 +136,4 @@ def test_names_are_chosen_and_mapped() -> None:
 )
 def test_bad_names_in_bundles(names: list[tuple[str, str | None]], reason: str) -> None:
     with pytest.raises(TransferError, match=reason):
-        naming.selected_images(Bundle(*names), Selection(), None)
+        selection.selected_images(Bundle(*names), Selection(), None)

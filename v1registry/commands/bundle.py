@@ -24,7 +24,7 @@ from v1registry.transfer.errors import TransferError
 
 if TYPE_CHECKING:
     from v1registry.api.services import RegistryServices
-    from v1registry.transfer.progress import TransferProgress
+    from v1registry.transfer.export import Export
     from v1registry.transfer.report import TransferReport
     from v1registry.transfer.selection import Selection
 
@@ -52,7 +52,6 @@ def export(
 
     The command adds images to an existing layout. Exit status as for `migrate`.
     """
-    from v1registry.transfer.export import export as run
     from v1registry.transfer.report import TransferReport
 
     form = _format_name(form, path)
@@ -60,10 +59,10 @@ def export(
     report = TransferReport(str(path), done="exported")
     chosen = selected_tags(services, selection, report)
     with (
-        output.progress(len(chosen)) as progress,
-        _opened_format(form, path, services, progress, report) as archive,
+        output.progress(len(chosen)) as report.progress,
+        _opened_format(form, path, services, report) as archive,
     ):
-        run(chosen, services.v2.images, archive, progress, report)
+        archive.run(chosen)
     output.report(report, to_error=str(path) == "-")
 
 
@@ -93,9 +92,10 @@ def import_(
     get the ids that Docker 1.10 and later compute for them. Exit status as for `migrate`.
     """
     from v1registry.api.v1 import image_lists
-    from v1registry.transfer import bundles, naming
+    from v1registry.transfer import bundles
     from v1registry.transfer.importing import Importer
     from v1registry.transfer.report import TransferReport
+    from v1registry.transfer.selection import selected_images
 
     services = build_services(begins=True)
     if services.config.read_only:
@@ -103,14 +103,13 @@ def import_(
     report = TransferReport(str(path), done="imported")
     limit = services.config.limits.files_bytes
     with bundles.opened(path, platform, limit) as bundle:
-        chosen = naming.selected_images(bundle, selection, repository)
-        with output.progress(len(chosen)) as progress:
+        chosen = selected_images(bundle, selection, repository)
+        with output.progress(len(chosen)) as report.progress:
             importer = Importer(
                 services.images,
                 services.uploads,
                 services.image_lists,
                 services.repositories,
-                progress,
                 report,
                 max_bytes=limit,
                 begin=partial(image_lists.begin_push, services),
@@ -140,28 +139,25 @@ def _format_name(form: str | None, path: Path) -> str:
 
 @contextlib.contextmanager
 def _opened_format(
-    form: str,
-    path: Path,
-    services: RegistryServices,
-    progress: TransferProgress,
-    report: TransferReport,
-) -> Iterator[Any]:
+    form: str, path: Path, services: RegistryServices, report: TransferReport
+) -> Iterator[Export[Any]]:
     """Yield the format to write to. An archive gets its name only when it is complete."""
     from v1registry.transfer.export import ArchiveExport, LayoutExport
     from v1registry.transfer.layout import LayoutWriter
     from v1registry.transfer.tarball import Writer
 
+    output = services.images, services.v2.images, report
     if form == "oci":
-        yield LayoutExport(LayoutWriter(path), services.images, progress, report)
+        yield LayoutExport(LayoutWriter(path), *output)
         return
     if str(path) == "-":
-        yield ArchiveExport(Writer(sys.stdout.buffer), services.images, progress, report)
+        yield ArchiveExport(Writer(sys.stdout.buffer), *output)
         sys.stdout.buffer.flush()
         return
     temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("wb") as out:
-            yield ArchiveExport(Writer(out), services.images, progress, report)
+            yield ArchiveExport(Writer(out), *output)
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(path)

@@ -132,14 +132,13 @@ def migrate(
         chosen = selected_tags(services, selection, report)
         with (
             contextlib.closing(Journal(None if no_journal or dry_run else journal, url)) as kept,
-            output.progress(len(chosen)) as progress,
+            output.progress(len(chosen)) as report.progress,
         ):
             migration = Migration(
                 services.images,
                 services.v2.images,
                 remote,
                 kept,
-                progress,
                 report,
                 media_type={"docker": SCHEMA2, "oci": OCI}[form],
                 jobs=jobs,

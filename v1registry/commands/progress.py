@@ -9,7 +9,7 @@ import time
 from typing import Any, TextIO
 
 from v1registry.lib.units import duration, human
-from v1registry.transfer.progress import NoProgress, TransferProgress
+from v1registry.transfer.progress import TransferProgress
 
 _TERMINAL_INTERVAL = 0.2  # seconds between two updates on a terminal
 _LINE_INTERVAL = 10.0  # seconds between two lines elsewhere
@@ -65,8 +65,8 @@ class CommandProgress:
         return ", ".join(parts)
 
 
-class _TransferDisplay:
-    """The counts of a transfer, and the methods of TransferProgress. Safe for threads."""
+class _TransferDisplay(TransferProgress):
+    """The counts of a transfer. Safe for threads."""
 
     def __init__(self, images: int, out: TextIO) -> None:
         self._out = out
@@ -170,5 +170,5 @@ def transfer_progress(
     """Return the display for a transfer of `images` tags that fits `out` (standard error)."""
     out = out or sys.stderr
     if quiet:
-        return NoProgress()
+        return TransferProgress()
     return TransferBar(images, out) if out.isatty() else TransferLines(images, out)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 #: Calls a function with arguments and returns its result.
@@ -15,6 +16,7 @@ Run = Callable[..., Any]
 Within = Callable[[float, Callable[[], Any]], Any]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _SORTED_AT_ONCE = 10_000
 _SMALL = 64 * 1024  # bytes that are parsed or written in a few milliseconds
@@ -53,3 +55,28 @@ def sorted_in_steps(values: Sequence[T], key: Callable[[T], Any] | None = None) 
         for at in range(0, len(values), _SORTED_AT_ONCE)
     ]
     return list(heapq.merge(*steps, key=key))  # type: ignore[arg-type]
+
+
+def in_pool(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], most: int
+) -> Iterator[tuple[T, R]]:
+    """Yield each item with the result of `work`, in the order of completion.
+
+    At most `most` items are submitted at a time, so that few are in memory. Raise what `work` raises.
+    """
+    running: dict[Future[R], T] = {}
+
+    def finished() -> Iterator[tuple[T, R]]:
+        for done in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(done), done.result()
+
+    try:
+        for item in items:
+            running[pool.submit(work, item)] = item
+            if len(running) >= most:
+                yield from finished()
+        while running:
+            yield from finished()
+    finally:
+        for left in running:
+            left.cancel()

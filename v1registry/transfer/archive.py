@@ -6,7 +6,6 @@ headers. The number of members and the length of their names are limited too.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import IO, Any
 from v1registry.lib.layers.decompress import DecompressedLayer
 from v1registry.lib.layers.tar_stream import LayerTooLarge, LayerUnreadable, walk
 from v1registry.transfer import zstd
-from v1registry.transfer.errors import TransferError
+from v1registry.transfer.errors import TransferError, parse_json
 
 LARGEST_JSON = 8 * 1024 * 1024  # bytes
 _PIECE = 1024 * 1024
@@ -87,10 +86,7 @@ class ArchiveReader:
 
     def json(self, name: str) -> Any:
         """Return a member as parsed JSON. Raise TransferError if it is missing or not JSON."""
-        try:
-            return json.loads(self.read(name))
-        except (ValueError, RecursionError):
-            raise TransferError(f"{name} in the archive is not JSON") from None
+        return parse_json(self.read(name), f"{name} in the archive")
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """Yield the bytes of a member. Raise TransferError if the archive is truncated."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +13,8 @@ from v1registry.lib.oci.convert import Unconvertible, complete, image_config
 from v1registry.transfer import platforms
 from v1registry.transfer.archive import ArchiveReader
 from v1registry.transfer.errors import TransferError
-from v1registry.transfer.layout import Folder
-from v1registry.transfer.oci_bundle import Layout, NamedImage
-from v1registry.transfer.oci_to_v1 import V1Layer, diff_ids_of, v1_chain
+from v1registry.transfer.layout import Folder, Layout, NamedImage
+from v1registry.transfer.oci_to_v1 import LayerFile, V1Layer, diff_ids_of, v1_chain
 from v1registry.transfer.platforms import Platform
 
 _MOST_ANCESTORS = 10_000
@@ -71,21 +69,6 @@ def _archive(reader: ArchiveReader, path: Path, platform: Platform) -> Bundle:
     raise TransferError(f"{path} is neither an archive of `docker save` nor an OCI layout")
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A layer in an archive."""
-
-    reader: ArchiveReader
-    name: str
-
-    @property
-    def size(self) -> int:
-        return self.reader.size(self.name)
-
-    def pieces(self) -> Iterator[bytes]:
-        return self.reader.pieces(self.name)
-
-
 class OldArchive:
     """An archive with `repositories` and a folder for each v1 image. Ids and JSON stay unchanged."""
 
@@ -131,7 +114,7 @@ class OldArchive:
 
     def chain(self, key: str) -> list[V1Layer]:
         return [
-            V1Layer(id, data, _Member(self._reader, f"{id}/layer.tar"), None)
+            V1Layer(id, data, LayerFile(self._reader, f"{id}/layer.tar"), None)
             for id, data in reversed(self._jsons(key))
         ]
 
@@ -203,7 +186,7 @@ class DockerArchive:
 
     def chain(self, key: str) -> list[V1Layer]:
         names = self._entries[int(key)]["Layers"] or []
-        return v1_chain(self.config(key), [_Member(self._reader, name) for name in names])
+        return v1_chain(self.config(key), [LayerFile(self._reader, name) for name in names])
 
 
 def _names(document: Any) -> list[tuple[str, str]]:

@@ -1,6 +1,9 @@
-"""Errors of transfers."""
+"""Errors of transfers, and the parsing of untrusted JSON."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 
 class TransferError(Exception):
@@ -33,3 +36,11 @@ class Gone(Unreachable):
 
 class Aborted(TransferError):
     """The output is damaged, so nothing more can be added to it."""
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """Parse a JSON document; `what` names it. Raise TransferError."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise TransferError(f"{what} is not JSON") from None

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,11 +31,19 @@ _STORING = ("PUT", "PATCH")
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = 5  # in a row
 
-Sleep = Callable[[float], None]
-
 
 class Interrupted(Exception):
     """The transfer is being stopped, so no further request is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request to the registry, except its URL. `body` may be called for each attempt."""
+
+    method: str
+    scopes: tuple[str, ...]
+    headers: Mapping[str, str]
+    body: Callable[[], Any] | bytes | None
 
 
 class Http:
@@ -81,7 +90,6 @@ class Http:
         headers: Mapping[str, str] | None = None,
         body: Callable[[], Any] | bytes | None = None,
         tries: int = TRIES,
-        **more: Any,
     ) -> requests.Response:
         """Send a request, with retries, and return the response; its status is one of `good`.
 
@@ -89,40 +97,47 @@ class Http:
         `tries` attempts. Raise Rejected, Unreachable, Gone if the registry answers no request at
         all, or what `body` raises.
         """
+        request = _Request(method, scopes, headers or {}, body)
         what = self._what(method, path)
         for _ in range(2):
             self.still_there()
             wait = self._first_wait
             for tried in range(1, tries + 1):
-                reason = ""
-                try:
-                    response = self._authorized(method, path, scopes, headers, body, more)
-                except requests.exceptions.SSLError as error:
-                    self.check()
-                    raise Rejected(f"{what}: {reason_of(error)}") from None
-                except requests.RequestException as error:
-                    reason, response = reason_of(error), None
-                if response is not None:
-                    if response.status_code in good:
-                        return response
-                    reason = words_of(response)
-                    if response.status_code not in _TEMPORARY:
-                        raise Rejected(f"{what}: {reason}", response.status_code)
+                response, reason = self._attempt(request, path, good, what)
+                if response is not None and not reason:
+                    return response
                 if tried < tries:
-                    seconds = max(wait * random.uniform(0.5, 1.0), retry_after(response))
                     self.notify(f"{what}: {reason}; retrying")
-                    self.pause(seconds)
+                    self.pause(max(wait * random.uniform(0.5, 1.0), retry_after(response)))
                     wait = min(2 * wait, _LONGEST_WAIT)
-            if response is not None or tries < TRIES or not self._came_back(reason):
+            if response is not None or tries < TRIES or not self._came_back():
                 break
         raise Unreachable(f"{what}: {reason}" + (f" ({tries} tries)" if tries > 1 else ""))
+
+    def _attempt(
+        self, request: _Request, path: str, good: tuple[int, ...], what: str
+    ) -> tuple[requests.Response | None, str]:
+        """Return the response, and the reason for a retry, empty if there is none. Raise Rejected."""
+        try:
+            response = self._authorized(request, path)
+        except requests.exceptions.SSLError as error:
+            self.check()
+            raise Rejected(f"{what}: {reason_of(error)}") from None
+        except requests.RequestException as error:
+            return None, reason_of(error)
+        if response.status_code in good:
+            return response, ""
+        reason = words_of(response)
+        if response.status_code not in _TEMPORARY:
+            raise Rejected(f"{what}: {reason}", response.status_code)
+        return response, reason
 
     def still_there(self) -> None:
         """Raise Gone if the registry has not answered for too long."""
         if self._gone:
             raise Gone(f"{self.url} does not answer any more: {self._gone}")
 
-    def _came_back(self, reason: str) -> bool:
+    def _came_back(self) -> bool:
         """Return whether the registry answered no request and does again, so that a retry makes sense.
 
         Raise Gone if it does not answer within the limit.
@@ -133,7 +148,7 @@ class Http:
             while True:
                 self.still_there()
                 try:
-                    self._request("GET", f"{self.url}/v2/", None, None, {}).close()
+                    self._request(_Request("GET", (), {}, None), f"{self.url}/v2/").close()
                     return was_away
                 except requests.RequestException as error:
                     reason = reason_of(error)
@@ -159,31 +174,23 @@ class Http:
         if self._stop.is_set():
             raise Interrupted
 
-    def _authorized(
-        self,
-        method: str,
-        path: str,
-        scopes: tuple[str, ...],
-        headers: Mapping[str, str] | None,
-        body: Callable[[], Any] | bytes | None,
-        more: dict[str, Any],
-    ) -> requests.Response:
+    def _authorized(self, request: _Request, path: str) -> requests.Response:
         """Send once, and follow redirects of GET and HEAD. Send credentials to the registry's origin only."""
         self.check()
         url = self._secured(path, f"{self.url}/")
         for _ in range(_REDIRECTS):
             if origin(url) == origin(self.url):
-                response = self._with_credentials(method, url, scopes, headers, body, more)
+                response = self._with_credentials(request, url)
             else:  # for example a signed URL of an object store
-                response = self._request(method, url, headers, body, more)
-            if method not in ("GET", "HEAD") or not response.is_redirect:
+                response = self._request(request, url)
+            if request.method not in ("GET", "HEAD") or not response.is_redirect:
                 return response
             response.close()
             before, url = url, self._secured(response.headers["Location"], url)
             if url == before.replace("http:", "https:", 1):
                 scheme, host, _ = urlsplit(url)[:3]
                 raise Rejected(f"{self.url} redirects to https: use --to {scheme}://{host}")
-        raise Rejected(f"{self._what(method, path)}: more than {_REDIRECTS} redirects")
+        raise Rejected(f"{self._what(request.method, path)}: more than {_REDIRECTS} redirects")
 
     def _secured(self, location: str, base: str) -> str:
         """Return the URL to use for a location that the registry named. Raise Rejected."""
@@ -194,49 +201,39 @@ class Http:
         except Insecure as error:
             raise Rejected(f"{error}; nothing was sent there") from None
 
-    def _with_credentials(
-        self,
-        method: str,
-        url: str,
-        scopes: tuple[str, ...],
-        headers: Mapping[str, str] | None,
-        body: Callable[[], Any] | bytes | None,
-        more: dict[str, Any],
-    ) -> requests.Response:
+    def _with_credentials(self, request: _Request, url: str) -> requests.Response:
         """Send, and answer at most two challenges of the registry.
 
         Some registries refuse a Bearer token for writing, and then require Basic.
         """
-        sent = self._keys.header(scopes)
+        sent = self._keys.header(request.scopes)
         for answers in range(3):
-            shown = {**(headers or {}), **({"Authorization": sent} if sent else {})}
-            response = self._request(method, url, shown, body, more)
+            response = self._request(request, url, sent)
             challenge = response.headers.get("WWW-Authenticate")
             if response.status_code != 401 or challenge is None:
                 break
             response.close()
-            sent = self._keys.answer(challenge, scopes, sent, self._fetch, again=answers > 0)
+            sent = self._keys.answer(
+                challenge, request.scopes, sent, self._fetch, again=answers > 0
+            )
         return response
 
     def _request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None,
-        body: Callable[[], Any] | bytes | None,
-        more: dict[str, Any],
+        self, request: _Request, url: str, authorization: str | None = None
     ) -> requests.Response:
-        data: Any = body() if callable(body) else body
+        data: Any = request.body() if callable(request.body) else request.body
         try:
             return self._session().request(
-                method,
+                request.method,
                 url,
-                headers=dict(headers or {}),
+                headers={
+                    **request.headers,
+                    **({"Authorization": authorization} if authorization else {}),
+                },
                 data=data,
-                timeout=(_CONNECT, self._still * (_LONGER if method in _STORING else 1)),
+                timeout=(_CONNECT, self._still * (_LONGER if request.method in _STORING else 1)),
                 allow_redirects=False,  # see _authorized
                 verify=self._verify,
-                **more,
             )
         finally:
             if hasattr(data, "close"):

@@ -11,7 +11,6 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from v1registry.lib.errors import Failure
@@ -19,16 +18,15 @@ from v1registry.lib.images.images import Images
 from v1registry.lib.images.upload import Uploads
 from v1registry.lib.layers.decompress import DecompressedLayer, Readable
 from v1registry.lib.layers.tar_header import LayerTooLarge, LayerUnreadable
-from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.repositories.image_list import ImageListStore
 from v1registry.lib.repositories.repositories import Repositories
-from v1registry.storage.errors import StorageError
 from v1registry.transfer import zstd
 from v1registry.transfer.bundles import Bundle
 from v1registry.transfer.errors import TransferError
 from v1registry.transfer.oci_to_v1 import LayerToConvert, V1Layer
-from v1registry.transfer.progress import TransferProgress
-from v1registry.transfer.report import ReportLine, TransferReport
+from v1registry.transfer.report import FAILURES, ReportLine, TransferReport
+from v1registry.transfer.selection import ImportSelection
 
 AGENT = "v1registry-import"
 _PIECE = 1024 * 1024
@@ -36,18 +34,6 @@ _MOST_KEPT = 16 * 1024 * 1024  # bytes of image JSON that are kept in memory
 _GZIP = b"\x1f\x8b"
 _LEVEL = 6  # of gzip
 _EMPTY = bytes(1024)  # a tar archive without entries
-
-
-@dataclass(frozen=True, slots=True)
-class ImportSelection:
-    """An image of a bundle, and the repository and tag that it gets in the store."""
-
-    key: str
-    repository: RepositoryName
-    tag: Tag
-
-    def __str__(self) -> str:
-        return f"{self.repository}:{self.tag}"
 
 
 class Importer:
@@ -63,7 +49,6 @@ class Importer:
         uploads: Uploads,
         lists: ImageListStore,
         repositories: Repositories,
-        progress: TransferProgress,
         report: TransferReport,
         *,
         max_bytes: int,
@@ -74,28 +59,22 @@ class Importer:
         self._uploads = uploads
         self._lists = lists
         self._repositories = repositories
-        self._progress = progress
         self._report = report
         self._max_bytes = max_bytes
-        self._reported = 0  # bytes that were reported to the progress
 
     def run(self, bundle: Bundle, wanted: Sequence[ImportSelection]) -> None:
         """Import the images. The report lists those that cannot be imported."""
         chains, expected = self._look(bundle, wanted)
-        self._progress.expect(expected)
+        self._report.expect(expected)
         for image in wanted:
             name = str(image.repository)
             line = ReportLine(name, image.tag, name, "", "failed")
-            try:
+            with self._report.failing(line):
                 chain = chains.pop(image.key, None) or bundle.chain(image.key)
                 line.v1_id, line.layers = chain[-1].id, len(chain)
                 line.state = self._report.done if self._import(image, chain) else "there"
-            except (TransferError, StorageError, Failure) as error:
-                line.reason = str(error)
-            self._report.lines.append(line)
-            words = f"{line.state} {image}"
-            self._progress.image(f"{words}: {line.reason}" if line.reason else words)
-        self._progress.expect(self._reported - expected)  # do not expect failed images any more
+            self._report.finish(line, image)
+        self._report.settle()
 
     def _look(
         self, bundle: Bundle, wanted: Sequence[ImportSelection]
@@ -105,9 +84,7 @@ class Importer:
         sizes: dict[str, int] = {}
         kept = 0
         for image in wanted:
-            with contextlib.suppress(
-                TransferError, StorageError, Failure
-            ):  # reported when the image is imported
+            with contextlib.suppress(*FAILURES):  # reported when the image is imported
                 chain = chains.get(image.key) or bundle.chain(image.key)
                 kept += sum(len(layer.json) for layer in chain)
                 if kept < _MOST_KEPT:
@@ -122,12 +99,12 @@ class Importer:
         changed = False
         for layer in chain:
             if self._is_there(layer):
-                self._report.present += 1
+                self._report.count(present=1)
             else:
                 self._push(layer)
-                self._report.uploaded += 1
+                self._report.count(uploaded=1)
                 changed = True
-            self._progress.layer()
+            self._report.progress.layer()
         top = chain[-1].id
         self._begin(wanted.repository)
         entries = [{"id": layer.id} for layer in chain[:-1]]
@@ -150,30 +127,20 @@ class Importer:
 
     def _push(self, layer: V1Layer) -> None:
         source = layer.layer or _Empty()
-        checked = self._check(source, layer)
+        head = next(source.pieces(), b"")[:4]
+        self._check(source, head, layer)
         image_id = ImageId.parse(layer.id)
         self._uploads.put_json(image_id, layer.json)
         payload = hashlib.sha256(layer.json + b"\n")
-        stored = checked.stored(_Counted(source, self._report_bytes))
-        self._uploads.put_layer(image_id, self._tapped(stored, payload))
+        stored = self._stored(self._counted(source.pieces()), head)
+        self._uploads.put_layer(image_id, self._hashed(stored, payload))
         self._uploads.put_checksum(image_id, f"sha256:{payload.hexdigest()}", None)
 
-    def _tapped(self, pieces: Iterator[bytes], payload: Any) -> Iterator[bytes]:
-        for piece in pieces:
-            payload.update(piece)
-            self._report.sent += len(piece)
-            yield piece
-
-    def _report_bytes(self, count: int) -> None:
-        self._reported += count
-        self._progress.bytes(count)
-
-    def _check(self, source: LayerToConvert, layer: V1Layer) -> _Checked:
+    def _check(self, source: LayerToConvert, head: bytes, layer: V1Layer) -> None:
         """Read the whole layer before anything is written. Raise TransferError if it is damaged."""
         sum = hashlib.sha256()
-        head = next(source.pieces(), b"")[:4]
         try:
-            for piece in _unpacked(source, head, self._max_bytes):
+            for piece in self._unpacked(source.pieces(), head):
                 sum.update(piece)
         except (LayerUnreadable, LayerTooLarge) as error:
             raise TransferError(f"the layer of {layer.id} cannot be read: {error}") from None
@@ -182,21 +149,30 @@ class Importer:
                 f"the layer of {layer.id} is not the one that the configuration names:"
                 f" sha256:{sum.hexdigest()}, not {layer.diff_id}"
             )
-        return _Checked(head, self._max_bytes)
 
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """A layer that was checked: its first bytes, and the limit of its unpacked size."""
-
-    head: bytes
-    max_bytes: int
-
-    def stored(self, source: LayerToConvert) -> Iterator[bytes]:
+    def _stored(self, pieces: Iterator[bytes], head: bytes) -> Iterator[bytes]:
         """Return the bytes to store, compressed with gzip as clients do. A gzip layer stays unchanged."""
-        if self.head.startswith(_GZIP):
-            return source.pieces()
-        return _gzipped(_unpacked(source, self.head, self.max_bytes))
+        return pieces if head.startswith(_GZIP) else _gzipped(self._unpacked(pieces, head))
+
+    def _unpacked(self, pieces: Iterator[bytes], head: bytes) -> Iterator[bytes]:
+        """Yield the tar archive. Raise LayerUnreadable, LayerTooLarge or TransferError."""
+        file: Readable = _File(pieces)
+        if head.startswith(zstd.MAGIC):
+            file = zstd.Unpacked(file, "the layer")
+        unpacked = DecompressedLayer(file, self._max_bytes)
+        while piece := unpacked.some(_PIECE):
+            yield piece
+
+    def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._report.bytes(len(piece))
+            yield piece
+
+    def _hashed(self, pieces: Iterator[bytes], payload: Any) -> Iterator[bytes]:
+        for piece in pieces:
+            payload.update(piece)
+            self._report.count(sent=len(piece))
+            yield piece
 
 
 class _Empty:
@@ -206,23 +182,6 @@ class _Empty:
 
     def pieces(self) -> Iterator[bytes]:
         yield _EMPTY
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """A layer that reports how many bytes are read."""
-
-    layer: LayerToConvert
-    tell: Callable[[int], None]
-
-    @property
-    def size(self) -> int:
-        return self.layer.size
-
-    def pieces(self) -> Iterator[bytes]:
-        for piece in self.layer.pieces():
-            self.tell(len(piece))
-            yield piece
 
 
 class _File:
@@ -236,16 +195,6 @@ class _File:
             self._rest = next(self._pieces, b"")
         taken, self._rest = self._rest[:size], self._rest[size:]
         return taken
-
-
-def _unpacked(source: LayerToConvert, head: bytes, max_bytes: int) -> Iterator[bytes]:
-    """Yield the tar archive. Raise LayerUnreadable, LayerTooLarge or TransferError."""
-    file: Readable = _File(source.pieces())
-    if head.startswith(zstd.MAGIC):
-        file = zstd.Unpacked(file, "the layer")
-    unpacked = DecompressedLayer(file, max_bytes)
-    while piece := unpacked.some(_PIECE):
-        yield piece
 
 
 def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:

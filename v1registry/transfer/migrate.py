@@ -12,24 +12,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Images
 from v1registry.lib.layers.scan import LayerDescriptor
 from v1registry.lib.names import ImageId
 from v1registry.lib.oci.convert import digest_of
-from v1registry.lib.oci.images import NotShown, V2Image, V2Images
-from v1registry.storage.errors import StorageError
+from v1registry.lib.oci.images import V2Image, V2Images
+from v1registry.lib.running import in_pool
 from v1registry.transfer import selection
 from v1registry.transfer.errors import TransferError
 from v1registry.transfer.http import Interrupted
 from v1registry.transfer.journal import Journal
 from v1registry.transfer.layers import SourceLayerBlob
 from v1registry.transfer.plan import Plan
-from v1registry.transfer.progress import TransferProgress
 from v1registry.transfer.remote import Remote
 from v1registry.transfer.report import ReportLine, TransferReport
 from v1registry.transfer.selection import Tagged
@@ -60,7 +58,6 @@ class Migration:
         v2images: V2Images,
         remote: Remote,
         journal: Journal,
-        progress: TransferProgress,
         report: TransferReport,
         *,
         media_type: str,
@@ -71,12 +68,11 @@ class Migration:
         self._v2images = v2images
         self._remote = remote
         self._journal = journal
-        self._progress = progress
         self._report = report
         self._media_type = media_type
         self._jobs = jobs
         self._stop = stop
-        self._plan = Plan(remote, journal, progress)
+        self._plan = Plan(remote, journal, report)
         self._pending: list[_Pending] = []
         self._blobs = ThreadPoolExecutor(jobs, "blob")
         self._lock = threading.Lock()
@@ -87,18 +83,19 @@ class Migration:
     def run(self, tags: Iterable[Tagged]) -> None:
         """Send the tags. The report lists those that cannot be sent. Raise Interrupted if stopped."""
         begun = time.monotonic()
-        self._remote.notify_with(self._progress.note)
+        self._remote.notify_with(self._report.progress.note)
         try:
             self._each(tags, self._look)
             self._plan.close()
             if self._report.dry_run:
-                report, plan = self._report, self._plan
-                report.present += plan.present
-                report.uploaded, report.mounted, report.sent = plan.uploads, plan.mounts, plan.size
+                plan = self._plan
+                self._report.count(
+                    uploaded=plan.uploads, mounted=plan.mounts, present=plan.present, sent=plan.size
+                )
                 return
-            self._plan.begin()
+            self._report.expect(self._plan.size)
             self._each(self._pending, self._move)
-            self._plan.end()
+            self._report.settle()
         finally:
             self._blobs.shutdown(cancel_futures=True)
             self._report.seconds = time.monotonic() - begun
@@ -107,17 +104,8 @@ class Migration:
         """Call `act` for each thing, several at once. Raise the first exception."""
         pool = ThreadPoolExecutor(self._jobs, "image")
         try:
-            running: set[Future[None]] = set()
-            for thing in things:
-                running.add(pool.submit(act, thing))
-                if (
-                    len(running) > 2 * self._jobs
-                ):  # so that the pool does not read all of `things` at once
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    _raise_first(done)
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                _raise_first(done)
+            for _ in in_pool(pool, act, things, 2 * self._jobs):
+                pass
         except BaseException:
             self._stop.set()
             raise
@@ -126,51 +114,34 @@ class Migration:
 
     def _look(self, tagged: Tagged) -> None:
         """Find out whether the tag must be sent, and which of its blobs are missing."""
-        target = tagged.target
-        line = ReportLine(str(tagged.repository), tagged.tag, target, tagged.image_id, "failed")
-        try:
+        target, line = tagged.target, ReportLine.of(tagged)
+        with self._report.failing(line):
             if reason := selection.refused(target, tagged.tag):
                 raise TransferError(reason)
             self._remote.still_there()
             image = self._v2images.get(ImageId.parse(tagged.image_id))
-            self._describe(line, image)
+            line.describe(image, self._media_type)
             if self._is_there(tagged, image):
                 line.state = "there"
                 self._plan.note(target, _blobs(image))
             else:
                 self._plan.add(target, _blobs(image))
+                line.state = "would move"
                 if not self._report.dry_run:
                     with self._lock:
                         kept = image if len(self._pending) < _MOST_KEPT else None
                         self._pending.append(_Pending(tagged, line, kept))
                     return
-                line.state = "would move"
-        except (TransferError, NotShown, StorageError, Failure) as error:
-            line.reason = str(error)
-        self._done(tagged, line)
+        self._report.finish(line, tagged)
 
     def _move(self, pending: _Pending) -> None:
         tagged, line, image = pending.tagged, pending.line, pending.image
         pending.image = None
-        try:
+        with self._report.failing(line):
             self._remote.still_there()
             self._put(tagged, image or self._v2images.get(ImageId.parse(tagged.image_id)))
             line.state = "moved"
-        except (TransferError, NotShown, StorageError, Failure) as error:
-            line.reason = str(error)
-        self._done(tagged, line)
-
-    def _done(self, tagged: Tagged, line: ReportLine) -> None:
-        with self._lock:
-            self._report.lines.append(line)
-        words = f"{line.state} {tagged}"
-        self._progress.image(f"{words}: {line.reason}" if line.reason else words)
-
-    def _describe(self, line: ReportLine, image: V2Image) -> None:
-        manifest = image.manifests[self._media_type]
-        line.image_id, line.manifest = image.config_digest, manifest.digest
-        line.media_type, line.layers = self._media_type, len(image.layers)
-        line.notes = image.notes
+        self._report.finish(line, tagged)
 
     def _is_there(self, tagged: Tagged, image: V2Image) -> bool:
         """Return whether the target has the tag, with the same image and all of its blobs."""
@@ -218,8 +189,7 @@ class Migration:
     def _has(self, repository: str, digest: str, size: int) -> bool:
         there = self._remote.has_blob(repository, digest, size)
         if there:
-            with self._lock:
-                self._report.present += 1
+            self._report.count(present=1)
         return there
 
     # -- layers ------------------------------------------------------------------
@@ -250,7 +220,7 @@ class Migration:
         if missing or not self._has(repository, blob.digest, blob.size):
             self._transfer(repository, blob, [other for other in others if other != repository])
         self._journal.note_blob(repository, blob.digest)
-        self._progress.layer()
+        self._report.progress.layer()
 
     def _transfer(self, repository: str, blob: SourceLayerBlob, others: Sequence[str]) -> None:
         location = self._journal.upload(repository, blob.digest)
@@ -259,8 +229,7 @@ class Migration:
             if others:
                 location = self._remote.mount(repository, blob.digest, others[0])
                 if location is None:
-                    with self._lock:
-                        self._report.mounted += 1
+                    self._report.count(mounted=1)
                     return
             else:
                 location = self._remote.begin(repository)
@@ -271,15 +240,13 @@ class Migration:
         keep(location)
         self._plan.sends(blob.digest, blob.size)
         self._remote.upload(repository, blob, location, self._on_bytes, keep, resumed=resumed)
-        with self._lock:
-            self._report.uploaded += 1
+        self._report.count(uploaded=1)
 
     def _on_bytes(self, count: int) -> None:
         if self._stop.is_set():
             raise Interrupted
-        self._progress.bytes(count)
-        with self._lock:
-            self._report.sent += count
+        self._report.bytes(count)
+        self._report.count(sent=count)
 
 
 def _blobs(image: V2Image) -> list[tuple[str, int]]:
@@ -293,9 +260,3 @@ def _unique(image: V2Image) -> list[tuple[ImageId, LayerDescriptor]]:
     for image_id, metadata in image.layers:
         found.setdefault(metadata.digest, (image_id, metadata))
     return list(found.values())
-
-
-def _raise_first(futures: set[Future[None]]) -> None:
-    """Raise the exception of a finished future: Interrupted, or a defect of this program."""
-    for future in futures:
-        future.result()

@@ -7,13 +7,13 @@ layers share v1 images.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from v1registry.lib.names import Digest
 from v1registry.lib.oci.convert import chain_ids, digest_of, gojson
-from v1registry.transfer.errors import TransferError
+from v1registry.transfer.errors import TransferError, parse_json
 
 # Members of an OCI image configuration that a v1 image JSON does not have.
 _LATER = ("rootfs", "history", "os.version", "os.features")
@@ -28,6 +28,29 @@ class LayerToConvert(Protocol):
         """The size of all pieces in bytes. Raise TransferError."""
 
     def pieces(self) -> Iterator[bytes]: ...
+
+
+class LayerFiles(Protocol):
+    """The files of an archive or a layout, by name. Methods raise TransferError."""
+
+    def size(self, name: str) -> int: ...
+
+    def pieces(self, name: str) -> Iterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFile:
+    """A layer that is one of `files`."""
+
+    files: LayerFiles
+    name: str
+
+    @property
+    def size(self) -> int:
+        return self.files.size(self.name)
+
+    def pieces(self) -> Iterator[bytes]:
+        return self.files.pieces(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +84,20 @@ def v1_chain(config: bytes, layers: list[LayerToConvert]) -> list[V1Layer]:
     return [*chain, V1Layer(top, _image_json(config, top, parents[-1]), *own)]
 
 
-def _parse(config: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(config)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise TransferError("the image's configuration is not a JSON object")
-    return document
-
-
 def diff_ids_of(config: bytes) -> list[str]:
     """Return the diff_ids that a configuration names. Raise TransferError."""
-    root = _parse(config).get("rootfs")
+    document = parse_json(config, "the image's configuration")
+    if not isinstance(document, dict):
+        raise TransferError("the image's configuration is not a JSON object")
+    root = document.get("rootfs")
     diff_ids = (root.get("diff_ids") or []) if isinstance(root, dict) else None
     if not isinstance(diff_ids, list) or not all(isinstance(id, str) for id in diff_ids):
         raise TransferError("the image's configuration names no layers (rootfs.diff_ids)")
     if len(diff_ids) > _MOST_LAYERS:
         raise TransferError(f"the image has more than {_MOST_LAYERS} layers")
-    if bad := [id for id in diff_ids if not _is_digest(id)]:
+    if bad := [id for id in diff_ids if not Digest.is_valid(id)]:
         raise TransferError(f"{bad[0]!r} is not a diff_id")
     return diff_ids
-
-
-def _is_digest(text: str) -> bool:
-    kind, _, rest = text.partition(":")
-    return kind == "sha256" and len(rest) == 64 and set(rest) <= set("0123456789abcdef")
 
 
 def _layer_json(id: str, parent: str | None) -> bytes:

@@ -7,20 +7,20 @@ from collections import Counter
 from collections.abc import Iterable
 
 from v1registry.transfer.journal import Journal
-from v1registry.transfer.progress import TransferProgress
 from v1registry.transfer.remote import Remote
+from v1registry.transfer.report import TransferReport
 
 
 class Plan:
     """The plan. `uploads`, `mounts` and `present` count blobs, `size` is in bytes. Safe for threads."""
 
-    def __init__(self, remote: Remote, journal: Journal, progress: TransferProgress) -> None:
+    def __init__(self, remote: Remote, journal: Journal, report: TransferReport) -> None:
         self._remote = remote
         self._journal = journal
-        self._progress = progress
+        self._report = report
         self._lock = threading.Lock()
         self._asked: dict[tuple[str, str], bool] = {}  # (repository, digest) -> whether missing
-        self._sizes: dict[str, int] = {}  # of missing blobs, later of uploads
+        self._sizes: dict[str, int] = {}  # of missing blobs whose upload has not begun
         self._holders: dict[str, str] = {}  # digest -> a repository of the target that has it
         self.uploads = self.mounts = self.present = self.size = 0
 
@@ -58,10 +58,6 @@ class Plan:
                 self.mounts += count - 1
                 self.size += self._sizes[digest]
 
-    def begin(self) -> None:
-        """Report the expected number of bytes to the progress."""
-        self._progress.expect(self.size)
-
     def is_missing(self, repository: str, digest: str) -> bool:
         """Return whether the blob was missing. Another client may have pushed it since."""
         return self._asked.get((repository, digest), False)
@@ -77,12 +73,4 @@ class Plan:
         with self._lock:
             expected = self._sizes.pop(digest, None) is not None
         if not expected:  # a mount was refused, or an upload failed before
-            self._progress.expect(size)
-
-    def end(self) -> None:
-        """Expect no more bytes: images failed, or other clients pushed their blobs."""
-        with self._lock:
-            left = sum(self._sizes.values())
-            self._sizes.clear()
-        if left:
-            self._progress.expect(-left)
+            self._report.expect(size)

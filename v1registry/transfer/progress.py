@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
 
-
-class TransferProgress(Protocol):
-    """Receives the progress of a transfer. Many threads call it at once."""
+class TransferProgress:
+    """Receives the progress of a transfer, and shows nothing. Many threads call it at once."""
 
     def expect(self, count: int) -> None:
         """Add `count` to the number of bytes to transfer; negative: fewer."""
@@ -25,19 +23,3 @@ class TransferProgress(Protocol):
 
     def close(self) -> None:
         """Finish the display."""
-
-
-class NoProgress:
-    """A display that shows nothing."""
-
-    def expect(self, count: int) -> None: ...
-
-    def bytes(self, count: int) -> None: ...
-
-    def layer(self) -> None: ...
-
-    def image(self, text: str) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def close(self) -> None: ...

@@ -1,12 +1,22 @@
-"""The report of a transfer, with the result of each image, as text and JSON."""
+"""The report of a transfer, with the result of each image, and its progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from v1registry.lib.errors import Failure
+from v1registry.lib.oci.images import NotShown, V2Image
 from v1registry.lib.units import human
+from v1registry.storage.errors import StorageError
+from v1registry.transfer.errors import Aborted, TransferError
+from v1registry.transfer.progress import TransferProgress
+from v1registry.transfer.selection import Tagged
+
+FAILURES = (TransferError, NotShown, StorageError, Failure)  # of one image
 
 State = Literal["moved", "exported", "imported", "there", "would move", "failed"]
 Done = Literal["moved", "exported", "imported"]
@@ -30,6 +40,17 @@ class ReportLine:
     notes: tuple[str, ...] = ()
     reason: str | None = None
 
+    @classmethod
+    def of(cls, tagged: Tagged) -> ReportLine:
+        """Return the line of a tag of the store before its transfer."""
+        name = str(tagged.repository)
+        return cls(name, tagged.tag, tagged.target, tagged.image_id, "failed")
+
+    def describe(self, image: V2Image, media_type: str) -> None:
+        """Note the image, and its manifest of this media type."""
+        self.image_id, self.manifest = image.config_digest, image.manifests[media_type].digest
+        self.media_type, self.layers, self.notes = media_type, len(image.layers), image.notes
+
     @property
     def subject(self) -> str:
         """The repository, its tag and the v1 id, as far as known."""
@@ -39,9 +60,10 @@ class ReportLine:
 
 @dataclass(slots=True)
 class TransferReport:
-    """The results of a transfer. `sent` is in bytes; `uploaded`, `mounted` and `present` count blobs.
+    """The results of a transfer, and its progress. Threads may share it.
 
-    `done` is the state of a tag that the command has transferred.
+    `sent` is in bytes; `uploaded`, `mounted` and `present` count blobs. `done` is the state of a tag
+    that the command has transferred.
     """
 
     to: str
@@ -53,6 +75,54 @@ class TransferReport:
     mounted: int = 0
     present: int = 0
     seconds: float = 0.0
+    progress: TransferProgress = field(default_factory=TransferProgress)
+    _expected: int = field(default=0, init=False)  # bytes that the progress expects
+    _moved: int = field(default=0, init=False)  # bytes that were reported to the progress
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def count(
+        self, *, uploaded: int = 0, mounted: int = 0, present: int = 0, sent: int = 0
+    ) -> None:
+        """Add to the counts."""
+        with self._lock:
+            self.uploaded += uploaded
+            self.mounted += mounted
+            self.present += present
+            self.sent += sent
+
+    def expect(self, count: int) -> None:
+        """Expect `count` more bytes; negative: fewer."""
+        with self._lock:
+            self._expected += count
+        self.progress.expect(count)
+
+    def bytes(self, count: int) -> None:
+        """Note that `count` bytes were moved; negative: they must be moved again."""
+        with self._lock:
+            self._moved += count
+        self.progress.bytes(count)
+
+    def settle(self) -> None:
+        """Expect no more bytes: images failed, or other clients pushed their blobs."""
+        if left := self._expected - self._moved:
+            self.expect(-left)
+
+    @contextlib.contextmanager
+    def failing(self, line: ReportLine) -> Iterator[None]:
+        """Note an expected failure of an image in its line. Raise Aborted."""
+        try:
+            yield
+        except Aborted:
+            raise
+        except FAILURES as error:
+            line.state, line.reason = "failed", str(error)
+
+    def finish(self, line: ReportLine, name: object) -> None:
+        """Add the line of an image, and show it."""
+        with self._lock:
+            self.lines.append(line)
+        words = f"{line.state} {name}"
+        self.progress.image(f"{words}: {line.reason}" if line.reason else words)
 
     def left_out(self, repository: str, tag: str, reason: str) -> None:
         """Add a tag of the store that cannot be read, or with an empty `tag`, a repository."""

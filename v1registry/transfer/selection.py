@@ -1,4 +1,4 @@
-"""The selection of repositories and tags for a transfer, and their names in the target."""
+"""The selection of images for a transfer, and the repositories and tags that they become."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag, is_v2_repository
 from v1registry.lib.repositories.repositories import Repositories
 from v1registry.lib.repositories.walk import LeftOut
+from v1registry.transfer.bundles import Bundle
 from v1registry.transfer.errors import TransferError
+from v1registry.transfer.layout import NamedImage
+
+_LATEST = "latest"
+_MOST_IMAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,18 @@ class Tagged:
     tag: str
     image_id: str
     target: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSelection:
+    """An image of a bundle, and the repository and tag that it gets in the store."""
+
+    key: str
+    repository: RepositoryName
+    tag: Tag
 
     def __str__(self) -> str:
         return f"{self.repository}:{self.tag}"
@@ -79,6 +96,54 @@ class Selection:
             for tag, image_id in sorted(tags.items()):
                 if self.selects_tag(tag):
                     yield Tagged(repository, tag, image_id, target)
+
+
+def selected_images(
+    bundle: Bundle, selection: Selection, repository: str | None
+) -> list[ImportSelection]:
+    """Return the selected images of a bundle, with the repositories and tags that they get.
+
+    `repository` is for images without a complete name. Raise TransferError for an image without a
+    name, and for a name that is not legal.
+    """
+    found: dict[str, ImportSelection] = {}
+    for image in bundle.images():
+        name, tag = _split(image, repository)
+        if not selection.selects_tag(tag):
+            continue
+        try:
+            parsed = RepositoryName.parse(name)
+            if not selection.selects(str(parsed)):
+                continue
+            here = RepositoryName.parse(selection.target(parsed))
+            item = ImportSelection(image.key, here, Tag.parse(tag))
+        except Failure as failure:
+            raise TransferError(f"{name}:{tag}: {failure.text}") from None
+        if found.setdefault(str(item), item).key != item.key:
+            raise TransferError(f"two images would both become {item}")
+        if len(found) > _MOST_IMAGES:
+            raise TransferError(
+                f"there are more than {_MOST_IMAGES} images: choose with --repositories or --tags"
+            )
+    return list(found.values())
+
+
+def _split(image: NamedImage, repository: str | None) -> tuple[str, str]:
+    """Return repository and tag of an image, without the host. Raise TransferError."""
+    name = (image.name or "").partition("@")[0]
+    if name and ":" not in name and "/" not in name and repository is not None:
+        return repository, name  # a layout of one repository holds only tags
+    head, slash, rest = name.partition("/")
+    if slash and (head == "localhost" or "." in head or ":" in head):
+        name = rest
+    path, colon, tag = name.rpartition(":")
+    if not colon:
+        path, tag = name, _LATEST
+    if repository is not None:
+        return repository, tag or _LATEST
+    if not path:
+        raise TransferError("an image has no name: give it one with --repository")
+    return path, tag
 
 
 def rule(text: str) -> tuple[str, str]:

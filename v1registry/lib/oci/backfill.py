@@ -7,9 +7,8 @@ continues where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from v1registry.lib.images.images import Images
 from v1registry.lib.layers.scan import DamagedLayer
@@ -21,10 +20,8 @@ from v1registry.lib.repositories import walk
 from v1registry.lib.repositories.backfill import BackfillRun
 from v1registry.lib.repositories.catalog import is_listable
 from v1registry.lib.repositories.tags import Tags
+from v1registry.lib.running import in_pool
 from v1registry.storage import Storage
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _COUNTED = (
     "layers",
@@ -62,9 +59,10 @@ class LayerMetadataBackfill:
     def build(self, run: BackfillRun) -> Mapping[str, int]:
         counts = dict.fromkeys(_COUNTED, 0)
         total = sum(1 for _ in walk.images(self._storage))
+        most = run.jobs * _AHEAD
         with ThreadPoolExecutor(run.jobs) as pool:
             ids = walk.images(self._storage)
-            for image_id, found in _at_once(pool, run, self._read(run.again), ids):
+            for image_id, found in in_pool(pool, self._read(run.again), ids, most):
                 counts["layers"] += 1
                 counts["bytes"] += found[0]
                 counts["read"] += bool(found[0])
@@ -73,9 +71,8 @@ class LayerMetadataBackfill:
                     counts["damaged"] += 1
                     run.problems.append({"image": image_id, "problem": str(found[1])})
                 run.progress("layers", counts["layers"], total, counts["bytes"])
-            for (repository, tag, id), shown in _at_once(
-                pool, run, self._show, self._all_tags(run)
-            ):
+            shown_tags = in_pool(pool, self._show, self._all_tags(run), most)
+            for (repository, tag, id), shown in shown_tags:
                 counts["tags"] += 1
                 if isinstance(shown, NotShown):
                     counts["unshown"] += 1
@@ -131,21 +128,3 @@ def _row(repository: RepositoryName, tag: str, shown: V2Image) -> dict[str, obje
         "oci_manifest": shown.manifests[OCI].digest,
         "notes": list(shown.notes),
     }
-
-
-def _at_once(
-    pool: ThreadPoolExecutor, run: BackfillRun, work: Callable[[T], R], things: Iterable[T]
-) -> Iterator[tuple[T, R]]:
-    """Yield each item with the result of `work`, in the order of completion, few in memory."""
-    running: dict[Future[R], T] = {}
-    try:
-        for thing in things:
-            running[pool.submit(work, thing)] = thing
-            if len(running) >= run.jobs * _AHEAD:
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(done), done.result()
-        for done in list(running):
-            yield running.pop(done), done.result()
-    finally:
-        for left in running:
-            left.cancel()
