@@ -124,11 +124,11 @@ def _check_database(config: Config) -> None:
 
     A database server may start after the registry, and workers connect to it again.
     """
-    from v1registry.wiring import index as ownindex
+    from v1registry.wiring import database
 
     if os.geteuid() == 0 and os.environ.get("GUNICORN_USER"):
         return  # root would own a new database file
-    reason = ownindex.problem_of(config)
+    reason = database.problem_of(config)
     if reason is not None and file_of(config.database or "") is not None:
         raise CommandError(f"the index's database cannot be used: {reason}")
     if reason is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets as random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from v1registry.index.counts import reserve, reserved_until
 from v1registry.index.database import Database
-from v1registry.index.rows import insert_new, now
+from v1registry.index.rows import get, insert_new, now
 from v1registry.index.schema import accounts, namespaces, repositories, secrets, stars
 from v1registry.lib import errors
 from v1registry.lib.auth import passwords
@@ -67,7 +67,7 @@ class AccountStore:
 
     def authenticate(self, name: str, password: str) -> AccountRecord:
         """Return the account. Raise Failure 401 for wrong credentials, 403 if it is disabled."""
-        row = self._database.read(lambda connection: _row(connection, name))
+        row = self._row(name)
         # An unknown name takes the same steps, so that timing does not reveal which names exist.
         if not self._is_secret(-1 if row is None else row.id, password):
             hashed = None if row is None else row.password
@@ -80,12 +80,12 @@ class AccountStore:
 
     def is_password(self, name: str, password: str) -> bool:
         """Return whether this is the password of the account, and not one of its secrets."""
-        row = self._database.read(lambda connection: _row(connection, name))
+        row = self._row(name)
         hashed = None if row is None else row.password
         return bool(self._run_in_thread(passwords.verify, password, hashed))
 
     def find(self, name: str) -> AccountRecord | None:
-        row = self._database.read(lambda connection: _row(connection, name))
+        row = self._row(name)
         return None if row is None else _account(row)
 
     def get(self, name: str) -> AccountRecord:
@@ -98,8 +98,7 @@ class AccountStore:
     def all(self, after: str = "", most: int = 1000) -> list[AccountRecord]:
         """Return at most `most` accounts by name, starting after the name `after`."""
         query = sa.select(accounts).where(accounts.c.name > after).order_by(accounts.c.name)
-        rows = self._database.read(lambda c: c.execute(query.limit(most)).all())
-        return [_account(row) for row in rows]
+        return [_account(row) for row in self._database.rows(query.limit(most))]
 
     # -- changes ----------------------------------------------------------------
 
@@ -166,11 +165,7 @@ class AccountStore:
         """
 
         def work(connection: sa.Connection) -> bool:
-            row = connection.execute(
-                sa.select(accounts.c.id).where(accounts.c.name == name)
-            ).first()
-            if row is None:
-                raise Failure(404, f"There is no account {name}")
+            row = get(connection, accounts, "account", name)
             starred = sa.select(stars.c.repository_id).where(stars.c.account_id == row.id)
             connection.execute(
                 repositories.update()
@@ -187,8 +182,7 @@ class AccountStore:
 
     def _update(self, name: str, **values: Any) -> None:
         statement = accounts.update().where(accounts.c.name == name).values(values)
-        changed = self._database.write(lambda c: c.execute(statement).rowcount)
-        if not changed:
+        if not self._database.change(statement):
             raise Failure(404, f"There is no account {name}")
 
     # -- secrets ------------------------------------------------------------------
@@ -203,7 +197,7 @@ class AccountStore:
             "created": now(),
             "expires": None if life is None else now() + life,
         }
-        self._database.write(lambda c: c.execute(secrets.insert().values(values)))
+        self._database.change(secrets.insert().values(values))
         return secret
 
     def secrets(self, name: str | None = None) -> list[Secret]:
@@ -215,21 +209,25 @@ class AccountStore:
         )
         if name is not None:
             query = query.where(secrets.c.account_id == self.get(name).id)
-        rows = self._database.read(lambda connection: connection.execute(query).all())
+        rows = self._database.rows(query)
         return [Secret(r.id, r.account, r.label, r.created, r.expires) for r in rows]
 
     def revoke_secret(self, secret_id: int) -> None:
         """Delete a secret. Raise Failure 404."""
         statement = secrets.delete().where(secrets.c.id == secret_id)
-        if not self._database.write(lambda c: c.execute(statement).rowcount):
+        if not self._database.change(statement):
             raise Failure(404, f"There is no secret {secret_id}")
+
+    def _row(self, name: str) -> Any:
+        if not AccountName.is_valid(name):
+            return None
+        return self._database.row(sa.select(accounts).where(accounts.c.name == name))
 
     def _highest_cost(self) -> int:
         """Return the highest cost of all password hashes, at least that of new ones."""
         digits = sa.func.substr(accounts.c.password, 5, 2)
         query = sa.select(sa.func.max(digits)).where(accounts.c.password.like("$2_$__$%"))
-        found = self._database.read(lambda connection: connection.execute(query).scalar_one())
-        return max(passwords.COST, passwords.cost(f"$2b${found}$"))
+        return max(passwords.COST, passwords.cost(f"$2b${self._database.row(query)[0]}$"))
 
     def _is_secret(self, account_id: int, secret: str) -> bool:
         if not secret.startswith(SECRET):
@@ -237,7 +235,7 @@ class AccountStore:
         query = sa.select(secrets.c.expires).where(
             secrets.c.digest == digest(secret), secrets.c.account_id == account_id
         )
-        row = self._database.read(lambda connection: connection.execute(query).first())
+        row = self._database.row(query)
         return row is not None and (row.expires is None or row.expires > now())
 
 
@@ -284,13 +282,7 @@ def _email_is_free(connection: sa.Connection, email: str | None, but: str = "") 
         raise Failure(*errors.EMAIL_EXISTS)
 
 
-def _row(connection: sa.Connection, name: str) -> Any:
-    if not AccountName.is_valid(name):
-        return None
-    return connection.execute(sa.select(accounts).where(accounts.c.name == name)).first()
-
-
 def _account(row: Any) -> AccountRecord:
     return AccountRecord(
-        row.id, row.name, row.email, row.is_robot, row.is_admin, row.is_disabled, row.created
+        **{field.name: getattr(row, field.name) for field in fields(AccountRecord)}
     )

@@ -13,7 +13,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -82,6 +82,18 @@ class Database:
         """Run work that changes the database, completely or not at all; otherwise as `read`."""
         return self._run(work, timeout or self._timeout, write=True)
 
+    def rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """Return all rows of a query. Raise as `read`."""
+        return self.read(lambda connection: connection.execute(query).all())
+
+    def row(self, query: sa.Select[Any]) -> Any:
+        """Return the first row of a query, or None. Raise as `read`."""
+        return self.read(lambda connection: connection.execute(query).first())
+
+    def change(self, statement: sa.UpdateBase) -> int:
+        """Run a statement, and return how many rows it changed. Raise as `write`."""
+        return self.write(lambda connection: connection.execute(statement).rowcount)
+
     def prepare(self) -> None:
         """Upgrade the schema now. Raise Failure 503, or what `migrations` raises."""
         self.read(lambda _: None)
@@ -89,7 +101,7 @@ class Database:
     def check(self) -> str | None:
         """Return None if the database answers, or else the reason without addresses or passwords."""
         try:
-            self.read(lambda connection: connection.execute(sa.select(1)))
+            self.row(sa.select(1))
         except Failure as failure:
             return failure.text
         return None

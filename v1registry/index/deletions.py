@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from v1registry.index.rows import insert, now
+from v1registry.index.rows import now, upsert
 from v1registry.index.schema import deleted, repositories
 from v1registry.lib.names import RepositoryName
 
@@ -29,15 +29,9 @@ def delete(connection: sa.Connection, repository: RepositoryName, *, private: bo
     row = connection.execute(sa.select(repositories.c.is_private).where(this)).first()
     before = find(connection, repository)
     known = row or before
-    values = {
-        "name": str(repository),
-        "is_private": bool(known.is_private) if known is not None else private,
-        "deleted": now(),
-    }
-    statement = insert(connection, deleted).values(values)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=list(deleted.primary_key), set_=values)
-    )
+    is_private = private if known is None else bool(known.is_private)
+    values = {"is_private": is_private, "deleted": now()}
+    upsert(connection, deleted, {"name": str(repository)}, values)
     connection.execute(repositories.delete().where(this))
     return row is not None
 

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from v1registry.index.database import Database
-from v1registry.index.rows import insert, insert_new, now
+from v1registry.index.rows import get, insert_new, now, upsert
 from v1registry.index.schema import accounts, grants, namespaces, repositories
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
@@ -103,7 +103,7 @@ class Namespaces:
             .order_by(namespaces.c.name)
             .limit(most)
         )
-        rows = self._database.read(lambda connection: connection.execute(query).all())
+        rows = self._database.rows(query)
         return [Namespace(r.name, r.owner, r.members, r.repositories) for r in rows]
 
     def members(self, name: str) -> list[Member]:
@@ -129,10 +129,7 @@ class Namespaces:
         """
 
         def work(connection: sa.Connection) -> list[Member]:
-            query = sa.select(accounts.c.id, accounts.c.is_admin).where(accounts.c.name == account)
-            found = connection.execute(query).first()
-            if found is None:
-                raise Failure(404, f"There is no account {account}")
+            found = get(connection, accounts, "account", account)
             everywhere = [Member(account, "*", "", ADMIN)] if found.is_admin else []
             owned = sa.select(namespaces.c.name).where(namespaces.c.account_id == found.id)
             own = [Member(account, name, "", ADMIN) for name in connection.scalars(owned)]
@@ -157,18 +154,12 @@ class Namespaces:
         namespace, repository = _target(target)
 
         def work(connection: sa.Connection) -> None:
-            values = {
-                "account_id": _account_id(connection, account),
+            key = {
+                "account_id": account_id(connection, account),
                 "namespace_id": _get(connection, namespace).id,
                 "repository": repository,
-                "role": role,
             }
-            statement = insert(connection, grants).values(values)
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=list(grants.primary_key), set_={"role": role}
-                )
-            )
+            upsert(connection, grants, key, {"role": role})
 
         self._database.write(work)
 
@@ -179,7 +170,7 @@ class Namespaces:
         def work(connection: sa.Connection) -> int:
             return connection.execute(
                 grants.delete().where(
-                    grants.c.account_id == _account_id(connection, account),
+                    grants.c.account_id == account_id(connection, account),
                     grants.c.namespace_id == _get(connection, namespace).id,
                     grants.c.repository == repository,
                 )
@@ -231,16 +222,10 @@ def _target(target: str) -> tuple[str, str]:
     return namespace, repository
 
 
+def account_id(connection: sa.Connection, name: str) -> int:
+    """Return the id of an account. Raise Failure 404."""
+    return int(get(connection, accounts, "account", name).id)
+
+
 def _get(connection: sa.Connection, name: str) -> Any:
-    row = connection.execute(sa.select(namespaces).where(namespaces.c.name == name)).first()
-    if row is None:
-        raise Failure(404, f"There is no namespace {name}")
-    return row
-
-
-def _account_id(connection: sa.Connection, name: str) -> int:
-    query = sa.select(accounts.c.id).where(accounts.c.name == name)
-    found = connection.execute(query).scalar_one_or_none()
-    if found is None:
-        raise Failure(404, f"There is no account {name}")
-    return int(found)
+    return get(connection, namespaces, "namespace", name)

@@ -111,7 +111,7 @@ class RepositoryRecords:
     def knows(self, repository: RepositoryName) -> bool:
         """Return whether the repository has a row, visible or not."""
         this = sa.select(repositories.c.id).where(repositories.c.name == str(repository))
-        return self._database.read(lambda connection: connection.execute(this).first() is not None)
+        return self._database.row(this) is not None
 
     def get(self, repository: RepositoryName, user: str | None) -> Repository:
         """Return a repository. Raise Failure 404 if `user` (None: anonymous) may not see it."""

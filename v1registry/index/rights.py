@@ -45,18 +45,18 @@ class OwnIndexRights(Rights):
         database: Database,
         keys: TokenKeys,
         prove: Prove,
-        reach: RepositoryReferences | None = None,
+        references: RepositoryReferences | None = None,
         state: Callable[[Caller], str] = lambda _: "",
     ) -> None:
         """`prove` verifies a name and a password. `state` returns the state of an account.
 
-        `reach` has the repository references of the store.
+        `references` are the repository references of the store.
         """
         self._database = database
         self._keys = keys
         self._prove = prove
         self._state = state
-        self._reach = reach
+        self._references = references
         self._answers: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
     def identify(self, credentials: Credentials, address: str) -> Caller:
@@ -91,12 +91,13 @@ class OwnIndexRights(Rights):
 
     def index_allows(self, caller: Caller, image_id: ImageId) -> bool:
         """Return whether the user of a token may pull the image from any other repository."""
-        if self._reach is None:
+        if self._references is None:
             return False
         bearer = Caller(caller.user)
         return any(
-            self.may(bearer, repository, Access.PULL) and self._reach.contains(repository, image_id)
-            for repository in self._reach.candidates(image_id)
+            self.may(bearer, repository, Access.PULL)
+            and self._references.contains(repository, image_id)
+            for repository in self._references.candidates(image_id)
         )
 
     def refusal(self, caller: Caller) -> Failure:

@@ -8,6 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from v1registry.lib.errors import Failure
+
 Values = Mapping[str, Any]
 
 
@@ -32,6 +34,25 @@ def insert_new(connection: sa.Connection, table: sa.Table, values: Values) -> in
     """Insert a row and return its id; None if a row with such a key exists."""
     statement = insert(connection, table).values(values).on_conflict_do_nothing()
     return connection.execute(statement.returning(table.c.id)).scalar_one_or_none()
+
+
+def upsert(connection: sa.Connection, table: sa.Table, key: Values, values: Values) -> None:
+    """Write `values` to the row with this primary key; insert the row if it is missing."""
+    statement = insert(connection, table).values({**key, **values})
+    columns = list(table.primary_key)
+    connection.execute(statement.on_conflict_do_update(index_elements=columns, set_=dict(values)))
+
+
+def get(connection: sa.Connection, table: sa.Table, what: str, key: str) -> Any:
+    """Return the row of a name, or of an id in a table without names. Raise Failure 404.
+
+    `what` says what a row stands for.
+    """
+    column = table.c.name if "name" in table.c else table.c.id
+    row = connection.execute(sa.select(table).where(column == key)).first()
+    if row is None:
+        raise Failure(404, f"There is no {what} {key}")
+    return row
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Iterable[Values]) -> int:

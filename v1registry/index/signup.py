@@ -111,13 +111,11 @@ class SignUp:
         query = sa.select(invitations.c.id).where(
             invitations.c.digest == digest(code), invitations.c.expires > now()
         )
-        return self._database.read(lambda c: c.execute(query).first()) is not None
+        return self._database.row(query) is not None
 
     def _exists(self, name: str) -> bool:
         query = sa.select(accounts.c.id).where(accounts.c.name == name)
-        if not AccountName.is_valid(name):
-            return False
-        return self._database.read(lambda c: c.execute(query).first()) is not None
+        return AccountName.is_valid(name) and self._database.row(query) is not None
 
 
 def _use(connection: sa.Connection, code: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from v1registry.index.database import Database
+from v1registry.index.namespaces import account_id
 from v1registry.index.repositories import visible
 from v1registry.index.rows import insert_missing, now
 from v1registry.index.schema import accounts, comments, repositories, stars
@@ -41,7 +42,7 @@ class Social:
             repository_id = _visible_id(connection, repository, user)
             row = {
                 "repository_id": repository_id,
-                "account_id": _account_id(connection, user),
+                "account_id": account_id(connection, user),
                 "created": now(),
             }
             if insert_missing(connection, stars, [row]):
@@ -57,7 +58,7 @@ class Social:
             gone = connection.execute(
                 stars.delete().where(
                     stars.c.repository_id == repository_id,
-                    stars.c.account_id == _account_id(connection, user),
+                    stars.c.account_id == account_id(connection, user),
                 )
             )
             _count(connection, repository_id, -gone.rowcount)
@@ -71,7 +72,7 @@ class Social:
             .join(accounts, accounts.c.id == stars.c.account_id)
             .where(repositories.c.name == str(repository), accounts.c.name == user)
         )
-        return self._database.read(lambda c: c.execute(query).first()) is not None
+        return self._database.row(query) is not None
 
     def starred(self, user: str, after: str = "", most: int = 100) -> list[str]:
         """Return the repositories that `user` starred and may see, by name, after `after`."""
@@ -103,7 +104,7 @@ class Social:
         def work(connection: sa.Connection) -> int:
             row = {
                 "repository_id": _visible_id(connection, repository, user),
-                "account_id": _account_id(connection, user),
+                "account_id": account_id(connection, user),
                 "text": text,
                 "created": now(),
             }
@@ -144,7 +145,7 @@ class Social:
             )
             if any_author:
                 return connection.execute(comments.delete().where(*found)).rowcount
-            own = comments.c.account_id == _account_id(connection, user)
+            own = comments.c.account_id == account_id(connection, user)
             return connection.execute(comments.delete().where(*found, own)).rowcount
 
         if not self._database.write(work):
@@ -169,8 +170,3 @@ def _visible_id(connection: sa.Connection, repository: RepositoryName, user: str
     if found is None:
         raise Failure(*errors.REPOSITORY_NOT_FOUND)
     return found
-
-
-def _account_id(connection: sa.Connection, name: str) -> int:
-    query = sa.select(accounts.c.id).where(accounts.c.name == name)
-    return int(connection.execute(query).scalar_one())

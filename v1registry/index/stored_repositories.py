@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from v1registry.index import deletions
 from v1registry.index.repositories import add, set_tags
-from v1registry.index.rows import insert, now
+from v1registry.index.rows import now, upsert
 from v1registry.index.schema import repositories, tags
 from v1registry.lib.names import RepositoryName
 
@@ -86,12 +86,7 @@ class StoredRows:
         if image is None:
             connection.execute(tags.delete().where(*this))
         else:
-            values = {"repository_id": row.id, "name": tag, "image": image}
-            connection.execute(
-                insert(connection, tags)
-                .values(values)
-                .on_conflict_do_update(index_elements=list(tags.primary_key), set_={"image": image})
-            )
+            upsert(connection, tags, {"repository_id": row.id, "name": tag}, {"image": image})
         _set(connection, row.id, updated=now(), **_PRESENT)
 
     def flag(self, connection: sa.Connection, repository: RepositoryName, *, private: bool) -> None:

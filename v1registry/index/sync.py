@@ -289,8 +289,7 @@ class Sync:
         query = sa.select(repositories.c.name, repositories.c.missing).where(
             repositories.c.is_stored == sa.true()
         )
-        rows = self._database.read(lambda connection: connection.execute(query).all())
-        return {row.name: row.missing for row in rows}
+        return {row.name: row.missing for row in self._database.rows(query)}
 
 
 def _batches(names: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from v1registry.index.database import Database
-from v1registry.index.rows import Values, now
+from v1registry.index.rows import Values, get, now
 from v1registry.index.schema import repositories, token_keys
 from v1registry.lib.auth import tokens
 from v1registry.lib.auth.tokens import Issuer, Token, TokenError, Verifier
@@ -55,8 +55,8 @@ class TokenKeys:
         """Return a token without the word `Token`; `life` is in seconds."""
         expires = int(time.time()) + life
         query = sa.select(repositories.c.made).where(repositories.c.name == str(repository))
-        made = self._database.read(lambda c: c.execute(query).scalar_one_or_none())
-        token = Token(repository.quoted, access, expires, user, made or "")
+        row = self._database.row(query)
+        token = Token(repository.quoted, access, expires, user, row.made if row else "")
         return self._signing().issue(token)
 
     def verify(self, text: str) -> Token:
@@ -81,14 +81,14 @@ class TokenKeys:
     def add(self) -> Key:
         """Add a key that does not sign yet."""
         row = _row(is_signing=False)
-        self._database.write(lambda c: c.execute(token_keys.insert().values(row)))
+        self._database.change(token_keys.insert().values(row))
         return next(key for key in self.all() if key.id == row["id"])
 
     def use(self, key_id: str) -> None:
         """Sign with this key from now on. Raise Failure 404."""
 
         def work(connection: sa.Connection) -> None:
-            _get(connection, key_id)
+            get(connection, token_keys, "key", key_id)
             signs = token_keys.c.id == key_id
             connection.execute(token_keys.update().values(is_signing=signs))
 
@@ -99,7 +99,7 @@ class TokenKeys:
         """Remove a key, so its tokens become invalid. Raise Failure 404, or 400 for the signing key."""
 
         def work(connection: sa.Connection) -> None:
-            if _get(connection, key_id).is_signing:
+            if get(connection, token_keys, "key", key_id).is_signing:
                 raise Failure(400, f"The key {key_id} signs: use another one first")
             connection.execute(token_keys.delete().where(token_keys.c.id == key_id))
 
@@ -133,8 +133,7 @@ class TokenKeys:
             token_keys.c.is_signing.desc(), token_keys.c.created.desc(), token_keys.c.id
         )
         asked = self._clock()
-        rows = self._database.read(lambda connection: connection.execute(query).all())
-        self._issuers = [_loaded(row) for row in rows]
+        self._issuers = [_loaded(row) for row in self._database.rows(query)]
         self._read_at = asked
 
 
@@ -155,14 +154,6 @@ def _row(*, is_signing: bool) -> Values:
         "created": now(),
         "is_signing": is_signing,
     }
-
-
-def _get(connection: sa.Connection, key_id: str) -> Any:
-    query = sa.select(token_keys).where(token_keys.c.id == key_id)
-    row = connection.execute(query).first()
-    if row is None:
-        raise Failure(404, f"There is no key {key_id}")
-    return row
 
 
 def _loaded(row: Any) -> tuple[Issuer, Key]:

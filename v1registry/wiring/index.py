@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from v1registry.api.authorize import Authorizer
 from v1registry.api.services import IndexAppServices, IndexServices
 from v1registry.auth.load import by_password, throttle_of
-from v1registry.config import Config, ConfigError, Problem
-from v1registry.index import leases, migrations
+from v1registry.config import Config
+from v1registry.index import leases
 from v1registry.index.accounts import AccountStore
 from v1registry.index.checked_search import CheckedSearch
 from v1registry.index.counts import DatabaseCounts
-from v1registry.index.database import Database
+from v1registry.index.database import Database, Within
 from v1registry.index.imagelists import SqlImageLists
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.people import AccountProver, IndexUsers
@@ -31,67 +29,78 @@ from v1registry.index.stored_repositories import Policy
 from v1registry.index.sync import StoreView, Sync, SyncReport
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import documents
-from v1registry.lib.auth.rights import Caller, Rights
-from v1registry.lib.errors import Failure, with_cause
+from v1registry.lib.auth.rights import Caller
+from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.repositories import image_list, walk
 from v1registry.lib.repositories.image_list import ImageLists
 from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import is_private
-from v1registry.lib.repositories.search import Search
 from v1registry.lib.repositories.tags import Tags
 from v1registry.lib.running import Run, in_place
 from v1registry.lib.support.counts import Counts
 from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.storage import Storage, keys
 from v1registry.wiring.attached import AttachedIndex
+from v1registry.wiring.database import opened, prepare, unbounded
 from v1registry.wiring.store import opened as opened_store
 from v1registry.wiring.web import session_secret
-
-Within = Callable[[float, Callable[[], Any]], Any]
 
 FLUSH_INTERVAL = 10.0  # seconds between two writes of counted pulls, and between retries
 
 
-@dataclass(frozen=True, slots=True)
 class OwnIndex:
-    """The services of an index, on one database."""
+    """The services of an index, on one database.
 
-    database: Database
-    accounts: AccountStore
-    sign_up: SignUp
-    namespaces: Namespaces
-    repositories: RepositoryRecords
-    keys: TokenKeys
-    pulls: SqlPullCounter
-    lists: SqlImageLists
-    token_life: int
-    longest_token: int  # seconds after which a token issued now has expired on every node
-    lists_grant: bool
-    is_taken: Callable[[str], bool]
+    `hashing(function, *args)` computes password hashes, `compute` parses large lists. `is_taken` tells
+    whether the store has a namespace. `counts` are shared by all nodes.
+    """
 
-    def rights(self, prover: Rights, reach: RepositoryReferences | None = None) -> OwnIndexRights:
-        """Return the rights. `prover` checks names and passwords."""
-        return OwnIndexRights(self.database, self.keys, prover.identify, reach, prover.state)
+    def __init__(
+        self,
+        config: Config,
+        database: Database,
+        hashing: Run,
+        is_taken: Callable[[str], bool],
+        counts: Counts | None = None,
+        compute: Run = in_place,
+    ) -> None:
+        throttle = throttle_of(config, counts)
+        self.database = database
+        self.is_taken = is_taken
+        self.accounts = AccountStore(database, hashing)
+        self.sign_up = SignUp(database, hashing, config.index.sign_up, is_taken, throttle)
+        self.namespaces = Namespaces(database)
+        self.repositories = RepositoryRecords(database, private=config.index.private)
+        self.keys = TokenKeys(database, skew=config.clock_skew)
+        self.pulls = SqlPullCounter(database)
+        self.lists = SqlImageLists(database, compute)
+        #: seconds after which a token issued now has expired on every node
+        self.longest_token = config.index.token_life + config.clock_skew
+        self._config = config
+        self._counts = counts
 
-    def prover(self) -> AccountProver:
-        return AccountProver(self.database, self.accounts)
+    def services(
+        self, references: RepositoryReferences | None = None
+    ) -> tuple[OwnIndexRights, IndexServices]:
+        """Return the rights, and the services for the endpoints.
 
-    def search(self) -> SqlSearch:
-        return SqlSearch(self.database)
-
-    def index(
-        self, rights: OwnIndexRights, reach: RepositoryReferences | None = None
-    ) -> IndexServices:
-        """Return the services for the endpoints. `reach` is None for an index alone."""
+        `references` are those of the store; None for an index alone.
+        """
+        verifiers = [AccountProver(self.database, self.accounts)]
+        by_name = by_password(self._config, verifiers, self._counts, OwnIndexRights.challenge)
+        rights = OwnIndexRights(
+            self.database, self.keys, by_name.identify, references, by_name.state
+        )
 
         def may_read(image_id: ImageId, repository: RepositoryName, user: str | None) -> bool:
-            if reach is not None:
-                own = reach.contains(repository, image_id)
+            if references is not None:
+                own = references.contains(repository, image_id)
                 return own or rights.index_allows(Caller(user), image_id)
-            return self.lists_grant and self.lists.may_read(image_id, repository, user)
+            granted = self._config.index.lists_grant
+            return granted and self.lists.may_read(image_id, repository, user)
 
-        return IndexServices(
+        return rights, IndexServices(
             users=IndexUsers(self.accounts, self.sign_up),
             accounts=self.accounts,
             namespaces=self.namespaces,
@@ -100,41 +109,12 @@ class OwnIndex:
             tokens=self.keys,
             pulls=self.pulls,
             may_read=may_read,
-            token_life=self.token_life,
+            token_life=self._config.index.token_life,
         )
 
-    def periodic_tasks(self) -> tuple[PeriodicTask, ...]:
-        return (PeriodicTask("Counting pulls", FLUSH_INTERVAL, self.pulls.flush, at_end=True),)
-
-
-def build_parts(
-    config: Config,
-    database: Database,
-    hashing: Run,
-    is_taken: Callable[[str], bool],
-    counts: Counts | None = None,
-    compute: Run = in_place,
-) -> OwnIndex:
-    """Return the services of an index on `database`.
-
-    `hashing(function, *args)` computes password hashes, `compute` parses large lists. `is_taken` tells
-    whether the store has a namespace. `counts` are shared by all nodes.
-    """
-    throttle = throttle_of(config, counts)
-    return OwnIndex(
-        database=database,
-        accounts=AccountStore(database, hashing),
-        sign_up=SignUp(database, hashing, config.index.sign_up, is_taken, throttle),
-        namespaces=Namespaces(database),
-        repositories=RepositoryRecords(database, private=config.index.private),
-        keys=TokenKeys(database, skew=config.clock_skew),
-        pulls=SqlPullCounter(database),
-        lists=SqlImageLists(database, compute),
-        token_life=config.index.token_life,
-        longest_token=config.index.token_life + config.clock_skew,
-        lists_grant=config.index.lists_grant,
-        is_taken=is_taken,
-    )
+    @property
+    def periodic_task(self) -> PeriodicTask:
+        return PeriodicTask("Counting pulls", FLUSH_INTERVAL, self.pulls.flush, at_end=True)
 
 
 def sync_with(
@@ -212,56 +192,6 @@ def _copy_lists(database: Database, storage: Storage, left_out: walk.LeftOut) ->
     return copied
 
 
-def unbounded(_seconds: float, function: Callable[[], Any]) -> Any:
-    """Call `function` without a timeout, in place of `deadline.within`."""
-    return function()
-
-
-def opened(config: Config, offload: Run, within: Within) -> Database:
-    """Return the configured database. Opens no connection."""
-    assert config.database is not None
-    return Database(
-        config.database,
-        offload,
-        within,
-        connections=config.index.connections,
-        timeout=config.index.database_timeout,
-    )
-
-
-def prepare(config: Config, database: Database) -> None:
-    """Prepare the database, if it answers. If not, endpoints return 503 until it does.
-
-    Raise ConfigError if a later version of v1registry has used the database.
-    """
-    try:
-        database.prepare()
-        if config.is_index and not config.read_only:
-            TokenKeys(database).ensure()  # registries need it before the first push
-    except migrations.TooNew as error:
-        raise _too_new(config, error) from None
-    except Failure:
-        pass  # already logged
-
-
-def problem_of(config: Config) -> str | None:
-    """Return why the database cannot be used now, or None. Raise ConfigError as `prepare` does."""
-    logging.getLogger("v1registry.index").addHandler(logging.NullHandler())  # the caller reports it
-    with contextlib.closing(opened(config, in_place, unbounded)) as database:
-        try:
-            database.prepare()
-        except migrations.TooNew as error:
-            raise _too_new(config, error) from None
-        except Failure as failure:
-            return with_cause(failure)
-    return None
-
-
-def _too_new(config: Config, error: migrations.TooNew) -> ConfigError:
-    key = "index.database" if config.index.database else "sqlalchemy_index_database"
-    return ConfigError(config.file, [Problem(f"{config.flavor}.{key}", str(error))])
-
-
 def repairs(config: Config, database: Database, sync: Sync) -> tuple[PeriodicTask, ...]:
     """Return the periodic tasks that update the database from the store."""
     interval = config.index.repair_interval
@@ -281,7 +211,7 @@ def repairs(config: Config, database: Database, sync: Sync) -> tuple[PeriodicTas
 def attached(
     config: Config,
     storage: Storage,
-    reach: RepositoryReferences,
+    references: RepositoryReferences,
     counts: Counts | None,
     offload: Run,
     hashing: Run,
@@ -290,29 +220,25 @@ def attached(
     """Return what the database adds to a registry: an index, or only a search."""
     database = opened(config, offload, within)
     sync = sync_with(database, storage, offload, policy=policy_of(config))
-    rights: OwnIndexRights | None = None
-    index = None
-    tasks = repairs(config, database, sync)
     counts = counts or DatabaseCounts(database)
-    if config.is_index:
-        parts = build_parts(config, database, hashing, taken_in(storage), counts, offload)
-        prover = by_password(config, [parts.prover()], counts, OwnIndexRights.challenge)
-        rights = parts.rights(prover, reach)
-        index = parts.index(rights, reach)
-        tasks += parts.periodic_tasks()
-
-    def search(holding: Rights) -> Search:
-        return SqlSearch(database) if rights is not None else CheckedSearch(database, holding)
-
-    return AttachedIndex(
+    added = AttachedIndex(
         events=sync,
-        rights=rights,
-        index=index,
-        search=search,
+        search=partial(CheckedSearch, database),
         service=database,
-        periodic_tasks=tasks,
+        periodic_tasks=repairs(config, database, sync),
         counts=counts,
         prepare=partial(prepare, config, database),
+    )
+    if not config.is_index:
+        return added
+    own = OwnIndex(config, database, hashing, taken_in(storage), counts, offload)
+    rights, services = own.services(references)
+    return replace(
+        added,
+        rights=rights,
+        index=services,
+        search=lambda _: SqlSearch(database),
+        periodic_tasks=(*added.periodic_tasks, own.periodic_task),
     )
 
 
@@ -320,18 +246,17 @@ def build_index(config: Config, offload: Run, hashing: Run, within: Within) -> I
     """Return the services of an index without a registry."""
     database = opened(config, offload, within)
     counts = DatabaseCounts(database)
-    parts = build_parts(config, database, hashing, lambda _: False, counts, offload)
-    prover = by_password(config, [parts.prover()], counts, OwnIndexRights.challenge)
-    rights = parts.rights(prover)
+    own = OwnIndex(config, database, hashing, lambda _: False, counts, offload)
+    rights, services = own.services()
     return IndexAppServices(
         config=config,
         authorizer=Authorizer(rights, None, lambda _: False),
-        search=parts.search(),
-        image_lists=parts.lists,
+        search=SqlSearch(database),
+        image_lists=own.lists,
         services=(database,),
         compute=offload,
-        periodic_tasks=parts.periodic_tasks(),
-        index=parts.index(rights),
+        periodic_tasks=(own.periodic_task,),
+        index=services,
         prepare=partial(prepare, config, database),
         session_secret=session_secret(config, partial(parts.keys.secret, "web sessions")),
     )

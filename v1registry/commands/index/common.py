@@ -81,15 +81,17 @@ def open_index_and_store(*, needs_store: bool = True) -> tuple[OwnIndex, Storage
     # The command prints errors itself.
     logging.getLogger("v1registry").addHandler(logging.NullHandler())
     from v1registry.wiring import index  # imports SQLAlchemy, which is slow
+    from v1registry.wiring.database import opened as opened_database
+    from v1registry.wiring.database import unbounded
 
-    database = index.opened(config, in_place, index.unbounded)
+    database = opened_database(config, in_place, unbounded)
     click.get_current_context().call_on_close(database.close)
     database.prepare()
     storage = opened(config, in_place) if config.storage else None
     if storage is not None and needs_store:
         storage.prepare()
     taken = index.taken_in(storage) if storage is not None else lambda _: False
-    return index.build_parts(config, database, in_place, taken), storage
+    return index.OwnIndex(config, database, in_place, taken), storage
 
 
 def warn_of_old_engines(namespace: str) -> None:
