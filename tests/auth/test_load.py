@@ -76,7 +76,7 @@ def test_the_user_of_a_trusted_proxy(tmp_path: Path) -> None:
     more = {"ACCOUNTS_USER_HEADER": "X-User", "TRUSTED_PROXIES": "127.0.0.1"}
     rights = load(tmp_path, ACCESS_RULES=rules, **more)
     for groups, may in ((frozenset({"ops"}), True), (frozenset({"dev"}), False)):
-        caller = rights.identify(Credentials(vouched="ann", vouched_groups=groups), "")
+        caller = rights.identify(Credentials(proxy_user="ann", proxy_groups=groups), "")
         assert caller.user == "ann"
         assert rights.may(caller, PRIVATE, Access.PULL) is may
 

@@ -62,7 +62,7 @@ def test_a_report_with_every_tag(store: Path) -> None:
         (row["repository"], row["v1_id"], row["image_id"]) for row in golden
     }
     status, out, err = run(store, "--only", "blobs")
-    assert (status, out, err) == (0, "blobs: 12 layers, 4 tags\n", "")
+    assert (status, out, err) == (0, "layer metadata: 12 layers, 4 tags\n", "")
 
 
 def test_facts_is_a_hidden_alias(store: Path) -> None:
@@ -78,8 +78,8 @@ def test_facts_is_a_hidden_alias(store: Path) -> None:
         ).stdout
         for arguments in (["facts", "--only", "blobs"], ["backfill", "--only", "blobs"], ["--help"])
     ]
-    assert results[0].startswith("blobs: 12 layers, 12 read")
-    assert results[1] == "blobs: 12 layers, 4 tags\n"
+    assert results[0].startswith("layer metadata: 12 layers, 12 read")
+    assert results[1] == "layer metadata: 12 layers, 4 tags\n"
     assert "  backfill  " in results[2]
     assert "facts" not in results[2]
 

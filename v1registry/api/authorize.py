@@ -68,7 +68,7 @@ class Authorizer:
         shown = credentials.parse(request.headers.get("Authorization"))
         if self._user_header is None or not request.environ.get("v1registry.trusted"):
             return shown
-        return credentials.vouched(
+        return credentials.of_proxy(
             shown,
             request.headers.get(self._user_header),
             request.headers.get(self._groups_header) if self._groups_header else None,

@@ -35,13 +35,13 @@ def parse(header: str | None) -> Credentials:
     return NOTHING
 
 
-def vouched(shown: Credentials, user: str | None, groups: str | None) -> Credentials:
+def of_proxy(shown: Credentials, user: str | None, groups: str | None) -> Credentials:
     """Add the user and the groups (separated by commas) of a trusted proxy's headers, if any."""
     name = _header_text(user)
     if name is None:
         return shown
     found = frozenset(word.strip() for word in (_header_text(groups) or "").split(","))
-    return replace(shown, vouched=name, vouched_groups=found - {""})
+    return replace(shown, proxy_user=name, proxy_groups=found - {""})
 
 
 def _header_text(text: str | None) -> str | None:

@@ -55,8 +55,8 @@ class AccountRights(Rights):
         self._verified: SingleFlightCache[Caller] = SingleFlightCache(remember)
 
     def identify(self, credentials: Credentials, address: str) -> Caller:
-        if credentials.vouched is not None:
-            return Caller(user=credentials.vouched, groups=credentials.vouched_groups)
+        if credentials.proxy_user is not None:
+            return Caller(user=credentials.proxy_user, groups=credentials.proxy_groups)
         user, password = credentials.user, credentials.password
         if user is None or password is None:
             return ANONYMOUS  # no credentials, or a token, which identifies no account

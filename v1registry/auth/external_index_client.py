@@ -119,7 +119,7 @@ class IndexClient:
     def unavailable(self, path: str, reason: str) -> Failure:
         """Log why the index gave no usable response, and return the Failure for the client."""
         _log.warning("The index gave no usable response to %s: %s", self._endpoint + path, reason)
-        return Failure(*errors.INDEX_SILENT, _RETRY_AFTER)
+        return Failure(*errors.RIGHTS_UNAVAILABLE, _RETRY_AFTER)
 
 
 def _value(body: bytes, read: Read) -> Any:

@@ -60,7 +60,7 @@ def backfill(only: str | None, jobs: int | None, again: bool, as_json: bool) -> 
                 counts[kind.name] = dict(kind.build(run))
     finally:
         progress.end()
-    _report(counts, run, as_json)
+    _report(counts, {kind.name: kind.title for kind in kinds}, run, as_json)
     if run.problems:
         raise click.exceptions.Exit(_EXIT_PROBLEMS)
 
@@ -70,13 +70,16 @@ facts = copy.copy(backfill)
 facts.name, facts.hidden = "facts", True
 
 
-def _report(counts: dict[str, dict[str, int]], run: BackfillRun, as_json: bool) -> None:
+def _report(
+    counts: dict[str, dict[str, int]], titles: dict[str, str], run: BackfillRun, as_json: bool
+) -> None:
     if as_json:
         report: dict[str, Any] = {**counts, "problems": run.problems, "tags": run.tags}
         click.echo(json.dumps(report))
         return
     for name, kind_counts in counts.items():
-        click.echo(f"{name}: {', '.join(f'{n} {word}' for word, n in kind_counts.items() if n)}")
+        found = ", ".join(f"{n} {word}" for word, n in kind_counts.items() if n)
+        click.echo(f"{titles[name]}: {found}")
     for problem in run.problems:
         click.echo(f"{_subject(problem)}: {problem['problem']}")
 

@@ -26,7 +26,7 @@ FORBIDDEN: Text = (403, "Access denied")
 TOO_MANY_CONNECTIONS: Text = (429, "Too many connections from this address, retry later")
 TOO_MANY_TRIES: Text = (429, "Too many wrong passwords, wait a minute")
 ACCOUNTS_UNAVAILABLE: Text = (503, "The accounts cannot be looked up now, retry later")
-INDEX_SILENT: Text = (503, "The index cannot check access rights now, retry later")
+RIGHTS_UNAVAILABLE: Text = (503, "The index cannot check access rights now, retry later")
 ACCOUNTS_ELSEWHERE: Text = (403, "An administrator of this registry manages the accounts")
 
 # Engines compare this text and treat the image as pushed.

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from v1registry.lib.errors import Failure
-from v1registry.lib.oci.images import NotShown, V2Image
+from v1registry.lib.oci.images import UnservableImage, V2Image
 from v1registry.lib.units import human
 from v1registry.storage.errors import StorageError
 from v1registry.transfer.errors import Aborted, TransferError
 from v1registry.transfer.progress import TransferProgress
 from v1registry.transfer.selection import Tagged
 
-FAILURES = (TransferError, NotShown, StorageError, Failure)  # of one image
+FAILURES = (TransferError, UnservableImage, StorageError, Failure)  # of one image
 
 State = Literal["moved", "exported", "imported", "there", "would move", "failed"]
 Done = Literal["moved", "exported", "imported"]

@@ -90,9 +90,9 @@ def build_registry(config: Config) -> RegistryServices:
         hidden=HiddenImages(store),
     )
     tags = Tags(store, compute)
-    reach = RepositoryReferences(store, read, tags, compute)
-    attached = _attached(config, store, reach, shared_cache, hashing)
-    repositories = Repositories(store, read, tags, reach, attached.events)
+    references = RepositoryReferences(store, read, tags, compute)
+    attached = _attached(config, store, references, shared_cache, hashing)
+    repositories = Repositories(store, read, tags, references, attached.events)
     provenance = PushProvenance(store, config.uploads_life)
     image_lists = ImageLists(store, compute)
     rights = attached.rights or rights_of(
@@ -104,7 +104,7 @@ def build_registry(config: Config) -> RegistryServices:
         within,
     )
     cleaner = Cleaner(store, commits)
-    v2 = _v2(config, store, read, tags, repositories, reach, heavy, compute)
+    v2 = _v2(config, store, read, tags, repositories, references, heavy, compute)
     return RegistryServices(
         config=config,
         storage=store,
@@ -127,10 +127,10 @@ def build_registry(config: Config) -> RegistryServices:
             config, StoredSecret(store, _SESSIONS, read_only=config.read_only).get
         ),
         cleaner=cleaner,
-        references=reach,
-        authorizer=_authorizer(config, rights, reach, provenance, repositories),
+        references=references,
+        authorizer=_authorizer(config, rights, references, provenance, repositories),
         backfills=(
-            ReferenceBackfill(store, tags, reach, image_lists),
+            ReferenceBackfill(store, tags, references, image_lists),
             LayerMetadataBackfill(store, read, tags, v2.blobs, v2.images),
         ),
         v2=v2,
@@ -141,13 +141,13 @@ def build_registry(config: Config) -> RegistryServices:
 def _authorizer(
     config: Config,
     rights: Rights,
-    reach: RepositoryReferences,
+    references: RepositoryReferences,
     provenance: PushProvenance,
     repositories: Repositories,
 ) -> Authorizer:
     return Authorizer(
         rights,
-        ImageRights(rights, reach, provenance),
+        ImageRights(rights, references, provenance),
         repositories.is_private,
         user_header=config.accounts.user_header,
         groups_header=config.accounts.groups_header,
@@ -162,7 +162,7 @@ def _store_search(config: Config, store: Storage, tags: Tags, rights: Rights) ->
 def _attached(
     config: Config,
     store: Storage,
-    reach: RepositoryReferences,
+    references: RepositoryReferences,
     counts: SharedCache | None,
     hashing: Callable[..., Any],
 ) -> AttachedIndex:
@@ -171,7 +171,7 @@ def _attached(
         return AttachedIndex()
     from v1registry.wiring import index  # only here: SQLAlchemy takes much memory
 
-    return index.attached(config, store, reach, counts, run_in_thread, hashing, within)
+    return index.attached(config, store, references, counts, run_in_thread, hashing, within)
 
 
 def _build_index(config: Config) -> IndexAppServices:
@@ -186,7 +186,7 @@ def _v2(
     images: Images,
     tags: Tags,
     repositories: Repositories,
-    reach: RepositoryReferences,
+    references: RepositoryReferences,
     heavy: Callable[..., Any],
     compute: Callable[..., Any],
 ) -> V2Services:
@@ -201,7 +201,7 @@ def _v2(
         store, images, digests, heavy, max_bytes=max_bytes, read_only=config.read_only, **limits
     )
     v2_images = V2Images(images, blobs, digests, **limits, compute=compute)
-    lookup = Lookup(repositories, reach, images, blobs, v2_images, digests)
+    lookup = Lookup(repositories, references, images, blobs, v2_images, digests)
     scans = config.v2.enabled and not config.read_only and config.v2.read_pushed
     pushed = ScanQueue(config.v2.read_pushed) if scans else None
     bearer = Bearer(store, read_only=config.read_only, skew=config.clock_skew)

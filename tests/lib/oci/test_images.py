@@ -17,7 +17,7 @@ from tests.lib.v2 import OTHER, REPOSITORY, A, B, C, D, Node, chain_store, tag
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import Digest, RepositoryName, Tag
 from v1registry.lib.oci.convert import OCI, SCHEMA2, chain_ids
-from v1registry.lib.oci.images import NotShown, V2Image, V2Images, _convert
+from v1registry.lib.oci.images import UnservableImage, V2Image, V2Images, _convert
 from v1registry.lib.oci.lookup import StoredLayerBlob
 from v1registry.storage import ListEntry, keys
 from v1registry.storage.local.driver import FileStorage
@@ -132,7 +132,7 @@ def test_images_that_cannot_be_shown_have_a_reason(damage: Any, reason: str) -> 
     for id in (A, B, C):
         if not reason.startswith(id):
             storage.delete(keys.image(id, "_checksum"))
-    with pytest.raises(NotShown, match=reason):
+    with pytest.raises(UnservableImage, match=reason):
         Node(storage).get(C)
 
 
@@ -302,7 +302,7 @@ def test_a_large_configuration_is_converted_again_only_when_it_is_asked_for() ->
 def test_an_image_that_no_engine_takes_is_converted_once() -> None:
     counted = CountingImages(large_store(created="yesterday"), cache=50_000)
     for _ in range(3):
-        with pytest.raises(NotShown, match="is not a time"):
+        with pytest.raises(UnservableImage, match="is not a time"):
             counted.v2images.get(A)
     assert counted.count == 1
 
@@ -311,7 +311,7 @@ def test_a_missing_ancestor_is_looked_for_each_time() -> None:
     storage = MemoryStorage()
     write_image(storage, B, (A,), layer_of("b"))
     counted = CountingImages(storage, cache=50_000)
-    with pytest.raises(NotShown, match="missing"):
+    with pytest.raises(UnservableImage, match="missing"):
         counted.v2images.get(B)
     write_image(storage, A, (), layer_of("a"))
     assert counted.v2images.get(B).id == B

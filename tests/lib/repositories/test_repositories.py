@@ -101,7 +101,7 @@ def test_a_newer_push_of_the_same_tag_is_kept(repositories: Repositories, tag: T
 
 def test_another_failure_of_a_check_keeps_the_tag(repositories: Repositories) -> None:
     def unreachable() -> None:
-        raise Failure(*errors.INDEX_SILENT)
+        raise Failure(*errors.RIGHTS_UNAVAILABLE)
 
     with pytest.raises(Failure):
         repositories.set_tag(NAME, Tag("v1"), quoted(A), AGENT, confirm=unreachable)

@@ -20,7 +20,7 @@ from v1registry.api.v2 import answers
 from v1registry.lib.layers.decompress import DecompressedLayer
 from v1registry.lib.names import Digest, RepositoryName, Tag
 from v1registry.lib.oci.convert import OCI, SCHEMA2
-from v1registry.lib.oci.images import Manifest, NotShown
+from v1registry.lib.oci.images import Manifest, UnservableImage
 from v1registry.lib.oci.lookup import StoredLayerBlob
 from v1registry.server.send import is_client_gone
 from v1registry.storage import Blob
@@ -49,7 +49,7 @@ def _tagged(services: RegistryServices, repository: RepositoryName, tag: Tag) ->
     wanted = _preferred(request.environ.get("HTTP_ACCEPT", "")[:_LONGEST])
     try:
         return services.v2.lookup.tagged(repository, tag).manifests[wanted]
-    except NotShown as reason:
+    except UnservableImage as reason:
         text = f"The image of this tag cannot be shown over v2: {reason}"
         raise OciFailure(404, "MANIFEST_UNKNOWN", text) from None
 

@@ -73,7 +73,7 @@ def _caller(services: RegistryServices, repository: RepositoryName | None) -> Ca
     """Identify the caller once, and note it in `g` for `Authorizer.caller`."""
     shown = services.authorizer.credentials()
     scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
-    if scheme.lower() == "bearer" and shown.vouched is None:
+    if scheme.lower() == "bearer" and shown.proxy_user is None:
         caller = _bearer(services, text.strip())
         if caller is None:
             raise _challenge(services, repository, "invalid_token")

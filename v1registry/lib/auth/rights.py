@@ -30,7 +30,7 @@ class Credentials:
 
     `user` and `password` are those of Basic authentication. `token` is a token's text without leading
     words, and `pairs` its contents (empty if malformed). `header` is the Authorization header, for the
-    index that issued the token. `vouched` and `vouched_groups` are the user and groups that a trusted
+    index that issued the token. `proxy_user` and `proxy_groups` are the user and groups that a trusted
     proxy has authenticated.
     """
 
@@ -39,8 +39,8 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
     pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     header: str | None = field(default=None, repr=False)
-    vouched: str | None = None
-    vouched_groups: frozenset[str] = frozenset()
+    proxy_user: str | None = None
+    proxy_groups: frozenset[str] = frozenset()
 
     def pair(self, name: str) -> str | None:
         """Return a value of the token, for example of `repository`."""

@@ -14,7 +14,7 @@ from v1registry.lib.images.images import Images
 from v1registry.lib.layers.scan import DamagedLayer
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.oci.convert import OCI, SCHEMA2
-from v1registry.lib.oci.images import NotShown, V2Image, V2Images
+from v1registry.lib.oci.images import UnservableImage, V2Image, V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.repositories import walk
 from v1registry.lib.repositories.backfill import BackfillRun
@@ -41,6 +41,7 @@ class LayerMetadataBackfill:
     """Scans layers and converts tags."""
 
     name = "blobs"
+    title = "layer metadata"
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class LayerMetadataBackfill:
             shown_tags = in_pool(pool, self._show, self._all_tags(run), most)
             for (repository, tag, id), shown in shown_tags:
                 counts["tags"] += 1
-                if isinstance(shown, NotShown):
+                if isinstance(shown, UnservableImage):
                     counts["unshown"] += 1
                     row = {"repository": str(repository), "tag": tag, "image": id}
                     run.problems.append({**row, "problem": str(shown)})
@@ -110,10 +111,10 @@ class LayerMetadataBackfill:
                     run.left_out(name, tag if listable else "", NAME_NOT_SHOWN)
                 yield repository, tag, image_id
 
-    def _show(self, tag: tuple[RepositoryName, str, str]) -> V2Image | NotShown:
+    def _show(self, tag: tuple[RepositoryName, str, str]) -> V2Image | UnservableImage:
         try:
             return self._v2images.get(ImageId(tag[2]))
-        except NotShown as reason:
+        except UnservableImage as reason:
             return reason
 
 

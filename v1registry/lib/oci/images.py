@@ -28,7 +28,7 @@ _SHARE = 4  # a config larger than this fraction of the cache (1/4) is not cache
 KINDS: dict[str, Kind] = {SCHEMA2: "schema2", OCI: "oci"}
 
 
-class NotShown(Exception):
+class UnservableImage(Exception):
     """The image cannot be served over v2; the text says why."""
 
 
@@ -79,19 +79,19 @@ class V2Images:
         self._blobs = blobs
         self._digests = digests
         self._largest = cache_limit // _SHARE
-        self._cache: Cache[V2Image | NotShown] = Cache(cache_limit, cache_life, _size)
+        self._cache: Cache[V2Image | UnservableImage] = Cache(cache_limit, cache_life, _size)
         self._running: SingleFlightCache[V2Image] = SingleFlightCache(0)
 
     def get(self, image_id: ImageId, *, whole: bool = True) -> V2Image:
-        """Return the image, after scanning layers that were never read. Raise NotShown.
+        """Return the image, after scanning layers that were never read. Raise UnservableImage.
 
         If not `whole`, a large config may be missing (b""), because it is not cached.
         """
         known = self._cache.get(image_id)
         if known is None or (isinstance(known, V2Image) and whole and not known.config):
             return self._running.get(image_id, lambda: self._make(image_id), lambda _: False)
-        if isinstance(known, NotShown):
-            raise NotShown(str(known))
+        if isinstance(known, UnservableImage):
+            raise UnservableImage(str(known))
         return known
 
     def _make(self, image_id: ImageId) -> V2Image:
@@ -100,7 +100,7 @@ class V2Images:
         run = for_size(self._compute, sum(len(image.json) for image in chain))
         try:
             shown: V2Image = run(_convert, image_id, chain, layers)
-        except NotShown as reason:
+        except UnservableImage as reason:
             self._cache.put(image_id, reason)  # the JSONs never change
             raise
         self._note(shown)
@@ -114,12 +114,12 @@ class V2Images:
         wanted: str | None = image_id
         while wanted is not None:
             if wanted in found:
-                raise NotShown("its ancestors form a loop")
+                raise UnservableImage("its ancestors form a loop")
             if len(found) == _MOST_LAYERS:
-                raise NotShown(f"it has more than {_MOST_LAYERS} layers")
+                raise UnservableImage(f"it has more than {_MOST_LAYERS} layers")
             image = self._images.find(wanted)
             if image is None:
-                raise NotShown(f"{wanted} is missing or not complete")
+                raise UnservableImage(f"{wanted} is missing or not complete")
             found[wanted] = image
             wanted = for_size(self._compute, len(image.json))(parent_of, image.json)
         return list(reversed(found.values()))
@@ -128,7 +128,7 @@ class V2Images:
         try:
             return self._blobs.get(image)
         except DamagedLayer as error:
-            raise NotShown(f"{image.id}: {error}") from None
+            raise UnservableImage(f"{image.id}: {error}") from None
 
     def _note(self, shown: V2Image) -> None:
         self._digests.note(shown.config_digest, "config", shown.id)
@@ -142,7 +142,7 @@ class V2Images:
 def _convert(
     image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerDescriptor], ...]
 ) -> V2Image:
-    """Convert the image at the end of this chain; the base image is first. Raise NotShown."""
+    """Convert the image at the end of this chain; the base image is first. Raise UnservableImage."""
     with collector_off():
         return _converted(image_id, chain, layers)
 
@@ -158,7 +158,7 @@ def _converted(
     try:
         engines = convert.image_config([image.json for image in chain], diff_ids)
     except Unconvertible as error:
-        raise NotShown(str(error)) from None
+        raise UnservableImage(str(error)) from None
     config = convert.complete(engines)
     if config != engines:
         notes.append("os or architecture is missing: completed, so engines show another id")
@@ -199,8 +199,8 @@ def _is_bare(image: Image) -> bool:
     return set(documents.load(image.json)) <= {"id", "parent"}
 
 
-def _size(shown: V2Image | NotShown) -> int:
-    if isinstance(shown, NotShown):
+def _size(shown: V2Image | UnservableImage) -> int:
+    if isinstance(shown, UnservableImage):
         return _OVERHEAD
     manifests = sum(len(manifest.data) for manifest in shown.manifests.values())
     return len(shown.config) + manifests + 200 * len(shown.layers) + _OVERHEAD

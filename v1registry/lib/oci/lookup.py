@@ -15,7 +15,7 @@ from v1registry.lib.images.images import Image, Images
 from v1registry.lib.layers.scan import LayerDescriptor
 from v1registry.lib.names import Digest, ImageId, RepositoryName, Tag
 from v1registry.lib.oci.digest_index import DigestEntry, DigestIndex
-from v1registry.lib.oci.images import KINDS, Manifest, NotShown, V2Image, V2Images
+from v1registry.lib.oci.images import KINDS, Manifest, UnservableImage, V2Image, V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import Repositories
@@ -49,7 +49,7 @@ class Lookup:
         self._digests = digests
 
     def tagged(self, repository: RepositoryName, tag: Tag) -> V2Image:
-        """Return the image of a tag, perhaps without its config. Raise Failure 404, NotShown."""
+        """Return the image of a tag, perhaps without its config. Raise Failure 404, UnservableImage."""
         return self._v2images.get(ImageId(self._repositories.tag(repository, tag)), whole=False)
 
     def manifest(self, repository: RepositoryName, digest: Digest) -> Manifest:
@@ -90,7 +90,7 @@ class Lookup:
         """Return the image, perhaps without its config."""
         try:
             return self._v2images.get(image_id, whole=False)
-        except NotShown:
+        except UnservableImage:
             return None
 
     def _entries(self, repository: RepositoryName, digest: Digest) -> Iterator[DigestEntry]:

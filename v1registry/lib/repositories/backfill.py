@@ -61,8 +61,10 @@ class BackfillRun:
 class Backfill(Protocol):
     """One kind of backfill."""
 
-    #: its name on the command line
+    #: its name on the command line and in JSON
     name: str
+    #: its name for people
+    title: str
 
     def build(self, run: BackfillRun) -> Mapping[str, int]:
         """Build what is missing, beside a serving registry; return named counts.
@@ -75,6 +77,7 @@ class ReferenceBackfill:
     """Writes missing repository references and deletes stale ones (see `RepositoryReferences`)."""
 
     name = "reach"
+    title = "repository references"
 
     def __init__(
         self,
