@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets as random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,22 +26,15 @@ _SIGNING_UP = "/"  # no account name begins so: sign-ups have their own throttle
 _RESERVED = frozenset({"library"})  # clients pull `busybox` from this namespace
 
 
+@dataclass(frozen=True, slots=True)
 class SignUp:
     """Sign-up. `mode` is one of MODES; `is_taken` returns whether the store has a namespace."""
 
-    def __init__(
-        self,
-        database: Database,
-        run_in_thread: Callable[..., Any],
-        mode: str,
-        is_taken: Callable[[str], bool],
-        throttle: Throttle | None = None,
-    ) -> None:
-        self._database = database
-        self._run_in_thread = run_in_thread
-        self._mode = mode
-        self._is_taken = is_taken
-        self._throttle = throttle
+    database: Database
+    run_in_thread: Callable[..., Any]
+    mode: str
+    is_taken: Callable[[str], bool]
+    throttle: Throttle | None = None
 
     def sign_up(
         self,
@@ -59,40 +53,40 @@ class SignUp:
         `docker login` has no field for an invitation, so it may be in the field of the e-mail
         address.
         """
-        if self._mode == CLOSED:
+        if self.mode == CLOSED:
             raise Failure(*errors.ACCOUNT_EXISTS)
         if self._exists(name):  # checked first: the account may have an old, short password
             raise Failure(*errors.ACCOUNT_EXISTS)
-        if self._mode == INVITATION and invitation is None and "@" not in (email or ""):
+        if self.mode == INVITATION and invitation is None and "@" not in (email or ""):
             email, invitation = None, email
-        if self._mode == INVITATION and not self._is_invited(invitation or ""):
+        if self.mode == INVITATION and not self._is_invited(invitation or ""):
             raise Failure(
                 *errors.INVITATION_WRONG
             )  # checked before the expensive hash of the password
         AccountName.parse(name)
         check_email(email)
         passwords.check_new(password)
-        if name in _RESERVED or self._is_taken(name):
+        if name in _RESERVED or self.is_taken(name):
             raise Failure(*errors.NAMESPACE_EXISTS)
-        if self._throttle is not None:
-            with self._throttle.attempt(f"{_SIGNING_UP} {address}", address):
+        if self.throttle is not None:
+            with self.throttle.attempt(f"{_SIGNING_UP} {address}", address):
                 pass  # each sign-up counts like a wrong password
         values = {
             "name": name,
             "email": email,
-            "password": self._run_in_thread(passwords.hash, password),
+            "password": self.run_in_thread(passwords.hash, password),
             "is_robot": False,
             "is_admin": False,
             "created": now(),
         }
 
         def work(connection: sa.Connection) -> None:
-            if self._mode == INVITATION:
+            if self.mode == INVITATION:
                 invited = _use(connection, invitation or "")
                 values["email"] = values["email"] or invited
             create(connection, values)
 
-        self._database.write(work)
+        self.database.write(work)
 
     def invite(self, email: str | None, life: int) -> str:
         """Create an invitation, valid once within `life` seconds, and return its code."""
@@ -104,18 +98,18 @@ class SignUp:
             connection.execute(invitations.delete().where(invitations.c.expires <= now()))
             connection.execute(invitations.insert().values(values))
 
-        self._database.write(work)
+        self.database.write(work)
         return code
 
     def _is_invited(self, code: str) -> bool:
         query = sa.select(invitations.c.id).where(
             invitations.c.digest == digest(code), invitations.c.expires > now()
         )
-        return self._database.row(query) is not None
+        return self.database.row(query) is not None
 
     def _exists(self, name: str) -> bool:
         query = sa.select(accounts.c.id).where(accounts.c.name == name)
-        return AccountName.is_valid(name) and self._database.row(query) is not None
+        return AccountName.is_valid(name) and self.database.row(query) is not None
 
 
 def _use(connection: sa.Connection, code: str) -> str | None:

@@ -7,44 +7,94 @@ match the whole text and ASCII only: `$` would accept a trailing newline, and `\
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 from urllib.parse import quote, unquote
 
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.storage import keys
 
-_IMAGE_ID = re.compile(r"[a-f0-9]{64}|[a-f0-9]{16}")
 _NAMESPACE = re.compile(r"[a-z0-9._-]{1,255}")
 _REPOSITORY = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
-_ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+")
-_DIGEST = re.compile(r"sha256:[a-f0-9]{64}")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _V2_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _V2_REPOSITORY = re.compile(rf"{_V2_COMPONENT}(?:/{_V2_COMPONENT})*")
 _OLD_NAMESPACE = re.compile(r"[a-z0-9_]{4,30}")
-_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 _NEVER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # no URL can contain such a name
 
 NAME_LIMIT = 255  # characters of a repository name, and of a file name on most systems
 RESERVED = frozenset({"images", "auth", "tags", "json", "properties"})
 
 
-class ImageId(str):
-    """A v1 image id: 64 lowercase hex digits, or 16 in old stores."""
+class _Name(str):
+    """A name that matches a pattern. Any other text is the failure."""
 
     __slots__ = ()
+    _pattern: ClassVar[re.Pattern[str]]
+    _failure: ClassVar[errors.Text]
 
     @classmethod
-    def parse(cls, text: object) -> ImageId:
-        """Raise Failure 404 unless `text` is a valid id."""
-        if isinstance(text, str) and _IMAGE_ID.fullmatch(text):
+    def parse(cls, text: object) -> Self:
+        """Return a legal name. Raise Failure for anything else."""
+        if cls.is_valid(text):
             return cls(text)
-        raise Failure(*errors.IMAGE_ID_INVALID)
+        raise Failure(*cls._failure)
 
     @classmethod
     def is_valid(cls, text: object) -> bool:
-        return isinstance(text, str) and _IMAGE_ID.fullmatch(text) is not None
+        return isinstance(text, str) and cls._pattern.fullmatch(text) is not None
+
+
+class ImageId(_Name):
+    """A v1 image id: 64 lowercase hex digits, or 16 in old stores. Others get Failure 404."""
+
+    __slots__ = ()
+    _pattern = re.compile(r"[a-f0-9]{64}|[a-f0-9]{16}")
+    _failure = errors.IMAGE_ID_INVALID
+
+
+class AccountName(_Name):
+    """The name of an account of an index, and of its namespace. Others get Failure 400."""
+
+    __slots__ = ()
+    _pattern = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
+    _failure = errors.ACCOUNT_NAME_INVALID
+
+
+class Tag(_Name):
+    """The name of a tag that may be written, and current clients can ask for. Others get Failure 400."""
+
+    __slots__ = ()
+    _pattern = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+    _failure = errors.TAG_NAME_INVALID
+
+    @classmethod
+    def parse_existing(cls, text: str) -> Tag:
+        """Return a tag of an old store, for reading or deleting; raise Failure 404."""
+        if cls.may_exist(text):
+            return cls(text)
+        raise Failure(*errors.TAG_NOT_FOUND)
+
+    @classmethod
+    def may_exist(cls, text: str) -> bool:
+        """Return whether clients can ask for the tag in a store that 0.x may have written."""
+        if cls.is_valid(text):
+            return True
+        return bool(text) and not _NEVER.search(text) and len(keys.tag_metadata(text)) <= NAME_LIMIT
+
+
+class Digest(_Name):
+    """The digest of a blob or a manifest: `sha256:` and the SHA-256 of its bytes. Others get Failure 400."""
+
+    __slots__ = ()
+    _pattern = re.compile(r"sha256:[a-f0-9]{64}")
+    _failure = errors.DIGEST_INVALID
+    _any = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+")
+
+    @classmethod
+    def parse_any(cls, text: str) -> Digest:
+        """Parse a digest of any algorithm (OCI image specification). Only SHA-256 is stored here."""
+        fits = len(text) <= NAME_LIMIT and cls._any.fullmatch(text) is not None
+        return cls(text) if fits and not text.startswith("sha256:") else cls.parse(text)
 
 
 class RepositoryName(NamedTuple):
@@ -182,79 +232,3 @@ def check_namespace(name: str) -> None:
 def suits_old_engines(namespace: str) -> bool:
     """Return whether Docker engines up to 1.5 accept a namespace; later ones accept more."""
     return _OLD_NAMESPACE.fullmatch(namespace) is not None
-
-
-class AccountName(str):
-    """The name of an account of an index, and of its namespace."""
-
-    __slots__ = ()
-
-    @classmethod
-    def parse(cls, text: str) -> AccountName:
-        """Raise Failure 400 for an invalid account name."""
-        if cls.is_valid(text):
-            return cls(text)
-        raise Failure(*errors.ACCOUNT_NAME_INVALID)
-
-    @classmethod
-    def is_valid(cls, text: object) -> bool:
-        return isinstance(text, str) and _ACCOUNT.fullmatch(text) is not None
-
-
-class Tag(str):
-    """The name of a tag."""
-
-    __slots__ = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Tag:
-        """Return a tag that may be written; raise Failure 400 for any other."""
-        if _TAG.fullmatch(text):
-            return cls(text)
-        raise Failure(*errors.TAG_NAME_INVALID)
-
-    @classmethod
-    def is_valid(cls, text: str) -> bool:
-        """Return whether the tag may be written, and current clients can ask for it."""
-        return _TAG.fullmatch(text) is not None
-
-    @classmethod
-    def parse_existing(cls, text: str) -> Tag:
-        """Return a tag of an old store, for reading or deleting; raise Failure 404."""
-        if cls.may_exist(text):
-            return cls(text)
-        raise Failure(*errors.TAG_NOT_FOUND)
-
-    @classmethod
-    def may_exist(cls, text: str) -> bool:
-        """Return whether clients can ask for the tag in a store that 0.x may have written."""
-        if _TAG.fullmatch(text):
-            return True
-        return bool(text) and not _NEVER.search(text) and len(keys.tag_metadata(text)) <= NAME_LIMIT
-
-
-class Digest(str):
-    """The digest of a blob or a manifest: `sha256:` and the SHA-256 of its bytes."""
-
-    __slots__ = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Digest:
-        """Raise Failure 400 for anything else."""
-        if _DIGEST.fullmatch(text):
-            return cls(text)
-        raise Failure(*errors.DIGEST_INVALID)
-
-    @classmethod
-    def parse_any(cls, text: str) -> Digest:
-        """Parse a digest of any algorithm (OCI image specification). Only SHA-256 is stored here."""
-        return cls(text) if _is_foreign_digest(text) else cls.parse(text)
-
-    @classmethod
-    def is_valid(cls, text: object) -> bool:
-        return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
-
-
-def _is_foreign_digest(text: str) -> bool:
-    fits = len(text) <= NAME_LIMIT and _ANY_DIGEST.fullmatch(text) is not None
-    return fits and not text.startswith("sha256:")

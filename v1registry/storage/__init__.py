@@ -258,6 +258,14 @@ class Storage(ABC):
         """Raise a storage error unless the store can be read and written now."""
 
 
+def get_or_none(storage: Storage, key: str) -> bytes | None:
+    """Return a small value; None if there is none."""
+    try:
+        return storage.get(key)
+    except NotFound:
+        return None
+
+
 def exists(storage: Storage, key: str) -> bool:
     """Return whether an object is stored under the key."""
     try:

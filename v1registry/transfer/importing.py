@@ -11,6 +11,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from v1registry.lib.errors import Failure
@@ -36,6 +37,7 @@ _LEVEL = 6  # of gzip
 _EMPTY = bytes(1024)  # a tar archive without entries
 
 
+@dataclass(frozen=True, slots=True)
 class Importer:
     """Imports images into one store. `max_bytes` limits an unpacked layer.
 
@@ -43,38 +45,28 @@ class Importer:
     anything of the repository is visible.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        uploads: Uploads,
-        lists: ImageListStore,
-        repositories: Repositories,
-        report: TransferReport,
-        *,
-        max_bytes: int,
-        begin: Callable[[RepositoryName], object] = lambda _: None,
-    ) -> None:
-        self._begin = begin
-        self._images = images
-        self._uploads = uploads
-        self._lists = lists
-        self._repositories = repositories
-        self._report = report
-        self._max_bytes = max_bytes
+    images: Images
+    uploads: Uploads
+    lists: ImageListStore
+    repositories: Repositories
+    report: TransferReport
+    _: KW_ONLY
+    max_bytes: int
+    begin: Callable[[RepositoryName], object] = lambda _: None
 
     def run(self, bundle: Bundle, wanted: Sequence[ImportSelection]) -> None:
         """Import the images. The report lists those that cannot be imported."""
         chains, expected = self._look(bundle, wanted)
-        self._report.expect(expected)
+        self.report.expect(expected)
         for image in wanted:
             name = str(image.repository)
             line = ReportLine(name, image.tag, name, "", "failed")
-            with self._report.failing(line):
+            with self.report.failing(line):
                 chain = chains.pop(image.key, None) or bundle.chain(image.key)
                 line.v1_id, line.layers = chain[-1].id, len(chain)
-                line.state = self._report.done if self._import(image, chain) else "there"
-            self._report.finish(line, image)
-        self._report.settle()
+                line.state = self.report.done if self._import(image, chain) else "there"
+            self.report.finish(line, image)
+        self.report.settle()
 
     def _look(
         self, bundle: Bundle, wanted: Sequence[ImportSelection]
@@ -99,28 +91,28 @@ class Importer:
         changed = False
         for layer in chain:
             if self._is_there(layer):
-                self._report.count(present=1)
+                self.report.count(present=1)
             else:
                 self._push(layer)
-                self._report.count(uploaded=1)
+                self.report.count(uploaded=1)
                 changed = True
-            self._report.progress.layer()
+            self.report.progress.layer()
         top = chain[-1].id
-        self._begin(wanted.repository)
+        self.begin(wanted.repository)
         entries = [{"id": layer.id} for layer in chain[:-1]]
-        self._lists.update(
+        self.lists.update(
             wanted.repository, json.dumps([*entries, {"id": top, "Tag": wanted.tag}]).encode()
         )
         try:
-            if self._repositories.tag(wanted.repository, wanted.tag) == top:
+            if self.repositories.tag(wanted.repository, wanted.tag) == top:
                 return changed
         except Failure:
             pass  # a new tag
-        self._repositories.set_tag(wanted.repository, wanted.tag, json.dumps(top).encode(), AGENT)
+        self.repositories.set_tag(wanted.repository, wanted.tag, json.dumps(top).encode(), AGENT)
         return True
 
     def _is_there(self, layer: V1Layer) -> bool:
-        image = self._images.find(layer.id)
+        image = self.images.find(layer.id)
         if image is not None and image.json != layer.json:
             raise TransferError(f"the store has another image with the id {layer.id}")
         return image is not None
@@ -130,11 +122,11 @@ class Importer:
         head = next(source.pieces(), b"")[:4]
         self._check(source, head, layer)
         image_id = ImageId.parse(layer.id)
-        self._uploads.put_json(image_id, layer.json)
+        self.uploads.put_json(image_id, layer.json)
         payload = hashlib.sha256(layer.json + b"\n")
         stored = self._stored(self._counted(source.pieces()), head)
-        self._uploads.put_layer(image_id, self._hashed(stored, payload))
-        self._uploads.put_checksum(image_id, f"sha256:{payload.hexdigest()}", None)
+        self.uploads.put_layer(image_id, self._hashed(stored, payload))
+        self.uploads.put_checksum(image_id, f"sha256:{payload.hexdigest()}", None)
 
     def _check(self, source: LayerToConvert, head: bytes, layer: V1Layer) -> None:
         """Read the whole layer before anything is written. Raise TransferError if it is damaged."""
@@ -159,19 +151,19 @@ class Importer:
         file: Readable = _File(pieces)
         if head.startswith(zstd.MAGIC):
             file = zstd.Unpacked(file, "the layer")
-        unpacked = DecompressedLayer(file, self._max_bytes)
+        unpacked = DecompressedLayer(file, self.max_bytes)
         while piece := unpacked.some(_PIECE):
             yield piece
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            self._report.bytes(len(piece))
+            self.report.bytes(len(piece))
             yield piece
 
     def _hashed(self, pieces: Iterator[bytes], payload: Any) -> Iterator[bytes]:
         for piece in pieces:
             payload.update(piece)
-            self._report.count(sent=len(piece))
+            self.report.count(sent=len(piece))
             yield piece
 
 

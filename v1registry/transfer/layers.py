@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from v1registry.lib.images.images import Images
-from v1registry.lib.layers.decompress import DecompressedLayer
+from v1registry.lib.layers.decompress import DecompressedLayer, Tap
 from v1registry.lib.layers.scan import LayerDescriptor
 from v1registry.lib.layers.tar_header import LayerTooLarge, LayerUnreadable
-from v1registry.lib.layers.tar_stream import Readable
 from v1registry.lib.names import ImageId
 from v1registry.transfer.errors import TransferError
 
@@ -45,37 +44,19 @@ class SourceLayerBlob:
 
         `on_bytes` is called with counts of bytes, whose sum is `size`.
         """
-        left = self.size
         with self.images.open_layer(self.images.get(self.image_id)) as layer:
-            read = _Counted(layer)
-            source = DecompressedLayer(read, None)  # the layer scan has checked the limits
+            tap, total, reported = Tap(layer), 0, 0
+            source = DecompressedLayer(tap, None)  # the layer scan has checked the limits
             try:
                 while piece := source.some(PIECE):
-                    count = min(left, read.taken() if self.metadata.as_stored else len(piece))
-                    on_bytes(count)
-                    left -= count
+                    total += len(piece)
+                    moved = min(self.size, tap.size if self.metadata.as_stored else total)
+                    on_bytes(moved - reported)
+                    reported = moved
                     yield piece
-                on_bytes(left)  # bytes behind the end of the archive
+                on_bytes(self.size - reported)  # bytes behind the end of the archive
             except (LayerUnreadable, LayerTooLarge) as error:
                 raise TransferError(f"the layer of {self.image_id} changed: {error}") from None
-
-
-class _Counted:
-    """A file that counts the bytes read from it."""
-
-    def __init__(self, file: Readable) -> None:
-        self._file = file
-        self._count = 0
-
-    def read(self, size: int, /) -> bytes:
-        data = self._file.read(size)
-        self._count += len(data)
-        return data
-
-    def taken(self) -> int:
-        """Return how many bytes were read since the last call."""
-        count, self._count = self._count, 0
-        return count
 
 
 def _skip(pieces: Iterator[bytes], start: int) -> Iterator[bytes]:

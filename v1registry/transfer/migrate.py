@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TypeVar
 
 from v1registry.lib.images.images import Images
@@ -46,35 +46,27 @@ class _Pending:
     image: V2Image | None  # None: must be read again
 
 
+@dataclass(eq=False)
 class Migration:
     """One run. It sends `jobs` layers at once, and manifests of `media_type`.
 
     Setting `stop` ends the run.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        v2images: V2Images,
-        remote: Remote,
-        journal: Journal,
-        report: TransferReport,
-        *,
-        media_type: str,
-        jobs: int,
-        stop: threading.Event,
-    ) -> None:
-        self._images = images
-        self._v2images = v2images
-        self._remote = remote
-        self._journal = journal
-        self._report = report
-        self._media_type = media_type
-        self._jobs = jobs
-        self._stop = stop
-        self._plan = Plan(remote, journal, report)
+    images: Images
+    v2images: V2Images
+    remote: Remote
+    journal: Journal
+    report: TransferReport
+    _: KW_ONLY
+    media_type: str
+    jobs: int
+    stop: threading.Event
+
+    def __post_init__(self) -> None:
+        self._plan = Plan(self.remote, self.journal, self.report)
         self._pending: list[_Pending] = []
-        self._blobs = ThreadPoolExecutor(jobs, "blob")
+        self._blobs = ThreadPoolExecutor(self.jobs, "blob")
         self._lock = threading.Lock()
         self._sent: dict[tuple[str, str], Future[None]] = {}  # (repository, digest)
         self._first: dict[str, tuple[str, Future[None]]] = {}  # digest -> first repository
@@ -83,31 +75,31 @@ class Migration:
     def run(self, tags: Iterable[Tagged]) -> None:
         """Send the tags. The report lists those that cannot be sent. Raise Interrupted if stopped."""
         begun = time.monotonic()
-        self._remote.notify_with(self._report.progress.note)
+        self.remote.notify_with(self.report.progress.note)
         try:
             self._each(tags, self._look)
             self._plan.close()
-            if self._report.dry_run:
+            if self.report.dry_run:
                 plan = self._plan
-                self._report.count(
+                self.report.count(
                     uploaded=plan.uploads, mounted=plan.mounts, present=plan.present, sent=plan.size
                 )
                 return
-            self._report.expect(self._plan.size)
+            self.report.expect(self._plan.size)
             self._each(self._pending, self._move)
-            self._report.settle()
+            self.report.settle()
         finally:
             self._blobs.shutdown(cancel_futures=True)
-            self._report.seconds = time.monotonic() - begun
+            self.report.seconds = time.monotonic() - begun
 
     def _each(self, things: Iterable[T], act: Callable[[T], None]) -> None:
         """Call `act` for each thing, several at once. Raise the first exception."""
-        pool = ThreadPoolExecutor(self._jobs, "image")
+        pool = ThreadPoolExecutor(self.jobs, "image")
         try:
-            for _ in in_pool(pool, act, things, 2 * self._jobs):
+            for _ in in_pool(pool, act, things, 2 * self.jobs):
                 pass
         except BaseException:
-            self._stop.set()
+            self.stop.set()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
@@ -115,59 +107,59 @@ class Migration:
     def _look(self, tagged: Tagged) -> None:
         """Find out whether the tag must be sent, and which of its blobs are missing."""
         target, line = tagged.target, ReportLine.of(tagged)
-        with self._report.failing(line):
+        with self.report.failing(line):
             if reason := selection.refused(target, tagged.tag):
                 raise TransferError(reason)
-            self._remote.still_there()
-            image = self._v2images.get(ImageId.parse(tagged.image_id))
-            line.describe(image, self._media_type)
+            self.remote.still_there()
+            image = self.v2images.get(ImageId.parse(tagged.image_id))
+            line.describe(image, self.media_type)
             if self._is_there(tagged, image):
                 line.state = "there"
                 self._plan.note(target, _blobs(image))
             else:
                 self._plan.add(target, _blobs(image))
                 line.state = "would move"
-                if not self._report.dry_run:
+                if not self.report.dry_run:
                     with self._lock:
                         kept = image if len(self._pending) < _MOST_KEPT else None
                         self._pending.append(_Pending(tagged, line, kept))
                     return
-        self._report.finish(line, tagged)
+        self.report.finish(line, tagged)
 
     def _move(self, pending: _Pending) -> None:
         tagged, line, image = pending.tagged, pending.line, pending.image
         pending.image = None
-        with self._report.failing(line):
-            self._remote.still_there()
-            self._put(tagged, image or self._v2images.get(ImageId.parse(tagged.image_id)))
+        with self.report.failing(line):
+            self.remote.still_there()
+            self._put(tagged, image or self.v2images.get(ImageId.parse(tagged.image_id)))
             line.state = "moved"
-        self._report.finish(line, tagged)
+        self.report.finish(line, tagged)
 
     def _is_there(self, tagged: Tagged, image: V2Image) -> bool:
         """Return whether the target has the tag, with the same image and all of its blobs."""
-        digest = image.manifests[self._media_type].digest
-        if self._remote.manifest_digest(tagged.target, tagged.tag, self._media_type) != digest:
+        digest = image.manifests[self.media_type].digest
+        if self.remote.manifest_digest(tagged.target, tagged.tag, self.media_type) != digest:
             return False
-        if self._journal.tag(tagged.target, tagged.tag) == (str(image.id), digest):
+        if self.journal.tag(tagged.target, tagged.tag) == (str(image.id), digest):
             return True
         blobs = [*_blobs(image), (image.config_digest, len(image.config))]
-        return all(self._remote.has_blob(tagged.target, *blob) for blob in blobs)
+        return all(self.remote.has_blob(tagged.target, *blob) for blob in blobs)
 
     def _put(self, tagged: Tagged, image: V2Image) -> None:
-        manifest = image.manifests[self._media_type]
+        manifest = image.manifests[self.media_type]
         waiting = [
-            self._blob(tagged.target, SourceLayerBlob(self._images, image_id, metadata))
+            self._blob(tagged.target, SourceLayerBlob(self.images, image_id, metadata))
             for image_id, metadata in _unique(image)
         ]
         for future in waiting:
             future.result()
         with self._config_lock(tagged.target, image.config_digest):
             if not self._has(tagged.target, image.config_digest, len(image.config)):
-                self._remote.put_blob(tagged.target, image.config, image.config_digest)
-                self._journal.note_blob(tagged.target, image.config_digest)
-            self._remote.put_manifest(tagged.target, tagged.tag, self._media_type, manifest.data)
+                self.remote.put_blob(tagged.target, image.config, image.config_digest)
+                self.journal.note_blob(tagged.target, image.config_digest)
+            self.remote.put_manifest(tagged.target, tagged.tag, self.media_type, manifest.data)
             self._verify(tagged, manifest.digest)
-        self._journal.note_tag(tagged.target, tagged.tag, str(image.id), manifest.digest)
+        self.journal.note_tag(tagged.target, tagged.tag, str(image.id), manifest.digest)
 
     def _config_lock(self, repository: str, config_digest: str) -> threading.Lock:
         """Return the lock to hold while a configuration and a manifest that names it are put.
@@ -180,16 +172,16 @@ class Migration:
 
     def _verify(self, tagged: Tagged, digest: str) -> None:
         """Read the manifest back and compare its digest. The registry itself has verified the blobs."""
-        data = self._remote.get_manifest(tagged.target, tagged.tag, self._media_type)
+        data = self.remote.get_manifest(tagged.target, tagged.tag, self.media_type)
         if digest_of(data) != digest:
             raise TransferError(
                 f"{tagged.target}:{tagged.tag} reads back as {digest_of(data)}, not as {digest}"
             )
 
     def _has(self, repository: str, digest: str, size: int) -> bool:
-        there = self._remote.has_blob(repository, digest, size)
+        there = self.remote.has_blob(repository, digest, size)
         if there:
-            self._report.count(present=1)
+            self.report.count(present=1)
         return there
 
     # -- layers ------------------------------------------------------------------
@@ -219,34 +211,34 @@ class Migration:
         missing = self._plan.is_missing(repository, blob.digest)
         if missing or not self._has(repository, blob.digest, blob.size):
             self._transfer(repository, blob, [other for other in others if other != repository])
-        self._journal.note_blob(repository, blob.digest)
-        self._report.progress.layer()
+        self.journal.note_blob(repository, blob.digest)
+        self.report.progress.layer()
 
     def _transfer(self, repository: str, blob: SourceLayerBlob, others: Sequence[str]) -> None:
-        location = self._journal.upload(repository, blob.digest)
+        location = self.journal.upload(repository, blob.digest)
         resumed = location is not None
         if location is None:
             if others:
-                location = self._remote.mount(repository, blob.digest, others[0])
+                location = self.remote.mount(repository, blob.digest, others[0])
                 if location is None:
-                    self._report.count(mounted=1)
+                    self.report.count(mounted=1)
                     return
             else:
-                location = self._remote.begin(repository)
+                location = self.remote.begin(repository)
 
         def keep(location: str) -> None:
-            self._journal.note_upload(repository, blob.digest, location)
+            self.journal.note_upload(repository, blob.digest, location)
 
         keep(location)
         self._plan.sends(blob.digest, blob.size)
-        self._remote.upload(repository, blob, location, self._on_bytes, keep, resumed=resumed)
-        self._report.count(uploaded=1)
+        self.remote.upload(repository, blob, location, self._on_bytes, keep, resumed=resumed)
+        self.report.count(uploaded=1)
 
     def _on_bytes(self, count: int) -> None:
-        if self._stop.is_set():
+        if self.stop.is_set():
             raise Interrupted
-        self._report.bytes(count)
-        self._report.count(sent=count)
+        self.report.bytes(count)
+        self.report.count(sent=count)
 
 
 def _blobs(image: V2Image) -> list[tuple[str, int]]:

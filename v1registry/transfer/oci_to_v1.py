@@ -7,13 +7,14 @@ layers share v1 images.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from v1registry.lib.names import Digest
 from v1registry.lib.oci.convert import chain_ids, digest_of, gojson
-from v1registry.transfer.errors import TransferError, parse_json
+from v1registry.transfer.errors import TransferError
 
 # Members of an OCI image configuration that a v1 image JSON does not have.
 _LATER = ("rootfs", "history", "os.version", "os.features")
@@ -86,10 +87,10 @@ def v1_chain(config: bytes, layers: list[LayerToConvert]) -> list[V1Layer]:
 
 def diff_ids_of(config: bytes) -> list[str]:
     """Return the diff_ids that a configuration names. Raise TransferError."""
-    document = parse_json(config, "the image's configuration")
-    if not isinstance(document, dict):
-        raise TransferError("the image's configuration is not a JSON object")
-    root = document.get("rootfs")
+    try:
+        root = json.loads(config).get("rootfs")
+    except (ValueError, RecursionError, AttributeError):
+        raise TransferError("the image's configuration is not a JSON object") from None
     diff_ids = (root.get("diff_ids") or []) if isinstance(root, dict) else None
     if not isinstance(diff_ids, list) or not all(isinstance(id, str) for id in diff_ids):
         raise TransferError("the image's configuration names no layers (rootfs.diff_ids)")

@@ -258,5 +258,5 @@ def build_index(config: Config, offload: Run, hashing: Run, within: Within) -> I
         periodic_tasks=(own.periodic_task,),
         index=services,
         prepare=partial(prepare, config, database),
-        session_secret=session_secret(config, partial(parts.keys.secret, "web sessions")),
+        session_secret=session_secret(config, partial(own.keys.secret, "web sessions")),
     )

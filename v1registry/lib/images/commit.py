@@ -34,7 +34,7 @@ from dataclasses import asdict, dataclass
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId
-from v1registry.storage import StagedWrites, Storage, exists, keys
+from v1registry.storage import StagedWrites, Storage, exists, get_or_none, keys
 from v1registry.storage.errors import NotFound
 
 
@@ -80,7 +80,7 @@ class Commits:
         return found[0] if found else None
 
     def _find(self, image_id: ImageId) -> tuple[CommitRecord, bytes] | None:
-        data = self._get(keys.image(image_id, "_commit"))
+        data = get_or_none(self._storage, keys.image(image_id, "_commit"))
         return (CommitRecord(**json.loads(data)), data) if data is not None else None
 
     def commit(self, image_id: ImageId, record: CommitRecord, data: bytes) -> None:
@@ -154,7 +154,9 @@ class Commits:
         """Write the small files that are missing or differ from the record."""
         document = record.document.encode("latin-1") or self._json(image_id, record)
         parts = _parts(image_id, record, document)
-        missing = {key: value for key, value in parts.items() if self._get(key) != value}
+        missing = {
+            key: value for key, value in parts.items() if get_or_none(self._storage, key) != value
+        }
         with self._storage.stage_values(missing) as staged:  # the mark is older than the record
             for key in missing:
                 staged.put(key)
@@ -173,16 +175,10 @@ class Commits:
     def _json(self, image_id: ImageId, record: CommitRecord) -> bytes:
         """Return the JSON of a record without `document`: staged, or already in place."""
         for key in (keys.pushed_json(image_id, record.json), keys.image(image_id, "json")):
-            data = self._get(key)
+            data = get_or_none(self._storage, key)
             if data is not None and hashlib.sha256(data).hexdigest() == record.json:
                 return data
         raise CommitDataLost(image_id)
-
-    def _get(self, key: str) -> bytes | None:
-        try:
-            return self._storage.get(key)
-        except NotFound:
-            return None
 
     def _is_in_place(self, layer: str, size: int) -> bool:
         try:

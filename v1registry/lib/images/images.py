@@ -17,7 +17,7 @@ from v1registry.lib.images.commit import Commits
 from v1registry.lib.images.hidden import HiddenImages
 from v1registry.lib.names import ImageId
 from v1registry.lib.support.cache import Cache, Shared
-from v1registry.storage import Blob, Storage, exists, keys
+from v1registry.storage import Blob, Storage, exists, get_or_none, keys
 from v1registry.storage.errors import CorruptObject, NotFound, Refused
 
 _OVERHEAD = 1024  # bytes of a cached image besides its texts, approximately
@@ -174,10 +174,7 @@ class Images:
             return False  # a read-only store: a node that may write will complete it
 
     def _stored(self, image_id: str, part: str) -> bytes | None:
-        try:
-            return self._storage.get(keys.image(image_id, part))
-        except NotFound:
-            return None
+        return get_or_none(self._storage, keys.image(image_id, part))
 
     def _sums(self, image_id: ImageId) -> tuple[str, ...]:
         """Return the stored checksums.

@@ -11,6 +11,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from v1registry.lib import documents, errors
@@ -21,13 +22,14 @@ from v1registry.lib.layers.files import list_files
 from v1registry.lib.layers.tar_stream import LayerTooLarge, LayerUnreadable
 from v1registry.lib.running import collector_off
 from v1registry.lib.support.single_flight import SingleFlightCache
-from v1registry.storage import Storage, keys
-from v1registry.storage.errors import NotFound, Refused
+from v1registry.storage import Storage, get_or_none, keys
+from v1registry.storage.errors import Refused
 
 _NAMES_PER_ENTRY = 2  # nodes in the tree of a comparison for each entry that a layer may have
 _REASONS = {"too large": errors.LAYER_TOO_LARGE, "format": errors.LAYER_FORMAT}
 
 
+@dataclass(eq=False)
 class Listings:
     """Computes and stores listings.
 
@@ -35,29 +37,23 @@ class Listings:
     long computation in the thread pool.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        images: Images,
-        run_in_thread: Callable[..., Any],
-        *,
-        max_bytes: int,
-        max_entries: int,
-    ) -> None:
-        self._storage = storage
-        self._images = images
-        self._run_in_thread = run_in_thread
-        self._max_bytes = max_bytes
-        self._max_entries = max_entries
+    storage: Storage
+    images: Images
+    run_in_thread: Callable[..., Any]
+    _: KW_ONLY
+    max_bytes: int
+    max_entries: int
+
+    def __post_init__(self) -> None:
         self._running: SingleFlightCache[bytes] = SingleFlightCache(0)
         self._comparing = threading.BoundedSemaphore(1)  # each keeps a tree of names in memory
 
     def files(self, image: Image) -> bytes:
         """Return the `_files` JSON. Raise Failure 404 without a layer, 400 if it cannot be listed."""
         kept = self._kept(image, "_files")
-        if kept and self._run_in_thread(_is_sound, kept):
+        if kept and self.run_in_thread(_is_sound, kept):
             return kept
-        return self._once(image, "_files", lambda: self._run_in_thread(self._list, image))
+        return self._once(image, "_files", lambda: self.run_in_thread(self._list, image))
 
     def diff(self, image: Image) -> bytes:
         """Return the `_diff` JSON: files deleted, changed and created against the ancestors."""
@@ -88,24 +84,24 @@ class Listings:
         return self._running.get(f"{image.id}{part}", answer, lambda _: False)
 
     def _list(self, image: Image) -> bytes:
-        with self._images.open_layer(image) as blob, collector_off():
-            return documents.dump(list_files(blob, self._max_bytes, self._max_entries))
+        with self.images.open_layer(image) as blob, collector_off():
+            return documents.dump(list_files(blob, self.max_bytes, self.max_entries))
 
     def _compare(self, image: Image) -> bytes:
         """Compare the layer's files with its ancestors' files, one ancestor at a time."""
-        comparison = Comparison(_NAMES_PER_ENTRY * self._max_entries)
+        comparison = Comparison(_NAMES_PER_ENTRY * self.max_entries)
         with self._comparing:
-            self._run_in_thread(_feed, comparison.add_own, self.files(image))
+            self.run_in_thread(_feed, comparison.add_own, self.files(image))
             for ancestor in image.ancestors[1:]:
                 if comparison.is_complete:
                     break
                 files = self.files(self._ancestor(ancestor))
-                self._run_in_thread(_feed, comparison.add_ancestor, files)
-            value: bytes = self._run_in_thread(_finish, comparison)
+                self.run_in_thread(_feed, comparison.add_ancestor, files)
+            value: bytes = self.run_in_thread(_finish, comparison)
         return value
 
     def _ancestor(self, image_id: str) -> Image:
-        image = self._images.find(image_id)
+        image = self.images.find(image_id)
         if image is None:
             raise Failure(*errors.PARENT_NOT_FOUND)
         return image
@@ -113,15 +109,12 @@ class Listings:
     # -- stored listings ------------------------------------------------------------
 
     def _kept(self, image: Image, part: str) -> bytes:
-        try:
-            return self._storage.get(keys.image(image.id, part)).strip()
-        except NotFound:
-            return b""
+        return (get_or_none(self.storage, keys.image(image.id, part)) or b"").strip()
 
     def _keep(self, image: Image, part: str, value: bytes) -> None:
         """Store a listing, unless the store is full or read-only."""
         with contextlib.suppress(Refused):
-            self._storage.put(keys.image(image.id, part), value)
+            self.storage.put(keys.image(image.id, part), value)
 
     def _refuse(self, image: Image, part: str, reason: str) -> Failure:
         """Store why the layer cannot be listed; return the failure."""
@@ -144,8 +137,8 @@ class Listings:
         return {
             "checksums": list(image.checksums),
             "stored": image.size,
-            "max_bytes": self._max_bytes,
-            "max_entries": self._max_entries,
+            "max_bytes": self.max_bytes,
+            "max_entries": self.max_entries,
         }
 
 
@@ -162,15 +155,15 @@ def _is_sound(files: bytes) -> bool:
         return False
 
 
+@collector_off()
 def _feed(take: Callable[[Any], None], files: bytes) -> None:
     """Pass the rows of a `_files` JSON to `take` one by one: a list of them takes much memory."""
-    with collector_off():
-        take(documents.elements(files))
+    take(documents.elements(files))
 
 
+@collector_off()
 def _finish(comparison: Comparison) -> bytes:
     """Return the `_diff` JSON and empty the comparison here, because freeing it also takes long."""
-    with collector_off():
-        value = documents.dump(comparison.result())
-        comparison.clear()
+    value = documents.dump(comparison.result())
+    comparison.clear()
     return value

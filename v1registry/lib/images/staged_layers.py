@@ -25,7 +25,7 @@ from v1registry.lib.layers.same_layer import LayerContent
 from v1registry.lib.layers.tar_stream import LayerTooLarge, LayerUnreadable
 from v1registry.lib.layers.tarsum import TarSums
 from v1registry.lib.names import ImageId
-from v1registry.storage import Blob, Storage, keys
+from v1registry.storage import Blob, Storage, get_or_none, keys
 from v1registry.storage.errors import NotFound, Refused
 
 
@@ -75,18 +75,14 @@ class StagedLayers:
 
     def open_json(self, image_id: ImageId) -> bytes | None:
         """Return the image JSON in place: of a complete image, or of a push that 0.x left open."""
-        try:
-            return self._storage.get(keys.image(image_id, "json"))
-        except NotFound:
-            return None
+        return get_or_none(self._storage, keys.image(image_id, "json"))
 
     def json(self, image_id: ImageId, digest: str) -> bytes:
         """Return the image JSON with this digest, staged or in place. Raise NotFound."""
         for key in (keys.pushed_json(image_id, digest), keys.image(image_id, "json")):
-            with contextlib.suppress(NotFound):
-                data = self._storage.get(key)
-                if _digest(data) == digest:
-                    return data
+            data = get_or_none(self._storage, key)
+            if data is not None and _digest(data) == digest:
+                return data
         raise NotFound(keys.pushed_json(image_id, digest))
 
     # -- layers -------------------------------------------------------------------
@@ -114,11 +110,9 @@ class StagedLayers:
         found, names = [], self._names(image_id, "copy-")
         for name in names:
             token = name.removeprefix("copy-")
-            try:
-                data = self._storage.get(keys.pushed_copy(image_id, token))
-            except NotFound:
-                continue  # the cleaner has deleted it meanwhile
-            if _digest(data).startswith(token):
+            data = get_or_none(self._storage, keys.pushed_copy(image_id, token))
+            # The cleaner may have deleted the note meanwhile.
+            if data is not None and _digest(data).startswith(token):
                 found.append(StagedLayer(**json.loads(data)))
         return [staged for staged in found if sender is None or staged.sender == sender]
 
@@ -214,9 +208,8 @@ class StagedLayers:
         # requests about one hostile layer, only the first few read the layer.
         refusal = keys.pushed_refusal(image_id, _digest((layer.handle or "").encode())[:16])
         limit = b"%d" % (self._max_bytes or 0)
-        with contextlib.suppress(NotFound):
-            if self._storage.get(refusal) == limit:
-                return None
+        if get_or_none(self._storage, refusal) == limit:
+            return None
         try:
             # For a layer of many entries, computing both TarSums takes as long as reading it.
             sums = TarSums.read(blob, (0, 1), self._max_bytes)

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ from v1registry.storage.errors import NotFound
 HASHED_AT_ONCE = 4  # image JSONs that a layer is hashed with while it is received
 
 
+@dataclass(eq=False)
 class Uploads:
     """Receives pushes.
 
@@ -41,25 +42,17 @@ class Uploads:
     TarSum reads of one layer.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        images: Images,
-        commits: Commits,
-        run_in_thread: Callable[..., Any],
-        provenance: PushProvenance,
-        *,
-        max_bytes: int | None = None,
-        compute: Run = in_place,
-    ) -> None:
-        self._storage = storage
-        self._compute = compute
-        self._images = images
-        self._commits = commits
-        self._provenance = provenance
-        self._staged = StagedLayers(storage, run_in_thread, max_bytes)
-        self._run_in_thread = run_in_thread
-        self._max_bytes = max_bytes
+    storage: Storage
+    images: Images
+    commits: Commits
+    run_in_thread: Callable[..., Any]
+    provenance: PushProvenance
+    _: KW_ONLY
+    max_bytes: int | None = None
+    compute: Run = in_place
+
+    def __post_init__(self) -> None:
+        self._staged = StagedLayers(self.storage, self.run_in_thread, self.max_bytes)
 
     def put_json(self, image_id: ImageId, data: bytes, sender: Sender | None = None) -> None:
         """Open an image. Raise Failure 400 for a wrong JSON or parent, 409 if it is complete.
@@ -68,18 +61,18 @@ class Uploads:
         """
         document = self._image_json(image_id, data)
         _check_expected(image_id, sender)
-        self._images.keep(image_id)
+        self.images.keep(image_id)
         self._parent(document, sender)
-        is_complete = self._images.find(image_id) is not None
+        is_complete = self.images.find(image_id) is not None
         if is_complete and _may_use(image_id, sender):
             raise Failure(*errors.IMAGE_EXISTS)
         digest = self._staged.stage_json(image_id, data)
         if sender is not None:
-            self._provenance.note_json(image_id, sender, digest)
+            self.provenance.note_json(image_id, sender, digest)
         if is_complete:
             return
-        self._storage.put(keys.image(image_id, "_inprogress"), b"true", durable=False)
-        if self._commits.complete(image_id) and _may_use(image_id, sender):
+        self.storage.put(keys.image(image_id, "_inprogress"), b"true", durable=False)
+        if self.commits.complete(image_id) and _may_use(image_id, sender):
             # Another push was committed since the look above, and the mark is deleted again.
             raise Failure(*errors.IMAGE_EXISTS)
 
@@ -93,7 +86,7 @@ class Uploads:
         _check_expected(image_id, sender)
         # In this order: a staged JSON is deleted only after its image is complete.
         jsons = self._sent_jsons(image_id, sender)[:HASHED_AT_ONCE]
-        image = self._images.find(image_id)
+        image = self.images.find(image_id)
         if image is not None and _may_use(image_id, sender):
             jsons = _with(jsons, image.json)
         elif image is None and not jsons and sender is None:
@@ -121,7 +114,7 @@ class Uploads:
         """
         values = _checksum_values(payload, tarsum)
         _check_expected(image_id, sender)
-        image = self._images.find(image_id)
+        image = self.images.find(image_id)
         usable = image if image is not None and _may_use(image_id, sender) else None
         layers = self._staged.received(image_id, sender.file_name if sender else None)
         match = self._staged.match(image_id, layers, values, usable)
@@ -140,7 +133,7 @@ class Uploads:
         handle = match.layer.handle
         if handle is None:
             # Its bytes were not kept because the image was complete. It is lost if it is not now.
-            return self._images.get(image_id)
+            return self.images.get(image_id)
         data = self._staged.json(image_id, match.json_digest)
         parent = self._parent(self._image_json(image_id, data), sender)
         record = CommitRecord(
@@ -151,8 +144,8 @@ class Uploads:
             ancestry=[image_id, *(parent.ancestors if parent else [])],
             document=data.decode("latin-1"),
         )
-        self._commits.commit(image_id, record, data)
-        return self._images.get(image_id)
+        self.commits.commit(image_id, record, data)
+        return self.images.get(image_id)
 
     def _prove(self, image: Image, match: Match, sender: Sender) -> None:
         """Note that the sender has sent the complete image; raise Failure 400 if it has not.
@@ -161,10 +154,10 @@ class Uploads:
         """
         if not self._staged.is_same(image, match.layer, match.json_digest):
             raise Failure(*errors.CHECKSUM_MISMATCH)
-        self._provenance.prove(image.id, sender.key)
+        self.provenance.prove(image.id, sender.key)
 
     def _image_json(self, image_id: ImageId, data: bytes) -> dict[str, Any]:
-        document: dict[str, Any] = for_size(self._compute, len(data))(_image_json, image_id, data)
+        document: dict[str, Any] = for_size(self.compute, len(data))(_image_json, image_id, data)
         return document
 
     def _parent(self, document: dict[str, Any], sender: Sender | None) -> Image | None:
@@ -176,8 +169,8 @@ class Uploads:
             raise Failure(*errors.PARENT_NOT_FOUND)
         if sender is not None and not sender.may_use(ImageId(parent)):
             raise Failure(*sender.parent_refused)
-        self._images.keep(parent)
-        image = self._images.find(parent)
+        self.images.keep(parent)
+        image = self.images.find(parent)
         if image is None:
             raise Failure(*errors.PARENT_NOT_FOUND)
         return image
@@ -187,7 +180,7 @@ class Uploads:
         if sender is None:
             return self._staged.staged_jsons(image_id)
         found = []
-        for digest in self._provenance.jsons(image_id, sender):
+        for digest in self.provenance.jsons(image_id, sender):
             with contextlib.suppress(NotFound):
                 found.append((digest, self._staged.json(image_id, digest)))
         return found
@@ -199,8 +192,8 @@ class Uploads:
         pieces: Iterable[Buffer],
         sender: Sender | None,
     ) -> None:
-        stage = partial(self._storage.stage, keys.image(image_id, "layer"))
-        if self._storage.reads_stages:
+        stage = partial(self.storage.stage, keys.image(image_id, "layer"))
+        if self.storage.reads_stages:
             hasher = LayerHasher(jsons)
             layer = hasher.result(stage(hasher.hashing(pieces)))
         else:
@@ -209,7 +202,7 @@ class Uploads:
         equal = self._staged.staged_equal(image_id, layer)
         if equal is not None and layer.handle is not None:
             # A retry or another client has staged the same bytes: keep one copy of them.
-            self._storage.abandon(layer.handle)
+            self.storage.abandon(layer.handle)
             # Take only the handle: the sums may be of image JSONs that this client never sent.
             layer = replace(layer, handle=equal.handle)
         self._note(image_id, layer, sender)
@@ -234,7 +227,7 @@ class Uploads:
 
         For bytes that cannot be read again.
         """
-        with TarSumFeed(max_bytes=self._max_bytes, content=hasher.content) as feed:
+        with TarSumFeed(max_bytes=self.max_bytes, content=hasher.content) as feed:
 
             def fed() -> Iterator[Buffer]:
                 for piece in hasher.hashing(pieces):
@@ -242,7 +235,7 @@ class Uploads:
                     yield piece
 
             handle = take(fed())
-            layer: StagedLayer = self._run_in_thread(hasher.result, handle, feed.finish())
+            layer: StagedLayer = self.run_in_thread(hasher.result, handle, feed.finish())
             return layer
 
     def _mismatch(
@@ -261,7 +254,7 @@ class Uploads:
         return Failure(*errors.IMAGE_NOT_FOUND)
 
     def _is_open(self, image_id: ImageId) -> bool:
-        return exists(self._storage, keys.image(image_id, "_inprogress"))
+        return exists(self.storage, keys.image(image_id, "_inprogress"))
 
 
 def _checksum_values(payload: str | None, tarsum: str | None) -> list[str]:

@@ -10,7 +10,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from v1registry.lib.layers.tar_header import BLOCK, LayerTooLarge, LayerUnreadable, is_header
 
@@ -27,6 +27,27 @@ class Readable(Protocol):
     """A source of bytes; an empty result means the end."""
 
     def read(self, size: int, /) -> bytes: ...
+
+
+class Tap:
+    """A file that hashes and counts what is read from it."""
+
+    def __init__(self, file: Readable, *hashes: Any) -> None:
+        self._file = file
+        self._hashes = hashes
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        piece = self._file.read(size)
+        for hash in self._hashes:
+            hash.update(piece)
+        self.size += len(piece)
+        return piece
+
+    def drain(self) -> None:
+        """Read the file to its end."""
+        while self.read(_OUT):
+            pass
 
 
 class _Decoder(Protocol):

@@ -16,6 +16,7 @@ is one descent in it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from v1registry.lib.layers.files import OPAQUE, UNION, WHITEOUT, WHITEOUTS_OF_FOLDER, hidden_name
@@ -25,33 +26,19 @@ AnyRow = Sequence[Any]
 Diff = dict[str, dict[str, list[Any]]]
 
 
+@dataclass(slots=True, eq=False)
 class _Node:
     """A node of the tree, with its state from the layers read so far."""
 
-    __slots__ = (
-        "blocked",
-        "children",
-        "existed",
-        "gone",
-        "kept",
-        "opaque",
-        "row",
-        "vanished",
-        "whiteout",
-    )
-
-    def __init__(self) -> None:
-        self.children: dict[str, _Node] | None = None
-        self.row: AnyRow | None = None  # the row of the layer itself
-        self.whiteout: AnyRow | None = None  # the row with which the layer deletes it
-        self.opaque = False  # the layer hides everything that was below
-        self.kept = False  # the layer has an entry below
-        self.existed = False  # an ancestor has it
-        self.vanished: AnyRow | None = (
-            None  # an ancestor's row that an opaque folder of the layer hides
-        )
-        self.gone = False  # versions of farther ancestors are not visible
-        self.blocked = False  # nothing of farther ancestors is visible below
+    children: dict[str, _Node] | None = None
+    row: AnyRow | None = None  # the row of the layer itself
+    whiteout: AnyRow | None = None  # the row with which the layer deletes it
+    opaque: bool = False  # the layer hides everything that was below
+    kept: bool = False  # the layer has an entry below
+    existed: bool = False  # an ancestor has it
+    vanished: AnyRow | None = None  # an ancestor's row that an opaque folder of the layer hides
+    gone: bool = False  # versions of farther ancestors are not visible
+    blocked: bool = False  # nothing of farther ancestors is visible below
 
 
 class _Seen(NamedTuple):

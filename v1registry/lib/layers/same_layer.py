@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from v1registry.lib.layers.decompress import Tap
 from v1registry.lib.layers.tar_stream import (
     LayerTooLarge,
     LayerUnreadable,
@@ -29,7 +30,6 @@ MAX_ENTRIES = 1_000_000
 
 _MAX_HEADERS = 8  # of one entry with its extended ones; tar writers make up to four
 _SIZE = 32  # bytes of one SHA-256
-_PIECE = 1 << 20
 
 _FILE_TYPES = {  # type bits in the mode; Go writes them, GNU tar does not
     "0": 0o100000,
@@ -70,7 +70,8 @@ class LayerContent:
 
         `max_bytes` (decompressed) limits the walk over its entries.
         """
-        tap = _Tap(file)
+        sent = hashlib.sha256()
+        tap = Tap(file, sent)
         content = cls()
         try:
             for entry in entries(tap, max_bytes, MAX_ENTRIES, content):
@@ -80,9 +81,8 @@ class LayerContent:
                 content.finish(running)
         except (LayerUnreadable, LayerTooLarge):
             content.incomplete()
-        while tap.read(_PIECE):
-            pass
-        return content.value(tap.sha256.hexdigest())
+        tap.drain()
+        return content.value(sent.hexdigest())
 
     def value(self, raw: str) -> str:
         """Return a text that is equal for two layers with the same content.
@@ -187,16 +187,3 @@ def in_archive_order(digests: list[bytes], names: Sequence[int]) -> list[bytes]:
         for place, position in zip(taken, sorted(order[i] for i in taken), strict=True):
             order[place] = position
     return [digests[position] for position in order]
-
-
-class _Tap:
-    """Hashes a file while it is read."""
-
-    def __init__(self, file: Readable) -> None:
-        self._file = file
-        self.sha256 = hashlib.sha256()
-
-    def read(self, size: int, /) -> bytes:
-        piece = self._file.read(size)
-        self.sha256.update(piece)
-        return piece

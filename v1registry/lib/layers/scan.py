@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from v1registry.lib.layers.decompress import DecompressedLayer, Readable
+from v1registry.lib.layers.decompress import DecompressedLayer, Readable, Tap
 from v1registry.lib.layers.tar_header import BLOCK, LayerTooLarge, LayerUnreadable, is_header
 from v1registry.lib.layers.tar_stream import entries
 
@@ -72,7 +71,8 @@ def scan_layer(
     `max_bytes` counts unpacked bytes. Raise DamagedLayer.
     """
     simple = {sum for sum in checksums if sum.startswith(_SIMPLE)}
-    tap = _Tap(layer, document if simple else None)
+    stored_sum, payload = hashlib.sha256(), hashlib.sha256(document + b"\n")
+    tap = Tap(layer, stored_sum, *([payload] if simple else []))
     source = DecompressedLayer(tap, max_bytes)
     unpacked, size = hashlib.sha256(), 0
     try:
@@ -87,9 +87,9 @@ def scan_layer(
     except (LayerUnreadable, LayerTooLarge) as error:
         raise DamagedLayer(f"the layer cannot be read: {error}") from None
     tap.drain()
-    if simple and f"{_SIMPLE}{tap.payload.hexdigest()}" not in simple:
+    if simple and f"{_SIMPLE}{payload.hexdigest()}" not in simple:
         raise DamagedLayer("the stored bytes are not those that were pushed: the checksum differs")
-    stored = f"{_SIMPLE}{tap.own.hexdigest()}"
+    stored = f"{_SIMPLE}{stored_sum.hexdigest()}"
     if source.encoding == "tar":
         return LayerDescriptor(stored, tap.size, stored, "tar", True)
     diff_id = f"{_SIMPLE}{unpacked.hexdigest()}"
@@ -111,25 +111,3 @@ def walk(layer: Readable) -> None:
             pass
     except (LayerUnreadable, LayerTooLarge) as error:
         raise DamagedLayer(f"the layer cannot be read: {error}") from None
-
-
-class _Tap:
-    """Hashes what is read through it: for the digest and, with `document`, for the checksum."""
-
-    def __init__(self, layer: Readable, document: bytes | None) -> None:
-        self._layer = layer
-        self.own: Any = hashlib.sha256()
-        self.payload: Any = hashlib.sha256((document or b"") + b"\n")
-        self._hashes = [self.own] if document is None else [self.own, self.payload]
-        self.size = 0
-
-    def read(self, size: int, /) -> bytes:
-        piece = self._layer.read(size)
-        for hash in self._hashes:
-            hash.update(piece)
-        self.size += len(piece)
-        return piece
-
-    def drain(self) -> None:
-        while self.read(_PIECE):
-            pass

@@ -105,23 +105,6 @@ class Header:
     blocks of its map are between the header and the body.
     """
 
-    __slots__ = (
-        "devmajor",
-        "devminor",
-        "gid",
-        "gname",
-        "linkname",
-        "mode",
-        "mtime",
-        "name",
-        "size",
-        "sparse_continues",
-        "sparse_size",
-        "typeflag",
-        "uid",
-        "uname",
-    )
-
     def __init__(self, block: bytes) -> None:
         """Read a header block; raise `LayerUnreadable` if it is short or not a header."""
         if len(block) < BLOCK:

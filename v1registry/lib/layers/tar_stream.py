@@ -58,26 +58,6 @@ class TarEntry:
     GNU sparse file, otherwise None.
     """
 
-    __slots__ = (
-        "_left",
-        "_source",
-        "devmajor",
-        "devminor",
-        "gid",
-        "gname",
-        "linkname",
-        "mode",
-        "mtime",
-        "name",
-        "size",
-        "sparse_name",
-        "sparse_size",
-        "typeflag",
-        "uid",
-        "uname",
-        "xattrs",
-    )
-
     def __init__(self, header: Header, pax: dict[str, bytes], source: DecompressedLayer) -> None:
         self.typeflag = header.typeflag
         self.mode = header.mode

@@ -24,6 +24,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 
 from v1registry.lib.layers.same_layer import MAX_ENTRIES, LayerContent, in_archive_order, split
 from v1registry.lib.layers.tar_stream import (
@@ -228,20 +229,14 @@ class TarSumFeed:
         content: LayerContent | None = None,
     ) -> None:
         self._pipe = pipe = _Pipe(depth)
-        self._result: list[TarSums] = []
-        self._failure: list[BaseException] = []
+        self._sums: Future[TarSums | None] = Future()
         self._open = True
-        self._thread = threading.Thread(
-            target=_run,
-            args=(
-                pipe,
-                lambda: TarSums.read(pipe, versions, max_bytes, max_entries, content, _Pauses()),
-                self._result,
-                self._failure,
-            ),
-            name="tarsum",
-            daemon=True,
-        )
+
+        def read() -> TarSums:
+            return TarSums.read(pipe, versions, max_bytes, max_entries, content, _Pauses())
+
+        arguments = (pipe, read, self._sums)
+        self._thread = threading.Thread(target=_run, args=arguments, name="tarsum", daemon=True)
         self._thread.start()
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
@@ -258,9 +253,7 @@ class TarSumFeed:
         if not self._open:
             return None
         self.close()
-        if self._failure:
-            raise self._failure[0]
-        return self._result[0] if self._result else None
+        return self._sums.result()
 
     def close(self) -> None:
         """End the walk and wait for its thread; may be called again."""
@@ -276,17 +269,12 @@ class TarSumFeed:
         self.close()
 
 
-def _run(
-    pipe: _Pipe,
-    read: Callable[[], TarSums],
-    result: list[TarSums],
-    failure: list[BaseException],
-) -> None:
+def _run(pipe: _Pipe, read: Callable[[], TarSums], sums: Future[TarSums | None]) -> None:
     try:
-        result.append(read())
+        sums.set_result(read())
     except (LayerUnreadable, LayerTooLarge):
-        pass
+        sums.set_result(None)
     except BaseException as error:  # a bug: `finish` raises it
-        failure.append(error)
+        sums.set_exception(error)
     finally:
         pipe.drain()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from v1registry.lib.images.images import Images
 from v1registry.lib.layers.scan import DamagedLayer
@@ -37,32 +38,25 @@ NAME_NOT_SHOWN = "no v2 client can ask for this name: it is served over v1 alone
 _AHEAD = 4  # items submitted for each thread at a time
 
 
+@dataclass(frozen=True, slots=True)
 class LayerMetadataBackfill:
     """Scans layers and converts tags."""
 
     name = "blobs"
     title = "layer metadata"
 
-    def __init__(
-        self,
-        storage: Storage,
-        images: Images,
-        tags: Tags,
-        blobs: LayerMetadataStore,
-        v2images: V2Images,
-    ) -> None:
-        self._storage = storage
-        self._images = images
-        self._tags = tags
-        self._blobs = blobs
-        self._v2images = v2images
+    storage: Storage
+    images: Images
+    tags: Tags
+    blobs: LayerMetadataStore
+    v2images: V2Images
 
     def build(self, run: BackfillRun) -> Mapping[str, int]:
         counts = dict.fromkeys(_COUNTED, 0)
-        total = sum(1 for _ in walk.images(self._storage))
+        total = sum(1 for _ in walk.images(self.storage))
         most = run.jobs * _AHEAD
         with ThreadPoolExecutor(run.jobs) as pool:
-            ids = walk.images(self._storage)
+            ids = walk.images(self.storage)
             for image_id, found in in_pool(pool, self._read(run.again), ids, most):
                 counts["layers"] += 1
                 counts["bytes"] += found[0]
@@ -90,30 +84,30 @@ class LayerMetadataBackfill:
         """Return a function that reads a layer if necessary: bytes read, and the metadata."""
 
         def read(image_id: ImageId) -> tuple[int, object]:
-            image = self._images.find(image_id)
+            image = self.images.find(image_id)
             if image is None:
                 return 0, None
-            known = self._blobs.known(image)
+            known = self.blobs.known(image)
             if known is None or (again and isinstance(known, DamagedLayer)):
-                return image.size or 0, self._blobs.compute(image)
+                return image.size or 0, self.blobs.compute(image)
             if not isinstance(known, DamagedLayer):
-                self._blobs.index(image, known)
+                self.blobs.index(image, known)
             return 0, known
 
         return read
 
     def _all_tags(self, run: BackfillRun) -> Iterator[tuple[RepositoryName, str, str]]:
-        for repository in walk.repositories(self._storage, run.left_out):
+        for repository in walk.repositories(self.storage, run.left_out):
             name = str(repository)
             listable = is_listable(name)
-            for tag, image_id in self._tags.each(repository, run.unreadable(repository)):
+            for tag, image_id in self.tags.each(repository, run.unreadable(repository)):
                 if not listable or not Tag.is_valid(tag):
                     run.left_out(name, tag if listable else "", NAME_NOT_SHOWN)
                 yield repository, tag, image_id
 
     def _show(self, tag: tuple[RepositoryName, str, str]) -> V2Image | UnservableImage:
         try:
-            return self._v2images.get(ImageId(tag[2]))
+            return self.v2images.get(ImageId(tag[2]))
         except UnservableImage as reason:
             return reason
 

@@ -139,17 +139,11 @@ class V2Images:
                 self._digests.note(metadata.digest, "part", shown.id)
 
 
+@collector_off()
 def _convert(
     image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerDescriptor], ...]
 ) -> V2Image:
     """Convert the image at the end of this chain; the base image is first. Raise UnservableImage."""
-    with collector_off():
-        return _converted(image_id, chain, layers)
-
-
-def _converted(
-    image_id: ImageId, chain: list[Image], layers: tuple[tuple[ImageId, LayerDescriptor], ...]
-) -> V2Image:
     as_ancestry = [image.id for image in reversed(chain)] == chain[-1].ancestors
     notes = []
     if not as_ancestry:

@@ -29,28 +29,20 @@ class StoredLayerBlob:
     metadata: LayerDescriptor
 
 
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """Finds manifests and blobs."""
 
-    def __init__(
-        self,
-        repositories: Repositories,
-        references: RepositoryReferences,
-        images: Images,
-        blobs: LayerMetadataStore,
-        v2images: V2Images,
-        digests: DigestIndex,
-    ) -> None:
-        self._repositories = repositories
-        self._references = references
-        self._images = images
-        self._blobs = blobs
-        self._v2images = v2images
-        self._digests = digests
+    repositories: Repositories
+    references: RepositoryReferences
+    images: Images
+    blobs: LayerMetadataStore
+    v2images: V2Images
+    digests: DigestIndex
 
     def tagged(self, repository: RepositoryName, tag: Tag) -> V2Image:
         """Return the image of a tag, perhaps without its config. Raise Failure 404, UnservableImage."""
-        return self._v2images.get(ImageId(self._repositories.tag(repository, tag)), whole=False)
+        return self.v2images.get(ImageId(self.repositories.tag(repository, tag)), whole=False)
 
     def manifest(self, repository: RepositoryName, digest: Digest) -> Manifest:
         """Return the manifest with this digest. Raise Failure 404."""
@@ -71,15 +63,15 @@ class Lookup:
                     return found
             elif entry.kind in ("config", "part") and (shown := self._shown(entry.image_id)):
                 if shown.config_digest == digest:
-                    return shown.config or self._v2images.get(entry.image_id).config
+                    return shown.config or self.v2images.get(entry.image_id).config
                 for layer_id, metadata in shown.layers:
-                    if metadata.digest == digest and (image := self._images.find(layer_id)):
+                    if metadata.digest == digest and (image := self.images.find(layer_id)):
                         return StoredLayerBlob(image, metadata)
         raise Failure(*errors.BLOB_UNKNOWN)
 
     def _layer(self, image_id: ImageId) -> StoredLayerBlob | None:
-        image = self._images.find(image_id)
-        metadata = self._blobs.known(image) if image else None
+        image = self.images.find(image_id)
+        metadata = self.blobs.known(image) if image else None
         return (
             StoredLayerBlob(image, metadata)
             if image and isinstance(metadata, LayerDescriptor)
@@ -89,21 +81,21 @@ class Lookup:
     def _shown(self, image_id: ImageId) -> V2Image | None:
         """Return the image, perhaps without its config."""
         try:
-            return self._v2images.get(image_id, whole=False)
+            return self.v2images.get(image_id, whole=False)
         except UnservableImage:
             return None
 
     def _entries(self, repository: RepositoryName, digest: Digest) -> Iterator[DigestEntry]:
         """Yield the entries of a digest whose images the repository contains."""
         for anew in (False, True):
-            for entry in self._digests.find(digest, anew=anew):
+            for entry in self.digests.find(digest, anew=anew):
                 if self._may(repository, entry):
                     yield entry
-        if self._digests.incomplete:
+        if self.digests.incomplete:
             yield from self._search(repository, digest)
 
     def _may(self, repository: RepositoryName, entry: DigestEntry) -> bool:
-        if self._references.contains(repository, entry.image_id):
+        if self.references.contains(repository, entry.image_id):
             return True
         # The digest index has one image for all empty layers. An empty layer discloses nothing.
         found = self._layer(entry.image_id) if entry.kind == "layer" else None
@@ -111,7 +103,7 @@ class Lookup:
 
     def _search(self, repository: RepositoryName, digest: Digest) -> Iterator[DigestEntry]:
         """Yield entries without the digest index, for a store that is read-only or full."""
-        for image_id in set(self._repositories.tags(repository).values()):
+        for image_id in set(self.repositories.tags(repository).values()):
             shown = self._shown(ImageId(image_id))
             if shown is None:
                 continue

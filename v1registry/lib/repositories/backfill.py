@@ -73,37 +73,31 @@ class Backfill(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
 class ReferenceBackfill:
     """Writes missing repository references and deletes stale ones (see `RepositoryReferences`)."""
 
     name = "reach"
     title = "repository references"
 
-    def __init__(
-        self,
-        storage: Storage,
-        tags: Tags,
-        references: RepositoryReferences,
-        image_lists: ImageLists,
-    ) -> None:
-        self._storage = storage
-        self._tags = tags
-        self._image_lists = image_lists
-        self._references = references
+    storage: Storage
+    tags: Tags
+    references: RepositoryReferences
+    image_lists: ImageLists
 
     def build(self, run: BackfillRun) -> Mapping[str, int]:
         repositories = written = dropped = 0
-        for repository in walk.repositories(self._storage, run.left_out):
+        for repository in walk.repositories(self.storage, run.left_out):
             repositories += 1
-            if self._image_lists.is_damaged(repository):
+            if self.image_lists.is_damaged(repository):
                 run.left_out(str(repository), "", image_list.DAMAGED)
-            tags = self._tags.all(repository, run.unreadable(repository)) or {}
-            written += self._references.repair(repository, tags)
+            tags = self.tags.all(repository, run.unreadable(repository)) or {}
+            written += self.references.repair(repository, tags)
             run.progress("repositories", repositories, None)
-        for done, image_id in enumerate(walk.images(self._storage), 1):
-            dropped += self._references.delete_stale(image_id)
+        for done, image_id in enumerate(walk.images(self.storage), 1):
+            dropped += self.references.delete_stale(image_id)
             run.progress("images", done, None)
-        self._storage.put(_DONE, b"true")
+        self.storage.put(_DONE, b"true")
         return {"repositories": repositories, "written": written, "dropped": dropped}
 
 

@@ -15,7 +15,7 @@ from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.running import Run, for_size, in_place
-from v1registry.storage import Storage, keys
+from v1registry.storage import Storage, get_or_none, keys
 from v1registry.storage.errors import NotFound, Refused
 
 Item = dict[str, Any]  # {"id": ..., "checksum"?: ..., "Tag"?: ...}
@@ -84,11 +84,7 @@ class ImageLists:
         key = f"{repository.folder}/_images_list"
         data = for_size(self._compute, 64 * len(ids))(documents.dump, ids)
         with contextlib.suppress(Refused):  # a read-only store
-            try:
-                changed = self._storage.get(key) != data
-            except NotFound:
-                changed = True
-            if changed:
+            if get_or_none(self._storage, key) != data:
                 self._storage.put(key, data)
 
     def _rewrite(
@@ -134,8 +130,9 @@ class ImageLists:
     def _data(self, repository: RepositoryName) -> bytes | None:
         """Return the bytes of the stored list, None if there is none."""
         for folder in repository.folders:
-            with contextlib.suppress(NotFound):
-                return self._storage.get(f"{folder}/_index_images")
+            data = get_or_none(self._storage, f"{folder}/_index_images")
+            if data is not None:
+                return data
         return None
 
     def _entries_beside(self, repository: RepositoryName, items: list[Item] | None) -> list[Item]:

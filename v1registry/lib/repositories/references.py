@@ -41,16 +41,16 @@ class Reference:
     whole: bool
 
 
+@dataclass(eq=False)
 class RepositoryReferences:
     """Writes references and checks them. `compute` runs the work on long ancestries."""
 
-    def __init__(
-        self, storage: Storage, images: Images, tags: Tags, compute: Run = in_place
-    ) -> None:
-        self._storage = storage
-        self._compute = compute
-        self._images = images
-        self._tags = tags
+    storage: Storage
+    images: Images
+    tags: Tags
+    compute: Run = in_place
+
+    def __post_init__(self) -> None:
         self._results: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
     def prepare(self, repository: RepositoryName, tag: str, image: Image) -> dict[str, bytes]:
@@ -58,12 +58,12 @@ class RepositoryReferences:
 
         The caller writes the returned files together with the tag, before the tag.
         """
-        run = for_size(self._compute, _READ_COST * len(image.ancestry))
+        run = for_size(self.compute, _READ_COST * len(image.ancestry))
         missing: list[str] = run(self._missing, repository, image)
         ancestors = [id for id in missing[::-1] if id != image.id]
         # A crash may lose an ancestor's reference and keep its child's. So only the image's own
         # reference, written when all others are durable, says `whole`.
-        self._storage.put_all(run(_references, repository, tag, ancestors, False))
+        self.storage.put_all(run(_references, repository, tag, ancestors, False))
         own = [id for id in missing if id == image.id]
         return _references(repository, tag, own, True)
 
@@ -86,7 +86,7 @@ class RepositoryReferences:
     def candidates(self, image_id: ImageId) -> Iterator[RepositoryName]:
         """Yield the repositories that may contain the image; check each with `contains`."""
         folder = keys.references(image_id)
-        for entry in self._storage.list(folder):
+        for entry in self.storage.list(folder):
             name = keys.referenced_repository(entry.name)
             if name is None:
                 reference = self._read(f"{folder}/{entry.name}")
@@ -101,7 +101,7 @@ class RepositoryReferences:
         written = 0
         done: set[str] = set()
         for tag, top in tops.items():
-            image = self._images.find(top)
+            image = self.images.find(top)
             if image is None or top in done:
                 continue
             missing = [
@@ -121,7 +121,7 @@ class RepositoryReferences:
         dropped = 0
         for repository in list(self.candidates(image_id)):
             if not self._check(repository, image_id):
-                self._storage.delete(keys.reference(image_id, str(repository)))
+                self.storage.delete(keys.reference(image_id, str(repository)))
                 dropped += 1
                 self._check(repository, image_id)  # writes it again if a tag was set meanwhile
         return dropped
@@ -131,13 +131,13 @@ class RepositoryReferences:
         return reference is not None and reference.whole
 
     def _write(self, repository: RepositoryName, tag: str, ids: list[str], *, whole: bool) -> None:
-        self._storage.put_all(_references(repository, tag, ids, whole))
+        self.storage.put_all(_references(repository, tag, ids, whole))
 
     def _check(self, repository: RepositoryName, image_id: ImageId) -> bool:
         """Return whether the repository contains the image; repair the reference if it is wrong."""
         reference = self._read(keys.reference(image_id, str(repository)))
         if reference is not None:
-            top = self._tags.get(repository, reference.tag)
+            top = self.tags.get(repository, reference.tag)
             if top is not None and self._leads(top, image_id):
                 return True
         # The tag is gone or points to another image, or 0.x set another tag.
@@ -151,9 +151,9 @@ class RepositoryReferences:
 
     def _find_tag(self, repository: RepositoryName, image_id: ImageId) -> str | None:
         """Return a tag of the repository that leads to the image, or None."""
-        for number, (tag, top) in enumerate(self._tags.each(repository)):
+        for number, (tag, top) in enumerate(self.tags.each(repository)):
             if number % _PAUSE_AFTER == _PAUSE_AFTER - 1:
-                self._compute(int)  # waits for a thread: other requests run meanwhile
+                self.compute(int)  # waits for a thread: other requests run meanwhile
             if self._leads(top, image_id):
                 return tag
         return None
@@ -161,12 +161,12 @@ class RepositoryReferences:
     def _leads(self, top: str, image_id: str) -> bool:
         if top == image_id:
             return True
-        image = self._images.find(top)
+        image = self.images.find(top)
         return image is not None and image_id in image.ancestors
 
     def _read(self, key: str) -> Reference | None:
         try:
-            value: Any = json.loads(self._storage.get(key))
+            value: Any = json.loads(self.storage.get(key))
             return Reference(str(value["repository"]), str(value["tag"]), value["whole"] is True)
         except (NotFound, ValueError, KeyError, TypeError):
             return None

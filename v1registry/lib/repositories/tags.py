@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 from v1registry.lib.names import ImageId, RepositoryName, Tag
 from v1registry.lib.running import Run, collector_off, in_place
 from v1registry.lib.support.cache import Cache
-from v1registry.storage import ListEntry, Storage, keys
-from v1registry.storage.errors import NotFound
+from v1registry.storage import ListEntry, Storage, get_or_none, keys
 
 UNREADABLE = "the file of the tag holds no image id: push the tag again, or delete it"
 UNREACHABLE = "no client can ask for a tag of this name: rename or delete its file in the store"
@@ -88,10 +87,8 @@ class Tags:
 
     def read(self, key: str) -> str | None:
         """Return the image id in a tag's file; None if the file or the id is missing."""
-        try:
-            return _id(self._storage.get(key))
-        except NotFound:
-            return None
+        data = get_or_none(self._storage, key)
+        return None if data is None else _id(data)
 
     def stored(self, repository: RepositoryName, tag: str) -> list[str]:
         """Return the keys of a tag's files, readable or not; none if there is no such tag."""
@@ -143,20 +140,16 @@ class Tags:
 
         That metadata has the key of the tag `x_json`.
         """
-        try:
-            data = self._storage.get(key)
-        except NotFound:
-            return False
-        return not (key.endswith("_json") and data.lstrip().startswith(b"{"))
+        data = get_or_none(self._storage, key)
+        return data is not None and not (key.endswith("_json") and data.lstrip().startswith(b"{"))
 
     def _listed(self, folder: str, entry: ListEntry) -> str | None:
         """Return what `read` returns, for a file in a listing, which may contain its MD5."""
         cached = self._by_md5.get(entry.md5) if entry.md5 else None
         if cached is not None:
             return cached
-        try:
-            data = self._storage.get(f"{folder}/{entry.name}")
-        except NotFound:
+        data = get_or_none(self._storage, f"{folder}/{entry.name}")
+        if data is None:
             return None
         image_id = _id(data)
         # Another node may have written the file since the listing, and not each store has the MD5.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 
-from v1registry.storage import Storage
-from v1registry.storage.errors import NotFound, Refused
+from v1registry.storage import Storage, get_or_none
+from v1registry.storage.errors import Refused
 
 
 class StoredSecret:
@@ -30,10 +30,7 @@ class StoredSecret:
 
 def find(storage: Storage, key: str) -> bytes | None:
     """Return the secret under this key; None if there is none. Raise StorageError."""
-    try:
-        return storage.get(key) or None
-    except NotFound:
-        return None
+    return get_or_none(storage, key) or None
 
 
 def create(storage: Storage, key: str) -> bytes | None:
