@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from v1registry.index.counts import reserve, reserved_until
 from v1registry.index.database import Database
-from v1registry.index.rows import get, insert_new, now
+from v1registry.index.rows import get, insert_new, now, writes
 from v1registry.index.schema import accounts, namespaces, repositories, secrets, stars
 from v1registry.lib import errors
 from v1registry.lib.auth import passwords
@@ -138,15 +138,12 @@ class AccountStore:
         passwords.check_new(password)
         self._update(name, password=self._run_in_thread(passwords.hash, password))
 
-    def set_email(self, name: str, email: str | None) -> None:
+    @writes
+    def set_email(self, connection: sa.Connection, name: str, email: str | None) -> None:
         """Set the e-mail address. Raise Failure 400 if another account has it."""
         check_email(email)
-
-        def work(connection: sa.Connection) -> None:
-            _email_is_free(connection, email, but=name)
-            connection.execute(accounts.update().where(accounts.c.name == name).values(email=email))
-
-        self._database.write(work)
+        _email_is_free(connection, email, but=name)
+        connection.execute(accounts.update().where(accounts.c.name == name).values(email=email))
 
     def set_disabled(self, name: str, disabled: bool) -> None:
         """Disable or enable an account; its data stays. Raise Failure 404."""
@@ -156,29 +153,26 @@ class AccountStore:
         """Make an account an administrator, or undo it. Raise Failure 404."""
         self._update(name, is_admin=admin)
 
-    def remove(self, name: str, reserved: int) -> bool:
+    @writes
+    def remove(self, connection: sa.Connection, name: str, reserved: int) -> bool:
         """Delete an account with its secrets, roles, stars and comments. Raise Failure 404.
 
         Its namespace stays without an owner, and with its repositories, settings and roles; return
         whether there is one. For `reserved` seconds, the lifetime of tokens, the name cannot be used
         for a new account, because tokens of the old account would be valid for it.
         """
-
-        def work(connection: sa.Connection) -> bool:
-            row = get(connection, accounts, "account", name)
-            starred = sa.select(stars.c.repository_id).where(stars.c.account_id == row.id)
-            connection.execute(
-                repositories.update()
-                .where(repositories.c.id.in_(starred))
-                .values(stars=repositories.c.stars - 1)
-            )
-            own = namespaces.update().where(namespaces.c.account_id == row.id)
-            kept = connection.execute(own.values(account_id=None)).rowcount
-            connection.execute(accounts.delete().where(accounts.c.id == row.id))
-            reserve(connection, f"{_REMOVED} {name}", reserved)
-            return bool(kept)
-
-        return self._database.write(work)
+        row = get(connection, accounts, "account", name)
+        starred = sa.select(stars.c.repository_id).where(stars.c.account_id == row.id)
+        connection.execute(
+            repositories.update()
+            .where(repositories.c.id.in_(starred))
+            .values(stars=repositories.c.stars - 1)
+        )
+        own = namespaces.update().where(namespaces.c.account_id == row.id)
+        kept = connection.execute(own.values(account_id=None)).rowcount
+        connection.execute(accounts.delete().where(accounts.c.id == row.id))
+        reserve(connection, f"{_REMOVED} {name}", reserved)
+        return bool(kept)
 
     def _update(self, name: str, **values: Any) -> None:
         statement = accounts.update().where(accounts.c.name == name).values(values)

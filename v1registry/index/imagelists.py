@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from v1registry.index.database import Database
 from v1registry.index.repositories import visible
-from v1registry.index.rows import insert
+from v1registry.index.rows import insert, reads
 from v1registry.index.schema import images, repositories
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
@@ -35,15 +35,12 @@ class SqlImageLists:
         self._database = database
         self._compute = compute
 
-    def get(self, repository: RepositoryName) -> list[image_list.Item]:
+    @reads
+    def get(self, connection: sa.Connection, repository: RepositoryName) -> list[image_list.Item]:
         """Return the list, sorted by image id. Raise Failure 404 if there is none."""
-
-        def work(connection: sa.Connection) -> list[image_list.Item]:
-            repository_id = _id(connection, repository)
-            query = sa.select(images).where(images.c.repository_id == repository_id)
-            return [_item(row) for row in connection.execute(query.order_by(images.c.image))]
-
-        return self._database.read(work)
+        repository_id = _id(connection, repository)
+        query = sa.select(images).where(images.c.repository_id == repository_id)
+        return [_item(row) for row in connection.execute(query.order_by(images.c.image))]
 
     def update(self, repository: RepositoryName, data: bytes, user: str | None = None) -> None:
         """Merge the list that `user` sent. Raise Failure 400 for a malformed list, or 404."""
@@ -56,22 +53,25 @@ class SqlImageLists:
 
         self._database.write(work)
 
-    def may_read(self, image_id: ImageId, repository: RepositoryName, user: str | None) -> bool:
+    @reads
+    def may_read(
+        self,
+        connection: sa.Connection,
+        image_id: ImageId,
+        repository: RepositoryName,
+        user: str | None,
+    ) -> bool:
         """Return whether the image is granted to this repository, or one that `user` may pull."""
-
-        def work(connection: sa.Connection) -> bool:
-            query = (
-                sa.select(images.c.image)
-                .join(repositories)
-                .where(
-                    images.c.image == image_id,
-                    images.c.is_granted == sa.true(),
-                    sa.or_(repositories.c.name == str(repository), visible(connection, user)),
-                )
+        query = (
+            sa.select(images.c.image)
+            .join(repositories)
+            .where(
+                images.c.image == image_id,
+                images.c.is_granted == sa.true(),
+                sa.or_(repositories.c.name == str(repository), visible(connection, user)),
             )
-            return connection.execute(query.limit(1)).first() is not None
-
-        return self._database.read(work)
+        )
+        return connection.execute(query.limit(1)).first() is not None
 
 
 def _parse(data: bytes) -> list[image_list.Item]:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from v1registry.index.database import Database
-from v1registry.index.rows import get, insert_new, now, upsert
+from v1registry.index.rows import get, insert_new, now, reads, upsert, writes
 from v1registry.index.schema import accounts, grants, namespaces, repositories
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
@@ -54,36 +54,31 @@ class Namespaces:
         if self._database.write(lambda c: insert_new(c, namespaces, values)) is None:
             raise Failure(*errors.NAMESPACE_EXISTS)
 
-    def remove(self, name: str) -> None:
+    @writes
+    def remove(self, connection: sa.Connection, name: str) -> None:
         """Remove a namespace. Raise Failure 404, or 400 if it has an owner or repositories."""
+        row = _get(connection, name)
+        if row.account_id is not None:
+            raise Failure(400, f"The namespace {name} belongs to the account {name}")
+        query = sa.select(repositories.c.id).where(repositories.c.namespace_id == row.id)
+        if connection.execute(query.limit(1)).first() is not None:
+            raise Failure(400, f"The namespace {name} has repositories")
+        connection.execute(namespaces.delete().where(namespaces.c.id == row.id))
 
-        def work(connection: sa.Connection) -> None:
-            row = _get(connection, name)
-            if row.account_id is not None:
-                raise Failure(400, f"The namespace {name} belongs to the account {name}")
-            query = sa.select(repositories.c.id).where(repositories.c.namespace_id == row.id)
-            if connection.execute(query.limit(1)).first() is not None:
-                raise Failure(400, f"The namespace {name} has repositories")
-            connection.execute(namespaces.delete().where(namespaces.c.id == row.id))
-
-        self._database.write(work)
-
-    def new_are_private(self, name: str) -> bool | None:
+    @reads
+    def new_are_private(self, connection: sa.Connection, name: str) -> bool | None:
         """Return whether new repositories are private; None: index.private decides. Raise Failure 404."""
-        found = self._database.read(lambda connection: _get(connection, name).is_private)
+        found = _get(connection, name).is_private
         return None if found is None else bool(found)
 
-    def set_private(self, name: str, private: bool | None) -> None:
+    @writes
+    def set_private(self, connection: sa.Connection, name: str, private: bool | None) -> None:
         """Set whether new repositories are private; None: index.private decides.
 
         Raise Failure 404 if there is no such namespace.
         """
-
-        def work(connection: sa.Connection) -> None:
-            this = namespaces.c.id == _get(connection, name).id
-            connection.execute(namespaces.update().where(this).values(is_private=private))
-
-        self._database.write(work)
+        this = namespaces.c.id == _get(connection, name).id
+        connection.execute(namespaces.update().where(this).values(is_private=private))
 
     def all(self, after: str = "", most: int = 1000) -> list[Namespace]:
         """Return at most `most` namespaces by name, starting after the name `after`."""
@@ -106,45 +101,40 @@ class Namespaces:
         rows = self._database.rows(query)
         return [Namespace(r.name, r.owner, r.members, r.repositories) for r in rows]
 
-    def members(self, name: str) -> list[Member]:
+    @reads
+    def members(self, connection: sa.Connection, name: str) -> list[Member]:
         """Return the members without the owner. Raise Failure 404."""
+        query = (
+            sa.select(accounts.c.name, grants.c.repository, grants.c.role)
+            .join(grants, grants.c.account_id == accounts.c.id)
+            .where(grants.c.namespace_id == _get(connection, name).id)
+            .order_by(accounts.c.name, grants.c.repository)
+        )
+        rows = connection.execute(query).all()
+        return [Member(row.name, name, row.repository, row.role) for row in rows]
 
-        def work(connection: sa.Connection) -> list[Member]:
-            query = (
-                sa.select(accounts.c.name, grants.c.repository, grants.c.role)
-                .join(grants, grants.c.account_id == accounts.c.id)
-                .where(grants.c.namespace_id == _get(connection, name).id)
-                .order_by(accounts.c.name, grants.c.repository)
-            )
-            rows = connection.execute(query).all()
-            return [Member(row.name, name, row.repository, row.role) for row in rows]
-
-        return self._database.read(work)
-
-    def roles(self, account: str) -> list[Member]:
+    @reads
+    def roles(self, connection: sa.Connection, account: str) -> list[Member]:
         """Return the roles of an account: as owner, and given roles by namespace.
 
         An administrator has the role `admin` in the namespace `*`, which stands for all of them.
         Raise Failure 404.
         """
+        found = get(connection, accounts, "account", account)
+        everywhere = [Member(account, "*", "", ADMIN)] if found.is_admin else []
+        owned = sa.select(namespaces.c.name).where(namespaces.c.account_id == found.id)
+        own = [Member(account, name, "", ADMIN) for name in connection.scalars(owned)]
+        given = (
+            sa.select(namespaces.c.name, grants.c.repository, grants.c.role)
+            .join(grants, grants.c.namespace_id == namespaces.c.id)
+            .where(grants.c.account_id == found.id)
+            .order_by(namespaces.c.name, grants.c.repository)
+        )
+        rows = connection.execute(given).all()
+        return [*everywhere, *own, *(Member(account, r[0], r[1], r[2]) for r in rows)]
 
-        def work(connection: sa.Connection) -> list[Member]:
-            found = get(connection, accounts, "account", account)
-            everywhere = [Member(account, "*", "", ADMIN)] if found.is_admin else []
-            owned = sa.select(namespaces.c.name).where(namespaces.c.account_id == found.id)
-            own = [Member(account, name, "", ADMIN) for name in connection.scalars(owned)]
-            given = (
-                sa.select(namespaces.c.name, grants.c.repository, grants.c.role)
-                .join(grants, grants.c.namespace_id == namespaces.c.id)
-                .where(grants.c.account_id == found.id)
-                .order_by(namespaces.c.name, grants.c.repository)
-            )
-            rows = connection.execute(given).all()
-            return [*everywhere, *own, *(Member(account, r[0], r[1], r[2]) for r in rows)]
-
-        return self._database.read(work)
-
-    def grant(self, account: str, role: str, target: str) -> None:
+    @writes
+    def grant(self, connection: sa.Connection, account: str, role: str, target: str) -> None:
         """Give a role in a namespace, or in a repository `ns/repo`, and replace an older role there.
 
         Raise Failure 404 if the account or namespace does not exist, 400 for an unknown role.
@@ -152,31 +142,23 @@ class Namespaces:
         if role not in ROLES:
             raise Failure(400, f"A role is one of {', '.join(ROLES)}")
         namespace, repository = _target(target)
+        key = {
+            "account_id": account_id(connection, account),
+            "namespace_id": _get(connection, namespace).id,
+            "repository": repository,
+        }
+        upsert(connection, grants, key, {"role": role})
 
-        def work(connection: sa.Connection) -> None:
-            key = {
-                "account_id": account_id(connection, account),
-                "namespace_id": _get(connection, namespace).id,
-                "repository": repository,
-            }
-            upsert(connection, grants, key, {"role": role})
-
-        self._database.write(work)
-
-    def revoke(self, account: str, target: str) -> None:
+    @writes
+    def revoke(self, connection: sa.Connection, account: str, target: str) -> None:
         """Take a role away. Raise Failure 404 if there is none."""
         namespace, repository = _target(target)
-
-        def work(connection: sa.Connection) -> int:
-            return connection.execute(
-                grants.delete().where(
-                    grants.c.account_id == account_id(connection, account),
-                    grants.c.namespace_id == _get(connection, namespace).id,
-                    grants.c.repository == repository,
-                )
-            ).rowcount
-
-        if not self._database.write(work):
+        revoked = grants.delete().where(
+            grants.c.account_id == account_id(connection, account),
+            grants.c.namespace_id == _get(connection, namespace).id,
+            grants.c.repository == repository,
+        )
+        if not connection.execute(revoked).rowcount:
             raise Failure(404, f"{account} has no role in {target}")
 
 

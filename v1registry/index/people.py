@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from v1registry.index.accounts import AccountStore
 from v1registry.index.database import Database
-from v1registry.index.rows import now
+from v1registry.index.rows import now, reads
 from v1registry.index.schema import accounts, secrets
 from v1registry.index.signup import SignUp
 from v1registry.lib import errors
@@ -62,17 +62,15 @@ class AccountProver:
             raise
         return frozenset()
 
-    def _state(self, user: str) -> str:
-        def work(connection: sa.Connection) -> str:
-            query = sa.select(accounts.c.id, accounts.c.password, accounts.c.is_disabled)
-            row = connection.execute(query.where(accounts.c.name == user)).first()
-            # Also for an unknown name, so that timing does not reveal which names exist.
-            account_id = -1 if row is None else row.id
-            living = sa.or_(secrets.c.expires.is_(None), secrets.c.expires > now())
-            digests = sa.select(secrets.c.digest).where(secrets.c.account_id == account_id, living)
-            found = connection.scalars(digests.order_by(secrets.c.id)).all()
-            if row is None:
-                return ""
-            return " ".join([str(row.id), row.password or "", str(row.is_disabled), *found])
-
-        return self._database.read(work)
+    @reads
+    def _state(self, connection: sa.Connection, user: str) -> str:
+        query = sa.select(accounts.c.id, accounts.c.password, accounts.c.is_disabled)
+        row = connection.execute(query.where(accounts.c.name == user)).first()
+        # Also for an unknown name, so that timing does not reveal which names exist.
+        account_id = -1 if row is None else row.id
+        living = sa.or_(secrets.c.expires.is_(None), secrets.c.expires > now())
+        digests = sa.select(secrets.c.digest).where(secrets.c.account_id == account_id, living)
+        found = connection.scalars(digests.order_by(secrets.c.id)).all()
+        if row is None:
+            return ""
+        return " ".join([str(row.id), row.password or "", str(row.is_disabled), *found])

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from v1registry.index import deletions, textsearch
 from v1registry.index.database import Database
 from v1registry.index.namespaces import namespace_id
-from v1registry.index.rows import insert_missing, insert_new, now
+from v1registry.index.rows import insert_missing, insert_new, now, reads, writes
 from v1registry.index.schema import namespaces, repositories, tags
 from v1registry.index.visibility import visible_to
 from v1registry.lib import errors
@@ -55,25 +55,22 @@ class RepositoryRecords:
         self._database = database
         self._private = private
 
-    def create(self, repository: RepositoryName) -> bool:
+    @writes
+    def create(self, connection: sa.Connection, repository: RepositoryName) -> bool:
         """Create the row of a repository unless it exists, and return whether it is private.
 
         A new repository has the default of its namespace. A repository that was private when it was
         deleted is private again.
         """
-
-        def work(connection: sa.Connection) -> bool:
-            add(connection, repository, default=self._private)
-            # Read this after the insertion, which waits for an uncommitted deletion of the old row.
-            before = deletions.find(connection, repository)
-            if before is not None:
-                if before.is_private:
-                    this = repositories.c.name == str(repository)
-                    connection.execute(repositories.update().where(this).values(is_private=True))
-                deletions.forget(connection, repository)
-            return bool(_get(connection, repository).is_private)
-
-        return self._database.write(work)
+        add(connection, repository, default=self._private)
+        # Read this after the insertion, which waits for an uncommitted deletion of the old row.
+        before = deletions.find(connection, repository)
+        if before is not None:
+            if before.is_private:
+                this = repositories.c.name == str(repository)
+                connection.execute(repositories.update().where(this).values(is_private=True))
+            deletions.forget(connection, repository)
+        return bool(_get(connection, repository).is_private)
 
     def admit(self, repository: RepositoryName, made: str | None) -> bool:
         """Check that a push may continue, and return whether the repository is private.
@@ -97,35 +94,31 @@ class RepositoryRecords:
             raise Failure(*errors.REPOSITORY_DELETED)
         return bool(row.is_private)
 
-    def _add(self, repository: RepositoryName) -> bool:
+    @writes
+    def _add(self, connection: sa.Connection, repository: RepositoryName) -> bool:
         """Create a row. Raise Failure 404 if the repository was deleted in the meantime."""
-
-        def work(connection: sa.Connection) -> bool:
-            add(connection, repository, default=self._private)
-            if deletions.find(connection, repository) is not None:
-                raise Failure(*errors.REPOSITORY_DELETED)  # rolls the insertion back
-            return bool(_get(connection, repository).is_private)
-
-        return self._database.write(work)
+        add(connection, repository, default=self._private)
+        if deletions.find(connection, repository) is not None:
+            raise Failure(*errors.REPOSITORY_DELETED)  # rolls the insertion back
+        return bool(_get(connection, repository).is_private)
 
     def knows(self, repository: RepositoryName) -> bool:
         """Return whether the repository has a row, visible or not."""
         this = sa.select(repositories.c.id).where(repositories.c.name == str(repository))
         return self._database.row(this) is not None
 
-    def get(self, repository: RepositoryName, user: str | None) -> Repository:
+    @reads
+    def get(
+        self, connection: sa.Connection, repository: RepositoryName, user: str | None
+    ) -> Repository:
         """Return a repository. Raise Failure 404 if `user` (None: anonymous) may not see it."""
-
-        def work(connection: sa.Connection) -> Repository:
-            query = sa.select(*SHOWN).where(
-                repositories.c.name == str(repository), visible(connection, user)
-            )
-            found = read(connection, query)
-            if not found:
-                raise Failure(*errors.REPOSITORY_NOT_FOUND)
-            return found[0]
-
-        return self._database.read(work)
+        query = sa.select(*SHOWN).where(
+            repositories.c.name == str(repository), visible(connection, user)
+        )
+        found = read(connection, query)
+        if not found:
+            raise Failure(*errors.REPOSITORY_NOT_FOUND)
+        return found[0]
 
     def full_description(self, repository: RepositoryName) -> str:
         row = self._database.read(lambda connection: _get(connection, repository))
@@ -166,15 +159,14 @@ class RepositoryRecords:
         work = partial(deletions.delete, repository=repository, private=self._private)
         return self._database.write(work)
 
-    def _update(self, repository: RepositoryName, values: Mapping[str, Any]) -> None:
+    @writes
+    def _update(
+        self, connection: sa.Connection, repository: RepositoryName, values: Mapping[str, Any]
+    ) -> None:
         statement = repositories.update().where(repositories.c.name == str(repository))
-
-        def work(connection: sa.Connection) -> None:
-            _get(connection, repository)
-            if values:
-                connection.execute(statement.values(**values))
-
-        self._database.write(work)
+        _get(connection, repository)
+        if values:
+            connection.execute(statement.values(**values))
 
 
 def is_for(made: str | None, row: Any) -> bool:

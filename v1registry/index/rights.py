@@ -13,6 +13,7 @@ from v1registry.index import deletions
 from v1registry.index.database import Database
 from v1registry.index.namespaces import PULL, PUSH, ROLES, role
 from v1registry.index.repositories import is_for
+from v1registry.index.rows import reads
 from v1registry.index.schema import accounts, repositories
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib import errors
@@ -117,27 +118,29 @@ class OwnIndexRights(Rights):
             raise self.refusal(ANONYMOUS) from None
         return Caller(token.user, grant=grant, credentials=credentials)
 
+    @reads
     def _may(
-        self, user: str | None, repository: RepositoryName, access: Access, made: str | None
+        self,
+        connection: sa.Connection,
+        user: str | None,
+        repository: RepositoryName,
+        access: Access,
+        made: str | None,
     ) -> bool:
         """`made`: the creation of the repository that a token was issued for; None: no token."""
-
-        def work(connection: sa.Connection) -> bool:
-            account = _account(connection, user)
-            if user is not None and account is None:
-                return False  # disabled or removed, while its token is still valid
-            known = _known(connection, repository)
-            if known is None and made is not None:
-                if deletions.find(connection, repository) is not None:
-                    return False  # the token is from before the deletion
-            elif known is not None and not is_for(made, known):
-                return False  # the same, and the repository was created again
-            if access is Access.PULL and known is not None and not known.is_private:
-                return True
-            held = role(connection, account, repository) if account is not None else None
-            return held is not None and ROLES.index(held) >= ROLES.index(_REQUIRED_ROLE[access])
-
-        return self._database.read(work)
+        account = _account(connection, user)
+        if user is not None and account is None:
+            return False  # disabled or removed, while its token is still valid
+        known = _known(connection, repository)
+        if known is None and made is not None:
+            if deletions.find(connection, repository) is not None:
+                return False  # the token is from before the deletion
+        elif known is not None and not is_for(made, known):
+            return False  # the same, and the repository was created again
+        if access is Access.PULL and known is not None and not known.is_private:
+            return True
+        held = role(connection, account, repository) if account is not None else None
+        return held is not None and ROLES.index(held) >= ROLES.index(_REQUIRED_ROLE[access])
 
 
 def _grants(grant: Grant, repository: RepositoryName | None, access: Access) -> bool:

@@ -1,16 +1,51 @@
-"""Helpers for SQL statements."""
+"""Helpers for transactions and SQL statements."""
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from v1registry.index.database import Database
 from v1registry.lib.errors import Failure
 
 Values = Mapping[str, Any]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _HasDatabase(Protocol):
+    _database: Database
+
+
+S = TypeVar("S", bound=_HasDatabase)
+
+
+def reads(method: Callable[Concatenate[S, sa.Connection, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Run a method in one transaction of `_database`, which passes it the connection (`Database.read`)."""
+
+    @functools.wraps(method)
+    def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._database.read(lambda connection: method(self, connection, *args, **kwargs))
+
+    return run
+
+
+def writes(method: Callable[Concatenate[S, sa.Connection, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Run a method that changes the database, as `reads` does (`Database.write`).
+
+    The method may run again after a conflict, so it must change nothing but the database.
+    """
+
+    @functools.wraps(method)
+    def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._database.write(lambda connection: method(self, connection, *args, **kwargs))
+
+    return run
 
 
 def now() -> int:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from v1registry.index.database import Database
 from v1registry.index.namespaces import account_id
 from v1registry.index.repositories import visible
-from v1registry.index.rows import insert_missing, now
+from v1registry.index.rows import insert_missing, now, reads, writes
 from v1registry.index.schema import accounts, comments, repositories, stars
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
@@ -35,35 +35,29 @@ class Social:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def star(self, repository: RepositoryName, user: str) -> None:
+    @writes
+    def star(self, connection: sa.Connection, repository: RepositoryName, user: str) -> None:
         """Star a repository, unless the user has. Raise Failure 404 if `user` may not see it."""
+        repository_id = _visible_id(connection, repository, user)
+        row = {
+            "repository_id": repository_id,
+            "account_id": account_id(connection, user),
+            "created": now(),
+        }
+        if insert_missing(connection, stars, [row]):
+            _count(connection, repository_id, 1)
 
-        def work(connection: sa.Connection) -> None:
-            repository_id = _visible_id(connection, repository, user)
-            row = {
-                "repository_id": repository_id,
-                "account_id": account_id(connection, user),
-                "created": now(),
-            }
-            if insert_missing(connection, stars, [row]):
-                _count(connection, repository_id, 1)
-
-        self._database.write(work)
-
-    def unstar(self, repository: RepositoryName, user: str) -> None:
+    @writes
+    def unstar(self, connection: sa.Connection, repository: RepositoryName, user: str) -> None:
         """Remove the user's star, if there is one. Raise Failure 404 as `star`."""
-
-        def work(connection: sa.Connection) -> None:
-            repository_id = _visible_id(connection, repository, user)
-            gone = connection.execute(
-                stars.delete().where(
-                    stars.c.repository_id == repository_id,
-                    stars.c.account_id == account_id(connection, user),
-                )
+        repository_id = _visible_id(connection, repository, user)
+        gone = connection.execute(
+            stars.delete().where(
+                stars.c.repository_id == repository_id,
+                stars.c.account_id == account_id(connection, user),
             )
-            _count(connection, repository_id, -gone.rowcount)
-
-        self._database.write(work)
+        )
+        _count(connection, repository_id, -gone.rowcount)
 
     def is_starred(self, repository: RepositoryName, user: str) -> bool:
         query = (
@@ -74,81 +68,83 @@ class Social:
         )
         return self._database.row(query) is not None
 
-    def starred(self, user: str, after: str = "", most: int = 100) -> list[str]:
+    @reads
+    def starred(
+        self, connection: sa.Connection, user: str, after: str = "", most: int = 100
+    ) -> list[str]:
         """Return the repositories that `user` starred and may see, by name, after `after`."""
-
-        def work(connection: sa.Connection) -> list[str]:
-            query = (
-                sa.select(repositories.c.name)
-                .join(stars, stars.c.repository_id == repositories.c.id)
-                .join(accounts, accounts.c.id == stars.c.account_id)
-                .where(
-                    accounts.c.name == user,
-                    repositories.c.name > after,
-                    visible(connection, user),
-                )
-                .order_by(repositories.c.name)
-                .limit(most)
+        query = (
+            sa.select(repositories.c.name)
+            .join(stars, stars.c.repository_id == repositories.c.id)
+            .join(accounts, accounts.c.id == stars.c.account_id)
+            .where(
+                accounts.c.name == user,
+                repositories.c.name > after,
+                visible(connection, user),
             )
-            return list(connection.scalars(query))
+            .order_by(repositories.c.name)
+            .limit(most)
+        )
+        return list(connection.scalars(query))
 
-        return self._database.read(work)
-
-    def comment(self, repository: RepositoryName, user: str, text: str) -> int:
+    @writes
+    def comment(
+        self, connection: sa.Connection, repository: RepositoryName, user: str, text: str
+    ) -> int:
         """Add a comment and return its id. Raise Failure 404 as `star`, 400 for a bad text."""
         if not text.strip():
             raise Failure(400, "The comment is empty")
         if len(text) > LONGEST or any(c < " " and c not in "\t\r\n" for c in text):
             raise Failure(400, f"A comment is a text of at most {LONGEST} characters")
+        row = {
+            "repository_id": _visible_id(connection, repository, user),
+            "account_id": account_id(connection, user),
+            "text": text,
+            "created": now(),
+        }
+        statement = comments.insert().values(row).returning(comments.c.id)
+        return int(connection.execute(statement).scalar_one())
 
-        def work(connection: sa.Connection) -> int:
-            row = {
-                "repository_id": _visible_id(connection, repository, user),
-                "account_id": account_id(connection, user),
-                "text": text,
-                "created": now(),
-            }
-            statement = comments.insert().values(row).returning(comments.c.id)
-            return int(connection.execute(statement).scalar_one())
-
-        return self._database.write(work)
-
+    @reads
     def comments(
-        self, repository: RepositoryName, user: str | None, after: int = 0, most: int = 100
+        self,
+        connection: sa.Connection,
+        repository: RepositoryName,
+        user: str | None,
+        after: int = 0,
+        most: int = 100,
     ) -> list[Comment]:
         """Return comments with an id above `after`, the oldest first. Raise Failure 404 as `star`."""
-
-        def work(connection: sa.Connection) -> list[Comment]:
-            query = (
-                sa.select(comments.c.id, accounts.c.name, comments.c.text, comments.c.created)
-                .join(accounts)
-                .where(
-                    comments.c.repository_id == _visible_id(connection, repository, user),
-                    comments.c.id > after,
-                )
-                .order_by(comments.c.id)
-                .limit(most)
+        query = (
+            sa.select(comments.c.id, accounts.c.name, comments.c.text, comments.c.created)
+            .join(accounts)
+            .where(
+                comments.c.repository_id == _visible_id(connection, repository, user),
+                comments.c.id > after,
             )
-            return [Comment(*row) for row in connection.execute(query)]
+            .order_by(comments.c.id)
+            .limit(most)
+        )
+        return [Comment(*row) for row in connection.execute(query)]
 
-        return self._database.read(work)
-
+    @writes
     def remove_comment(
-        self, repository: RepositoryName, comment_id: int, user: str, *, any_author: bool
+        self,
+        connection: sa.Connection,
+        repository: RepositoryName,
+        comment_id: int,
+        user: str,
+        *,
+        any_author: bool,
     ) -> None:
         """Remove a comment of the user, or with `any_author` of any user. Raise Failure 404."""
-
-        def work(connection: sa.Connection) -> int:
-            found = (
-                comments.c.id == comment_id,
-                comments.c.repository_id == _visible_id(connection, repository, user),
-            )
-            if any_author:
-                return connection.execute(comments.delete().where(*found)).rowcount
-            own = comments.c.account_id == account_id(connection, user)
-            return connection.execute(comments.delete().where(*found, own)).rowcount
-
-        if not self._database.write(work):
+        removed = comments.delete().where(
+            comments.c.id == comment_id,
+            comments.c.repository_id == _visible_id(connection, repository, user),
+        )
+        if not any_author:
+            removed = removed.where(comments.c.account_id == account_id(connection, user))
+        if not connection.execute(removed).rowcount:
             raise Failure(404, "Comment not found")
 
 
