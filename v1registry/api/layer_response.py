@@ -13,8 +13,7 @@ from flask import Response, request
 from v1registry.api import ranges
 from v1registry.api.answers import Headers, accel_redirect
 from v1registry.api.services import RegistryServices
-from v1registry.lib.images.images import Image
-from v1registry.lib.images.verified_stream import checked
+from v1registry.lib.images.images import Image, verified
 from v1registry.server.send import FileRange
 from v1registry.storage import Blob
 
@@ -69,7 +68,7 @@ def layer(
         try:
             pieces = None
             if services.config.verify_layers and style.wanted(asked, blob.size) is None:
-                pieces = checked(blob.pieces(), image)
+                pieces = verified(blob.pieces(), image)
             answer = _send_blob(blob, style, style.wanted(asked, blob.size), pieces)
             sent = request.method != "HEAD"  # then the response closes the blob
             return answer

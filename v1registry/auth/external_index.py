@@ -66,7 +66,7 @@ class ExternalIndexRights(Rights):
         self._listed = listed
         self._secret = secrets.token_bytes(32)
         self._confirmed: SingleFlightCache[Confirmed] = SingleFlightCache(remember)
-        self._vouched: SingleFlightCache[bool] = SingleFlightCache(remember)
+        self._image_answers: SingleFlightCache[bool] = SingleFlightCache(remember)
         self._believed: SingleFlightCache[bool] = SingleFlightCache(remember)
         self._revoked = Revoked(client, remember) if client is not None else None
 
@@ -154,7 +154,7 @@ class ExternalIndexRights(Rights):
             answer = client.ask(path, authorization)
             return isinstance(answer, dict) and answer.get("access") is True
 
-        return self._vouched.get(f"{self._digest(caller.credentials)} {image_id}", ask)
+        return self._image_answers.get(f"{self._digest(caller.credentials)} {image_id}", ask)
 
     def refusal(self, caller: Caller) -> Failure:
         """Return Failure 401 in every case, because another token may be sufficient."""

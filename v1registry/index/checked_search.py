@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,13 +18,11 @@ from v1registry.lib.auth.rights import Caller, Rights
 from v1registry.lib.names import RepositoryName
 from v1registry.lib.repositories.search import (
     COUNTED,
-    DEEPEST,
     READ,
     WHOLE,
-    AllResults,
     BrowseQuery,
     Listing,
-    Page,
+    NameSearch,
     Row,
     Rows,
     SearchResult,
@@ -38,32 +35,14 @@ _AT_ONCE = 500  # rows that one statement returns
 _CHECKED = (repositories.c.name, repositories.c.is_private, repositories.c.searched)
 
 
-class CheckedSearch:
-    """Search that checks the rights for each candidate, by name: at most 5000 for a page."""
+class CheckedSearch(NameSearch):
+    """Searches names and descriptions: at most 5000 for a page."""
 
     orders = ("name",)
 
     def __init__(self, database: Database, rights: Rights) -> None:
         self._database = database
         self._rights = rights
-
-    def find(self, caller: Caller, query: str, size: int, page: int) -> Page:
-        """Return a page by name. The total is exact up to 1000."""
-        text = textsearch.cleaned(query)
-        start = (page - 1) * size
-        if query and not text:
-            return Page([], 0)
-        most = max(COUNTED, start + size) + 1 if start < DEEPEST else COUNTED + 1
-        names = list(islice(self._visible(caller, self._candidates(text)), most))
-        return Page(list(self._results(names[start : start + size])), len(names))
-
-    def whole(self, caller: Caller, query: str) -> AllResults:
-        """Return all results by name, among the first 100000 matches."""
-        text = textsearch.cleaned(query)
-        if query and not text:
-            return AllResults(iter(()), 0)
-        names = list(self._visible(caller, paced(self._all(text))))
-        return AllResults(self._results(names), len(names))
 
     def listed(self, caller: Caller, after: str, most: int) -> Listing:
         """Return repositories with tags by name, starting after the name `after`."""
@@ -79,10 +58,10 @@ class CheckedSearch:
         if query.text.strip() and not text:
             return Rows([], 0)
         prefix = f"{query.namespace}/" if query.namespace else ""
-        names = self._visible(caller, self._candidates(text, prefix))
-        found = bounded((name for name in names if name.startswith(prefix)), query)
-        rows = in_parts(self._database, repositories.c.name, found.rows, BY_NAME)
-        shown = [Row(r.name, r.is_private, r.description, pushed=r.updated) for r in rows]
+        rows = (row for row in self._candidates(text, prefix) if row.name.startswith(prefix))
+        found = bounded((row.name for row in rows if self._sees(caller, row)), query)
+        page = in_parts(self._database, repositories.c.name, found.rows, BY_NAME)
+        shown = [Row(r.name, r.is_private, r.description, pushed=r.updated) for r in page]
         return Rows(shown, found.total)
 
     def _names(self, caller: Caller, after: str, most: int) -> tuple[list[str], str | None]:
@@ -146,7 +125,11 @@ class CheckedSearch:
         rows = in_parts(self._database, repositories.c.name, names, BY_NAME)
         return (SearchResult(row.name, row.description) for row in rows)
 
-    def _visible(self, caller: Caller, rows: Iterable[Any]) -> Iterator[str]:
+    def _visible(self, caller: Caller, query: str, *, whole: bool = False) -> Iterator[str]:
+        text = textsearch.cleaned(query)
+        rows: Iterable[Any] = ()
+        if text or not query:
+            rows = paced(self._all(text)) if whole else self._candidates(text)
         return (row.name for row in rows if self._sees(caller, row))
 
     def _sees(self, caller: Caller, row: Any) -> bool:

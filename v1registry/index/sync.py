@@ -38,6 +38,7 @@ from v1registry.index.stored_repositories import (
 )
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
+from v1registry.lib.repositories.repositories import Events
 from v1registry.lib.support.circuit_breaker import CircuitBreaker
 
 PAUSE = 10.0  # seconds until the next attempt after a failure of the database
@@ -97,7 +98,7 @@ class SyncReport:
         return text
 
 
-class Sync:
+class Sync(Events):
     """Receives the events of pushes and deletions. `run_in_thread` runs walks over the store."""
 
     def __init__(

@@ -113,8 +113,8 @@ class Sessions:
         g.cookies = {}
         g.session = self._read()
         shown = self._services.authorizer.credentials()
-        if shown.vouched is not None:
-            proxied = Credentials(vouched=shown.vouched, vouched_groups=shown.vouched_groups)
+        if shown.proxy_user is not None:
+            proxied = Credentials(proxy_user=shown.proxy_user, proxy_groups=shown.proxy_groups)
             address = self._services.authorizer.address()
             self._services.authorizer.act_as(self._rights.identify(proxied, address))
         else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from v1registry.api.services import IndexServices
 from v1registry.lib.auth.rights import Rights
-from v1registry.lib.repositories.events import NO_EVENTS, Events
+from v1registry.lib.repositories.repositories import Events
 from v1registry.lib.repositories.search import Search
 from v1registry.lib.support.counts import Counts
 from v1registry.lib.support.health import Service
@@ -29,7 +29,7 @@ class AttachedIndex:
     `search(rights)` returns a search in the database, or None without a database.
     """
 
-    events: Events = NO_EVENTS
+    events: Events = field(default_factory=Events)
     rights: Rights | None = None
     index: IndexServices | None = None
     search: Callable[[Rights], Search | None] = _no_search

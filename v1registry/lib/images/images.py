@@ -7,8 +7,10 @@ are read once and cached: in the process, and in the shared cache if there is on
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from v1registry.lib import documents, errors
@@ -20,6 +22,7 @@ from v1registry.lib.support.cache import Cache, Shared
 from v1registry.storage import Blob, Storage, exists, get_or_none, keys
 from v1registry.storage.errors import CorruptObject, NotFound, Refused
 
+_SIMPLE = "sha256:"  # a checksum of JSON and layer; a TarSum does not cover the layer's bytes
 _OVERHEAD = 1024  # bytes of a cached image besides its texts, approximately
 _SETTLING = 30.0  # longest time in seconds that a committing node may stall
 _MAX_ANCESTORS = 100_000  # more is a loop or an attack
@@ -218,6 +221,28 @@ def parent_of(data: bytes) -> str | None:
     except (ValueError, AttributeError):
         return None
     return parent if ImageId.is_valid(parent) else None
+
+
+def verified(pieces: Iterator[bytes], image: Image) -> Iterator[bytes]:
+    """Yield the pieces of the image's layer, the last one only if the checksum is right.
+
+    Otherwise raise CorruptObject. Then the client receives fewer bytes than announced and never takes
+    the layer for complete. An image that Docker before 0.10 pushed may have no such checksum: its
+    layer is sent without verification.
+    """
+    known = {sum for sum in image.checksums if sum.startswith(_SIMPLE)}
+    if not known:
+        yield from pieces
+        return
+    sum, held = hashlib.sha256(image.json + b"\n"), b""
+    for piece in pieces:
+        sum.update(piece)
+        if held:
+            yield held
+        held = piece
+    if f"{_SIMPLE}{sum.hexdigest()}" not in known:
+        raise CorruptObject(f"{image.id}: the layer's bytes do not match the image's checksum")
+    yield held
 
 
 def _size(image: Image) -> int:

@@ -81,7 +81,7 @@ class Listings:
             self._keep(image, part, value)
             return value
 
-        return self._running.get(f"{image.id}{part}", answer, lambda _: False)
+        return self._running.get(f"{image.id}{part}", answer)
 
     def _list(self, image: Image) -> bytes:
         with self.images.open_layer(image) as blob, collector_off():

@@ -89,7 +89,7 @@ class V2Images:
         """
         known = self._cache.get(image_id)
         if known is None or (isinstance(known, V2Image) and whole and not known.config):
-            return self._running.get(image_id, lambda: self._make(image_id), lambda _: False)
+            return self._running.get(image_id, lambda: self._make(image_id))
         if isinstance(known, UnservableImage):
             raise UnservableImage(str(known))
         return known

@@ -76,7 +76,7 @@ class LayerMetadataStore:
         known = self.known(image)
         if known is None:
             # Concurrent requests share one scan.
-            known = self._running.get(image.id, lambda: self.compute(image), _no)
+            known = self._running.get(image.id, lambda: self.compute(image))
         if isinstance(known, DamagedLayer):
             raise DamagedLayer(str(known))
         return known
@@ -97,7 +97,7 @@ class LayerMetadataStore:
     def scan_pushed(self, image: Image, run_in_thread: Callable[..., Any]) -> None:
         """Scan a layer whose bytes were verified against its checksum just now."""
         if self.known(image) is None:
-            self._running.get(image.id, lambda: self._compute(image, run_in_thread, None), _no)
+            self._running.get(image.id, lambda: self._compute(image, run_in_thread, None))
 
     def _compute(
         self, image: Image, run_in_thread: Callable[..., Any], checksums: Sequence[str] | None
@@ -175,7 +175,3 @@ class LayerMetadataStore:
             return DamagedLayer(value["damage"])
         except (NotFound, ValueError, KeyError, TypeError):
             return None
-
-
-def _no(_: object) -> bool:
-    return False

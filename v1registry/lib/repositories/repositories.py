@@ -12,7 +12,6 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Images
 from v1registry.lib.images.push_provenance import Sender
 from v1registry.lib.names import ImageId, RepositoryName, Tag
-from v1registry.lib.repositories.events import NO_EVENTS, Events
 from v1registry.lib.repositories.references import LIFE, RepositoryReferences
 from v1registry.lib.repositories.tags import Tags, Unreadable
 from v1registry.lib.repositories.walk import is_repository
@@ -44,6 +43,22 @@ _AGENT_WORDS = {
 _AGENT_WORD = re.compile(r"([^\s/]+)/(\S+)")
 
 
+class Events:
+    """A listener that keeps a copy of the store, such as the index; this one ignores all events.
+
+    It is called after each change. It must not fail or wait long: pushes must not depend on it.
+    """
+
+    def tagged(self, repository: RepositoryName, tag: str) -> None:
+        """A tag was set or deleted."""
+
+    def flagged(self, repository: RepositoryName, private: bool) -> None:
+        """The repository was made private or public."""
+
+    def deleted(self, repository: RepositoryName) -> None:
+        """The repository was deleted."""
+
+
 class Repositories:
     """Reads and writes tags, their metadata, and the private flag; notifies `events` of changes."""
 
@@ -53,13 +68,13 @@ class Repositories:
         images: Images,
         tags: Tags,
         references: RepositoryReferences,
-        events: Events = NO_EVENTS,
+        events: Events | None = None,
     ) -> None:
         self._storage = storage
         self._images = images
         self._tags = tags
         self._references = references
-        self._events = events
+        self._events = events or Events()
         self._flags: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
     # -- tags -----------------------------------------------------------------

@@ -7,6 +7,7 @@ Without an index's database, `StoreSearch` finds repositories by the names in th
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,7 +146,29 @@ def paced(items: Iterable[T]) -> Iterator[T]:
         yield item
 
 
-class StoreSearch:
+class NameSearch(ABC):
+    """A search by name that checks the rights for each match, for a bounded number of matches."""
+
+    def find(self, caller: Caller, query: str, size: int, page: int) -> Page:
+        """Return a page by name. The total is exact up to 1000."""
+        found = bounded(self._visible(caller, query), BrowseQuery(page=page, size=size))
+        return Page(list(self._results(found.rows)), found.total)
+
+    def whole(self, caller: Caller, query: str) -> AllResults:
+        """Return all results by name, among the first 100000 matches."""
+        found = list(self._visible(caller, query, whole=True))
+        return AllResults(self._results(found), len(found))
+
+    @abstractmethod
+    def _visible(self, caller: Caller, query: str, *, whole: bool = False) -> Iterator[str]:
+        """Yield the names that the caller may see, among the first 5000 matches; if `whole`, 100000."""
+
+    @abstractmethod
+    def _results(self, names: Sequence[str]) -> Iterator[SearchResult]:
+        """Yield the results of these names."""
+
+
+class StoreSearch(NameSearch):
     """Searches names. The work for one request is bounded for any number of repositories."""
 
     orders = ("name",)
@@ -155,21 +178,14 @@ class StoreSearch:
         self._tags = tags
         self._rights = rights
 
-    def find(self, caller: Caller, query: str, size: int, page: int) -> Page:
-        """Sort by name, check the first 5000 matches, and count exactly up to 1000."""
+    def _visible(self, caller: Caller, query: str, *, whole: bool = False) -> Iterator[str]:
         names = self._name_index.names()
-        start = (page - 1) * size
-        most = max(COUNTED, start + size) + 1 if start < DEEPEST else COUNTED + 1
-        matches = islice(names.containing(query.strip()), READ)
-        found = list(islice(self._seen(caller, names, matches), most))
-        return Page([SearchResult(name) for name in found[start : start + size]], len(found))
+        matches = names.containing(query.strip())
+        some = paced(islice(matches, WHOLE)) if whole else islice(matches, READ)
+        return self._seen(caller, names, some)
 
-    def whole(self, caller: Caller, query: str) -> AllResults:
-        """Sort by name, and check the first 100000 matches."""
-        names = self._name_index.names()
-        matches = paced(islice(names.containing(query.strip()), WHOLE))
-        found = list(self._seen(caller, names, matches))
-        return AllResults(map(SearchResult, found), len(found))
+    def _results(self, names: Sequence[str]) -> Iterator[SearchResult]:
+        return map(SearchResult, names)
 
     def listed(self, caller: Caller, after: str, most: int) -> Listing:
         names = self._name_index.names()

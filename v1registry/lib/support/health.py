@@ -48,7 +48,7 @@ class Health:
 
     def failing(self) -> list[str]:
         """Return the names of the services that cannot be used now."""
-        return self._checks.get("", self._check, lambda _: False)
+        return self._checks.get("", self._check)
 
     def _check(self) -> list[str]:
         failing = []

@@ -21,7 +21,7 @@ class _Computation(Generic[V]):
 
 
 class SingleFlightCache(Generic[V]):
-    """Keeps at most `limit` answers for `life` seconds and drops the oldest first.
+    """Keeps at most `limit` answers for `life` seconds, 0 for none, and drops the oldest first.
 
     Concurrent calls with the same key share one computation. All of them receive its exception, which
     is not cached.
@@ -74,7 +74,7 @@ class SingleFlightCache(Generic[V]):
         try:
             answer = compute()
             running.answer.append(answer)
-            if keep(answer):
+            if self._life and keep(answer):
                 self._keep(key, answer, started)
             return answer
         except Exception as error:
