@@ -14,6 +14,7 @@ Other entries of the union file system (`.wh..wh.*`) are omitted.
 
 from __future__ import annotations
 
+from v1registry.lib.layers.tar_header import raw
 from v1registry.lib.layers.tar_stream import LayerTooLarge, Readable, TarEntry, entries
 
 Row = list[str | int | bool]
@@ -100,7 +101,7 @@ def _name(entry: TarEntry) -> str:
         name = "/"
     elif name.startswith("./"):
         name = name[1:]
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return raw(name).decode("utf-8", "replace")
 
 
 def _is_folder(entry: TarEntry) -> bool:

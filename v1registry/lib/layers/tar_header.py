@@ -28,6 +28,7 @@ MAX_EXTENDED_RECORDS = 10_000
 MAX_ARCHIVE_EXTENDED_BYTES = 1 << 30
 MAX_ARCHIVE_EXTENDED_RECORDS = 16_000_000
 
+XATTR = "SCHILY.xattr."
 _LONG_NAMES = {"L": "path", "K": "linkpath"}
 EXTENDED = ("x", *_LONG_NAMES)
 
@@ -43,6 +44,11 @@ class LayerTooLarge(ValueError):
 def text(raw: bytes) -> str:
     """Return the text of a field, with surrogate escapes for bytes that are not UTF-8."""
     return raw.decode("utf-8", "surrogateescape")
+
+
+def raw(value: str) -> bytes:
+    """Undo `text`."""
+    return value.encode("utf-8", "surrogateescape")
 
 
 def c_string(raw: bytes) -> bytes:
@@ -99,10 +105,13 @@ def is_header(block: bytes) -> bool:
 
 
 class Header:
-    """The fields of a header: texts as bytes, numbers as int, the type flag as one character.
+    """The fields of a header.
 
-    sparse_size: the unpacked size of an old GNU sparse file in bytes; sparse_continues: whether more
-    blocks of its map are between the header and the body.
+    name, linkname, uname, gname: str, with surrogate escapes for bytes that are not UTF-8; size: bytes
+    as the tar states it; mtime: whole seconds since the epoch; typeflag: one character; xattrs:
+    extended attributes, name -> raw value; sparse_name, sparse_size: those of the unpacked file for a
+    GNU sparse file, otherwise None; sparse_continues: whether more blocks of the map of an old GNU
+    sparse file are between the header and the body.
     """
 
     def __init__(self, block: bytes) -> None:
@@ -116,21 +125,23 @@ class Header:
             fields[:14]
         )
         self.typeflag = flag.decode("latin-1")
-        self.name = c_string(name)
+        self.name = text(c_string(name))
         self.mode = _number(mode)
         self.uid = _number(uid)
         self.gid = _number(gid)
         self.size = _number(size)
         self.mtime = _number(mtime)
-        self.linkname = c_string(link)
-        self.uname = self.gname = b""
+        self.linkname = text(c_string(link))
+        self.uname = self.gname = ""
         self.devmajor = self.devminor = 0
+        self.xattrs: dict[str, bytes] = {}
+        self.sparse_name: str | None = None
         self.sparse_size: int | None = None
         self.sparse_continues = False
         posix, gnu = magic[:6] == b"ustar\0", magic == b"ustar  \0"
         if posix or gnu:
-            self.uname = c_string(uname)
-            self.gname = c_string(gname)
+            self.uname = text(c_string(uname))
+            self.gname = text(c_string(gname))
             if self.typeflag in _DEVICES:
                 self.devmajor = _number(major)
                 self.devminor = _number(minor)
@@ -152,14 +163,14 @@ class Header:
             return
         else:
             prefix = c_string(block[345:500])  # as Go before 1.8 writes it
-        self.name = prefix + b"/" + self.name
+        self.name = f"{text(prefix)}/{self.name}"
 
     def merge(self, pax: dict[str, bytes]) -> None:
         """Replace fields by pax records; an empty value does not replace a field."""
-        self.name = pax.get("path") or self.name
-        self.linkname = pax.get("linkpath") or self.linkname
-        self.uname = pax.get("uname") or self.uname
-        self.gname = pax.get("gname") or self.gname
+        self.name = _pax_text(pax, "path", self.name)
+        self.linkname = _pax_text(pax, "linkpath", self.linkname)
+        self.uname = _pax_text(pax, "uname", self.uname)
+        self.gname = _pax_text(pax, "gname", self.gname)
         self.uid = _pax_integer(pax, "uid", self.uid)
         self.gid = _pax_integer(pax, "gid", self.gid)
         self.size = _pax_integer(pax, "size", self.size)
@@ -168,6 +179,10 @@ class Header:
             if pax.get(key):
                 self.sparse_size = _pax_integer(pax, key, 0)
                 break
+        if "GNU.sparse.name" in pax:
+            self.sparse_name = text(pax["GNU.sparse.name"])
+        prefix = len(XATTR)
+        self.xattrs = {k[prefix:]: value for k, value in pax.items() if k.startswith(XATTR)}
         self._check()
 
     def _check(self) -> None:
@@ -239,6 +254,11 @@ def pax_records(data: bytes) -> Iterator[tuple[str, bytes]]:
             raise LayerUnreadable("a damaged pax header")
         yield text(key), value
         at = end
+
+
+def _pax_text(pax: dict[str, bytes], key: str, default: str) -> str:
+    value = pax.get(key)
+    return text(value) if value else default
 
 
 def _pax_integer(pax: dict[str, bytes], key: str, default: int) -> int:

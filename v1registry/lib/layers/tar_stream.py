@@ -23,14 +23,12 @@ from v1registry.lib.layers.tar_header import (
     Header,
     LayerTooLarge,
     LayerUnreadable,
-    text,
 )
 
 __all__ = ["LayerTooLarge", "LayerUnreadable", "Readable", "TarEntry", "entries", "walk"]
 
 _ZEROS = bytes(BLOCK)
 _PIECE = 256 * 1024
-_XATTR = "SCHILY.xattr."
 MAX_SPARSE_BLOCKS = 50_000  # of 21 regions each; Go allows a million regions
 
 
@@ -49,41 +47,19 @@ class Observer(Protocol):
     def incomplete(self) -> None: ...
 
 
-class TarEntry:
-    """One entry of the tar; see `Header` for the plain fields.
+class TarEntry(Header):
+    """One entry of the tar; see `Header` for its fields."""
 
-    name, linkname, uname, gname: str, with surrogate escapes for bytes that are not UTF-8; size: bytes
-    as the tar states it; mtime: whole seconds since the epoch; typeflag: one character; xattrs:
-    extended attributes, name -> raw value; sparse_name, sparse_size: those of the unpacked file for a
-    GNU sparse file, otherwise None.
-    """
-
-    def __init__(self, header: Header, pax: dict[str, bytes], source: DecompressedLayer) -> None:
-        self.typeflag = header.typeflag
-        self.mode = header.mode
-        self.devmajor = header.devmajor
-        self.devminor = header.devminor
-        self.sparse_size = header.sparse_size
-        self.sparse_name: str | None = None
-        self.xattrs: dict[str, bytes] = {}
-        if pax:
-            header.merge(pax)
-            for key, value in pax.items():
-                if key.startswith(_XATTR):
-                    self.xattrs[key[len(_XATTR) :]] = value
-            if "GNU.sparse.name" in pax:
-                self.sparse_name = text(pax["GNU.sparse.name"])
-            self.sparse_size = header.sparse_size
-        self.size = header.size
-        self.mtime = header.mtime
-        self.uid = header.uid
-        self.gid = header.gid
-        self.name = text(header.name)
-        self.linkname = text(header.linkname)
-        self.uname = text(header.uname)
-        self.gname = text(header.gname)
+    def __init__(self, block: bytes, source: DecompressedLayer) -> None:
+        super().__init__(block)
         self._source: DecompressedLayer | None = source
-        self._left = header.body_size()
+        self._left = 0  # bytes of the body that were not read
+
+    def begin(self, pax: dict[str, bytes]) -> None:
+        """Apply the records of the extended headers. The source is at the first byte of the body."""
+        if pax:
+            self.merge(pax)
+        self._left = self.body_size()
 
     def body(self) -> Iterator[bytes]:
         """Yield the stored bytes in pieces, once, before the walk continues.
@@ -140,23 +116,23 @@ def walk(
         block = source.read(BLOCK)
         if block == _ZEROS[: len(block)]:
             break
-        header = Header(block)
+        entry = TarEntry(block, source)
         if observer:
             observer.header(block)
-        padding = -header.body_size() % BLOCK
-        if header.typeflag in EXTENDED:
-            data = _read_extended(source, header, extended)
+        padding = -entry.body_size() % BLOCK
+        if entry.typeflag in EXTENDED:
+            data = _read_extended(source, entry, extended)
             if observer:
-                observer.extended(header.typeflag, data)
+                observer.extended(entry.typeflag, data)
             pending = True
             _skip(source, padding, observer)
             continue
-        _skip_sparse_map(source, header, observer)
+        _skip_sparse_map(source, entry, observer)
         count += 1
         if max_entries is not None and count > max_entries:
             raise LayerTooLarge(f"the layer holds more than {max_entries} entries")
-        entry = TarEntry(header, extended.take(), source)
-        padding = -entry._left % BLOCK
+        entry.begin(extended.take())
+        padding = -entry.body_size() % BLOCK
         yield entry
         if pause is not None:
             pause()

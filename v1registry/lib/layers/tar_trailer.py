@@ -10,10 +10,17 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from v1registry.lib.layers.tar_header import FIELDS, Header, c_string, is_times, pax_records
+from v1registry.lib.layers.tar_header import (
+    FIELDS,
+    XATTR,
+    Header,
+    c_string,
+    is_times,
+    pax_records,
+    raw,
+)
 from v1registry.lib.layers.tar_stream import TarEntry
 
-_XATTR = "SCHILY.xattr."
 _ENTRY_FIELDS = frozenset({"path", "linkpath", "uname", "gname", "uid", "gid", "size"})
 _TIMES = re.compile(rb"-?[0-9]{1,19}(\.[0-9]{0,9})?")
 _MEASURED = frozenset(  # tar writers add them, and they change whenever a file is read
@@ -52,22 +59,21 @@ class UnreadBytes:
 
     def _add_replaced(self, entry: TarEntry, heads: list[bytes]) -> None:
         """Add the fields of headers that extended headers replace, so the entry does not have them."""
-        final = {
-            name: getattr(entry, name).encode("utf-8", "surrogateescape")
-            for name in ("name", "linkname", "uname", "gname")
-        }
+        final = {name: raw(getattr(entry, name)) for name in ("name", "linkname", "uname", "gname")}
         *before, own = (Header(block) for block in heads)
         for header in before:
-            name = _EXTENDED_NAME.sub(b"", header.name).translate(None, b"./")
+            name = _EXTENDED_NAME.sub(b"", raw(header.name)).translate(None, b"./")
             self._add_unless(_is_part(name, final["name"]), header.name)
-            self._add_unless(header.linkname == b"", header.linkname)
-            for key, owner in (("uname", header.uname), ("gname", header.gname)):
-                self._add_unless(owner in (b"", b"root", final[key]), owner)
+            self._add_unless(header.linkname == "", header.linkname)
+            for key in ("uname", "gname"):
+                owner = getattr(header, key)
+                self._add_unless(owner in ("", "root", getattr(entry, key)), owner)
             self._add_unless(header.uid in (0, entry.uid), header.uid)
             self._add_unless(header.gid in (0, entry.gid), header.gid)
             self._add_unless(header.mode & ~_PERMISSIONS == 0, header.mode)
         for key, value in final.items():
-            self._add_unless(_is_part(getattr(own, key), value), getattr(own, key))
+            stated = getattr(own, key)
+            self._add_unless(_is_part(raw(stated), value), stated)
         for key in ("uid", "gid", "size", "mtime"):
             stated = getattr(own, key)
             self._add_unless(stated in (0, getattr(entry, key)), stated)
@@ -87,14 +93,14 @@ class UnreadBytes:
                     self.add(records[key])  # replaced, so no entry contains it
                 records[key] = value
         for key, value in sorted(records.items()):
-            if key in _ENTRY_FIELDS or key.startswith(_XATTR):
+            if key in _ENTRY_FIELDS or key.startswith(XATTR):
                 continue
             if key not in _MEASURED or not _TIMES.fullmatch(value):
-                self.add(key.encode("utf-8", "surrogateescape"), value)
+                self.add(raw(key), value)
 
-    def _add_unless(self, is_known: bool, value: bytes | int) -> None:
+    def _add_unless(self, is_known: bool, value: str | int) -> None:
         if not is_known:
-            self.add(value if isinstance(value, bytes) else b"%d" % value)
+            self.add(raw(str(value)))
 
 
 def _unread_in_header(block: bytes) -> list[bytes]:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 
 from v1registry.lib.layers.same_layer import MAX_ENTRIES, LayerContent, in_archive_order, split
+from v1registry.lib.layers.tar_header import raw
 from v1registry.lib.layers.tar_stream import (
     LayerTooLarge,
     LayerUnreadable,
@@ -144,14 +145,10 @@ class TarSums:
         return order
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
 def _header(entry: TarEntry, version: int) -> bytes:
     """Return the bytes hashed before an entry's body (protocol-v1.md section 3)."""
     head = b"name%bmode%duid%dgid%dsize%d" % (
-        _bytes(entry.name),
+        raw(entry.name),
         entry.mode,
         entry.uid,
         entry.gid,
@@ -161,14 +158,14 @@ def _header(entry: TarEntry, version: int) -> bytes:
         head += b"mtime%d" % entry.mtime
     head += b"typeflag%blinkname%buname%bgname%bdevmajor%ddevminor%d" % (
         entry.typeflag.encode("latin-1"),
-        _bytes(entry.linkname),
-        _bytes(entry.uname),
-        _bytes(entry.gname),
+        raw(entry.linkname),
+        raw(entry.uname),
+        raw(entry.gname),
         entry.devmajor,
         entry.devminor,
     )
     if version > 0 and entry.xattrs:
-        pairs = sorted((_bytes(name), value) for name, value in entry.xattrs.items())
+        pairs = sorted((raw(name), value) for name, value in entry.xattrs.items())
         head += b"".join(name + value for name, value in pairs)
     return head
 
