@@ -144,18 +144,33 @@ def attempt(key: str, call: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
-class GcsClient(NamedTuple):
+class _Connections(NamedTuple):
     """The connections of one thread: a session with credentials and the library's bucket."""
 
     session: AuthorizedSession
     bucket: storage.Bucket
     endpoint: str
-    timeout: tuple[float, float]
     ask: Any  # sends a request without credentials, for Google's libraries
+
+
+class GcsClient:
+    """The connections of all threads to one bucket. Methods raise Refused without credentials."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.timeout = (float(CONNECT_SECONDS), float(options["gcs_read_timeout"]))
+        self._options = options
+        self._credentials: Any = None
+        self._connections = PerThread(self._connect)
+
+    @property
+    def bucket(self) -> storage.Bucket:
+        """The library's bucket, with this thread's connections."""
+        return self._connections.get().bucket
 
     def send(self, method: str, address: str, *, stream: bool = False, **more: Any) -> Any:
         """Send a request for which the library has no method. Raise if the response is an error."""
-        return self._sent(self.session.request, method, address, stream=stream, **more)
+        session = self._connections.get().session
+        return self._sent(session.request, method, address, stream=stream, **more)
 
     def send_named(self, method: str, url: str, **more: Any) -> Any:
         """Send a request to a URL that the store named; send credentials only to the store's origin.
@@ -163,24 +178,21 @@ class GcsClient(NamedTuple):
         The URL of an upload's session is a credential itself. Raise Refused for `http://` if the
         store uses https.
         """
+        session, _, endpoint, _ = self._connections.get()
         try:
-            url = secured(url, self.endpoint)
-            own = origin(url) == origin(self.endpoint)
+            url = secured(url, endpoint)
+            own = origin(url) == origin(endpoint)
         except Insecure as error:
             raise Refused(f"storage: {error}; nothing was sent there") from None
-        send = (
-            self.session.request
-            if own
-            else functools.partial(requests.Session.request, self.session)
-        )
-        return self._sent(send, method, url, **more)
+        plain = functools.partial(requests.Session.request, session)
+        return self._sent(session.request if own else plain, method, url, **more)
 
     def _sent(
         self, send: Any, method: str, address: str, *, stream: bool = False, **more: Any
     ) -> Any:
         answer = send(
             method,
-            address if "://" in address else self.endpoint + address,
+            address if "://" in address else self._connections.get().endpoint + address,
             timeout=self.timeout,
             stream=stream,
             allow_redirects=False,
@@ -191,36 +203,23 @@ class GcsClient(NamedTuple):
                 raise from_http_response(answer)
         return answer
 
-
-class GcsClients:
-    """The clients of all threads for one bucket."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = options
-        self._credentials: Any = None
-        self._clients = PerThread(self._make)
-
-    def get(self) -> GcsClient:
-        """Return this thread's client. Raise Refused if there are no credentials."""
-        return self._clients.get()
-
     @functools.cached_property
     def signer(self) -> Signing | None:
         """The signer of URLs: the account's key, or Google's service; None if neither can sign."""
-        client = self.get()
-        credentials = client.session.credentials
+        session, _, _, ask = self._connections.get()
+        credentials = session.credentials
         if isinstance(credentials, Signing):
             return credentials
         if getattr(credentials, "service_account_email", None) == "default":
-            ask = functools.partial(client.ask, timeout=client.timeout)
-            attempt("storage", lambda: credentials.refresh(ask))  # sets the account's name
+            request = functools.partial(ask, timeout=self.timeout)
+            attempt("storage", lambda: credentials.refresh(request))  # sets the account's name
         email = getattr(credentials, "service_account_email", None)
         if email is None:
             _log.warning("storage_redirect has no effect: these credentials cannot sign URLs")
             return None
-        return _SignedByGoogle(self.get, _SIGN.format(credentials.universe_domain, email), email)
+        return _SignedByGoogle(self, _SIGN.format(credentials.universe_domain, email), email)
 
-    def _make(self) -> GcsClient:
+    def _connect(self) -> _Connections:
         options = self._options
         try:
             if self._credentials is None:
@@ -250,8 +249,7 @@ class GcsClients:
         # Otherwise the library requests the bucket's metadata for tracing, in threads of its own, and
         # repeats it if the account may not read them.
         client._bucket_metadata_cache = None
-        timeout = (float(CONNECT_SECONDS), float(options["gcs_read_timeout"]))
-        return GcsClient(session, bucket, endpoint, timeout, Request(tokens))
+        return _Connections(session, bucket, endpoint, Request(tokens))
 
 
 def _credentials(file: str | None) -> Any:
@@ -269,14 +267,14 @@ class _SignedByGoogle(Signing):  # type: ignore[misc]
     google.auth.iam does the same, but with retries and timeouts of its own.
     """
 
-    def __init__(self, client: Callable[[], GcsClient], address: str, email: str) -> None:
+    def __init__(self, client: GcsClient, address: str, email: str) -> None:
         self._client = client
         self._address = address
         self._email = email
 
     def sign_bytes(self, message: bytes) -> bytes:
         payload = base64.b64encode(message).decode()
-        answer = self._client().send("POST", self._address, json={"payload": payload})
+        answer = self._client.send("POST", self._address, json={"payload": payload})
         return base64.b64decode(answer.json()["signedBlob"])
 
     @property

@@ -23,7 +23,7 @@ from google.cloud.storage import Blob
 from v1registry.storage import Buffer, ListEntry, Stage, Stat, exists
 from v1registry.storage.checksums import of_google
 from v1registry.storage.errors import CorruptObject, NotFound, Refused, StorageError
-from v1registry.storage.gcs.client import FAILURES, GcsClients, attempt, storage_error
+from v1registry.storage.gcs.client import FAILURES, GcsClient, attempt, storage_error
 from v1registry.storage.gcs.resumable_upload import CHUNK_UNIT, ResumableUpload, send_pieces
 from v1registry.storage.parts import PartBuffer
 from v1registry.storage.remote import (
@@ -52,7 +52,7 @@ class GcsStorage(RemoteStorage):
     unless_atomic = "gcs_conditional_writes: false (it ignores ifGenerationMatch)"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._clients = GcsClients(options)
+        self._client = GcsClient(options)
         self._bucket = options["boto_bucket"]
         self._prefix = prefix(options["storage_path"])
         chunk = options["gcs_chunk_size"] // CHUNK_UNIT * CHUNK_UNIT
@@ -65,11 +65,11 @@ class GcsStorage(RemoteStorage):
         return str(self._bucket)
 
     def _blob(self, key: str) -> Blob:
-        return self._clients.get().bucket.blob(self._prefix + key)
+        return self._client.bucket.blob(self._prefix + key)
 
     def _once(self, operation: Callable[..., Any], **parameters: Any) -> Any:
         """Call a method of the library without its own retries."""
-        return operation(retry=None, timeout=self._clients.get().timeout, **parameters)
+        return operation(retry=None, timeout=self._client.timeout, **parameters)
 
     def _call(self, key: str, operation: Callable[..., Any], **parameters: Any) -> Any:
         """Call a method of the library; repeat it as `attempt` does."""
@@ -86,7 +86,7 @@ class GcsStorage(RemoteStorage):
             if start:
                 headers["Range"] = f"bytes={start}-"
             url = f"{address}&generation={version}" if version else address
-            send = self._clients.get().send
+            send = self._client.send
             answer = attempt(key, lambda: send("GET", url, headers=headers, stream=True))
             found = answer.headers.get("X-Goog-Generation", "")
             return response_of(key, answer, start, found, partial(of_google, crc32c=_crc32c))
@@ -115,7 +115,7 @@ class GcsStorage(RemoteStorage):
 
         def ask() -> tuple[Sequence[Blob], Sequence[str], str | None]:
             found = self._once(
-                self._clients.get().bucket.list_blobs,
+                self._client.bucket.list_blobs,
                 prefix=f"{self._prefix}{folder}/",
                 page_token=token,
                 fields="items(name,timeCreated),prefixes,nextPageToken",
@@ -133,7 +133,7 @@ class GcsStorage(RemoteStorage):
                 return
 
     def url(self, key: str) -> str | None:
-        signer = self._clients.signer
+        signer = self._client.signer
         if signer is None:
             return None
         blob = self._blob(key)
@@ -196,7 +196,7 @@ class GcsStorage(RemoteStorage):
         return [blob.name[len(self._prefix) :] for blobs, _ in pages for blob in blobs]
 
     def _delete_all(self, names: Sequence[str]) -> None:
-        bucket = self._clients.get().bucket
+        bucket = self._client.bucket
         with contextlib.suppress(*FAILURES), bucket.client.batch(raise_exception=False):
             for name in names:
                 self._once(bucket.blob(self._prefix + name).delete)
@@ -222,7 +222,7 @@ class GcsStorage(RemoteStorage):
         if self._class:
             properties["storageClass"] = self._class
         name = self._prefix + staged_key(handle)
-        return ResumableUpload(self._clients.get, self._bucket, name, properties)
+        return ResumableUpload(self._client, self._bucket, name, properties)
 
     def commit(self, handle: str) -> None:
         """Move a staged layer to its key.
@@ -233,7 +233,7 @@ class GcsStorage(RemoteStorage):
         """
         key = split_handle(handle)[1]
         source, target = self._blob(staged_key(handle)), self._blob(key)
-        bucket = self._clients.get().bucket
+        bucket = self._client.bucket
         try:
             self._call(key, bucket.move_blob, blob=source, new_name=target.name)
         except (NotFound, Refused):

@@ -33,16 +33,16 @@ class ResumableUpload:
     """The session of one upload. Call `send` for each chunk in order, and `finish` for the last."""
 
     def __init__(
-        self, get: Callable[[], GcsClient], bucket: str, name: str, properties: Mapping[str, str]
+        self, client: GcsClient, bucket: str, name: str, properties: Mapping[str, str]
     ) -> None:
-        self._get = get
+        self._client = client
         self._name = name
         self._kept = 0  # bytes that the store is known to have
         self._unsure = False  # whether the store may have more, because a response was lost
         self._sum = google_crc32c.Checksum()
         query = urlencode({"uploadType": "resumable", "name": name})
         address = f"/upload/storage/v1/b/{bucket}/o?{query}"
-        answer = attempt(name, lambda: get().send("POST", address, json=dict(properties)))
+        answer = attempt(name, lambda: client.send("POST", address, json=dict(properties)))
         self._session: str = answer.headers["Location"]
 
     def send(self, chunk: memoryview) -> None:
@@ -61,7 +61,7 @@ class ResumableUpload:
     def cancel(self) -> None:
         """Cancel the session; if that fails, it expires within a week."""
         with contextlib.suppress(StorageError, *FAILURES):
-            self._get().send_named("DELETE", self._session)
+            self._client.send_named("DELETE", self._session)
 
     def _add(self, chunk: memoryview) -> None:
         for at in range(0, len(chunk), CHUNK_UNIT):
@@ -94,7 +94,7 @@ class ResumableUpload:
         rest = memoryview(b"") if unsure else chunk[self._kept - start :]
         span = f"{self._kept}-{self._kept + len(rest) - 1}" if rest else "*"
         size = "*" if unsure or total is None else total
-        answer = self._get().send_named(
+        answer = self._client.send_named(
             "PUT", self._session, data=rest, headers={"Content-Range": f"bytes {span}/{size}"}
         )
         self._unsure = False
