@@ -73,6 +73,18 @@ def test_slow_readers_leave_memory_for_others(server: Server) -> None:
     wait_for(lambda: ask(server, "192.0.2.1").status == 200)
 
 
+@pytest.mark.heavy
+def test_a_client_that_reads_for_long_is_disconnected_for_another(server: Server) -> None:
+    def ended() -> int:
+        """Return how many large answers have ended, in any way."""
+        return sum("192.0.2.1" in line and '/json" 200' in line for line in server.log.splitlines())
+
+    with SlowReader(server, "192.0.2.1"), SlowReader(server, "192.0.2.1"):
+        assert ended() == 0
+        wait_for(lambda: ask(server, "192.0.2.1").status == 200, 3 * PATIENCE)
+        wait_for(lambda: ended() == 2)
+
+
 # -- one process, with a clock of its own -----------------------------------------------------------
 
 

@@ -50,10 +50,10 @@ def server(
         "index": {"INDEX_DATABASE": url},
     }[str(request.param)]
     with Server(folder / "store", env=env) as running:
-        wait_for(lambda: raw.get(running, "/v1/search?q=other&n=1").json()["num_results"] == 1)
-        wait_for(
-            lambda: raw.get(running, f"/v1/search?q={NAMES[-1]}&n=1").json()["num_results"] == 1
-        )
+        for name in ("other", NAMES[-1]):
+            path = f"/v1/search?q={name}&n=1"
+            # A busy machine takes half a minute to enter the names into a database.
+            wait_for(lambda path=path: raw.get(running, path).json()["num_results"] == 1, 90)
         yield running
 
 
