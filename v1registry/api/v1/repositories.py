@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from v1registry.api import answers, body, changes, paths
+from v1registry.api import body, changes, paths
 from v1registry.api.services import RegistryServices
 from v1registry.api.v1 import image_lists
 from v1registry.api.v1.repository_routes import Action, Actions
@@ -16,15 +16,15 @@ from v1registry.lib.names import Tag
 # -- tags ---------------------------------------------------------------------
 
 
-def _get_tags(services: RegistryServices, target: paths.V1Target) -> Response:
-    return answers.uncached_json(services.repositories.tags(target.repository))
+def _get_tags(services: RegistryServices, target: paths.V1Target) -> object:
+    return services.repositories.tags(target.repository)
 
 
-def _get_tag(services: RegistryServices, target: paths.V1Target) -> Response:
-    return answers.uncached_json(services.repositories.tag(target.repository, _existing(target)))
+def _get_tag(services: RegistryServices, target: paths.V1Target) -> object:
+    return services.repositories.tag(target.repository, _existing(target))
 
 
-def _put_tag(services: RegistryServices, target: paths.V1Target) -> Response:
+def _put_tag(services: RegistryServices, target: paths.V1Target) -> None:
     tag = services.repositories.writable(target.repository, target.tag or "")
     agent = request.headers.get("User-Agent", "")
     data = body.small(services.config.limits)
@@ -38,18 +38,14 @@ def _put_tag(services: RegistryServices, target: paths.V1Target) -> Response:
     services.repositories.set_tag(
         repository, tag, data, agent, services.authorizer.sender(), confirm=admit
     )
-    return answers.uncached_json()
 
 
-def _delete_tag(services: RegistryServices, target: paths.V1Target) -> Response:
+def _delete_tag(services: RegistryServices, target: paths.V1Target) -> None:
     services.repositories.delete_tag(target.repository, _existing(target))
-    return answers.uncached_json()
 
 
-def _get_tag_metadata(services: RegistryServices, target: paths.V1Target) -> Response:
-    return answers.uncached_json(
-        services.repositories.metadata(target.repository, _existing(target))
-    )
+def _get_tag_metadata(services: RegistryServices, target: paths.V1Target) -> object:
+    return services.repositories.metadata(target.repository, _existing(target))
 
 
 def _existing(target: paths.V1Target) -> Tag:
@@ -59,32 +55,31 @@ def _existing(target: paths.V1Target) -> Tag:
 # -- the repository -------------------------------------------------------------
 
 
-def _get_metadata(services: RegistryServices, target: paths.V1Target) -> Response:
-    return answers.uncached_json(services.repositories.metadata(target.repository))
+def _get_metadata(services: RegistryServices, target: paths.V1Target) -> object:
+    return services.repositories.metadata(target.repository)
 
 
-def _get_properties(services: RegistryServices, target: paths.V1Target) -> Response:
+def _get_properties(services: RegistryServices, target: paths.V1Target) -> object:
     private = services.repositories.is_private(target.repository)
-    return answers.uncached_json({"access": "private" if private else "public"})
+    return {"access": "private" if private else "public"}
 
 
-def _put_properties(services: RegistryServices, target: paths.V1Target) -> Response:
-    value = body.parsed(services, errors.DATA_INVALID)
-    if not isinstance(value, dict) or "access" not in value:
+def _put_properties(services: RegistryServices, target: paths.V1Target) -> None:
+    value = body.json_object(services, errors.DATA_INVALID)
+    if "access" not in value:
         raise Failure(*errors.DATA_INVALID)
     if value["access"] in ("public", "private"):  # 0.x ignores other values
         private = value["access"] == "private"
         if services.index is not None:
             image_lists.admit(services, target.repository)
         changes.set_private(services, target.repository, private)
-    return answers.uncached_json()
 
 
-def _delete_repository(services: RegistryServices, target: paths.V1Target) -> Response:
+def _delete_repository(services: RegistryServices, target: paths.V1Target) -> Response | None:
     if services.index is not None and target.action == "repository" and image_lists.wants_token():
         return image_lists.begin_deletion(services, target)  # a request to the index
     changes.delete(services, target.repository)
-    return answers.uncached_json()
+    return None
 
 
 _PULL, _PUSH, _DELETE = Access.PULL, Access.PUSH, Access.DELETE

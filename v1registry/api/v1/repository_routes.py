@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from v1registry.api import paths
+from v1registry.api import answers, paths
 from v1registry.api.authorize import mark
 from v1registry.api.services import RegistryServices, Services
 from v1registry.lib import errors
@@ -20,11 +20,12 @@ from v1registry.lib.names import RepositoryName
 class Action(NamedTuple):
     """A handler, and the access to the repository that it requires; None for no access.
 
+    The handler returns a response, or a value to send as JSON; None for `true`.
     `hidden` is the error for users who may not know that the repository exists. `any_token`: every
     token for the repository is sufficient, whatever access it grants.
     """
 
-    handler: Callable[[Any, paths.V1Target], Response]
+    handler: Callable[[Any, paths.V1Target], object]
     access: Access | None
     hidden: errors.Text = errors.REPOSITORY_NOT_FOUND
     any_token: bool = False
@@ -58,7 +59,10 @@ def blueprint(services: Services, actions: Actions) -> Blueprint:
             services.authorizer.require(target.repository, access, action.hidden)
         if not legal and not _is_known(services, target.repository):
             raise Failure(*errors.REPOSITORY_NAME_INVALID)
-        return action.handler(services, target)
+        found = action.handler(services, target)
+        if isinstance(found, Response):
+            return found
+        return answers.uncached_json(True if found is None else found)
 
     mark(repository, "repository by its action")
     return routes
