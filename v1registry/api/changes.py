@@ -19,6 +19,20 @@ def delete(services: RegistryServices, repository: RepositoryName) -> None:
             raise
 
 
+def rename(services: RegistryServices, repository: RepositoryName, new: RepositoryName) -> None:
+    """Rename a repository. Raise Failure 404 if it is unknown, 409 if the new name is in use.
+
+    It may be interrupted and repeated. Until it ends, both names work.
+    """
+    if new == repository:
+        raise Failure(*errors.REPOSITORY_EXISTS)
+    services.repositories.copy(repository, new)
+    if services.index is not None:
+        services.index.catalog.rename(repository, new)
+    services.repositories.announce(new)
+    services.repositories.delete(repository)
+
+
 def set_private(services: Services, repository: RepositoryName, private: bool) -> None:
     """Make a repository private or public: first in the index, which decides who may pull."""
     if services.index is not None:

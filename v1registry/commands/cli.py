@@ -20,6 +20,7 @@ from v1registry.commands.gc import gc
 from v1registry.commands.index import index
 from v1registry.commands.migrate import migrate
 from v1registry.commands.owner import explained
+from v1registry.commands.repositories import repository, tag
 from v1registry.commands.serve import serve
 from v1registry.config import ConfigError
 from v1registry.config.load import Document, chosen_flavor, find
@@ -45,7 +46,7 @@ def main() -> None:
     """Run and maintain a Docker Registry v1 server (configuration: docs/configuration.md)."""
 
 
-for command in (serve, backfill, facts, gc, migrate, export, import_, index):
+for command in (serve, backfill, facts, gc, tag, repository, migrate, export, import_, index):
     main.add_command(command)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from v1registry.index import deletions, textsearch
+from v1registry.index import deletions, renaming, textsearch
 from v1registry.index.database import Database
 from v1registry.index.namespaces import namespace_id
 from v1registry.index.rows import insert_missing, insert_new, now, reads, writes
@@ -158,6 +158,10 @@ class RepositoryRecords:
         """Delete a repository with stars, comments and tags; return whether it had a row."""
         work = partial(deletions.delete, repository=repository, private=self._private)
         return self._database.write(work)
+
+    def rename(self, repository: RepositoryName, new: RepositoryName) -> None:
+        """Give a repository another name, with its roles, stars and comments, if it has a row."""
+        self._database.write(partial(renaming.rename, repository=repository, new=new))
 
     @writes
     def _update(

@@ -66,6 +66,7 @@ IMAGES_NOT_FOUND: Text = (404, "images not found")
 
 REPOSITORY_NOT_FOUND: Text = (404, "Repository not found")
 REPOSITORY_DELETED: Text = (404, "The repository was deleted during this push, push it again")
+REPOSITORY_EXISTS: Text = (409, "A repository of this name exists already")
 REPOSITORY_NAME_INVALID: Text = (400, "Invalid repository name")
 TAG_NOT_FOUND: Text = (404, "Tag not found")
 TAG_NAME_INVALID: Text = (400, r"Invalid tag name (must match ^[\w][\w.-]{0,127}$)")

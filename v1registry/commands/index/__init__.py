@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from v1registry.commands.index import namespaces, repositories, robots, upkeep, users
-from v1registry.commands.index.common import IndexGroup
+from v1registry.commands.results import ResultGroup
 
 
-@click.group("index", cls=IndexGroup)
+@click.group("index", cls=ResultGroup)
 def index() -> None:
     """Manage accounts, roles and keys of this registry's own index (docs/index.md).
 

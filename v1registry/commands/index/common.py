@@ -1,12 +1,9 @@
-"""Helpers of the index commands: open the configured index, print results."""
+"""Helpers of the index commands: open the configured index."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,54 +11,15 @@ import click
 from v1registry.commands.common import load_configuration, prepare_store
 from v1registry.commands.errors import CommandError
 from v1registry.commands.owner import take_owner
-from v1registry.config import ConfigError
-from v1registry.lib.errors import Failure, with_cause
 from v1registry.lib.names import suits_old_engines
 from v1registry.lib.running import in_place
 from v1registry.storage import Storage
-from v1registry.storage.errors import StorageError
 from v1registry.wiring.store import opened
 
 if TYPE_CHECKING:
     from v1registry.wiring.index import OwnIndex
 
 Row = TypeVar("Row")
-
-#: Headings of columns that are not the name of the field.
-_HEADINGS = {"email": "E-MAIL", "is_signing": "SIGNS", "missing": "NOT IN STORE SINCE"}
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The result of a command: the text it prints, or the value with --json; and its exit status."""
-
-    text: str
-    value: Any
-    status: int = 0
-
-
-class IndexCommand(click.Command):
-    """A command with the option --json, whose function returns a `Result`."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        help = "Print the result as JSON."
-        self.params.append(click.Option(["--json", "as_json"], is_flag=True, help=help))
-
-    def invoke(self, ctx: click.Context) -> None:
-        as_json = ctx.params.pop("as_json")
-        try:
-            result: Result = super().invoke(ctx)
-        except (Failure, StorageError, ConfigError) as error:
-            raise CommandError(with_cause(error)) from None
-        click.echo(json.dumps(result.value) if as_json else result.text)
-        ctx.exit(result.status)
-
-
-class IndexGroup(click.Group):
-    """A group of `IndexCommand`s."""
-
-    command_class = IndexCommand
 
 
 def open_index() -> OwnIndex:
@@ -110,31 +68,3 @@ def every(page: Callable[..., Sequence[Any]]) -> list[Any]:
     while rows:
         found += (rows := page(after=rows[-1].name))
     return found
-
-
-def table(rows: Iterable[Any], *columns: str) -> Result:
-    """Return dataclasses as a result: as JSON all fields, as text a table with these columns."""
-    found = [asdict(row) for row in rows]
-    lines = [[heading(field) for field in columns]]
-    lines += [[cell(field, row[field]) for field in columns] for row in found]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = [
-        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
-    ]
-    return Result("\n".join("  ".join(line).rstrip() for line in padded), found)
-
-
-def heading(field: str) -> str:
-    """Return the heading of a column."""
-    return _HEADINGS.get(field) or field.removeprefix("is_").upper()
-
-
-def cell(field: str, value: Any) -> str:
-    """Return the value of a field as text for a table."""
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if field in ("created", "expires", "updated", "missing"):
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M")
-    return str(value)

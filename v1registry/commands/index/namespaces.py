@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import click
 
-from v1registry.commands.index.common import (
-    IndexCommand,
-    IndexGroup,
-    Result,
-    every,
-    open_index,
-    table,
-    warn_of_old_engines,
-)
+from v1registry.commands.index.common import every, open_index, warn_of_old_engines
+from v1registry.commands.results import Result, ResultCommand, ResultGroup, table
 
 ROLES = ("pull", "push", "admin")
 
 
-@click.group("namespace", cls=IndexGroup)
+@click.group("namespace", cls=ResultGroup)
 def namespace() -> None:
     """Manage namespaces of organisations, and their members."""
 
@@ -73,7 +66,7 @@ def members(name: str) -> Result:
     return table(open_index().namespaces.members(name), "account", "role", "repository")
 
 
-@click.command("grant", cls=IndexCommand)
+@click.command("grant", cls=ResultCommand)
 @click.argument("account")
 @click.argument("role", type=click.Choice(ROLES))
 @click.argument("target", metavar="NAMESPACE[/REPOSITORY]")
@@ -84,7 +77,7 @@ def grant(account: str, role: str, target: str) -> Result:
     return Result(f"{account} has the role {role} in {target}", value)
 
 
-@click.command("revoke", cls=IndexCommand)
+@click.command("revoke", cls=ResultCommand)
 @click.argument("account")
 @click.argument("target", metavar="NAMESPACE[/REPOSITORY]")
 def revoke(account: str, target: str) -> Result:

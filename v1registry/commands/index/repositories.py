@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import click
 
-from v1registry.commands.index.common import (
-    IndexGroup,
-    Result,
-    open_index,
-    open_index_and_store,
-    table,
-)
+from v1registry.commands.index.common import open_index, open_index_and_store
+from v1registry.commands.results import Result, ResultGroup, table
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
@@ -23,7 +18,7 @@ _COLUMNS = (
 )
 
 
-@click.group("repository", cls=IndexGroup)
+@click.group("repository", cls=ResultGroup)
 def repository() -> None:
     """Manage the data of the index about repositories."""
 

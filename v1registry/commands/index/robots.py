@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from v1registry.commands.common import Duration
-from v1registry.commands.index.common import IndexGroup, Result, open_index, table
+from v1registry.commands.index.common import open_index
+from v1registry.commands.results import Result, ResultGroup, table
 
 
-@click.group("token", cls=IndexGroup)
+@click.group("token", cls=ResultGroup)
 def token() -> None:
     """Manage secrets that robots and scripts use instead of a password."""
 
@@ -43,7 +44,7 @@ def revoke(secret_id: int) -> Result:
     return Result(f"secret {secret_id} revoked", {"id": secret_id})
 
 
-@click.group("key", cls=IndexGroup)
+@click.group("key", cls=ResultGroup)
 def key() -> None:
     """Manage the keys that sign the tokens which clients take from the index to registries."""
 

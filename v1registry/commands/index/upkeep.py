@@ -8,12 +8,12 @@ import click
 
 from v1registry.commands.common import load_configuration, prepare_store
 from v1registry.commands.errors import CommandError
-from v1registry.commands.index.common import IndexCommand, Result
+from v1registry.commands.results import Result, ResultCommand
 
 _EXIT_PROBLEMS = 3
 
 
-@click.command("rebuild", cls=IndexCommand)
+@click.command("rebuild", cls=ResultCommand)
 @click.option(
     "--image-lists",
     is_flag=True,

@@ -9,17 +9,8 @@ from typing import Any
 import click
 
 from v1registry.commands.common import Duration
-from v1registry.commands.index.common import (
-    IndexCommand,
-    IndexGroup,
-    Result,
-    cell,
-    every,
-    heading,
-    open_index,
-    table,
-    warn_of_old_engines,
-)
+from v1registry.commands.index.common import every, open_index, warn_of_old_engines
+from v1registry.commands.results import Result, ResultCommand, ResultGroup, cell, heading, table
 from v1registry.lib.errors import Failure
 
 _PASSWORD = click.option(
@@ -30,7 +21,7 @@ _PASSWORD = click.option(
 _COLUMNS = ("name", "email", "is_robot", "is_admin", "is_disabled", "created")
 
 
-@click.group("user", cls=IndexGroup)
+@click.group("user", cls=ResultGroup)
 def user() -> None:
     """Manage accounts of people and robots."""
 
@@ -162,7 +153,7 @@ def list_users() -> Result:
     return table(every(open_index().accounts.all), *_COLUMNS)
 
 
-@click.command("invite", cls=IndexCommand)
+@click.command("invite", cls=ResultCommand)
 @click.option("--email", help="E-mail address of the invited person; the account gets it.")
 @click.option("--life", type=Duration(at_least=1), default="7d", help="Lifetime; default: 7d.")
 def invite(email: str | None, life: int) -> Result:

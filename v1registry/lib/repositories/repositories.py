@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from v1registry.lib import documents, errors
@@ -207,6 +207,45 @@ class Repositories:
             self._storage.delete_folder(folder)
         self._flags.forget(str(repository))
         self._events.deleted(repository)
+
+    def copy(self, repository: RepositoryName, new: RepositoryName) -> None:
+        """Copy tags, metadata, image list and private flag to a new name, without an event.
+
+        It may be interrupted and repeated. Raise Failure 404 if nothing is stored, 409 if `new` has
+        other tags.
+        """
+        tags = self.tags(repository)
+        there = self._tags.all(new) or {}
+        if not there.items() <= tags.items():
+            raise Failure(*errors.REPOSITORY_EXISTS)
+        if self.is_private(repository):  # first, so that the copy is never public
+            self.set_private(new, True)
+        for folder in repository.folders:
+            for name in self._files(folder):
+                key = f"{new.folder}/{name}"
+                if not name.startswith(keys.TAG) and not exists(self._storage, key):
+                    self._storage.put(key, self._storage.get(f"{folder}/{name}"))
+        for tag, image_id in tags.items():
+            values = {}
+            self._images.keep(image_id)
+            if (image := self._images.find(image_id)) is not None:
+                values = self._references.prepare(new, tag, image)
+            values[f"{new.folder}/{keys.tag(tag)}"] = image_id.encode("ascii")
+            self._storage.put_all(values)
+
+    def _files(self, folder: str) -> Iterator[str]:
+        """Yield the names of the files in a repository's folder, and of those one level below."""
+        for entry in list(self._storage.list(folder)):
+            if entry.is_folder:
+                for child in list(self._storage.list(f"{folder}/{entry.name}")):
+                    yield f"{entry.name}/{child.name}"
+            else:
+                yield entry.name
+
+    def announce(self, repository: RepositoryName) -> None:
+        """Notify `events` of all tags of a repository."""
+        for tag in self.tags(repository):
+            self._events.tagged(repository, tag)
 
     def is_private(self, repository: RepositoryName) -> bool:
         """Return whether the repository has the private flag."""
