@@ -133,6 +133,7 @@ def test_a_password_file_needs_no_database(postgres: Postgres, tmp_path: Path) -
         with postgres.standing_still():
             begun = time.monotonic()
             assert statuses(server, "ada", [PASSWORD, "wrong", PASSWORD]) == [200, 401, 200]
+            # the delay of the docstring, not a speed: four delays would take longer
             assert time.monotonic() - begun < 8
             assert statuses(server, "other", ["wrong"] * 4) == [401] * 3 + [429]
 

@@ -72,8 +72,13 @@ def delete(server: Server, repository: str) -> int:
     return raw.delete(server, f"/v1/repositories/{repository}/tags", OWNER).status
 
 
-def kept_from(server: Server, user: str, repository: str, one: Image) -> None:
-    """Check that a user without a role sees nothing of the repository, by any protocol."""
+def kept_from(
+    server: Server, user: str, repository: str, one: Image, *, is_away: bool = False
+) -> None:
+    """Check that a user without a role sees nothing of the repository, by any protocol.
+
+    `is_away`: without the store, no v2 token can be signed for anonymous users.
+    """
     shown = basic(user, PASSWORD) if user else {}
     for path in (
         f"/v1/repositories/{repository}/tags",
@@ -84,11 +89,11 @@ def kept_from(server: Server, user: str, repository: str, one: Image) -> None:
         one.path("layer"),
         f"/v1/index/repositories/{repository}",
     ):
-        assert raw.get(server, path, shown).status in (401, 404), path
+        signs_in = not user and not path.startswith("/v1/index/")
+        assert raw.get(server, path, shown).status == (401 if signs_in else 404), path
     agent = {**shown, "User-Agent": "docker/20.10"}
     for path in (f"/v2/{repository}/tags/list", f"/v2/{repository}/manifests/latest"):
-        # 503: without the store no token can be signed
-        assert raw.get(server, path, agent).status in (401, 403, 503), path
+        assert raw.get(server, path, agent).status == (403 if user else 503 if is_away else 401)
     word = repository.rpartition("/")[2]
     assert raw.get(server, f"/v1/search?q={word}", shown).json()["results"] == []
     listed = raw.get(server, "/v1/index/repositories?n=1000", shown).json()["repositories"]
@@ -145,15 +150,16 @@ def test_a_push_does_not_restore_a_deleted_repository(server: Server, by: str) -
     send(server, image(f"next of {by} {server.host}"), headers)
     expect(tag(server, name, one, headers))
     assert delete(server, name) == 200
+    # Servers cache the rights of a token for 5 seconds. Afterwards the token is refused.
+    ended = (401, 404) if by == "token" else (404,)
     answer = tag(server, name, one, headers)
-    assert answer.status in (401, 404)
+    assert answer.status in ended
     if answer.status == 404:
         assert "push it again" in answer.json()["error"]
     answer = raw.put(server, f"/v1/repositories/{name}/images", b"[]", WRITER)
     assert (answer.status, "push it again" in answer.json()["error"]) == (404, True)
     if by == "token":  # the new repository needs a new token
-        answer = raw.put(server, f"/v1/repositories/{name}/", b"[]", headers)
-        assert answer.status in (401, 404)
+        assert raw.put(server, f"/v1/repositories/{name}/", b"[]", headers).status in ended
     properties = f"/v1/repositories/{name}/properties"
     assert raw.put(server, properties, b'{"access": "public"}', OWNER).status == 404
     assert not (server.store / "repositories" / name).exists()
@@ -165,7 +171,7 @@ def test_a_push_does_not_restore_a_deleted_repository(server: Server, by: str) -
     for user in ("", "other"):
         kept_from(server, user, name, one)
     if by == "token":  # the old token is for the deleted repository
-        assert tag(server, name, one, headers).status in (401, 404)
+        assert tag(server, name, one, headers).status in ended
 
 
 def test_a_token_of_a_deleted_repository_does_not_delete_the_new_one(server: Server) -> None:
@@ -209,8 +215,10 @@ def test_a_deletion_during_pushes_lasts(server: Server) -> None:
             status = delete(server, name)
             if status == 503:  # a push wrote into the folder at the same time
                 status = delete(server, name)
+                assert status in (200, 404)  # the first request may have deleted everything
+            else:
+                assert status == 200
             deleted.set()
-        assert status in (200, 404)
         for pusher in pushers:
             assert pusher.result() <= {200, 401, 404}
         assert not list((server.store / "repositories" / "team").glob(f"raced{number}/tag_*"))
@@ -245,13 +253,13 @@ def test_the_server_keeps_all_rows_while_its_store_is_away(url: str, tmp_path: P
             method = "PUT" if word == "stars" else "POST"
             body = b'{"text": "good"}'
             answer = raw.request(server, method, f"/v1/index/{word}/{name}", OWNER | JSON, body)
-            assert answer.status in (201, 204)
+            assert answer.status == (204 if word == "stars" else 201)
         threading.Event().wait(4)  # the first comparison comes after 3 seconds
         store.rename(tmp_path / "elsewhere")
         store.mkdir()
         threading.Event().wait(5)
         for user in ("", "other"):
-            kept_from(server, user, name, one)
+            kept_from(server, user, name, one, is_away=True)
         store.rename(tmp_path / "mount-point")
         (tmp_path / "elsewhere").rename(store)
         threading.Event().wait(4)

@@ -174,8 +174,9 @@ def test_changing_the_own_account(server: Server) -> None:
     assert change("robot", basic("root", PASSWORD), password="another-3").status == 400
     assert change("unknown", basic("root", PASSWORD), password="another-3").status == 404
     mine = basic("changing", "another-3")
-    for given in ({"password": "short"}, {"password": 5}, {"email": "x"}, {"email": "f@example"}):
-        assert change("changing", mine, **given).status in (204, 400)
+    for given in ({"password": "short"}, {"password": 5}, {"email": "x"}):
+        assert change("changing", mine, **given).status == 400, given
+    assert change("changing", mine, email="f@example").status == 204
 
 
 def test_a_secret_does_not_change_the_account(server: Server, url: str) -> None:

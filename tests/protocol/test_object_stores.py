@@ -353,7 +353,7 @@ def test_a_store_that_fails_gives_503_and_recovers(proxied: Server, proxy: Proxy
         answer = engine.ask(method, path, body)
         assert answer.status == 503, str(answer)
         # what docs/s3.md promises, not a speed: the time-out, here of a second, and the tries
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 30
         if "_status" not in path:
             assert answer.header("Retry-After") == "5"
     assert raw.get(proxied, "/v1/_ping").status == 200
@@ -369,7 +369,7 @@ def test_a_store_that_is_slow_gives_503_and_recovers(proxied: Server, proxy: Pro
     begin, proxy.delay = time.monotonic(), 3.0  # where silence may take a second
     answer = engine.ask("GET", f"/v1/images/{image.id}/json")
     assert (answer.status, answer.header("Retry-After")) == (503, "5"), str(answer)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30  # the time-out and the tries, not a speed
     proxy.delay = 0.0
     assert engine.pull("v1") == {image.id: (image.json, image.layer)}
 

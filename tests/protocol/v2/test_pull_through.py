@@ -76,7 +76,7 @@ def test_without_one_of_them_the_cache_finds_nothing(store: Path, tmp_path: Path
         Server(store) as server,
         V2Registry(tmp_path / "cache", proxy={"remoteurl": server.url}) as cache,
     ):
-        assert cache.get(f"/v2/{NAMES[0]}/manifests/latest", SCHEMA2).status_code in (404, 500)
+        assert cache.get(f"/v2/{NAMES[0]}/manifests/latest", SCHEMA2).status_code == 404
 
 
 @needs("v2-registry")
@@ -89,4 +89,4 @@ def test_a_cache_with_an_account(store: Path, tmp_path: Path) -> None:
     proxy = {"remoteurl": f"http://127.0.0.1:{port}", "username": "mirror", "password": PASSWORD}
     with Server(store, env=env), V2Registry(tmp_path / "cache", proxy=proxy) as cache:
         pulled(cache, "libtest/d150", "latest")
-        assert cache.get("/v2/team/app/manifests/1.0", SCHEMA2).status_code in (401, 404)
+        assert cache.get("/v2/team/app/manifests/1.0", SCHEMA2).status_code == 404
