@@ -203,10 +203,13 @@ def test_an_address_whose_connections_are_all_busy_gets_429(store: Path, forward
                 size = {"Content-Length": "1000", **headers}
                 head = raw.encode("PUT", pushed.path("layer"), "x", size)
                 push.send(head.replace(b"Content-Length: 0\r\n", b"") + b"x")
-            time.sleep(0.3)
-            third = stack.enter_context(raw.Connection(source))  # type: ignore[arg-type]
-            third.send(raw.encode("GET", "/v1/_ping", "x", headers))
-            answer = third.read()
+
+            def third() -> raw.Answer:
+                with raw.Connection(source) as connection:  # type: ignore[arg-type]
+                    connection.send(raw.encode("GET", "/v1/_ping", "x", headers))
+                    return connection.read()
+
+            answer = wait_for(lambda: (found := third()).status != 200 and found)
             assert (answer.status, answer.header("Connection")) == (429, "close")
             assert answer.json() == {"error": "Too many connections from this address, retry later"}
             assert answer.header("Retry-After")
