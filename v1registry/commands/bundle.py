@@ -42,12 +42,7 @@ _ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tzst|zip|tar\.[a-z0-9]+)$", re.IGNORECA
 )
 @selection_options
 @output_options
-def export(
-    path: Path,
-    form: str | None,
-    selection: Selection,
-    output: Output,
-) -> None:
+def export(path: Path, form: str | None, selection: Selection, output: Output) -> None:
     """Write images of the store to PATH.
 
     The command adds images to an existing layout. Exit status as for `migrate`.
@@ -79,11 +74,7 @@ def export(
 @selection_options
 @output_options
 def import_(
-    path: Path,
-    repository: str | None,
-    platform: str,
-    selection: Selection,
-    output: Output,
+    path: Path, repository: str | None, platform: str, selection: Selection, output: Output
 ) -> None:
     """Copy images from PATH to the store, so that v1 clients can pull them.
 

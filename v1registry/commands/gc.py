@@ -57,12 +57,7 @@ class Percent(click.ParamType[float]):
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def gc(
-    dry_run: bool,
-    grace: int,
-    max_share: float,
-    yes: bool,
-    jobs: int | None,
-    as_json: bool,
+    dry_run: bool, grace: int, max_share: float, yes: bool, jobs: int | None, as_json: bool
 ) -> None:
     """Delete images that no tag leads to.
 

@@ -36,12 +36,7 @@ def user() -> None:
 @click.option("--adopt", is_flag=True, help="Give it the existing namespace NAME.")
 @_PASSWORD
 def add(
-    name: str,
-    email: str | None,
-    admin: bool,
-    robot: bool,
-    adopt: bool,
-    password_stdin: bool,
+    name: str, email: str | None, admin: bool, robot: bool, adopt: bool, password_stdin: bool
 ) -> Result:
     """Add an account, and the namespace of its name."""
     index = open_index()
