@@ -53,16 +53,14 @@ class SignUp:
         `docker login` has no field for an invitation, so it may be in the field of the e-mail
         address.
         """
-        if self.mode == CLOSED:
+        # The name is checked first: the account may have an old, short password.
+        if self.mode == CLOSED or self._exists(name):
             raise Failure(*errors.ACCOUNT_EXISTS)
-        if self._exists(name):  # checked first: the account may have an old, short password
-            raise Failure(*errors.ACCOUNT_EXISTS)
-        if self.mode == INVITATION and invitation is None and "@" not in (email or ""):
-            email, invitation = None, email
-        if self.mode == INVITATION and not self._is_invited(invitation or ""):
-            raise Failure(
-                *errors.INVITATION_WRONG
-            )  # checked before the expensive hash of the password
+        if self.mode == INVITATION:
+            if invitation is None and "@" not in (email or ""):
+                email, invitation = None, email
+            if not self._is_invited(invitation or ""):  # before the expensive hash of the password
+                raise Failure(*errors.INVITATION_WRONG)
         AccountName.parse(name)
         check_email(email)
         passwords.check_new(password)

@@ -38,11 +38,6 @@ class Journal:
                 self.close()
                 raise
 
-    @property
-    def is_resumed(self) -> bool:
-        """Whether an earlier run wrote the journal."""
-        return bool(self._blobs or self._tags or self._uploads)
-
     def repositories_with(self, digest: str) -> list[str]:
         """Return the repositories of the target that have the blob."""
         with self._lock:

@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from v1registry.lib import documents
@@ -37,6 +37,7 @@ class Match(NamedTuple):
     checksums: list[str]
 
 
+@dataclass(eq=False)
 class StagedLayers:
     """Reads and writes the folder of an image's pushes. `Uploads` uses it.
 
@@ -44,19 +45,16 @@ class StagedLayers:
     reads of one layer.
     """
 
-    def __init__(
-        self, storage: Storage, run_in_thread: Callable[..., Any], max_bytes: int | None = None
-    ) -> None:
-        self._storage = storage
-        self._run_in_thread = run_in_thread
-        self._max_bytes = max_bytes
+    storage: Storage
+    run_in_thread: Callable[..., Any]
+    max_bytes: int | None = None
 
     # -- image JSONs ------------------------------------------------------------
 
     def stage_json(self, image_id: ImageId, data: bytes) -> str:
         """Stage an image JSON; return its hex digest."""
         digest = _digest(data)
-        self._storage.put(keys.pushed_json(image_id, digest), data, durable=False)
+        self.storage.put(keys.pushed_json(image_id, digest), data, durable=False)
         return digest
 
     def staged_jsons(self, image_id: ImageId) -> list[tuple[str, bytes]]:
@@ -66,7 +64,7 @@ class StagedLayers:
             digest = name.removeprefix("json-")
             key = keys.pushed_json(image_id, digest)
             try:
-                modified, data = self._storage.stat(key).modified, self._storage.get(key)
+                modified, data = self.storage.stat(key).modified, self.storage.get(key)
             except NotFound:
                 continue  # another process has completed the commit meanwhile
             if _digest(data) == digest:
@@ -75,12 +73,12 @@ class StagedLayers:
 
     def open_json(self, image_id: ImageId) -> bytes | None:
         """Return the image JSON in place: of a complete image, or of a push that 0.x left open."""
-        return get_or_none(self._storage, keys.image(image_id, "json"))
+        return get_or_none(self.storage, keys.image(image_id, "json"))
 
     def json(self, image_id: ImageId, digest: str) -> bytes:
         """Return the image JSON with this digest, staged or in place. Raise NotFound."""
         for key in (keys.pushed_json(image_id, digest), keys.image(image_id, "json")):
-            data = get_or_none(self._storage, key)
+            data = get_or_none(self.storage, key)
             if data is not None and _digest(data) == digest:
                 return data
         raise NotFound(keys.pushed_json(image_id, digest))
@@ -99,10 +97,10 @@ class StagedLayers:
         data = documents.dump(fields)
         token = _digest(data)[:16]
         try:
-            self._storage.put(keys.pushed_copy(image_id, token), data, durable=False)
+            self.storage.put(keys.pushed_copy(image_id, token), data, durable=False)
         except BaseException:
             if staged.handle is not None:
-                self._storage.abandon(staged.handle)
+                self.storage.abandon(staged.handle)
             raise
 
     def received(self, image_id: ImageId, sender: str | None = None) -> list[StagedLayer]:
@@ -110,7 +108,7 @@ class StagedLayers:
         found, names = [], self._names(image_id, "copy-")
         for name in names:
             token = name.removeprefix("copy-")
-            data = get_or_none(self._storage, keys.pushed_copy(image_id, token))
+            data = get_or_none(self.storage, keys.pushed_copy(image_id, token))
             # The cleaner may have deleted the note meanwhile.
             if data is not None and _digest(data).startswith(token):
                 found.append(StagedLayer(**json.loads(data)))
@@ -124,7 +122,7 @@ class StagedLayers:
         for other in self.received(image_id):
             if other.handle is None or not layer.payloads.items() <= other.payloads.items():
                 continue
-            if self._storage.is_staged(other.handle):
+            if self.storage.is_staged(other.handle):
                 return other
         return None
 
@@ -161,11 +159,11 @@ class StagedLayers:
             sent = self.json(image.id, digest)
         except NotFound:
             return False  # the cleaner has deleted it meanwhile
-        if not self._run_in_thread(is_same_json, sent, image.json):
+        if not self.run_in_thread(is_same_json, sent, image.json):
             return False
         try:
             content = staged.content or self._content(self._open(staged, image))
-            return content == self._content(self._storage.open(keys.image(image.id, "layer")))
+            return content == self._content(self.storage.open(keys.image(image.id, "layer")))
         except NotFound:
             return False
 
@@ -177,7 +175,7 @@ class StagedLayers:
         """
         for layer in layers:
             if layer.handle is not None and (layer is matched or _is_in_place(layer, image)):
-                self._storage.abandon(layer.handle)
+                self.storage.abandon(layer.handle)
 
     def _match_tarsum(
         self,
@@ -190,7 +188,7 @@ class StagedLayers:
         if layer.handle is None or not jsons.keys() & layer.payloads.keys():
             return None
         with contextlib.suppress(NotFound), self._open(layer, image) as blob:
-            match: Match | None = self._run_in_thread(
+            match: Match | None = self.run_in_thread(
                 self._read_tarsum, image_id, blob, layer, jsons, values
             )
             return match
@@ -207,15 +205,15 @@ class StagedLayers:
         # The thread pool runs few of these at once. So the refusal is looked up here: of many
         # requests about one hostile layer, only the first few read the layer.
         refusal = keys.pushed_refusal(image_id, _digest((layer.handle or "").encode())[:16])
-        limit = b"%d" % (self._max_bytes or 0)
-        if get_or_none(self._storage, refusal) == limit:
+        limit = b"%d" % (self.max_bytes or 0)
+        if get_or_none(self.storage, refusal) == limit:
             return None
         try:
             # For a layer of many entries, computing both TarSums takes as long as reading it.
-            sums = TarSums.read(blob, (0, 1), self._max_bytes)
+            sums = TarSums.read(blob, (0, 1), self.max_bytes)
         except (LayerUnreadable, LayerTooLarge):
             with contextlib.suppress(Refused):
-                self._storage.put(refusal, limit, durable=False)
+                self.storage.put(refusal, limit, durable=False)
             return None
         for digest, payload in layer.payloads.items():
             for value in values:
@@ -225,7 +223,7 @@ class StagedLayers:
 
     def _content(self, opened: Blob) -> str:
         with opened as blob:
-            value: str = self._run_in_thread(LayerContent.read, blob, self._max_bytes)
+            value: str = self.run_in_thread(LayerContent.read, blob, self.max_bytes)
         return value
 
     def _open(self, layer: StagedLayer, image: Image | None) -> Blob:
@@ -233,15 +231,15 @@ class StagedLayers:
         if layer.handle is None:
             raise NotFound("a layer whose bytes were not kept")
         try:
-            return self._storage.open_staged(layer.handle)
+            return self.storage.open_staged(layer.handle)
         except NotFound:
             if image is None or not _is_in_place(layer, image):
                 raise
-            return self._storage.open(keys.image(image.id, "layer"))
+            return self.storage.open(keys.image(image.id, "layer"))
 
     def _names(self, image_id: ImageId, prefix: str) -> list[str]:
         folder = keys.pushes(image_id)
-        return [entry.name for entry in self._storage.list(folder) if entry.name.startswith(prefix)]
+        return [entry.name for entry in self.storage.list(folder) if entry.name.startswith(prefix)]
 
 
 def _match_known(layers: list[StagedLayer], values: list[str]) -> Match | None:

@@ -7,7 +7,7 @@ digest index.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from v1registry.lib import documents
 from v1registry.lib.images.images import Image, Images, parent_of
@@ -61,25 +61,23 @@ class V2Image:
     chain_confirmed: bool
 
 
+@dataclass(eq=False)
 class V2Images:
     """Converts images. `cache_limit` in bytes, `cache_life` in seconds; `compute` runs conversions."""
 
-    def __init__(
-        self,
-        images: Images,
-        blobs: LayerMetadataStore,
-        digests: DigestIndex,
-        *,
-        cache_limit: int,
-        cache_life: float,
-        compute: Run = in_place,
-    ) -> None:
-        self._images = images
-        self._compute = compute
-        self._blobs = blobs
-        self._digests = digests
-        self._largest = cache_limit // _SHARE
-        self._cache: Cache[V2Image | UnservableImage] = Cache(cache_limit, cache_life, _size)
+    images: Images
+    blobs: LayerMetadataStore
+    digests: DigestIndex
+    _: KW_ONLY
+    cache_limit: int
+    cache_life: float
+    compute: Run = in_place
+
+    def __post_init__(self) -> None:
+        self._largest = self.cache_limit // _SHARE
+        self._cache: Cache[V2Image | UnservableImage] = Cache(
+            self.cache_limit, self.cache_life, _size
+        )
         self._running: SingleFlightCache[V2Image] = SingleFlightCache(0)
 
     def get(self, image_id: ImageId, *, whole: bool = True) -> V2Image:
@@ -97,7 +95,7 @@ class V2Images:
     def _make(self, image_id: ImageId) -> V2Image:
         chain = self._chain(image_id)
         layers = tuple((image.id, self._layer(image)) for image in chain)
-        run = for_size(self._compute, sum(len(image.json) for image in chain))
+        run = for_size(self.compute, sum(len(image.json) for image in chain))
         try:
             shown: V2Image = run(_convert, image_id, chain, layers)
         except UnservableImage as reason:
@@ -117,26 +115,26 @@ class V2Images:
                 raise UnservableImage("its ancestors form a loop")
             if len(found) == _MOST_LAYERS:
                 raise UnservableImage(f"it has more than {_MOST_LAYERS} layers")
-            image = self._images.find(wanted)
+            image = self.images.find(wanted)
             if image is None:
                 raise UnservableImage(f"{wanted} is missing or not complete")
             found[wanted] = image
-            wanted = for_size(self._compute, len(image.json))(parent_of, image.json)
+            wanted = for_size(self.compute, len(image.json))(parent_of, image.json)
         return list(reversed(found.values()))
 
     def _layer(self, image: Image) -> LayerDescriptor:
         try:
-            return self._blobs.get(image)
+            return self.blobs.get(image)
         except DamagedLayer as error:
             raise UnservableImage(f"{image.id}: {error}") from None
 
     def _note(self, shown: V2Image) -> None:
-        self._digests.note(shown.config_digest, "config", shown.id)
+        self.digests.note(shown.config_digest, "config", shown.id)
         for media_type, manifest in shown.manifests.items():
-            self._digests.note(manifest.digest, KINDS[media_type], shown.id)
+            self.digests.note(manifest.digest, KINDS[media_type], shown.id)
         if not shown.as_ancestry:
             for _, metadata in shown.layers:
-                self._digests.note(metadata.digest, "part", shown.id)
+                self.digests.note(metadata.digest, "part", shown.id)
 
 
 @collector_off()

@@ -12,7 +12,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any
 
 from v1registry.lib import documents
@@ -41,6 +41,7 @@ _RATIO = 20  # a layer may unpack to this multiple of its size, even beyond the 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class LayerMetadataStore:
     """Reads, computes and stores layer metadata.
 
@@ -48,26 +49,19 @@ class LayerMetadataStore:
     `cache_limit` is in bytes, `cache_life` in seconds. If `read_only`, metadata is cached but not stored.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        images: Images,
-        digests: DigestIndex,
-        run_in_thread: Callable[..., Any],
-        *,
-        max_bytes: int,
-        cache_limit: int,
-        cache_life: float,
-        read_only: bool = False,
-    ) -> None:
-        self._storage = storage
-        self._images = images
-        self._digests = digests
-        self._run_in_thread = run_in_thread
-        self._max_bytes = max_bytes
-        self._read_only = read_only
+    storage: Storage
+    images: Images
+    digests: DigestIndex
+    run_in_thread: Callable[..., Any]
+    _: KW_ONLY
+    max_bytes: int
+    cache_limit: int
+    cache_life: float
+    read_only: bool = False
+
+    def __post_init__(self) -> None:
         self._cache: Cache[LayerDescriptor | DamagedLayer] = Cache(
-            cache_limit, cache_life, lambda _: _SIZE
+            self.cache_limit, self.cache_life, lambda _: _SIZE
         )
         self._running: SingleFlightCache[LayerDescriptor | DamagedLayer] = SingleFlightCache(0)
 
@@ -92,7 +86,7 @@ class LayerMetadataStore:
 
     def compute(self, image: Image) -> LayerDescriptor | DamagedLayer:
         """Scan the layer and store the result."""
-        return self._compute(image, self._run_in_thread, image.checksums)
+        return self._compute(image, self.run_in_thread, image.checksums)
 
     def scan_pushed(self, image: Image, run_in_thread: Callable[..., Any]) -> None:
         """Scan a layer whose bytes were verified against its checksum just now."""
@@ -119,18 +113,18 @@ class LayerMetadataStore:
         known = self._kept(image)
         self._cache.forget(image.id)
         if isinstance(known, LayerDescriptor):
-            self._digests.forget(known.digest, "layer", image.id)
+            self.digests.forget(known.digest, "layer", image.id)
 
     def index(self, image: Image, metadata: LayerDescriptor) -> None:
         """Add the layer to the digest index."""
-        if metadata.is_empty and self._digests.find(Digest(metadata.digest)):
+        if metadata.is_empty and self.digests.find(Digest(metadata.digest)):
             return  # thousands of images share the empty layer: one entry is enough
-        self._digests.note(metadata.digest, "layer", image.id)
+        self.digests.note(metadata.digest, "layer", image.id)
 
     def _scan(self, image: Image, checksums: Sequence[str] | None) -> LayerDescriptor:
         """Read the layer once and verify it against `checksums`, None if that was done already."""
         try:
-            with self._images.open_layer(image) as layer:
+            with self.images.open_layer(image) as layer:
                 try:
                     metadata = scan_layer(layer, image.json, checksums or (), self._limit(image))
                 except DamagedLayer as error:
@@ -138,20 +132,20 @@ class LayerMetadataStore:
                         raise NotWhole(str(error)) from None
                     raise
             if checksums is not None and not is_checked(metadata, checksums):
-                with self._images.open_layer(image) as layer:
+                with self.images.open_layer(image) as layer:
                     walk(layer)
         except Failure:
             raise NotWhole(_MISSING) from None
         return metadata
 
     def _limit(self, image: Image) -> int:
-        return max(self._max_bytes, _RATIO * (image.size or 0))
+        return max(self.max_bytes, _RATIO * (image.size or 0))
 
     # -- stored metadata -------------------------------------------------------
 
     def _keep(self, image: Image, found: LayerDescriptor | DamagedLayer) -> None:
         """Store a result. If a full or read-only store refuses it, it is computed again."""
-        if self._read_only:
+        if self.read_only:
             return
         value: dict[str, Any] = {"checksums": list(image.checksums), "stored": image.size}
         if isinstance(found, DamagedLayer):
@@ -160,11 +154,11 @@ class LayerMetadataStore:
             value["facts"] = asdict(found)
             self.index(image, found)
         with contextlib.suppress(Refused):
-            self._storage.put(keys.image(image.id, _NAME), documents.dump(value), durable=False)
+            self.storage.put(keys.image(image.id, _NAME), documents.dump(value), durable=False)
 
     def _kept(self, image: Image) -> LayerDescriptor | DamagedLayer | None:
         try:
-            value = json.loads(self._storage.get(keys.image(image.id, _NAME)))
+            value = json.loads(self.storage.get(keys.image(image.id, _NAME)))
             if value["checksums"] != list(image.checksums) or value["stored"] != image.size:
                 return None
             if "facts" in value:
