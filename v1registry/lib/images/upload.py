@@ -95,9 +95,11 @@ class Uploads:
         if not jsons:
             raise Failure(*errors.IMAGE_NOT_FOUND)
         if image is None:
-            self._stage(image_id, jsons, pieces, sender)
+            layer = self._stage(image_id, jsons, pieces, with_content=sender is not None)
         else:
-            self._hash_only(image_id, jsons, pieces, sender)
+            hasher = LayerHasher(jsons, not _may_use(image_id, sender))
+            layer = self._with_tarsum(hasher, pieces, _discard)
+        self._staged.note(image_id, replace(layer, sender=sender.file_name if sender else None))
 
     def put_checksum(
         self,
@@ -190,35 +192,24 @@ class Uploads:
         image_id: ImageId,
         jsons: list[tuple[str, bytes]],
         pieces: Iterable[Buffer],
-        sender: Sender | None,
-    ) -> None:
+        *,
+        with_content: bool,
+    ) -> StagedLayer:
+        """Stage the layer of an image that is not complete; see `LayerHasher` for `with_content`."""
         stage = partial(self.storage.stage, keys.image(image_id, "layer"))
         if self.storage.reads_stages:
             hasher = LayerHasher(jsons)
             layer = hasher.result(stage(hasher.hashing(pieces)))
         else:
             # The content is required as well: another client may complete the image first.
-            layer = self._with_tarsum(LayerHasher(jsons, sender is not None), pieces, stage)
+            layer = self._with_tarsum(LayerHasher(jsons, with_content), pieces, stage)
         equal = self._staged.staged_equal(image_id, layer)
         if equal is not None and layer.handle is not None:
             # A retry or another client has staged the same bytes: keep one copy of them.
             self.storage.abandon(layer.handle)
             # Take only the handle: the sums may be of image JSONs that this client never sent.
             layer = replace(layer, handle=equal.handle)
-        self._note(image_id, layer, sender)
-
-    def _hash_only(
-        self,
-        image_id: ImageId,
-        jsons: list[tuple[str, bytes]],
-        pieces: Iterable[Buffer],
-        sender: Sender | None,
-    ) -> None:
-        hasher = LayerHasher(jsons, not _may_use(image_id, sender))
-        self._note(image_id, self._with_tarsum(hasher, pieces, _discard), sender)
-
-    def _note(self, image_id: ImageId, layer: StagedLayer, sender: Sender | None) -> None:
-        self._staged.note(image_id, replace(layer, sender=sender.file_name if sender else None))
+        return layer
 
     def _with_tarsum(
         self, hasher: LayerHasher, pieces: Iterable[Buffer], take: Callable[[Iterable[Buffer]], Any]
