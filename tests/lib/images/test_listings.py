@@ -175,7 +175,7 @@ def test_concurrent_requests_share_one_read(counted: Domain) -> None:
         assert go.wait(10)
         return function(*args)
 
-    shared._run_in_thread = offload
+    shared.run_in_thread = offload
 
     def ask() -> None:
         try:

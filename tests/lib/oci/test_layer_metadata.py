@@ -254,14 +254,14 @@ def test_concurrent_requests_share_one_scan() -> None:
     setup = Setup()
     blobs = setup.blobs()
     began, go_on = threading.Event(), threading.Event()
-    plain = blobs._run_in_thread
+    plain = blobs.run_in_thread
 
     def slow(function: Any, *arguments: Any) -> Any:
         began.set()
         assert go_on.wait(20)
         return plain(function, *arguments)
 
-    blobs._run_in_thread = slow
+    blobs.run_in_thread = slow
     found: list[LayerDescriptor] = []
     threads = [
         threading.Thread(target=lambda: found.append(blobs.get(setup.image()))) for _ in range(5)
