@@ -25,10 +25,10 @@ from v1registry.index import migrations
 from v1registry.index.addresses import Addresses
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
+from v1registry.lib.running import Within
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
-Within = Callable[[float, Callable[[], Any]], Any]
 
 _TRIES = 4  # attempts of work that conflicts with another transaction
 _CONFLICTS = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock

@@ -9,10 +9,10 @@ from typing import Any
 
 from v1registry.config import Config, ConfigError, Problem
 from v1registry.index import migrations
-from v1registry.index.database import Database, Within
+from v1registry.index.database import Database
 from v1registry.index.tokenkeys import TokenKeys
 from v1registry.lib.errors import Failure, with_cause
-from v1registry.lib.running import Run, in_place
+from v1registry.lib.running import Run, Within, in_place
 
 
 def unbounded(_seconds: float, function: Callable[[], Any]) -> Any:

@@ -15,7 +15,7 @@ from v1registry.index import leases
 from v1registry.index.accounts import AccountStore
 from v1registry.index.checked_search import CheckedSearch
 from v1registry.index.counts import DatabaseCounts
-from v1registry.index.database import Database, Within
+from v1registry.index.database import Database
 from v1registry.index.imagelists import SqlImageLists
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.people import AccountProver, IndexUsers
@@ -37,7 +37,7 @@ from v1registry.lib.repositories.image_list import ImageLists
 from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import is_private
 from v1registry.lib.repositories.tags import Tags
-from v1registry.lib.running import Run, in_place
+from v1registry.lib.running import Run, Within, in_place
 from v1registry.lib.support.counts import Counts
 from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.storage import Storage, keys
