@@ -39,8 +39,43 @@ TABLE: dict[tuple[str, ...], Row] = {
     # a user who is signed in is led to the next page
     ("sign_in", "GET"): Row("/ui/sign-in", (200, 303, 303, 303)),
     ("sign_in_now", "POST"): Row("/ui/sign-in", (401, 401, 401, 401), {"name": "x"}),
-    ("sign_out", "POST"): Row("/ui/sign-out", (303, 303, 303, 303), {}),
 }
+
+
+#: of the pages of one repository: method, path, fields; and the statuses for a public repository, for a
+#: private one of which `reader` and `writer` are members, and for one that does not exist
+_PUBLIC, _PRIVATE, _ABSENT = (403, 403, 403), (404, 403, 403), (404, 403, 403)
+_OF_REPOSITORY = {
+    ("repository", "GET", "repositories"): ((200, 200, 200, 200), (404, 200, 200, 200), (404,) * 4),
+    ("edit_descriptions", "GET", "descriptions"): (200, None),
+    ("members", "GET", "members"): (200, None),
+    ("describe", "POST", "descriptions"): (303, {"short": "x", "full": "y"}),
+    ("change_member", "POST", "members"): (303, {"account": "reader", "role": "pull"}),
+    ("delete_tags", "POST", "repositories/delete-tags"): (200, {"tag": "latest"}),
+    ("delete_repository", "POST", "repositories/delete"): (200, {}),
+    ("visibility", "POST", "repositories/visibility"): (303, {}),
+    ("star", "POST", "stars"): ((403, 303, 303, 303), (404, 303, 303, 303), (404,) * 4),
+    ("comment", "POST", "comments"): ((403, 303, 303, 303), (404, 303, 303, 303), (404,) * 4),
+    ("delete_comment", "POST", "comments/delete"): (
+        (403, 404, 404, 404), (404, 404, 404, 404), (404, 404, 404, 404)
+    ),
+}  # fmt: skip
+_FIELDS = {"star": {"on": "1"}, "comment": {"text": "good"}, "delete_comment": {"id": "0"}}
+for (_endpoint, _method, _path), _found in _OF_REPOSITORY.items():
+    for _number, _name in enumerate(("public", "private", "absent")):
+        if isinstance(_found[0], int):  # pages that require access to delete
+            _denied = (_PUBLIC, _PRIVATE, _ABSENT)[_number]
+            # an absent repository gets a role as any other of its namespace
+            _last = 404 if _name == "absent" and "member" not in _endpoint else _found[0]
+            _statuses, _form = (*_denied, _last), _found[1]
+        else:
+            _statuses, _form = _found[_number], _FIELDS.get(_endpoint)
+        if _endpoint == "visibility":
+            _form = {"private": "1" if _name == "private" else "0"}
+        TABLE[_endpoint, _method, _name] = Row(f"/ui/{_path}/team/{_name}", _statuses, _form)
+
+
+TABLE["sign_out", "POST"] = Row("/ui/sign-out", (303, 303, 303, 303), {})  # the last request
 
 
 def test_the_table_has_every_page(tmp_path: Path) -> None:
@@ -56,6 +91,20 @@ def test_the_table_has_every_page(tmp_path: Path) -> None:
         if rule.endpoint.startswith("web.")
     }
     assert found == {key[:2] for key in TABLE}
+
+
+def test_a_private_repository_looks_like_an_absent_one(site: Site) -> None:
+    visitor = Visitor(site.server)
+    visitor.get("/ui/sign-in")
+    for key, row in TABLE.items():
+        if key[2:] == ("private",):
+            pages = []
+            for name in ("private", "absent!"):
+                path = row.path.replace("private", name)
+                answer = visitor.ask(key[1], path, row.fields)
+                assert answer.status == 404
+                pages.append(answer.body.replace(name.encode(), b"NAME"))
+            assert pages[0] == pages[1].replace(b"absent%21", b"NAME"), key
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -18,6 +18,7 @@ from v1registry.lib.oci.images import V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.oci.lookup import Lookup
 from v1registry.lib.oci.scan_queue import ScanQueue
+from v1registry.lib.oci.tag_list import TagList
 from v1registry.lib.repositories.backfill import Backfill
 from v1registry.lib.repositories.catalog import RepositoryCatalog
 from v1registry.lib.repositories.image_list import ImageListStore
@@ -56,6 +57,7 @@ class V2Services:
     tags: Tags
     bearer: Bearer
     pushed: ScanQueue | None
+    tag_list: TagList
     unpack: Callable[..., Any]
 
 

@@ -102,6 +102,12 @@ class Namespaces:
         return [Namespace(r.name, r.owner, r.members, r.repositories) for r in rows]
 
     @reads
+    def owner(self, connection: sa.Connection, name: str) -> str | None:
+        """Return the account that owns the namespace; None for an organisation. Raise Failure 404."""
+        owned = accounts.c.id == _get(connection, name).account_id
+        return connection.execute(sa.select(accounts.c.name).where(owned)).scalar_one_or_none()
+
+    @reads
     def members(self, connection: sa.Connection, name: str) -> list[Member]:
         """Return the members without the owner. Raise Failure 404."""
         query = (

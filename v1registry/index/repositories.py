@@ -109,13 +109,18 @@ class RepositoryRecords:
 
     @reads
     def get(
-        self, connection: sa.Connection, repository: RepositoryName, user: str | None
+        self,
+        connection: sa.Connection,
+        repository: RepositoryName,
+        user: str | None,
+        *,
+        with_tags: bool = True,
     ) -> Repository:
         """Return a repository. Raise Failure 404 if `user` (None: anonymous) may not see it."""
         query = sa.select(*SHOWN).where(
             repositories.c.name == str(repository), visible(connection, user)
         )
-        found = read(connection, query)
+        found = read(connection, query, with_tags=with_tags)
         if not found:
             raise Failure(*errors.REPOSITORY_NOT_FOUND)
         return found[0]

@@ -18,6 +18,8 @@ from v1registry.lib.names import RepositoryName
 
 LONGEST = 4000  # characters of a comment
 
+COMMENT_NOT_FOUND = (404, "Comment not found")
+
 
 @dataclass(frozen=True, slots=True)
 class Comment:
@@ -92,10 +94,7 @@ class Social:
         self, connection: sa.Connection, repository: RepositoryName, user: str, text: str
     ) -> int:
         """Add a comment and return its id. Raise Failure 404 as `star`, 400 for a bad text."""
-        if not text.strip():
-            raise Failure(400, "The comment is empty")
-        if len(text) > LONGEST or any(c < " " and c not in "\t\r\n" for c in text):
-            raise Failure(400, f"A comment is a text of at most {LONGEST} characters")
+        _check(text)
         row = {
             "repository_id": _visible_id(connection, repository, user),
             "account_id": account_id(connection, user),
@@ -128,6 +127,25 @@ class Social:
         return [Comment(*row) for row in connection.execute(query)]
 
     @writes
+    def change_comment(
+        self,
+        connection: sa.Connection,
+        repository: RepositoryName,
+        comment_id: int,
+        user: str,
+        text: str,
+    ) -> None:
+        """Replace the text of the user's own comment. Raise Failure 404, 400 for a bad text."""
+        _check(text)
+        this = comments.update().where(
+            comments.c.id == comment_id,
+            comments.c.repository_id == _visible_id(connection, repository, user),
+            comments.c.account_id == account_id(connection, user),
+        )
+        if not connection.execute(this.values(text=text)).rowcount:
+            raise Failure(*COMMENT_NOT_FOUND)
+
+    @writes
     def remove_comment(
         self,
         connection: sa.Connection,
@@ -145,7 +163,14 @@ class Social:
         if not any_author:
             removed = removed.where(comments.c.account_id == account_id(connection, user))
         if not connection.execute(removed).rowcount:
-            raise Failure(404, "Comment not found")
+            raise Failure(*COMMENT_NOT_FOUND)
+
+
+def _check(text: str) -> None:
+    if not text.strip():
+        raise Failure(400, "The comment is empty")
+    if len(text) > LONGEST or any(c < " " and c not in "\t\r\n" for c in text):
+        raise Failure(400, f"A comment is a text of at most {LONGEST} characters")
 
 
 def _count(connection: sa.Connection, repository_id: int, more: int) -> None:

@@ -92,6 +92,11 @@ def confirm(
     )
 
 
+def flash(text: str, kind: str = "done") -> None:
+    """Show `text` on the next page. `kind`: done, or error."""
+    pages().sessions.flash(text, kind)
+
+
 def redirect(url: str) -> Response:
     """Return a redirect to one of our pages, which the browser fetches by GET."""
     return Response(b"", 303, [("Location", url)])

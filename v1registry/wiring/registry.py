@@ -29,6 +29,7 @@ from v1registry.lib.oci.images import V2Images
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore
 from v1registry.lib.oci.lookup import Lookup
 from v1registry.lib.oci.scan_queue import ScanQueue
+from v1registry.lib.oci.tag_list import TagList
 from v1registry.lib.repositories.backfill import ReferenceBackfill
 from v1registry.lib.repositories.catalog import RepositoryCatalog
 from v1registry.lib.repositories.image_access import ImageRights
@@ -207,7 +208,17 @@ def _v2(
     bearer = Bearer(store, read_only=config.read_only, skew=config.clock_skew)
     unpack = limited(run_in_thread, _UNPACKED_AT_ONCE)
     catalog = RepositoryCatalog(store, run_in_thread)
-    return V2Services(blobs, v2_images, lookup, catalog, tags, bearer, pushed, unpack)
+    tag_list = TagList(
+        repositories,
+        tags,
+        images,
+        blobs,
+        v2_images,
+        with_digests=config.v2.enabled,
+        cache_life=config.cache_life,
+        compute=compute,
+    )
+    return V2Services(blobs, v2_images, lookup, catalog, tags, bearer, pushed, tag_list, unpack)
 
 
 def _cleaning(config: Config, store: Storage, cleaner: Cleaner) -> tuple[PeriodicTask, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice
@@ -22,6 +23,8 @@ UNREADABLE = "the file of the tag holds no image id: push the tag again, or dele
 UNREACHABLE = "no client can ask for a tag of this name: rename or delete its file in the store"
 
 T = TypeVar("T")
+
+_NUMBERS = re.compile(r"([0-9]{1,18})")
 
 _FEW = 500  # files in a repository's folder
 _CACHED = 10_000  # image ids, about 2 MB
@@ -67,6 +70,27 @@ class Tags:
             chosen = sorted(tag for tag in files if tag > after and wanted(tag))
             read = self._read({tag: files[tag] for tag in chosen})
             return [tag for tag, _ in islice(read, most)]
+
+        return self._with_files(repository, work)
+
+    def page(
+        self, repository: RepositoryName, text: str, start: int, most: int
+    ) -> tuple[int, list[tuple[str, str]]] | None:
+        """Return the number of tags that contain `text`, ignoring case, and `most` from `start`.
+
+        `latest` comes first, then the greatest versions: `v10` before `v9`. Unreadable tags count, but
+        are left out. None if nothing is stored there. Only the files of the returned tags are read.
+        """
+
+        def work(
+            files: dict[str, Files] | None,
+        ) -> tuple[int, list[tuple[str, str]]] | None:
+            if files is None:
+                return None
+            found = [tag for tag in files if text.lower() in tag.lower()]
+            found.sort(key=_human_order, reverse=True)
+            chosen = found[start : start + most]
+            return len(found), list(self._read({tag: files[tag] for tag in chosen}))
 
         return self._with_files(repository, work)
 
@@ -169,6 +193,12 @@ def _files(repository: RepositoryName, entries: Files) -> dict[str, Files] | Non
             order = _keys(repository, tag)
             files.sort(key=lambda file: order.index(f"{file[0]}/{file[1].name}"))
     return found if entries else None
+
+
+def _human_order(tag: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Return a key that sorts numbers in tags by their value, and `latest` after all others."""
+    parts = [(int(p), p) if p.isdigit() else (-1, p) for p in _NUMBERS.split(tag) if p]
+    return tag == "latest", parts
 
 
 def _id(data: bytes) -> str | None:

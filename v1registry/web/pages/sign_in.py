@@ -9,7 +9,7 @@ from v1registry.api.services import Services
 from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.web import render
-from v1registry.web.render import Entry, form, own_url, page, redirect
+from v1registry.web.render import Entry, flash, form, own_url, page, redirect
 from v1registry.web.texts import gettext as _
 
 NO_ACCOUNTS = (404, "This registry has no accounts to sign in to")
@@ -44,9 +44,8 @@ def add(routes: Blueprint, services: Services) -> list[Entry]:
     @routes.post("/sign-out")
     @without_check("ends the visitor's own session")
     def sign_out() -> Response:
-        sessions = render.pages().sessions
-        sessions.end()
-        sessions.flash(_("You are signed out."))
+        render.pages().sessions.end()
+        flash(_("You are signed out."))
         return redirect(own_url(None))
 
     def _require_accounts() -> None:

@@ -1,31 +1,36 @@
-// Links with `data-dialog` lead to a confirmation page. Its form opens in a dialog instead.
+// Links and forms with `data-dialog` lead to a confirmation page. Its form opens in a dialog instead.
 
-export function dialogs(root) {
+// `enhance(element)` is called with a new <main>.
+export function dialogs(root, enhance) {
   for (const link of root.querySelectorAll("a[data-dialog]")) {
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
-      open(link.href);
+      open(enhance, link.href);
     });
   }
   for (const form of root.querySelectorAll("form[data-dialog]")) {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      open(form.action, new URLSearchParams(new FormData(form, event.submitter)));
+      open(enhance, form.action, new URLSearchParams(new FormData(form, event.submitter)));
     });
   }
 }
 
 // `body`: fields to post, for a page that asks about a selection.
-async function open(url, body) {
-  try {
-    const response = await fetch(url, body ? { method: "POST", body } : {});
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    const content = page.getElementById("confirm") ?? page.querySelector("main > section");
-    show(content);
-  } catch {
-    if (!body) location.assign(url);
+async function open(enhance, url, body) {
+  const response = await fetch(url, body ? { method: "POST", body } : {});
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const question = page.getElementById("confirm");
+  if (question !== null) {
+    show(question);
+    return;
   }
+  const main = page.querySelector("main"); // an error, or a message
+  document.querySelector("main").replaceWith(main);
+  if (response.redirected) history.replaceState(null, "", response.url);
+  enhance(main);
+  main.focus();
 }
 
 function show(content) {

@@ -1,15 +1,15 @@
 // Forms with `data-live`: while the user types, the element with that id shows the results.
-import { copyButtons } from "./copy.js";
 
 const PAUSE = 200; // milliseconds after the last key
 
-export function liveSearch(root) {
+// `enhanceResults(element)` is called with new results.
+export function liveSearch(root, enhanceResults) {
   for (const form of root.querySelectorAll("form[data-live]")) {
-    enhance(form);
+    enhance(form, enhanceResults);
   }
 }
 
-function enhance(form) {
+function enhance(form, enhanceResults) {
   let timer;
   let request;
   form.addEventListener("input", () => {
@@ -37,7 +37,7 @@ function enhance(form) {
         return;
       }
       document.getElementById(form.dataset.live).replaceWith(results);
-      copyButtons(results);
+      enhanceResults(results);
       history.replaceState(null, "", url);
     } catch (error) {
       if (error.name !== "AbortError") location.assign(url);

@@ -1,0 +1,302 @@
+"""The page of one repository: tags, descriptions, stars and comments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, request, url_for
+
+from v1registry.api import changes, paging
+from v1registry.api.authorize import without_check
+from v1registry.api.services import IndexServices, RegistryServices, Services
+from v1registry.lib import errors
+from v1registry.lib.auth.rights import Access
+from v1registry.lib.errors import Failure
+from v1registry.lib.names import RepositoryName, Tag
+from v1registry.lib.oci.tag_list import TagPage, TagRow
+from v1registry.web.access import NO_REPOSITORY, repository_of
+from v1registry.web.markdown import rendered
+from v1registry.web.pages import deletions
+from v1registry.web.render import Entry, confirm, flash, form, page, redirect
+from v1registry.web.texts import gettext as _
+from v1registry.web.texts import ngettext
+
+SIZE = 25  # tags on a page
+COMMENTS = 50
+MOST_TAGS = 1000  # that one request deletes
+_READ_SECONDS = 0.08  # for reading images; later ones come with the next request
+_LONGEST = 128  # characters of a search
+
+
+def add(routes: Blueprint, services: Services) -> list[Entry]:
+    """Add the views; they are reached from the list of repositories."""
+    checked = without_check("it checks itself: see repository_of")
+
+    @routes.get("/repositories/<any_path:name>")
+    @checked
+    def repository(name: str) -> Response:
+        target = repository_of(services, name)
+        return page("repository.html", **_values(services, target))
+
+    if isinstance(services, RegistryServices):
+        _add_changes(routes, services)
+    if services.index is not None:
+        _add_opinions(routes, services, services.index)
+    return []
+
+
+def _values(services: Services, target: RepositoryName) -> dict[str, Any]:
+    """Return what the page shows. Raise Failure 404 if there is no such repository."""
+    text = request.args.get("q", "")[:_LONGEST]
+    number = paging.query_number("page", 1, 4000)
+    user, index = services.authorizer.caller().user, services.index
+    known, about, comments, starred = None, None, [], False
+    if index is not None:
+        known = _known(services, target)
+        full = index.catalog.full_description(target)
+        about = services.compute(rendered, full) if full else None
+        after = paging.query_number("after", 0, 2**62)
+        comments = index.opinions.comments(target, user, after, COMMENTS + 1)
+        starred = user is not None and index.opinions.is_starred(target, user)
+    may_push = services.authorizer.allows(target, Access.PUSH)
+    may_delete = services.authorizer.allows(target, Access.DELETE)
+    if isinstance(services, RegistryServices):
+        private = known.is_private if known else services.repositories.is_private(target)
+        tags = services.v2.tag_list.page(target, text, number, SIZE, seconds=_READ_SECONDS)
+    else:
+        private, tags = bool(known and known.is_private), _tags_of_index(services, target)
+    if tags is None and known is None:
+        raise Failure(*NO_REPOSITORY)
+    tags = tags or TagPage([], 0)
+    return {
+        "repository": target,
+        "host": _host(services),
+        "is_private": private,
+        "known": known,
+        "about": about,
+        "tags": tags,
+        "text": text,
+        "number": number,
+        "size": SIZE,
+        "first_tag": _first(tags.rows),
+        "comments": comments[:COMMENTS],
+        "more_comments": len(comments) > COMMENTS,
+        "is_starred": starred,
+        "may_delete": may_delete,
+        "may_change": may_delete if index is not None else may_push,
+        "has_store": isinstance(services, RegistryServices),
+        "has_v2": services.config.v2.enabled,
+        "is_late": any(row.is_late for row in tags.rows),
+    }
+
+
+def _known(services: Services, target: RepositoryName) -> Any:
+    """Return what our index knows about a repository. Raise Failure 404 as for an absent one."""
+    assert services.index is not None
+    user = services.authorizer.caller().user
+    try:
+        return services.index.catalog.get(target, user, with_tags=False)
+    except Failure as failure:
+        if failure.status == errors.REPOSITORY_NOT_FOUND[0]:
+            raise Failure(*NO_REPOSITORY) from None
+        raise
+
+
+def _tags_of_index(services: Services, target: RepositoryName) -> TagPage:
+    """Return the tags that an index without a registry knows."""
+    assert services.index is not None
+    found = services.index.catalog.get(target, services.authorizer.caller().user).tags
+    rows = [TagRow(name, image, None, None, False) for name, image in found.items()]
+    return TagPage(rows[:MOST_TAGS], len(rows))
+
+
+def _host(services: Services) -> str:
+    """Return the host from which engines pull: the first registry of an index without one."""
+    if isinstance(services, RegistryServices):
+        return request.host
+    return (services.config.registry_endpoints or request.host).split(",")[0].strip()
+
+
+def _first(rows: list[TagRow]) -> str:
+    return rows[0].name if rows else "latest"
+
+
+# -- changes in the store ---------------------------------------------------------------------------
+
+
+def _add_changes(routes: Blueprint, services: RegistryServices) -> None:
+    checked = without_check("it checks itself: access to delete")
+
+    @routes.post("/repositories/delete-tags/<any_path:name>")
+    @checked
+    def delete_tags(name: str) -> Response:
+        target = repository_of(services, name, Access.DELETE)
+        names = list(dict.fromkeys(form().getlist("tag")))[:MOST_TAGS]
+        if not names:
+            flash(_("No tag was selected."), "error")
+        elif "confirmed" not in form():
+            return _ask_about_tags(services, target, names)
+        else:
+            _delete(services, target, names)
+        return redirect(_url(target))
+
+    @routes.post("/repositories/delete/<any_path:name>")
+    @checked
+    def delete_repository(name: str) -> Response:
+        target = repository_of(services, name, Access.DELETE)
+        if "confirmed" not in form():
+            return _ask_about_repository(services, target)
+        changes.delete(services, target)
+        flash(_("The repository %(name)s is deleted.") % {"name": target})
+        return redirect(url_for("web.repositories"))
+
+    @routes.post("/repositories/visibility/<any_path:name>")
+    @without_check("it checks itself: the access that the API requires")
+    def visibility(name: str) -> Response:
+        access = Access.PUSH if services.index is None else Access.DELETE
+        target = repository_of(services, name, access)
+        private = form().get("private") == "1"
+        services.repositories.require(target)
+        changes.set_private(services, target, private)
+        flash(
+            _("The repository is private now.") if private else _("The repository is public now.")
+        )
+        return redirect(_url(target))
+
+
+def _ask_about_tags(
+    services: RegistryServices, target: RepositoryName, names: list[str]
+) -> Response:
+    found = deletions.preview(services, target, names)
+    title = ngettext("Delete %(num)d tag?", "Delete %(num)d tags?", len(names))
+    return confirm(
+        title % {"num": len(names)},
+        _("Clients can no longer pull %(name)s by these tags.") % {"name": target},
+        url_for("web.delete_tags", name=str(target)),
+        label=_("Delete"),
+        cancel=_url(target),
+        details=found,
+        fields=[("confirmed", "1"), *(("tag", name) for name in names)],
+    )
+
+
+def _ask_about_repository(services: RegistryServices, target: RepositoryName) -> Response:
+    services.repositories.require(target)
+    return confirm(
+        _("Delete %(name)s?") % {"name": target},
+        _("All its tags, its descriptions, stars and comments are deleted."),
+        url_for("web.delete_repository", name=str(target)),
+        label=_("Delete the repository"),
+        cancel=_url(target),
+        details=[_("The layers stay in the store until garbage collection finds them unused.")],
+        fields=[("confirmed", "1")],
+    )
+
+
+def _delete(services: RegistryServices, target: RepositoryName, names: list[str]) -> None:
+    """Delete tags. Another visitor may have deleted some of them."""
+    deleted = 0
+    for name in names:
+        try:
+            services.repositories.delete_tag(target, Tag.parse_existing(name))
+            deleted += 1
+        except Failure as failure:
+            if failure.status not in (400, 404):
+                raise
+    text = ngettext("%(num)d tag is deleted.", "%(num)d tags are deleted.", deleted)
+    message = text % {"num": deleted}
+    if gone := len(names) - deleted:
+        text = ngettext(
+            "%(num)d had been deleted before.", "%(num)d had been deleted before.", gone
+        )
+        message = f"{message} {text % {'num': gone}}"
+    flash(message)
+
+
+# -- descriptions, stars and comments, in the database ----------------------------------------------
+
+
+def _add_opinions(routes: Blueprint, services: Services, index: IndexServices) -> None:
+    @routes.get("/descriptions/<any_path:name>")
+    @without_check("it checks itself: access to delete")
+    def edit_descriptions(name: str) -> Response:
+        target = repository_of(services, name, Access.DELETE)
+        known = _known(services, target)
+        return page(
+            "descriptions.html",
+            repository=target,
+            short=known.description,
+            full=index.catalog.full_description(target),
+        )
+
+    @routes.post("/descriptions/<any_path:name>")
+    @without_check("it checks itself: access to delete")
+    def describe(name: str) -> Response:
+        target = repository_of(services, name, Access.DELETE)
+        short, full = form().get("short", ""), form().get("full", "").replace("\r\n", "\n")
+        try:
+            index.catalog.describe(target, short, full)
+        except Failure as failure:
+            if failure.status != 400:
+                raise
+            return page(
+                "descriptions.html",
+                400,
+                repository=target,
+                short=short,
+                full=full,
+                problem=failure.text,
+            )
+        flash(_("The descriptions are saved."))
+        return redirect(_url(target))
+
+    user_checked = without_check("it checks itself: users only, on repositories that they may see")
+
+    @routes.post("/stars/<any_path:name>")
+    @user_checked
+    def star(name: str) -> Response:
+        target = repository_of(services, name)
+        if form().get("on") == "1":
+            index.opinions.star(target, _user(services))
+        else:
+            index.opinions.unstar(target, _user(services))
+        return redirect(_url(target))
+
+    @routes.post("/comments/<any_path:name>")
+    @user_checked
+    def comment(name: str) -> Response:
+        target, user = repository_of(services, name), _user(services)
+        text, number = form().get("text", "").replace("\r\n", "\n"), form().get("id", "")
+        if number:
+            index.opinions.change_comment(target, _number(number), user, text)
+        else:
+            index.opinions.comment(target, user, text)
+        return redirect(f"{_url(target)}#comments")
+
+    @routes.post("/comments/delete/<any_path:name>")
+    @without_check("it checks itself: the visitor's own comment, or access to delete")
+    def delete_comment(name: str) -> Response:
+        target, user = repository_of(services, name), _user(services)
+        may_all = services.authorizer.allows(target, Access.DELETE)
+        number = _number(form().get("id", ""))
+        index.opinions.remove_comment(target, number, user, any_author=may_all)
+        flash(_("The comment is deleted."))
+        return redirect(f"{_url(target)}#comments")
+
+
+def _user(services: Services) -> str:
+    """Return the visitor's account. Raise Failure 403 for an anonymous visitor."""
+    user = services.authorizer.caller().user
+    if user is None:
+        raise Failure(*errors.FORBIDDEN)
+    return user
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Failure(*errors.DATA_INVALID)
+    return int(text)
+
+
+def _url(target: RepositoryName) -> str:
+    return url_for("web.repository", name=str(target))
