@@ -23,6 +23,7 @@ class CommandProgress:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._is_terminal = out.isatty()
+        self._interval = _TERMINAL_INTERVAL if self._is_terminal else _LINE_INTERVAL
         self._what = ""
         self._start = 0.0
         self._next = 0.0
@@ -37,11 +38,11 @@ class CommandProgress:
         now = time.monotonic()
         if what != self._what:
             self.end()
-            self._what, self._start, self._next = what, now, now + _TERMINAL_INTERVAL
+            self._what, self._start, self._next = what, now, now + self._interval
             self._first_done, self._first_size = done, size
         if now < self._next:
             return
-        self._next = now + (_TERMINAL_INTERVAL if self._is_terminal else _LINE_INTERVAL)
+        self._next = now + self._interval
         line = self._line(now - self._start, done, total, size)
         self._out.write(f"\r\033[K{line}" if self._is_terminal else f"{line}\n")
         self._out.flush()
