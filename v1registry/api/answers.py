@@ -78,13 +78,13 @@ def immutable(
         ("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
         VERSION,
     ]
-    return success(body, status, headers, fixed)
+    return success(body, status, [*fixed, *headers])
 
 
 class FinalResponse(Response):
     """A response with complete headers: werkzeug checks or adds none before it sends them."""
 
-    def __init__(self, body: Any, status: int, headers: Headers | WerkzeugHeaders) -> None:
+    def __init__(self, body: Any, status: int, headers: Headers) -> None:
         """`body`: bytes, or an iterable that the WSGI server sends."""
         pieces = [body] if isinstance(body, bytes) else body
         super().__init__(pieces, status, headers, direct_passthrough=True)
@@ -93,29 +93,13 @@ class FinalResponse(Response):
         return self.headers
 
 
-class TrustedHeaders(WerkzeugHeaders):
-    """Headers that were checked for line breaks when this object was made."""
-
-    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
-        super().__init__()
-        self._list = list(headers)
-
-
-def success(
-    content: Any, status: int, headers: Iterable[tuple[str, str]], fixed: Headers | None = None
-) -> Response:
-    """Return a successful response. Content other than bytes needs a Content-Length in `headers`.
-
-    `fixed`: headers with constant values, which need no check for line breaks.
-    """
-    own = TrustedHeaders(fixed or ())
-    for header in headers:
-        own.add(*header)
+def success(content: Any, status: int, headers: Headers) -> Response:
+    """Return a successful response. Content other than bytes needs a Content-Length in `headers`."""
     if status == 304:
-        return Response(content, status, own)
+        return Response(content, status, headers)
     if isinstance(content, bytes):
-        own.add("Content-Length", str(len(content)))
-    return FinalResponse(content, status, own)
+        headers = [*headers, ("Content-Length", str(len(content)))]
+    return FinalResponse(content, status, headers)
 
 
 def accel_redirect(path: str, url: str, content_type: str, *, private: bool) -> Response:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from flask import Response, request
-from werkzeug.datastructures import Headers as WerkzeugHeaders
 
-from v1registry.api.answers import YEAR, FinalResponse, Headers, TrustedHeaders, success
+from v1registry.api.answers import YEAR, Headers, success
 from v1registry.api.ocierrors import VERSION
 from v1registry.lib import documents
 from v1registry.lib.oci.images import Manifest
@@ -28,21 +26,12 @@ def json_answer(
 
 def manifest(found: Manifest, *, by_digest: bool, private: bool) -> Response:
     """Return a manifest. Under its digest it never changes; under a tag it may change at any time."""
-    size = len(found.data)
-    headers = _of_manifest(found.digest, found.media_type, size, by_digest, private)
-    if is_known(found.digest):
-        return Response((), 304, headers)
-    return FinalResponse(found.data, 200, TrustedHeaders(headers))
-
-
-@lru_cache(maxsize=1024)
-def _of_manifest(
-    digest: str, media_type: str, size: int, by_digest: bool, private: bool
-) -> Headers:
-    headers = _of(digest, media_type, private=private, forever=by_digest)
+    headers = _of(found.digest, found.media_type, private=private, forever=by_digest)
     if not by_digest:
         headers.append(("Vary", "Accept"))
-    return list(WerkzeugHeaders([*headers, ("Content-Length", str(size))]))
+    if is_known(found.digest):
+        return Response((), 304, headers)
+    return success(found.data, 200, headers)
 
 
 def blob(
