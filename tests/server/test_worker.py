@@ -68,12 +68,24 @@ def test_when_the_connection_stays_open(serving, version, headers, kept):
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET /\n\n",
         b"GET / HTTP/1.1\r\nA b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-A : a\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
 def test_malformed_head(serving, raw):
     with serving.connect() as sock:
         sock.sendall(raw)
         assert read_answer(sock)[0] == 400
+        assert sock.recv(1) == b""
+
+
+def test_a_long_request_line(serving):
+    with serving.connect() as sock:
+        sock.sendall(b"GET /" + b"a" * 4090 + b" HTTP/1.1\r\n\r\n")
+        assert read_answer(sock)[0] == 414
         assert sock.recv(1) == b""
 
 

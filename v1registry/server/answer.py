@@ -66,15 +66,13 @@ class Answer(Response):  # type: ignore[misc]
             collector, self.sock = self.sock, sock
         sock.sendall(b"".join(collector.parts))
 
-    def send(self, body: Any, file_wrapper: type) -> None:
+    def send(self, body: Iterable[bytes]) -> None:
         """Send the headers and what the application returned.
 
         :raises Truncated: the body was shorter than its Content-Length.
         """
         if isinstance(body, FileRange):
             self.send_range(body)
-        elif isinstance(body, file_wrapper):
-            self.write_file(body)
         else:
             for item in body:
                 self.write(item)
@@ -100,16 +98,6 @@ class Answer(Response):  # type: ignore[misc]
         else:
             for piece in body:
                 self.write(piece)
-
-    def sendfile(self, respiter: Any) -> bool:
-        """As gunicorn's, for `wsgi.file_wrapper`; count the bytes sent."""
-        if not isinstance(self.sock, ClientSocket):
-            return False
-        before = self.sock.file_bytes
-        try:
-            return bool(super().sendfile(respiter))
-        finally:
-            self.sent += self.sock.file_bytes - before
 
 
 @lru_cache(maxsize=256)

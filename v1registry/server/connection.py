@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import gevent
+from gevent import socket as gsocket
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn import util  # type: ignore[import-untyped]
 
 from v1registry.server.sockets import ClientSocket, peek
 
@@ -74,6 +76,47 @@ class Connection:
         finally:
             self.state = BUSY
 
+    def wait(self, seconds: float) -> bytes | None:
+        """Wait until the client has sent something or closed the connection. The state is then HEAD.
+
+        Return the next byte, b"" at the end, or None if it arrived only now.
+
+        :raises TimeoutError: nothing arrived within `seconds`; Stopped, which is thrown only here.
+        """
+        first = peek(self.sock)
+        if first is None:
+            gsocket.wait(self.sock._read_event, seconds, TimeoutError("idle"))
+        self.state = HEAD
+        return first
+
+    def start_tls(self, context: ssl.SSLContext, seconds: float) -> None:
+        """Do the TLS handshake as its server.
+
+        :raises ssl.SSLError: it failed; TimeoutError: it took longer than `seconds`.
+        """
+        self.sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+        with gevent.Timeout(seconds, TimeoutError("handshake")):
+            self.sock.do_handshake()
+
+    def stop_waiting(self, states: tuple[str, ...]) -> None:
+        """End the greenlet if it waits in one of `states`, and its client has sent nothing.
+
+        Called by the hub. In the states NEW and IDLE the greenlet is inside `wait`.
+        """
+        if self.state in states and peek(self.sock) is None:
+            self.greenlet.throw(Stopped)
+
+    def close(self) -> None:
+        """Close the connection; before that, let the client read its answer if it may still be sending."""
+        self.state = ENDING
+        try:
+            if self.linger:
+                linger(self.sock)
+        except OSError:
+            pass
+        finally:
+            util.close(self.sock)
+
     def end_input(self) -> None:
         """End the wait for the client, as if the client had closed its side."""
         try:
@@ -117,13 +160,6 @@ def linger(sock: Any) -> None:
             return
         received += count
         gevent.sleep(0)
-
-
-def throw_if_waiting(connection: Connection, states: tuple[str, ...]) -> None:
-    """End a connection that is in one of `states` and has sent nothing. Called by the hub."""
-    # In these states the greenlet is inside `Worker._wait`.
-    if connection.state in states and peek(connection.sock) is None:
-        connection.greenlet.throw(Stopped)
 
 
 def accept_waiting(server: Server) -> None:

@@ -11,7 +11,6 @@ import _thread
 import ipaddress
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Callable
@@ -62,16 +61,13 @@ def client_address(environ: dict[str, Any], cfg: Any) -> tuple[str, bool]:
     return address or "-", True
 
 
+@lru_cache(maxsize=1)
 def trusted_by(cfg: Any) -> Callable[[str], bool]:
     """Return a function that tells whether an address is in gunicorn's `forwarded_allow_ips`."""
-    is_trusted: Callable[[str], bool] | None = cfg.__dict__.get("_v1registry_trusts")
-    if is_trusted is None:
-        networks = tuple(cfg.forwarded_allow_networks())
-        if "*" in cfg.forwarded_allow_ips:
-            networks = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
-        is_trusted = lru_cache(maxsize=4096)(partial(_is_within, networks))
-        cfg.__dict__["_v1registry_trusts"] = is_trusted
-    return is_trusted
+    networks = tuple(cfg.forwarded_allow_networks())
+    if "*" in cfg.forwarded_allow_ips:
+        networks = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+    return lru_cache(maxsize=4096)(partial(_is_within, networks))
 
 
 def _is_within(networks: tuple[Any, ...], host: str) -> bool:
@@ -151,24 +147,6 @@ def _date(whole: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
-class _Line(logging.LogRecord):
-    """A record of the access log, created without computing what is always the same.
-
-    Logger.info would search the stack for its caller, and every LogRecord parses a path.
-    """
-
-    def __init__(self, line: str) -> None:
-        self.__dict__.update(_DEFAULTS)
-        self.msg = line
-        self.created = now = time.time()
-        self.msecs = now % 1 * 1000
-        self.relativeCreated += (now - _DEFAULTS["created"]) * 1000
-        self.process = os.getpid()
-
-
-_DEFAULTS = vars(logging.LogRecord("gunicorn.access", logging.INFO, "", 0, "", None, None))
-
-
 class PlainLogger(Logger):  # type: ignore[misc]
     """Writes both logs as plain text."""
 
@@ -201,7 +179,9 @@ class PlainLogger(Logger):  # type: ignore[misc]
         if not self.access_log_enabled:
             return
         line = self.line(resp, environ, request_time / timedelta(milliseconds=1))
-        self.access_log.handle(_Line(line))
+        # Logger.info would search the stack for its caller, which no line shows.
+        record = logging.LogRecord("gunicorn.access", logging.INFO, "", 0, line, None, None)
+        self.access_log.handle(record)
 
     def line(self, resp: Any, environ: dict[str, Any], milliseconds: float) -> str:
         """Return the plain line: fields in a fixed order, text from clients in quotes."""

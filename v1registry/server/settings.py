@@ -73,7 +73,6 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         "accesslog": environ.get("GUNICORN_ACCESS_LOG_FILE") or "-",
         "errorlog": environ.get("GUNICORN_ERROR_LOG_FILE") or "-",
         "loglevel": _level(config),
-        "pre_request": _log_nothing,
         "post_worker_init": _start_periodic_tasks,
         "worker_exit": _end_periodic_tasks,
         "logger_class": f"v1registry.server.log.{_logger(config)}",
@@ -81,7 +80,7 @@ def settings(environ: Mapping[str, str], config: Any = None) -> dict[str, Any]:
         "forwarded_allow_ips": ",".join(str(proxy) for proxy in config.trusted_proxies or ()),
         # The control socket needs a home directory, which a container may not have.
         "control_socket_disable": True,
-        # Always the same parser for the heads that server/head.py does not parse, whatever is installed.
+        # Always the same parser, whatever is installed.
         "http_parser": "python",
         "on_starting": raise_open_files,
     }
@@ -180,10 +179,6 @@ def tls_context(conf: Any, default_factory: Callable[[], ssl.SSLContext]) -> ssl
 
 def _open_files() -> tuple[int, int]:
     return resource.getrlimit(resource.RLIMIT_NOFILE)
-
-
-def _log_nothing(_worker: Any, _request: Any) -> None:
-    """Replaces gunicorn's debug line with the request target, which may contain a password."""
 
 
 def _start_periodic_tasks(worker: Any) -> None:

@@ -25,14 +25,13 @@ import gevent
 from gevent import socket as gsocket
 from gevent.event import Event
 from gevent.pool import Pool
-from gunicorn import http, util  # type: ignore[import-untyped]
+from gunicorn import http  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 from v1registry.server.answer import DRAIN, Answer, unread
 from v1registry.server.buffer_pool import BufferPool
 from v1registry.server.connection import (
     BUSY,
-    ENDING,
     FRESH_GRACE,
     GONE,
     HEAD,
@@ -45,12 +44,10 @@ from v1registry.server.connection import (
     Stopped,
     accept_waiting,
     host,
-    linger,
     pending,
-    throw_if_waiting,
 )
 from v1registry.server.connection_limits import ConnectionLimits, refuse, refuse_request
-from v1registry.server.head import Environs, Head
+from v1registry.server.environ import Environs
 from v1registry.server.log import client_address, is_request_id
 from v1registry.server.master import HELD_WHILE_STARTING
 from v1registry.server.preload import patch_process
@@ -58,9 +55,6 @@ from v1registry.server.redact import forget_text, path_of
 from v1registry.server.send import Truncated
 from v1registry.server.settings import address_connections, stall_timeout
 from v1registry.server.sockets import abort, peek, tls_context
-
-SWITCH = 0.001
-"""Seconds after which a computing thread must give the interpreter lock to another thread."""
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -72,22 +66,20 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Create the state of this worker, then serve until it is told to stop."""
         # A request takes the interpreter lock about ten times. While a thread of the pool computes,
-        # each of these waits takes up to SWITCH seconds.
-        sys.setswitchinterval(SWITCH)
+        # each of these waits takes up to this many seconds.
+        sys.setswitchinterval(0.001)
         self.stall: float = stall_timeout(os.environ)
         self.connections: set[Connection] = set()
         self.limits = ConnectionLimits(
             address_connections(os.environ, self.worker_connections), self.log
         )
         self.stopping = Event()
-        # A random prefix for each worker makes ids unique without a system call per request.
-        prefix = os.urandom(6).hex()
+        prefix = os.urandom(6).hex()  # unique ids without a system call per request
         self.request_ids = (f"{prefix}{number:08x}" for number in itertools.count())
         self.buffers = BufferPool()
-        self.head = partial(Head, self.stall)
         self.tls: ssl.SSLContext | None = None
-        # gunicorn looks up settings by a chain of calls, dozens of times per request. They do not
-        # change any more: a reload starts new workers.
+        # gunicorn looks up settings by a chain of calls, dozens of times per request: 8 of 150 µs.
+        # They do not change any more: a reload starts new workers.
         self.cfg.__dict__.update({name: found.get() for name, found in self.cfg.settings.items()})
         super().init_process()
 
@@ -95,8 +87,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Apply gevent's patches, and make the listeners gevent sockets. Called first."""
         patch_process()
         self.sockets = [
-            gsocket.socket(listener.FAMILY, gsocket.SOCK_STREAM, fileno=listener.sock.detach())
-            for listener in self.sockets
+            gsocket.socket(one.FAMILY, gsocket.SOCK_STREAM, fileno=one.sock.detach())
+            for one in self.sockets
         ]
 
     def init_signals(self) -> None:
@@ -141,22 +133,18 @@ class Worker(GeventWorker):  # type: ignore[misc]
         ends = time.monotonic() + self.cfg.graceful_timeout
         new_until = time.monotonic() + FRESH_GRACE
         pools = [server.connections for server in servers]
+        hub = gevent.get_hub()
         while any(len(pool) for pool in pools) and time.monotonic() < ends:
             self.notify()
             states = (IDLE,) if time.monotonic() < new_until else (IDLE, NEW)
-            self._end_waiting(states)
+            for connection in self.connections:
+                if connection.state in states:
+                    hub.loop.run_callback(connection.stop_waiting, states)
             gevent.sleep(0.1)
         if any(len(pool) for pool in pools):
             self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
             for pool in pools:
                 pool.kill(timeout=1)
-
-    def _end_waiting(self, states: tuple[str, ...]) -> None:
-        """Close the connections in `states` whose clients have sent nothing of a request."""
-        hub = gevent.get_hub()
-        for connection in list(self.connections):
-            if connection.state in states:
-                hub.loop.run_callback(throw_if_waiting, connection, states)
 
     # One connection
 
@@ -177,9 +165,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         except (Stopped, gevent.GreenletExit):
             pass
         except http.errors.NoMoreData:
-            self.log.debug(
-                "Client gone: %s", host(addr)
-            )  # not the error itself: it contains what the client sent
+            # Not the error itself, which contains what the client sent.
+            self.log.debug("Client gone: %s", host(addr))
         except TimeoutError:
             self.log.info("Client stalled for %g s, closed: %s", self.stall, host(addr))
             connection.linger = False
@@ -195,9 +182,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.handle_error(request, connection.sock, addr, error)
         finally:
             self.connections.discard(connection)
-            connection.state = ENDING
             try:
-                self._close(connection)
+                connection.close()
             finally:
                 self.limits.remove(connection)
 
@@ -211,7 +197,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def _opened(self, connection: Connection, addr: Any) -> bool:
         """Wait for the first byte, and do the TLS handshake; return whether a request can be read."""
-        first = self._wait(connection, self.stall)
+        first = connection.wait(self.stall)
+        if first is None:
+            first = peek(connection.sock)
         if self.tls is None:
             if first == TLS_HANDSHAKE:
                 self.log.debug("TLS on the plain port, closed: %s", host(addr))
@@ -219,29 +207,21 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 connection.sock._sock.recv(65536)
                 return False
             return bool(first)
-        if not first:
-            return False
         try:
-            connection.sock = self.tls.wrap_socket(
-                connection.sock,
-                server_side=True,
-                do_handshake_on_connect=False,
-                suppress_ragged_eofs=self.cfg.suppress_ragged_eofs,
-            )
-            with gevent.Timeout(self.stall, TimeoutError("handshake")):
-                connection.sock.do_handshake()
+            if first:
+                connection.start_tls(self.tls, self.stall)
         except ssl.SSLError as error:
             self.log.debug("TLS handshake failed: %s: %s", host(addr), error)
             return False
-        return True
+        return bool(first)
 
     def _requests(self, connection: Connection, addr: Any) -> Any:
         """Yield the requests of a connection, until it must be closed or the client closes it."""
         parser = http.RequestParser(self.cfg, connection.sock, addr)
-        parser.mesg_class = self.head
         while True:
             try:
-                request = next(parser)
+                with gevent.Timeout(self.stall, TimeoutError("request head")):
+                    request = next(parser)
             except StopIteration:
                 return
             yield request
@@ -259,53 +239,34 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 continue
             connection.state = IDLE
             try:
-                if self._wait(connection, self.cfg.keepalive) == b"":
-                    return
+                connection.wait(self.cfg.keepalive)
             except TimeoutError:
                 return
 
-    def _wait(self, connection: Connection, seconds: float) -> bytes | None:
-        """Wait until the client has sent something; return its first byte, b"" at the end.
-
-        `Stopped` is thrown only here.
-        """
-        sock = connection.sock
-        first = peek(sock)
-        if first is None:
-            gsocket.wait(sock._read_event, seconds, TimeoutError("idle"))
-            first = peek(sock)
-        connection.state = HEAD
-        return first
-
-    def _close(self, connection: Connection) -> None:
-        sock = connection.sock
-        try:
-            if connection.linger:
-                linger(sock)
-        except OSError:
-            pass
-        finally:
-            util.close(sock)
-
     # One request
 
-    def _answer(self, environs: Environs, request: Head, connection: Connection, addr: Any) -> bool:
+    def _answer(self, environs: Environs, request: Any, connection: Connection, addr: Any) -> bool:
         """Answer one request; return whether the connection stays open."""
         sock = connection.sock
         started = datetime.now()  # noqa: DTZ005 - gunicorn's logger expects a timedelta
-        self.cfg.pre_request(self, request)
         answer, environ = environs.create(request, sock, addr)
         connection.state = BUSY
-        environ["v1registry.waiting"] = connection.waiting
         client = self._identify(answer, environ)
+        environ.update(
+            {"v1registry.waiting": connection.waiting, "v1registry.buffers": self.buffers}
+        )
         admitted = client == "-" or self.limits.add(connection, client)
-        self._count_request()
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+            self.stopping.set()
         if not self.alive or not self.cfg.keepalive or not admitted:
             answer.force_close()
         body: Any = None
         try:
             body = (self.wsgi if admitted else refuse_request)(environ, answer.start_response)
-            answer.send(body, environ["wsgi.file_wrapper"])
+            answer.send(body)
         except Truncated as error:
             self.log.error("%s %s: %s", request.method, path_of(request.uri), error)
             return False
@@ -315,15 +276,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if not answer.headers_sent:
                 raise
             # The answer has begun, so the client can learn of the error only from its early end.
-            path = path_of(request.uri)
-            self.log.exception("Error handling request %s %s", request.method, path)
+            self.log.exception("Error handling %s %s", request.method, path_of(request.uri))
             return False
         finally:
             if answer.status:
                 self.log.access(answer, request, environ, datetime.now() - started)  # noqa: DTZ005
             if hasattr(body, "close"):
                 body.close()
-            self.cfg.post_request(self, request, environ, answer)
         connection.linger = bool(unread(request))
         return not answer.should_close()
 
@@ -335,15 +294,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         address, trusted = client_address(environ, self.cfg)
         environ["v1registry.client"] = address
         environ["v1registry.trusted"] = trusted
-        environ["v1registry.buffers"] = self.buffers
         given = environ.get("HTTP_X_REQUEST_ID") if trusted else None
         identity = given if given and is_request_id(given) else next(self.request_ids)
         environ["v1registry.request_id"] = answer.request_id = identity
         return address
-
-    def _count_request(self) -> None:
-        self.nr += 1
-        if self.nr >= self.max_requests and self.alive:
-            self.log.info("Autorestarting worker after current request.")
-            self.alive = False
-            self.stopping.set()
