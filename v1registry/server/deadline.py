@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from v1registry.server.thread_pool import hub_of_greenlet
+
 T = TypeVar("T")
 
 
@@ -15,12 +17,7 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     The timeout works in greenlets of a gevent-patched process, where it ends any wait. Anywhere else
     `function` cannot be interrupted and must have timeouts of its own.
     """
-    # Looked up, not imported: see thread_pool.run_in_thread.
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("socket"):
-        return function()
-    hub = sys.modules["gevent._hub_local"].get_hub_if_exists()
-    if hub is None or sys.modules["gevent"].getcurrent() is hub:
+    if hub_of_greenlet() is None:
         return function()
     timeout_type = sys.modules["gevent"].Timeout
     # gevent's Timeout is no Exception: libraries would catch one and try the next address.

@@ -27,13 +27,8 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
     greenlets run. Anywhere else (commands, tests, a thread of the pool itself) it runs in the
     calling thread. The function must not use gevent.
     """
-    # Looked up, not imported: commands do not need gevent, which costs memory and start-up time.
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
-        return function(*args, **kwargs)
-    hub = sys.modules["gevent._hub_local"].get_hub_if_exists()
-    # Threads of the pool have no hub, and the hub itself must never block.
-    if hub is None or sys.modules["gevent"].getcurrent() is hub:
+    hub = hub_of_greenlet()
+    if hub is None:
         return function(*args, **kwargs)
     # Exceptions are returned as values, because the pool prints the traceback of every exception.
     context = contextvars.copy_context()  # for example with the caller's token for the store
@@ -42,6 +37,17 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
         raise error
     result: T = value
     return result
+
+
+def hub_of_greenlet() -> Any:
+    """Return gevent's hub if it can run other greenlets while the caller waits, else None."""
+    # Looked up, not imported: commands do not need gevent, which costs memory and start-up time.
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("threading"):
+        return None
+    hub = sys.modules["gevent._hub_local"].get_hub_if_exists()
+    # Threads of the pool have no hub, and the hub itself must never block.
+    return None if hub is None or sys.modules["gevent"].getcurrent() is hub else hub
 
 
 class BackgroundThread:
