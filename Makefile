@@ -16,7 +16,7 @@ IMAGE ?= v1registry
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help run test test-distribution test-heavy servers lint format translations bench wheel lock audit image image-test clean
+.PHONY: help run test coverage test-distribution test-heavy servers lint format translations bench wheel lock audit image image-test clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -62,7 +62,10 @@ test test-distribution test-heavy: export PYTHONDONTWRITEBYTECODE :=
 # because the tests mostly wait for servers. tests/conftest.py orders the files.
 test: $(DEV) servers ## run the tests with the real servers that they need (ARGS="-k ..." selects some)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory test-distribution)
-	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(COVERAGE) $(ARGS)
+
+coverage: export COVERAGE := --cov=v1registry
+coverage: test ## run the tests like `make test`, and print the coverage; it fails below 90 %
 
 test-heavy: export HEAVY := 1
 test-heavy: $(DEV) servers ## run the slow tests, once before a release: under 40 minutes
@@ -137,5 +140,5 @@ image-test: $(DEV) ## check the Dockerfile, build it on a fresh Debian, and push
 	bash scripts/image-test.sh $(VENV)
 
 clean: ## delete what the targets above created, but never ./data
-	rm -rf $(VENV) .venv-distribution .venv-audit .venv-servers dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/npm/node_modules
+	rm -rf $(VENV) .venv-distribution .venv-audit .venv-servers dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* tests/clients/npm/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,42 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         rank = {name: number for number, name in enumerate(_FIRST)}
         items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+# `make coverage` measures the tests themselves, and the servers and commands that these files start.
+# To measure every server would double the CPU time of the tests.
+_MEASURED = (
+    "cache/test_shared",
+    "commands/",
+    "index/test_deletions",
+    "index/test_server",
+    "protocol/test_endpoints_",
+    "protocol/test_old_names",
+    "protocol/v2/test_login",
+    "protocol/v2/test_pull",
+    "rights/test_accounts",
+    "server/test_connection_limits",
+    "server/test_receive",
+    "server/test_send",
+    "server/test_worker",
+    "transfer/test_bundle",
+    "transfer/test_migrate",
+    "transfer/test_oci",
+    "web/",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _limit_coverage(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hide the variable with which coverage starts in new processes, except for some files."""
+    config = os.environ.get("COVERAGE_PROCESS_CONFIG")
+    file = str(request.path.relative_to(Path(__file__).parent))
+    if config is None or file.startswith(_MEASURED):
+        yield
+        return
+    del os.environ["COVERAGE_PROCESS_CONFIG"]
+    yield
+    os.environ["COVERAGE_PROCESS_CONFIG"] = config
 
 
 @pytest.fixture
