@@ -16,7 +16,7 @@ IMAGE ?= v1registry
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help run test coverage test-distribution test-heavy servers lint format translations bench wheel lock audit image image-test clean
+.PHONY: help run test coverage test-distribution test-heavy servers lint format translations screenshots bench wheel lock audit image image-test clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -82,6 +82,9 @@ format: $(DEV) ## format the code, and fix what the linter can fix
 
 translations: $(DEV) ## update and compile the texts of the pages, and list what is not translated
 	PYTHONPATH=. $(PY) scripts/translations.py
+
+screenshots: $(DEV) servers ## write the screenshots of the pages into docs/images
+	PYTHONPATH=. $(PY) scripts/screenshots.py
 
 # The Python of the distribution, which our image and most installations use. It may be older than the
 # default `python3`, with bugs that are fixed there, and faster (--enable-optimizations).

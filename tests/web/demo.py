@@ -7,6 +7,7 @@ import io
 import json
 import random
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ from tests.index.conftest import PASSWORD, here, open_database
 from tests.live_server import Server
 from tests.protocol.engine import Image, image_id
 from tests.rights.accounts import Client, basic
+from v1registry.index import schema
 from v1registry.index.accounts import AccountStore
+from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.repositories import RepositoryRecords
 from v1registry.index.social import Social
@@ -108,6 +111,7 @@ def demo(folder: Path, **env: str) -> Iterator[Server]:
         namespaces.grant("bob", "push", "team")
         _push(server)
         _describe(RepositoryRecords(database, private=False), Social(database))
+        _age(database, folder / "store")
         database.close()
         yield server
 
@@ -122,11 +126,25 @@ def _push(server: Server) -> None:
             if kilobytes:
                 word = f"{repository}-{tags[-2] if tag == 'latest' and len(tags) > 1 else tag}"
                 created = f"2015-0{1 + number % 6}-1{number % 9}T09:30:00Z"
-                size = kilobytes // 3 + 17 * number
+                size = kilobytes * (3 + number) // 12
                 images.append(
                     image(word.replace("/", "-"), top, size, created, f"make install TAG={tag}")
                 )
             client.push(repository, images, tag)
+
+
+def _age(database: Database, store: Path) -> None:
+    """Let the pushes be some days old, and count pulls."""
+    table, now = schema.repositories, int(time.time())
+    for number, (repository, (tags, _, _)) in enumerate(REPOSITORIES.items()):
+        pushed = now - (1 + number * number) * DAY
+        values = {"updated": pushed, "created": now - 420 * DAY, "pulls": 9000 // (number + 1) ** 2}
+        change = table.update().where(table.c.name == repository).values(values)
+        database.write(lambda connection, change=change: connection.execute(change))
+        for age, tag in enumerate(reversed(tags)):
+            file = store / "repositories" / repository / f"tag{tag}_json"
+            value = json.loads(file.read_text())
+            file.write_text(json.dumps({**value, "last_update": pushed - 40 * age * DAY}))
 
 
 def _describe(catalog: RepositoryRecords, social: Social) -> None:

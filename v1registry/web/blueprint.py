@@ -57,6 +57,7 @@ def blueprint(services: Services) -> Blueprint:
             return None
         if request.path == "/ui":
             return render.redirect(f"{request.root_path}/ui/")  # the cookies are for this path
+        render.load_templates()
         shared.sessions.open()
         if request.method not in ("GET", "HEAD"):
             shared.sessions.check_form(render.form)

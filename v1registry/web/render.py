@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -38,11 +38,21 @@ class Pages:
     sessions: Sessions
     assets: Assets
     navigation: list[Entry]
+    templates: list[str] = field(default_factory=list)  # those that are compiled
 
 
 def pages() -> Pages:
     """Return what all pages share, during a request."""
     return cast(Pages, current_app.extensions[STATE])
+
+
+def load_templates() -> None:
+    """Compile all templates once, beside the event loop: it takes longer than a page may block it."""
+    shared, environment = pages(), current_app.jinja_env
+    if not shared.templates:
+        names = environment.list_templates()
+        shared.services.compute(lambda: [environment.get_template(name) for name in names])
+        shared.templates.extend(names)
 
 
 def page(template: str, status: int = 200, /, **values: Any) -> Response:
