@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from tests.backends.fakegcs import FakeGcs
+from tests.backends.glance import OPTIONS as GLANCE
 from tests.backends.glance import Glance
 from tests.backends.glancekeystone import FakeKeystone
 from tests.backends.keystone import Keystone
 from tests.backends.quirky import Answer, Asked, Quirky
+from tests.backends.swift import OPTIONS as SWIFT
 from tests.backends.swift import Swift
 from tests.tls import Certificate, make_certificate
+from v1registry.storage import retry
 from v1registry.storage.errors import Refused, StorageError
 from v1registry.storage.gcs.json_api import GcsStorage
 from v1registry.storage.glance.client import GlanceClient
 from v1registry.storage.glance.driver import GlanceStorage
 from v1registry.storage.origins import Insecure, joined, origin, secured
+from v1registry.storage.swift.client import SwiftAccount
 from v1registry.storage.swift.driver import SwiftStorage
 
 LAYER = "images/" + "a" * 64 + "/layer"
@@ -347,3 +352,139 @@ def test_a_url_that_a_server_names_never_leaves_tls(url: str, base: str) -> None
             named = destination(joined(base, url))
             assert named is not None
             assert there[1] == named[1]
+
+
+# -- any text where a server names a URL ---------------------------------------------------------
+
+
+class Namers:
+    """Servers that name `url`, each in one place where a driver or its library reads a URL."""
+
+    def __init__(self, folder: Path, keystone: FakeKeystone, quirky: Quirky, fake: FakeGcs) -> None:
+        self._folder = folder
+        self._keystone = keystone
+        self._quirky = quirky  # before nothing: `before` answers
+        self._gcs = fake
+        account = {**fake.account(), "token_uri": f"{quirky.url}/token"}
+        (folder / "account.json").write_text(json.dumps(account))
+
+    def _redirects(self, status: int, url: str) -> Answer:
+        return Answer(status, [("Location", url.encode().decode("latin-1"))])
+
+    def _swift(self, storage_url: str, answer: Answer) -> object:
+        found = [("X-Storage-Url", storage_url.encode().decode("latin-1")), ("X-Auth-Token", "t")]
+        self._quirky.before = lambda asked: (
+            Answer(200, found) if asked.path.startswith("/auth") else answer
+        )
+        return self._swift_login()
+
+    def _swift_login(self) -> object:
+        return SwiftStorage({**SWIFT, "swift_authurl": f"{self._quirky.url}/auth/v1.0"}).get("a")
+
+    def _glance(self, authurl: str, catalog: str) -> object:
+        self._keystone.glance = catalog
+        names = {"user": "ann", "password": "right", "tenant_name": "p", "authurl": authurl}
+        own = {f"glance_{name}": value for name, value in names.items()}
+        options = {**GLANCE, "storage_path": str(self._folder), "glance_url": None, **own}
+        return GlanceClient(options).request("GET", "/v2/images", "a")
+
+    def storage_url(self, status: int, url: str) -> object:
+        return self._swift(url, Answer(404))
+
+    def redirect_of_swift(self, status: int, url: str) -> object:
+        return self._swift(f"{self._quirky.url}/v1/AUTH_test", self._redirects(status, url))
+
+    def redirect_of_swifts_login(self, status: int, url: str) -> object:
+        self._quirky.before = lambda asked: self._redirects(status, url)
+        return self._swift_login()
+
+    def catalog(self, status: int, url: str) -> object:
+        return self._glance(f"{self._keystone.url}/v3", url)
+
+    def version_of_keystone(self, status: int, url: str) -> object:
+        """The discovery document names the URL of each version."""
+        with Quirky(self._keystone.port) as versions:
+            versions.after = replaced(json.dumps(f"{self._keystone.url}/v3/"), json.dumps(url))
+            return self._glance(versions.url, self._quirky.url)
+
+    def redirect_of_glance(self, status: int, url: str) -> object:
+        self._quirky.before = lambda asked: self._redirects(status, url)
+        return self._glance(f"{self._keystone.url}/v3", self._quirky.url)
+
+    def _before_gcs(self, change: Callable[[Asked, Answer], Answer]) -> GcsStorage:
+        self._front.after = lambda asked, answer: (
+            answer if asked.path.startswith("/token") else change(asked, answer)
+        )
+        return gcs(self._gcs, self._front.url)
+
+    @contextlib.contextmanager
+    def fronted(self) -> Iterator[Namers]:
+        with Quirky(self._gcs.port) as self._front:
+            yield self
+
+    def session_of_an_upload(self, status: int, url: str) -> object:
+        named = self._redirects(200, url)
+        storage = self._before_gcs(
+            lambda asked, answer: named if "upload" in asked.path else answer
+        )
+        return storage.stage(LAYER, [bytes(300 * 1024), bytes(900 * 1024)])
+
+    def redirect_of_gcs(self, status: int, url: str) -> object:
+        return self._before_gcs(lambda asked, answer: self._redirects(status, url)).get("a")
+
+    def redirect_of_gcs_to_its_library(self, status: int, url: str) -> object:
+        return self._before_gcs(lambda asked, answer: self._redirects(status, url)).stat("a")
+
+    def redirect_of_googles_tokens(self, status: int, url: str) -> object:
+        self._quirky.before = lambda asked: self._redirects(status, url)
+        credentials = str(self._folder / "account.json")
+        return GcsStorage(self._gcs.options(gcs_credentials=credentials)).get("a")
+
+
+@pytest.fixture
+def namers(tmp_path: Path, keystone: FakeKeystone, fake_gcs: FakeGcs) -> Iterator[Namers]:
+    with Quirky(0) as quirky, Namers(tmp_path, keystone, quirky, fake_gcs).fronted() as namers:
+        yield namers
+
+
+@pytest.mark.parametrize("place", sorted(name for name in vars(Namers) if name[0] not in "_f"))
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(url_texts(), st.sampled_from([301, 302, 303, 307, 308]))
+@example("http://h:port\\x", 302)
+@example("http://127.0.0.1:99999/", 307)
+@example("http://[", 302)
+@example("http://\u2100.example/", 308)
+@example("http://127.0.0.1:1/", 307)
+@example("", 301)
+def test_any_text_that_names_a_url_ends_in_a_storage_error(
+    namers: Namers, place: str, url: str, status: int
+) -> None:
+    # a carriage return would end the header
+    local = re.sub(r"(?i)[ro]\.example", "127.0.0.1", url).replace("\r", "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retry, "PAUSES", (0.0, 0.0, 0.0))
+        with pytest.raises(StorageError, match=r"\w+: .*\w"):
+            getattr(namers, place)(status, local)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("http://h/", "path must be full path to an object"),
+        ("http://h:x/v1/AUTH_t", "'http://h:x/v1/AUTH_t' is not an http"),
+        ("http://[", "Invalid IPv6 URL"),
+    ],
+)
+def test_no_temporary_url_for_a_broken_account_url(
+    keystone: FakeKeystone, named: str, message: str
+) -> None:
+    keystone.glance = named
+    with Quirky(keystone.port) as front:
+        front.after = replaced('"image"', '"object-store"')
+        own = {"user": "ann", "password": "right", "tenant_name": "p", "authurl": f"{front.url}/v3"}
+        options = {**SWIFT, **{f"swift_{name}": value for name, value in own.items()}}
+        account = SwiftAccount(options)
+        with pytest.raises(Refused, match=message):
+            account.temporary_url("a", "key", "sha256", 1)

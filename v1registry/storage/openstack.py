@@ -33,7 +33,7 @@ from v1registry.storage.errors import (
     StoreFull,
     Unavailable,
 )
-from v1registry.storage.origins import mount
+from v1registry.storage.origins import Insecure, NoRedirects, mount, origin
 from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, PerThread
 from v1registry.storage.retry import pauses
@@ -42,7 +42,12 @@ _SHOWN = 300  # characters of an error's body in a message
 _MARKUP = re.compile(r"<head>.*?</head>|<h1>.*?</h1>|<[^>]*>", re.DOTALL)
 
 #: What a request or a stream raises for faults outside of this program.
-FAILURES = (exceptions.ClientException, HTTPError, OSError)  # those of requests are OSErrors
+FAILURES = (
+    exceptions.ClientException,
+    HTTPError,
+    OSError,  # includes the exceptions of requests
+    ValueError,  # for invalid responses, such as a broken URL
+)
 
 
 class OpenStackClient(ABC):
@@ -80,7 +85,7 @@ class OpenStackClient(ABC):
 
     def new_session(self, auth: BaseAuthPlugin | None = None) -> Session:
         """Return a session with connections of its own, which uses the tokens of `auth`."""
-        transport = requests.Session()
+        transport = NoRedirects()
         adapter = _Adapter(self._options[f"{self.name}_read_timeout"])
         mount(transport, adapter, self._base, self._allowed)
         transport.headers["Accept-Encoding"] = "identity"  # no compression on the way
@@ -93,7 +98,10 @@ class OpenStackClient(ABC):
         )
 
     def endpoint_of(self, session: Session, interface: str) -> str:
-        """Return the address in the catalog; keystoneauth1 fetches a token first if it has none."""
+        """Return the address in the catalog; keystoneauth1 fetches a token first if it has none.
+
+        Raise Refused if it is not a URL.
+        """
         found = session.get_endpoint(
             service_type=self.service_type,
             interface=interface,
@@ -102,6 +110,13 @@ class OpenStackClient(ABC):
         )
         if not found:
             raise exceptions.EndpointNotFound(f"the catalog has no {interface} address")
+        try:
+            origin(str(found))
+        except Insecure as error:
+            raise Refused(
+                f"the {interface} address of {self.service_type} in the catalog: {error}"
+                f" ({self.address_options})"
+            ) from None
         return str(found)
 
     def request(
@@ -158,9 +173,15 @@ class OpenStackClient(ABC):
         except FAILURES as error:
             raise self.storage_error(error, "authentication") from error
 
+    @property
+    def _advice(self) -> str:
+        return f"check that {self.name}_authurl names the right server, and that server's catalog"
+
     def storage_error(self, error: BaseException, key: str) -> StorageError:
         """Return the storage error for one of FAILURES."""
         text = f"{key}: {described(error)}"
+        if isinstance(error, ValueError) and not isinstance(error, OSError):
+            return Refused(f"{key}: invalid response: {error} ({self._advice})")
         if isinstance(error, exceptions.Unauthorized):
             return Refused(f"{text} ({self.name}_user or {self.name}_password is wrong)")
         if isinstance(error, exceptions.EndpointNotFound):
@@ -169,7 +190,7 @@ class OpenStackClient(ABC):
             return Refused(f"{text} (from {self.name}_authurl)")
         passing = exceptions.ConnectionError, exceptions.HttpError, exceptions.DiscoveryFailure
         if isinstance(error, exceptions.ClientException) and not isinstance(error, passing):
-            return Refused(text)  # a wrong catalog, or a server that is not Keystone
+            return Refused(f"{text} ({self._advice})")
         return Unavailable(text)
 
 

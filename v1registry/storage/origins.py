@@ -27,11 +27,13 @@ def origin(url: str) -> tuple[str, str, int]:
     """Return scheme, host in lower case and port. Raise Insecure for anything but HTTP.
 
     requests uses the same parser, which decides where it connects. URLs have no backslashes: for
-    urlsplit, `https://one\\@other/` is a URL of `other`.
+    urlsplit, `https://one\\@other/` is a URL of `other`. urlsplit must accept the URL as well, because
+    HTTP libraries call it without handling its ValueError.
     """
     try:
+        urlsplit(url)
         parts = parse_url(url)
-    except LocationParseError:
+    except (LocationParseError, ValueError):
         parts = Url()
     if parts.scheme not in _PORTS or not parts.host or "\\" in url:
         raise Insecure(f"{url[:200]!r} is not an http:// or https:// URL")
@@ -60,6 +62,24 @@ def secured(url: str, base: str) -> str:
         raise Insecure(f"{base} uses https, but names the unencrypted address {url[:200]!r}")
     own = urlsplit(base)
     return urlsplit(url)._replace(scheme=own.scheme, netloc=own.netloc).geturl()
+
+
+class NoRedirects(requests.Session):
+    """Never reads `Location`: requests raises ValueError for some, even with allow_redirects=False."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+class RefusesRedirects(NoRedirects):
+    """Raises TooManyRedirects for a redirect: the request's body may be a credential."""
+
+    def send(self, request: requests.PreparedRequest, **more: Any) -> requests.Response:
+        answer = super().send(request, **more)
+        if answer.is_redirect:
+            answer.close()
+            raise requests.TooManyRedirects(f"{request.url}: answers with a redirect; not followed")
+        return answer
 
 
 class SecureAdapter(HTTPAdapter):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from v1registry.storage.origins import Insecure, joined, origin, secured
+from v1registry.storage.origins import Insecure, NoRedirects, joined, origin, secured
 from v1registry.storage.reasons import reason_of
 from v1registry.transfer.challenge import Keyring
 from v1registry.transfer.connections import Connections
@@ -272,7 +272,7 @@ class Http:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = _Session()
+            session = self._local.session = NoRedirects()
             for scheme in ("http://", "https://"):
                 session.mount(scheme, self._connections.adapter())
             session.trust_env = True  # for proxies
@@ -282,13 +282,6 @@ class Http:
 
     def _what(self, method: str, path: str) -> str:
         return f"{method} {urlsplit(joined(f'{self.url}/', path)).path}"
-
-
-class _Session(requests.Session):
-    """Never reads `Location`: requests would raise ValueError for some, even without redirects."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -32,7 +32,7 @@ from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
 
 from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
-from v1registry.storage.origins import Insecure, origin, secured
+from v1registry.storage.origins import Insecure, NoRedirects, RefusesRedirects, origin, secured
 from v1registry.storage.reasons import described
 from v1registry.storage.remote import CONNECT_SECONDS, CONNECTIONS, PerThread, proxies
 from v1registry.storage.retry import pauses
@@ -144,6 +144,12 @@ def attempt(key: str, call: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
+class _Session(AuthorizedSession):  # type: ignore[misc]
+    """Sends requests with credentials, and follows no redirects."""
+
+    get_redirect_target = NoRedirects.get_redirect_target
+
+
 class _Connections(NamedTuple):
     """The connections of one thread: a session with credentials and the library's bucket."""
 
@@ -229,13 +235,12 @@ class GcsClient:
         credentials = self._credentials
         domain = attempt("storage", lambda: credentials.universe_domain)
         endpoint = (options["gcs_endpoint"] or f"https://storage.{domain}").rstrip("/")
-        tokens = requests.Session()
-        session = AuthorizedSession(credentials, auth_request=Request(tokens))
+        tokens = RefusesRedirects()  # they would send the account's assertion to another server
+        session = _Session(credentials, auth_request=Request(tokens))
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         for one in (session, tokens):
             one.proxies = proxies(options) or {}
-        tokens.max_redirects = 0  # a redirect would send the account's assertion to another server
         try:
             client = storage.Client(
                 project=None,

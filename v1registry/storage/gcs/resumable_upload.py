@@ -43,7 +43,7 @@ class ResumableUpload:
         query = urlencode({"uploadType": "resumable", "name": name})
         address = f"/upload/storage/v1/b/{bucket}/o?{query}"
         answer = attempt(name, lambda: client.send("POST", address, json=dict(properties)))
-        self._session: str = answer.headers["Location"]
+        self._session: str = answer.headers.get("Location", "")
 
     def send(self, chunk: memoryview) -> None:
         """Send a chunk of a multiple of CHUNK_UNIT bytes; return when the store has it."""

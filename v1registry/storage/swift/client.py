@@ -43,7 +43,8 @@ class SwiftAccount(OpenStackClient):
         """Return a signed URL, with which any client can fetch the object until it expires."""
         account = urlsplit(self._public())
         path = f"{account.path.rstrip('/')}/{self.container}/{name}"
-        signed = str(generate_temp_url(path, seconds, key, "GET", digest=digest))
+        with self.mapped_errors():
+            signed = str(generate_temp_url(path, seconds, key, "GET", digest=digest))
         return f"{account.scheme}://{account.netloc}{quote(path)}{signed[len(path) :]}"
 
     def public_url(self, name: str) -> str:
