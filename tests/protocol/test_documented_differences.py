@@ -84,6 +84,12 @@ def check_tag_name(w: World) -> None:
     assert str(text).startswith("Invalid tag name")
 
 
+def check_unknown_old_names(w: World) -> None:
+    for method, rest in [("GET", "tags"), ("GET", "images"), ("DELETE", ""), ("DELETE", "tags")]:
+        found = asked(w.plain, method, f"/v1/repositories/Team/App/{rest}")
+        assert found == (400, "Invalid repository name")
+
+
 def check_checksum_before_the_layer(w: World) -> None:
     assert asked(w.plain, "PUT", OPEN.path("checksum"), b"", **{SIMPLE: OPEN.checksum})[0] == 400
 
@@ -189,6 +195,7 @@ CHECKS: dict[str, Callable[[World], None]] = {
     "a name outside `[a-z0-9._-]` and": lambda w: is_(
         asked(w.plain, "PUT", "/v1/repositories/Team/App/", b"[]"), (400, "Invalid repository name")
     ),
+    "with such a name that the store does not have": check_unknown_old_names,
     "images` without a body": lambda w: is_(
         asked(w.plain, "PUT", f"{REPOSITORY}/images"), (400, "Error Decoding JSON")
     ),
