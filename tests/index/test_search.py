@@ -435,6 +435,14 @@ def test_pages_show_visible_repositories_in_every_order(
     assert row.is_private
 
 
+def test_a_large_database_is_only_sorted_by_its_indexes(
+    found: SqlSearch, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found.orders == ("name", "pushed", "pulls", "stars")
+    monkeypatch.setattr(search, "SORTED", len(DESCRIBED) - 1)
+    assert SqlSearch(database).orders == ("name", "stars")
+
+
 def test_pages_end_where_the_repositories_end(found: SqlSearch) -> None:
     pages = [found.browse(ANONYMOUS, BrowseQuery(page=number, size=2)) for number in range(1, 5)]
     assert [[row.name for row in page.rows] for page in pages] == [

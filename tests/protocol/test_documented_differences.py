@@ -234,6 +234,10 @@ CHECKS: dict[str, Callable[[World], None]] = {
     "of a public repository without credentials": check_anonymous_token,
     "A token without `access`": check_token_without_access,
     "`GET /v2/` by an engine": check_v2,
+    "prefers `text/html` to JSON": lambda w: is_(
+        [asked(w.plain, "GET", "/", Accept=kind) for kind in ("text/html", "*/*")],
+        [(302, None), (200, '"docker-registry server"')],
+    ),
     "with `debug`": lambda w: is_(asked(w.plain, "GET", "/v1/_ping"), (200, {})),
     "`X-Signature`": check_signed,
 }

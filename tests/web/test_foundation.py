@@ -7,8 +7,12 @@ import re
 import pytest
 
 from tests import raw
+from tests.backends.slapd import ADMIN, ADMIN_PASSWORD, GROUPS, PEOPLE, Slapd
+from tests.backends.slapd import PASSWORD as LDAP_PASSWORD
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.live_server import Server
+from tests.needs import needs
+from tests.protocol import engine, seed
 from tests.rights.accounts import basic, environment, password_file
 from tests.waiting import wait_for
 from tests.web.client import Visitor
@@ -317,6 +321,42 @@ def test_accounts_of_a_password_file(tmp_path):
         assert "v1registry_session" not in visitor.cookies
 
 
+@needs("slapd", "openssl")
+def test_accounts_of_a_directory(tmp_path):
+    """The session keeps the groups that rules name. It is short: the registry sees no changes."""
+    rules = [
+        {"who": "@ops", "repositories": "team/*", "allow": ["pull", "push"]},
+        {"who": "users", "repositories": "team/*", "allow": "pull"},
+    ]
+    one = engine.image("one")
+    seed.image(tmp_path / "store", one.json, one.layer, one.ancestry, [one.checksum])
+    seed.tags(tmp_path / "store/repositories/team/app", {"latest": one.id})
+    (tmp_path / "slapd").mkdir()
+    with Slapd(tmp_path / "slapd") as slapd:
+        env = environment(
+            None,
+            rules,
+            LDAP_URL=f"ldap://127.0.0.1:{slapd.port}",
+            LDAP_START_TLS="true",
+            LDAP_CA=str(slapd.certificate),
+            LDAP_BASE=PEOPLE,
+            LDAP_BIND_DN=ADMIN,
+            LDAP_BIND_PASSWORD=ADMIN_PASSWORD,
+            LDAP_GROUPS_BASE=GROUPS,
+        )
+        with Server(tmp_path / "store", env=env) as server:
+            for name, may_push in (("ada", True), ("bob", False)):
+                visitor = Visitor(server)
+                answer = visitor.sign_in(name, LDAP_PASSWORD)
+                assert any("Max-Age=3600" in line for line in answer.all("Set-Cookie"))
+                page = visitor.get("/ui/repositories/team/app").body
+                assert (b"Make it private" in page) == may_push
+            slapd.stop()
+            assert visitor.get("/ui/repositories/team/app").status == 200
+            answer = Visitor(server).sign_in("ada", LDAP_PASSWORD + "x")
+            assert answer.status == 503
+
+
 def test_a_trusted_proxy_names_the_user(tmp_path):
     env = environment(None, ACCOUNTS_USER_HEADER="X-User")
     with Server(tmp_path / "store", env=env) as server:
@@ -347,6 +387,19 @@ def test_an_index_without_a_registry(tmp_path):
         visitor = Visitor(server)
         assert visitor.sign_in("ann").status == 303
         assert b"Nothing has been pushed" in visitor.get("/ui/").body
+
+
+def test_an_open_read_only_store_without_a_secret_can_be_looked_at(tmp_path):
+    one = engine.image("one")
+    seed.image(tmp_path / "store", one.json, one.layer, one.ancestry, [one.checksum])
+    seed.tags(tmp_path / "store/repositories/team/app", {"latest": one.id})
+    with Server(tmp_path / "store", env={"READ_ONLY": "true"}) as server:
+        visitor = Visitor(server)
+        page = visitor.get("/ui/repositories/team/app")
+        assert page.status == 200
+        assert b"Delete" not in page.body
+        assert page.all("Set-Cookie") == []
+        assert visitor.post("/ui/repositories/delete/team/app").status == 503
 
 
 def test_a_read_only_store_without_a_secret_refuses_sessions(tmp_path):

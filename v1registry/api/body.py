@@ -29,21 +29,25 @@ def small(limits: LimitOptions) -> bytes:
     return whole(request.environ, limits.json, limits.body_seconds)
 
 
-def form(limits: LimitOptions) -> MultiDict[str, str]:
+def form(services: Services) -> MultiDict[str, str]:
     """Return the fields of a form (`application/x-www-form-urlencoded`); none of another body.
 
     Raise Failure 413, 408 or 400 for a body beyond the limits, and what `small` raises.
     """
-    data = small(limits)
+    data = small(services.config.limits)
     if request.mimetype != "application/x-www-form-urlencoded":
         return MultiDict()
     try:
-        pairs = parse_qsl(data.decode("utf-8"), keep_blank_values=True, max_num_fields=_FIELDS)
+        pairs = for_size(services.compute, len(data))(_fields, data)
     except ValueError:
         raise Failure(*errors.DATA_INVALID) from None
     if any("\0" in text for pair in pairs for text in pair):
         raise Failure(*errors.TEXT_INVALID)
     return MultiDict(pairs)
+
+
+def _fields(data: bytes) -> list[tuple[str, str]]:
+    return parse_qsl(data.decode("utf-8"), keep_blank_values=True, max_num_fields=_FIELDS)
 
 
 def require_json() -> None:

@@ -34,6 +34,11 @@ from v1registry.lib.repositories.search import (
     Rows,
     SearchResult,
 )
+from v1registry.lib.support.single_flight import SingleFlightCache
+
+SORTED = 50_000  # repositories that a page may sort without an index of the database
+_COUNT_LIFE = 60.0  # seconds
+_INDEXED = ("name", "stars")
 
 _LEAST = 200  # rows to read of each range of visible repositories, at least
 _AT_ONCE = 500  # rows that one statement returns
@@ -62,10 +67,20 @@ _KEYS = (repositories.c.id, repositories.c.stars, repositories.c.name)
 class SqlSearch:
     """Search in names and descriptions for an index, whose database decides who sees a repository."""
 
-    orders = tuple(_ORDERS)
-
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._is_large: SingleFlightCache[bool] = SingleFlightCache(_COUNT_LIFE)
+
+    @property
+    def orders(self) -> Sequence[str]:
+        """All orders; in a large database only those for which it has indexes."""
+        is_large = self._is_large.get("", self._count_rows, keep=lambda _: True)
+        return _INDEXED if is_large else tuple(_ORDERS)
+
+    def _count_rows(self) -> bool:
+        some = sa.select(repositories.c.id).limit(SORTED + 1).subquery()
+        query = sa.select(sa.func.count()).select_from(some)
+        return bool(self._database.row(query)[0] > SORTED)
 
     def find(self, caller: Caller, query: str, size: int, page: int) -> Page:
         """Return a page of the first 10000 results, those with most stars first.

@@ -65,7 +65,7 @@ def page(template: str, status: int = 200, /, **values: Any) -> Response:
 def form() -> MultiDict[str, str]:
     """Return the fields of the request's form. Raise Failure 413 or 408 for a body beyond the limits."""
     if "form" not in g:
-        g.form = body.form(pages().services.config.limits)
+        g.form = body.form(pages().services)
     found: MultiDict[str, str] = g.form
     return found
 

@@ -141,7 +141,12 @@ class Sessions:
     # -- forms --------------------------------------------------------------------------
 
     def csrf_token(self) -> str:
-        """Return the token for a form; start an anonymous session if there is none."""
+        """Return the token for a form; start an anonymous session if there is none.
+
+        Without a secret the token is empty, and `check_form` refuses the form.
+        """
+        if self._services.session_secret() is None:
+            return ""
         if g.session is None:
             g.session = Session(_new_id())
             self._send({"id": g.session.id, "user": None}, None)
@@ -155,6 +160,7 @@ class Sessions:
         origin = headers.get("Origin", own)
         if site not in ("same-origin", "none") or _host(origin) != _host(own):
             raise Failure(*NOT_SAME_SITE)
+        self._secret()
         given = headers.get("X-CSRF-Token") or form().get("csrf_token", "")
         session = g.session
         if session is None or not hmac.compare_digest(

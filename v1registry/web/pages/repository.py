@@ -58,8 +58,9 @@ def _values(services: Services, target: RepositoryName) -> dict[str, Any]:
         after = paging.query_number("after", 0, 2**62)
         comments = index.opinions.comments(target, user, after, COMMENTS + 1)
         starred = user is not None and index.opinions.is_starred(target, user)
-    may_push = services.authorizer.allows(target, Access.PUSH)
-    may_delete = services.authorizer.allows(target, Access.DELETE)
+    is_writable = not services.config.read_only
+    may_push = is_writable and services.authorizer.allows(target, Access.PUSH)
+    may_delete = is_writable and services.authorizer.allows(target, Access.DELETE)
     if isinstance(services, RegistryServices):
         private = known.is_private if known else services.repositories.is_private(target)
         tags = services.v2.tag_list.page(target, text, number, SIZE, seconds=_READ_SECONDS)

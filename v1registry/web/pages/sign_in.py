@@ -10,6 +10,7 @@ from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.web import render
 from v1registry.web.render import Entry, flash, form, own_url, page, redirect
+from v1registry.web.sessions import NO_SECRET
 from v1registry.web.texts import gettext as _
 
 NO_ACCOUNTS = (404, "This registry has no accounts to sign in to")
@@ -24,6 +25,8 @@ def add(routes: Blueprint, services: Services) -> list[Entry]:
     @without_check("asked before any sign-in")
     def sign_in() -> Response:
         _require_accounts()
+        if services.session_secret() is None:
+            raise Failure(*NO_SECRET)
         if services.authorizer.caller().user is not None:
             return redirect(own_url(request.args.get("next")))
         return page("sign_in.html", next=own_url(request.args.get("next")), name="")
