@@ -25,7 +25,7 @@ FILES = sorted(WEB.glob("translations/*/LC_MESSAGES/messages.po"))
 
 _METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
 _OPTIONS = {"templates/**.html": {"newstyle_gettext": "true", "trimmed": "true"}}
-_KEYWORDS = {"_": None, "_n": None, "gettext": None, "ngettext": (1, 2)}
+_KEYWORDS = {"_": None, "_n": None, "mark": None, "gettext": None, "ngettext": (1, 2)}
 _DATE = datetime(
     2026, 11, 30, tzinfo=UTC
 )  # in the compiled file, which is the same for the same texts

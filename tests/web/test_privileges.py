@@ -75,6 +75,39 @@ for (_endpoint, _method, _path), _found in _OF_REPOSITORY.items():
         TABLE[_endpoint, _method, _name] = Row(f"/ui/{_path}/team/{_name}", _statuses, _form)
 
 
+#: (endpoint, method) -> path, statuses, form. `reader` is the account in question, `team` the namespace.
+_OWN, _ADMIN = (303, 200, 403, 200), (303, 403, 403, 200)
+_OWN_CHANGE, _ADMIN_CHANGE = (401, 400, 403, 400), (401, 403, 403, 400)
+ACCOUNTS: dict[tuple[str, str], tuple[str, tuple[int, int, int, int], dict[str, str] | None]] = {
+    ("accounts", "GET"): ("accounts", _ADMIN, None),
+    ("new_account", "GET"): ("new-account", _ADMIN, None),
+    ("create_account", "POST"): ("accounts", _ADMIN_CHANGE, {"name": "!"}),
+    ("account", "GET"): ("accounts/reader", _OWN, None),
+    ("change_password", "POST"): ("accounts/reader/password", _OWN_CHANGE, {"password": "x"}),
+    ("change_email", "POST"): ("accounts/reader/email", (401, 401, 403, 409), {}),
+    ("create_token", "POST"): ("accounts/reader/tokens", _OWN_CHANGE, {"life": "x"}),
+    ("ask_to_revoke", "GET"): ("accounts/reader/tokens/99/revoke", (303, 404, 403, 404), None),
+    ("revoke_token", "POST"): ("accounts/reader/tokens/99/revoke", (401, 404, 403, 404), {}),
+    ("set_status", "POST"): ("accounts/reader/status", (401, 403, 403, 409), {}),
+    ("ask_to_remove", "GET"): ("accounts/reader/remove", _ADMIN, None),
+    ("remove_account", "POST"): ("accounts/reader/remove", (401, 403, 403, 409), {}),
+    ("invitations", "GET"): ("invitations", _ADMIN, None),
+    ("invite", "POST"): ("invitations", _ADMIN_CHANGE, {"life": "x"}),
+    ("revoke_invitation", "POST"): ("invitations/99/revoke", (401, 403, 403, 404), {}),
+    ("namespaces", "GET"): ("namespaces", _ADMIN, None),
+    ("add_namespace", "POST"): ("namespaces", _ADMIN_CHANGE, {"name": "!"}),
+    ("namespace", "GET"): ("namespaces/team", _ADMIN, None),
+    ("change_role", "POST"): (
+        "namespaces/team",
+        _ADMIN_CHANGE,
+        {"account": "reader", "role": "x", "seen": "pull"},
+    ),
+    # the sign-up of this registry is closed
+    ("sign_up", "GET"): ("sign-up", (404, 404, 404, 404), None),
+    ("sign_up_now", "POST"): ("sign-up", (404, 404, 404, 404), {"name": "new"}),
+}
+TABLE |= {key: Row(f"/ui/{path}", found, form) for key, (path, found, form) in ACCOUNTS.items()}
+
 TABLE["sign_out", "POST"] = Row("/ui/sign-out", (303, 303, 303, 303), {})  # the last request
 
 

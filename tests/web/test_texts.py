@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gettext
 import importlib.util
+import re
 import time
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +44,12 @@ def test_every_text_is_translated_and_compiled():
                 assert compiled.gettext(message.id) == message.string, "run make translations"
             errors = [str(error) for error in message.check()]
             assert errors == []
+
+
+def test_templates_translate_variable_texts_with_the_filter_that_escapes():
+    for file in sorted((ROOT / "v1registry/web/templates").rglob("*.html")):
+        found = re.findall(r"""\b(?:_|n?gettext)\((?!["'])[^)]*""", file.read_text())
+        assert found == [], f"{file.name}: write text|translated"
 
 
 def test_every_page_can_be_shown_in_chinese():

@@ -34,10 +34,12 @@ from v1registry.storage import Storage
 
 if TYPE_CHECKING:  # a registry without a database does not load SQLAlchemy
     from v1registry.index.accounts import AccountStore
+    from v1registry.index.administration import Administration
     from v1registry.index.namespaces import Namespaces
     from v1registry.index.people import IndexUsers
     from v1registry.index.pulls import SqlPullCounter
     from v1registry.index.repositories import RepositoryRecords
+    from v1registry.index.signup import SignUp
     from v1registry.index.social import Social
     from v1registry.index.tokenkeys import TokenKeys
 
@@ -66,11 +68,14 @@ class IndexServices:
     """The registry's own index.
 
     `may_read(image, repository, user)` returns whether the image is readable through the repository or
-    through any repository that `user` may read. `token_life` is in seconds.
+    through any repository that `user` may read. `token_life` is in seconds; `longest_token` is the time
+    after which a token that is issued now has expired on every node.
     """
 
     users: IndexUsers
     accounts: AccountStore
+    administration: Administration
+    sign_up: SignUp
     namespaces: Namespaces
     catalog: RepositoryRecords
     opinions: Social
@@ -78,6 +83,7 @@ class IndexServices:
     pulls: SqlPullCounter
     may_read: Callable[[ImageId, RepositoryName, str | None], bool]
     token_life: int
+    longest_token: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,11 @@ class AccountRecord:
     is_disabled: bool
     created: int
 
+    @property
+    def version(self) -> str:
+        """A text that changes with the account, for forms that were filled in a moment ago."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:
@@ -76,7 +81,7 @@ class AccountStore:
                 raise Failure(*errors.LOGIN_WRONG)
         if row.is_disabled:
             raise Failure(*errors.ACCOUNT_DISABLED)
-        return _account(row)
+        return record(row)
 
     def is_password(self, name: str, password: str) -> bool:
         """Return whether this is the password of the account, and not one of its secrets."""
@@ -86,7 +91,7 @@ class AccountStore:
 
     def find(self, name: str) -> AccountRecord | None:
         row = self._row(name)
-        return None if row is None else _account(row)
+        return None if row is None else record(row)
 
     def get(self, name: str) -> AccountRecord:
         """Return an account. Raise Failure 404 if there is none."""
@@ -98,7 +103,7 @@ class AccountStore:
     def all(self, after: str = "", most: int = 1000) -> list[AccountRecord]:
         """Return at most `most` accounts by name, starting after the name `after`."""
         query = sa.select(accounts).where(accounts.c.name > after).order_by(accounts.c.name)
-        return [_account(row) for row in self._database.rows(query.limit(most))]
+        return [record(row) for row in self._database.rows(query.limit(most))]
 
     # -- changes ----------------------------------------------------------------
 
@@ -141,9 +146,7 @@ class AccountStore:
     @writes
     def set_email(self, connection: sa.Connection, name: str, email: str | None) -> None:
         """Set the e-mail address. Raise Failure 400 if another account has it."""
-        check_email(email)
-        _email_is_free(connection, email, but=name)
-        connection.execute(accounts.update().where(accounts.c.name == name).values(email=email))
+        change_email(connection, name, email)
 
     def set_disabled(self, name: str, disabled: bool) -> None:
         """Disable or enable an account; its data stays. Raise Failure 404."""
@@ -161,18 +164,7 @@ class AccountStore:
         whether there is one. For `reserved` seconds, the lifetime of tokens, the name cannot be used
         for a new account, because tokens of the old account would be valid for it.
         """
-        row = get(connection, accounts, "account", name)
-        starred = sa.select(stars.c.repository_id).where(stars.c.account_id == row.id)
-        connection.execute(
-            repositories.update()
-            .where(repositories.c.id.in_(starred))
-            .values(stars=repositories.c.stars - 1)
-        )
-        own = namespaces.update().where(namespaces.c.account_id == row.id)
-        kept = connection.execute(own.values(account_id=None)).rowcount
-        connection.execute(accounts.delete().where(accounts.c.id == row.id))
-        reserve(connection, f"{_REMOVED} {name}", reserved)
-        return bool(kept)
+        return remove_account(connection, name, reserved)
 
     def _update(self, name: str, **values: Any) -> None:
         statement = accounts.update().where(accounts.c.name == name).values(values)
@@ -255,6 +247,29 @@ def create(connection: sa.Connection, values: dict[str, Any], *, adopt: bool = F
     )
 
 
+def change_email(connection: sa.Connection, name: str, email: str | None) -> None:
+    """Do what `AccountStore.set_email` does."""
+    check_email(email)
+    _email_is_free(connection, email, but=name)
+    connection.execute(accounts.update().where(accounts.c.name == name).values(email=email))
+
+
+def remove_account(connection: sa.Connection, name: str, reserved: int) -> bool:
+    """Do what `AccountStore.remove` does."""
+    row = get(connection, accounts, "account", name)
+    starred = sa.select(stars.c.repository_id).where(stars.c.account_id == row.id)
+    connection.execute(
+        repositories.update()
+        .where(repositories.c.id.in_(starred))
+        .values(stars=repositories.c.stars - 1)
+    )
+    own = namespaces.update().where(namespaces.c.account_id == row.id)
+    kept = connection.execute(own.values(account_id=None)).rowcount
+    connection.execute(accounts.delete().where(accounts.c.id == row.id))
+    reserve(connection, f"{_REMOVED} {name}", reserved)
+    return bool(kept)
+
+
 def check_email(email: str | None) -> None:
     """Raise Failure 400 unless `email` looks like an e-mail address, or is None."""
     if email is None:
@@ -276,7 +291,8 @@ def _email_is_free(connection: sa.Connection, email: str | None, but: str = "") 
         raise Failure(*errors.EMAIL_EXISTS)
 
 
-def _account(row: Any) -> AccountRecord:
+def record(row: Any) -> AccountRecord:
+    """Return the account of a row."""
     return AccountRecord(
         **{field.name: getattr(row, field.name) for field in fields(AccountRecord)}
     )

@@ -145,27 +145,38 @@ class Namespaces:
 
         Raise Failure 404 if the account or namespace does not exist, 400 for an unknown role.
         """
-        if role not in ROLES:
-            raise Failure(400, f"A role is one of {', '.join(ROLES)}")
-        namespace, repository = _target(target)
-        key = {
-            "account_id": account_id(connection, account),
-            "namespace_id": _get(connection, namespace).id,
-            "repository": repository,
-        }
-        upsert(connection, grants, key, {"role": role})
+        _grant(connection, account, role, target)
 
     @writes
     def revoke(self, connection: sa.Connection, account: str, target: str) -> None:
         """Take a role away. Raise Failure 404 if there is none."""
+        _revoke(connection, account, target)
+
+    @writes
+    def replace_role(
+        self, connection: sa.Connection, account: str, target: str, role: str, seen: str
+    ) -> None:
+        """Give a role as `grant`, or take it away if `role` is empty.
+
+        Raise Failure 409 if the account's role in the target is not `seen` (empty: none), because
+        another administrator has changed it.
+        """
         namespace, repository = _target(target)
-        revoked = grants.delete().where(
+        this = namespaces.c.name == namespace
+        connection.execute(sa.select(namespaces.c.id).where(this).with_for_update())
+        query = sa.select(grants.c.role).where(
             grants.c.account_id == account_id(connection, account),
             grants.c.namespace_id == _get(connection, namespace).id,
             grants.c.repository == repository,
         )
-        if not connection.execute(revoked).rowcount:
-            raise Failure(404, f"{account} has no role in {target}")
+        held = connection.execute(query).scalar_one_or_none() or ""
+        if held != seen:
+            found = f"the role {held}" if held else "no role"
+            raise Failure(409, f"{account} has {found} in {target} now, so nothing was changed")
+        if role:
+            _grant(connection, account, role, target)
+        else:
+            _revoke(connection, account, target)
 
 
 def role(connection: sa.Connection, account: Any, repository: RepositoryName) -> str | None:
@@ -199,6 +210,29 @@ def namespace_id(connection: sa.Connection, name: str) -> int:
         insert_new(connection, namespaces, {"name": name, "created": now()})
         found = connection.execute(query).scalar_one()
     return int(found)
+
+
+def _grant(connection: sa.Connection, account: str, role: str, target: str) -> None:
+    if role not in ROLES:
+        raise Failure(400, f"A role is one of {', '.join(ROLES)}")
+    namespace, repository = _target(target)
+    key = {
+        "account_id": account_id(connection, account),
+        "namespace_id": _get(connection, namespace).id,
+        "repository": repository,
+    }
+    upsert(connection, grants, key, {"role": role})
+
+
+def _revoke(connection: sa.Connection, account: str, target: str) -> None:
+    namespace, repository = _target(target)
+    revoked = grants.delete().where(
+        grants.c.account_id == account_id(connection, account),
+        grants.c.namespace_id == _get(connection, namespace).id,
+        grants.c.repository == repository,
+    )
+    if not connection.execute(revoked).rowcount:
+        raise Failure(404, f"{account} has no role in {target}")
 
 
 def _target(target: str) -> tuple[str, str]:

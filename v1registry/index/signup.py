@@ -21,9 +21,21 @@ from v1registry.lib.support.throttle import Throttle
 
 OPEN, INVITATION, CLOSED = MODES = ("open", "invitation", "closed")
 
+NO_INVITATION = (404, "There is no such invitation: it is used, revoked or expired")
+
 _SIGNING_UP = "/"  # no account name begins so: sign-ups have their own throttle key
 
 _RESERVED = frozenset({"library"})  # clients pull `busybox` from this namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """An invitation that is still valid, without its code."""
+
+    id: int
+    email: str | None
+    created: int
+    expires: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,18 @@ class SignUp:
 
         self.database.write(work)
         return code
+
+    def invitations(self, most: int = 1000) -> list[Invitation]:
+        """Return at most `most` valid invitations, the newest first."""
+        valid = sa.select(invitations).where(invitations.c.expires > now())
+        rows = self.database.rows(valid.order_by(invitations.c.id.desc()).limit(most))
+        return [Invitation(row.id, row.email, row.created, row.expires) for row in rows]
+
+    def revoke_invitation(self, invitation_id: int) -> None:
+        """Delete an invitation. Raise Failure 404."""
+        statement = invitations.delete().where(invitations.c.id == invitation_id)
+        if not self.database.change(statement):
+            raise Failure(*NO_INVITATION)
 
     def _is_invited(self, code: str) -> bool:
         query = sa.select(invitations.c.id).where(

@@ -40,3 +40,29 @@ def is_administrator(services: Services) -> bool:
         return True
     user = services.authorizer.caller().user
     return services.index is not None and user is not None and services.index.users.is_admin(user)
+
+
+def require_administrator(services: Services) -> None:
+    """Raise Failure 401 for an anonymous visitor, 403 for one who is no administrator."""
+    if not is_administrator(services):
+        require_user(services)
+        raise Failure(*errors.FORBIDDEN)
+
+
+def require_user(services: Services) -> str:
+    """Return the name of the visitor. Raise Failure 401 for an anonymous one."""
+    caller = services.authorizer.caller()
+    if caller.user is None:
+        raise services.authorizer.rights.refusal(caller)
+    return caller.user
+
+
+def require_account(services: Services, name: str) -> None:
+    """Raise Failure 403 unless this is the visitor's own account, or an administrator asks."""
+    if require_user(services) != name:
+        require_administrator(services)
+
+
+def can_sign_up(services: Services) -> bool:
+    """Return whether visitors may create accounts, with or without an invitation."""
+    return services.index is not None and services.config.index.sign_up != "closed"

@@ -13,12 +13,34 @@ from v1registry.api.services import Services
 from v1registry.lib.errors import Failure
 from v1registry.web import render, sessions, texts
 from v1registry.web.assets import Assets
-from v1registry.web.pages import members, repositories, repository, sign_in
+from v1registry.web.pages import (
+    account,
+    account_status,
+    accounts,
+    invitations,
+    members,
+    namespaces,
+    repositories,
+    repository,
+    sign_in,
+    sign_up,
+)
 from v1registry.web.render import Entry, Pages, error_page
 from v1registry.web.sessions import Sessions
 
 #: The modules of the pages, in the order of the navigation.
-PAGES = (repositories, repository, members, sign_in)
+PAGES = (
+    repositories,
+    repository,
+    members,
+    accounts,
+    account,
+    account_status,
+    namespaces,
+    invitations,
+    sign_in,
+    sign_up,
+)
 
 _POLICY = "; ".join(
     [

@@ -29,11 +29,19 @@ def when(seconds: float | None) -> Markup:
     """Return a <time>: how long ago, with the exact time on hover and for screen readers."""
     if seconds is None:
         return Markup("")
+    return _time(seconds, ago(seconds))
+
+
+def until(seconds: float) -> Markup:
+    """Return a <time>: the day of an end in the future, with the exact time on hover."""
+    day = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    return _time(seconds, _("expired") if seconds <= time.time() else day)
+
+
+def _time(seconds: float, text: str) -> Markup:
     moment = datetime.fromtimestamp(seconds, UTC)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        moment.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        ago(seconds),
+        moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d %H:%M:%S UTC"), text
     )
 
 
@@ -65,4 +73,19 @@ def short_id(text: str) -> str:
     return text.removeprefix("sha256:")[:12]
 
 
-FILTERS = {"size": size, "count": count, "when": when, "short_id": short_id}
+def translated(text: str | None) -> str:
+    """Return the translation of a variable text, such as an error. The template escapes it.
+
+    `_(text)` of the template would not: it takes every text for one of the catalogue, which is safe.
+    """
+    return _(text or "")
+
+
+FILTERS = {
+    "size": size,
+    "count": count,
+    "when": when,
+    "until": until,
+    "short_id": short_id,
+    "translated": translated,
+}

@@ -15,6 +15,7 @@ from v1registry.api import body
 from v1registry.api.services import Services
 from v1registry.lib.errors import Failure
 from v1registry.web import formats, texts
+from v1registry.web.access import can_sign_up
 from v1registry.web.assets import Assets
 from v1registry.web.sessions import Sessions
 
@@ -153,6 +154,8 @@ def prepare(routes: Blueprint, shared: Pages) -> None:
         return {
             "user": caller.user,
             "can_sign_in": services.authorizer.rights.has_passwords and caller.user is None,
+            "can_sign_up": can_sign_up(services) and caller.user is None,
+            "has_accounts": services.index is not None,
             "can_sign_out": g.get("session") is not None and g.session.caller.user is not None,
             "navigation": [
                 (url_for(f".{entry.endpoint}"), entry.label, _is_current(entry.endpoint))

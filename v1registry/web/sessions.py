@@ -65,8 +65,15 @@ class Sessions:
     # -- sign-in ------------------------------------------------------------------------
 
     def sign_in(self, user: str, password: str) -> None:
-        """Start a session. Raise Failure as `Rights.identify`, or 403 for an access token."""
+        """Start a session. Raise Failure as `prove`."""
         self._signer()  # before a password is checked
+        self.start(self.prove(user, password))
+
+    def prove(self, user: str, password: str) -> Caller:
+        """Return the caller with this password. Attempts are limited as those of engines are.
+
+        Raise Failure as `Rights.identify`, or 403 for an access token.
+        """
         authorizer = self._services.authorizer
         caller = self._rights.identify(
             Credentials(user=user, password=password), authorizer.address()
@@ -76,7 +83,7 @@ class Sessions:
         index = self._services.index
         if index is not None and not index.users.is_password(user, password):
             raise Failure(*PASSWORD_REQUIRED)
-        self.start(caller)
+        return caller
 
     def start(self, caller: Caller) -> None:
         """Send a new session of `caller` with the response; also after a change of its password."""

@@ -52,3 +52,8 @@ def gettext(text: str) -> str:
 def ngettext(one: str, many: str, number: int) -> str:
     """Return the form for `number` in the language of this request."""
     return catalogue(language()).ngettext(one, many, number)
+
+
+def mark(text: str) -> str:
+    """Mark a text for the catalogue, which is translated where it is shown."""
+    return text

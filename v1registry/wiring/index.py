@@ -13,6 +13,7 @@ from v1registry.auth.load import by_password, throttle_of
 from v1registry.config import Config
 from v1registry.index import leases
 from v1registry.index.accounts import AccountStore
+from v1registry.index.administration import Administration
 from v1registry.index.checked_search import CheckedSearch
 from v1registry.index.counts import DatabaseCounts
 from v1registry.index.database import Database
@@ -103,6 +104,8 @@ class OwnIndex:
         return rights, IndexServices(
             users=IndexUsers(self.accounts, self.sign_up),
             accounts=self.accounts,
+            administration=Administration(self.database),
+            sign_up=self.sign_up,
             namespaces=self.namespaces,
             catalog=self.repositories,
             opinions=Social(self.database),
@@ -110,6 +113,7 @@ class OwnIndex:
             pulls=self.pulls,
             may_read=may_read,
             token_life=self._config.index.token_life,
+            longest_token=self.longest_token,
         )
 
     @property

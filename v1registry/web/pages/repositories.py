@@ -9,6 +9,7 @@ from v1registry.api.authorize import without_check
 from v1registry.api.services import IndexAppServices, Services
 from v1registry.lib.repositories.search import DEEPEST, BrowseQuery
 from v1registry.web.render import Entry, page
+from v1registry.web.texts import mark
 
 SIZE = 50  # repositories on a page
 _LONGEST = 255  # characters of a search
@@ -43,9 +44,4 @@ def add(routes: Blueprint, services: Services) -> list[Entry]:
             is_https=request.scheme == "https",
         )
 
-    return [Entry("repositories", _n("Repositories"), lambda: True)]
-
-
-def _n(text: str) -> str:
-    """Mark a text of the navigation, which the template translates."""
-    return text
+    return [Entry("repositories", mark("Repositories"), lambda: True)]
