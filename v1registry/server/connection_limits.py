@@ -93,9 +93,8 @@ def refuse(sock: Any) -> None:
     head = "".join(f"{name}: {value}\r\n" for name, value in _HEADERS)
     try:
         sock._sock.send(f"HTTP/1.1 {_STATUS}\r\n{head}\r\n".encode() + _BODY)
-        sock._sock.recv(
-            65536
-        )  # with unread bytes, close would reset the connection and drop the answer
+        # With unread bytes, close would reset the connection and drop the answer.
+        sock._sock.recv(65536)
     except OSError:
         pass
 
