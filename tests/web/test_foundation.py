@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
 
 import pytest
+from itsdangerous import URLSafeSerializer
 
 from tests import raw
 from tests.backends.slapd import ADMIN, ADMIN_PASSWORD, GROUPS, PEOPLE, Slapd
 from tests.backends.slapd import PASSWORD as LDAP_PASSWORD
 from tests.index.conftest import PASSWORD, here, open_database
-from tests.live_server import Server
+from tests.live_server import Server, StartError
 from tests.needs import needs
 from tests.protocol import engine, seed
 from tests.rights.accounts import basic, environment, password_file
@@ -198,6 +201,27 @@ def test_sessions_end_and_cannot_be_forged(site: Site, tmp_path):
         assert visitor.get("/ui/").status == 200
 
 
+def test_a_session_ends_in_time(tmp_path):
+    """The cookie's own end counts, whatever the browser does with it."""
+    secret = "0123456789abcdef"
+    file = password_file(tmp_path, ["ann"])
+    with Server(tmp_path / "store", env=environment(file, WEB_SECRET=secret)) as server:
+        visitor = Visitor(server)
+        visitor.sign_in("ann", "open sesame")
+        options = {"digest_method": hashlib.sha256}
+        signer = URLSafeSerializer(secret, salt="v1registry_session", signer_kwargs=options)
+        value = signer.loads(visitor.cookies["v1registry_session"])
+        for ends, is_signed_in in ((time.time() + 60, True), (time.time() - 1, False)):
+            visitor.cookies["v1registry_session"] = signer.dumps({**value, "expires": ends})
+            assert (b"ann</span>" in visitor.get("/ui/").body) == is_signed_in
+        assert "v1registry_session" not in visitor.cookies
+
+
+def test_a_short_secret_stops_the_start(tmp_path):
+    with pytest.raises(StartError, match="must have at least 16 characters"):
+        Server(tmp_path / "store", env={"WEB_SECRET": "short"})
+
+
 def test_an_access_token_does_not_sign_in(site: Site):
     database = open_database(site.database)
     secret = AccountStore(database, here).issue_secret("reader")
@@ -228,6 +252,7 @@ def test_sign_ins_are_throttled_with_other_logins(site: Site):
 def test_the_next_page_is_one_of_ours(site: Site):
     for given, wanted in {
         "/ui/?q=x": "/ui/?q=x",
+        "/ui/?q=\N{SNOWMAN}": "/ui/?q=%E2%98%83",
         "https://example.org/": "/ui/",
         "//example.org/ui/": "/ui/",
         "/ui/\\..\\x": "/ui/",

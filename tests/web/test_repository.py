@@ -226,6 +226,8 @@ def test_without_an_index(tmp_path: Path) -> None:
         visitor = Visitor(server)
         visitor.sign_in("ann", "open sesame")
         page = visitor.get("/ui/repositories/team/app").body
+        asked = visitor.post("/ui/repositories/delete-tags/team/app", {"tag": "latest"})
+        assert asked.status == 403
         assert b"missing</span>" in page  # the image of the tag `gone`
         assert b"Make it private" in page
         assert b"Delete the repository" not in page
@@ -240,3 +242,21 @@ def test_without_an_index(tmp_path: Path) -> None:
         visitor.sign_in("ann", "open sesame")
         answer = visitor.post(path, {"private": "0"})
         assert (answer.status, b"read-only" in answer.body) == (503, True)
+
+
+def test_a_confirmation_of_a_large_store_says_what_it_has_not_looked_at(tmp_path: Path) -> None:
+    one, other = engine.image("one"), engine.image("other")
+    store = tmp_path / "store"
+    for image in (one, other):
+        seed.image(store, image.json, image.layer, image.ancestry, [image.checksum])
+    tags = {f"t{number:03}": other.id for number in range(502)}
+    seed.tags(store / "repositories/team/app", {**tags, "a": one.id, "b": one.id})
+    with Server(store) as server:  # open to everybody
+        visitor = Visitor(server)
+        visitor.get("/ui/repositories/team/app")
+        path = "/ui/repositories/delete-tags/team/app"
+        asked = visitor.post(path, {"tag": "a"}).body
+        assert b"nothing else that was looked at" in asked
+        assert visitor.post(path, {"tag": ["a", "none"], "confirmed": "1"}).status == 303
+        page = visitor.get("/ui/repositories/team/app").body
+        assert b"1 tag is deleted. 1 had been deleted before." in page

@@ -16,6 +16,8 @@ from v1registry.storage.errors import installing
 #: A key and the reason why its value cannot be used.
 Finding = tuple[str, str]
 
+SHORTEST_SECRET = 16  # characters
+
 _S3_KEYS = ("s3_access_key", "s3_secret_key")
 
 
@@ -31,6 +33,12 @@ def contradictions(config: Config, wrong: Collection[str]) -> Iterator[Finding]:
     yield from _index(config)
     yield from certificates.problems(config)
     yield from _redis(config)
+    if config.web.secret is not None and len(config.web.secret) < SHORTEST_SECRET:
+        yield (
+            "web.secret",
+            f"must have at least {SHORTEST_SECRET} characters: a client that guesses it can sign in"
+            " as any user. `openssl rand -hex 32` makes one",
+        )
     if config.extensions:
         yield (
             "extensions",

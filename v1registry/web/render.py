@@ -105,7 +105,8 @@ def confirm(
 
 def flash(text: str, kind: str = "done") -> None:
     """Show `text` on the next page. `kind`: done, or error."""
-    pages().sessions.flash(text, kind)
+    if pages().services.session_secret() is not None:  # it signs the message
+        pages().sessions.flash(text, kind)
 
 
 def redirect(url: str) -> Response:

@@ -13,6 +13,7 @@ from v1registry.web.texts import gettext as _
 from v1registry.web.texts import ngettext
 
 _MOST_LINES = 60
+_MOST_TAGS = 500  # that are read in the store, to find those with the same image
 _MOST_REPOSITORIES = 5  # that are named for one image
 _MOST_CHECKS = 100  # of repositories, for all images of one question
 
@@ -22,7 +23,8 @@ def preview(services: RegistryServices, target: RepositoryName, names: list[str]
 
     Only repositories that the visitor may see are named.
     """
-    tags = services.repositories.tags(target)
+    tags, are_all = _tags(services, target, names[:_MOST_LINES])
+    nothing = _("nothing else") if are_all else _("nothing else that was looked at")
     checks = iter(range(_MOST_CHECKS))
     users: dict[str, list[str]] = {}
     lines = []
@@ -37,13 +39,35 @@ def preview(services: RegistryServices, target: RepositoryName, names: list[str]
                 *(_("tag %(tag)s") % {"tag": tag} for tag in others[:_MOST_REPOSITORIES]),
                 *islice(_elsewhere(services, target, image, checks), _MOST_REPOSITORIES),
             ]
-        used = ", ".join(users[image]) or _("nothing else")
+        used = ", ".join(users[image]) or nothing
         values = {"tag": name, "image": short_id(image), "users": used}
         lines.append(_("%(tag)s: image %(image)s, which is also used by: %(users)s") % values)
     if rest := len(names) - len(lines):
         text = ngettext("and %(num)d more tag", "and %(num)d more tags", rest)
         lines.append(text % {"num": rest})
     return lines
+
+
+def _tags(
+    services: RegistryServices, target: RepositoryName, names: list[str]
+) -> tuple[dict[str, str], bool]:
+    """Return the images of tags, and whether these are all tags of the repository.
+
+    An index of our own knows all of them. Without one, the store may have very many files to read.
+    """
+    if services.index is not None:
+        user = services.authorizer.caller().user
+        known, total = dict(services.index.catalog.get(target, user).tags), 0
+    else:
+        total, read = services.v2.tags.page(target, "", 0, _MOST_TAGS) or (0, [])
+        known = dict(read)
+    for name in names:  # the store decides
+        image = services.v2.tags.get(target, name)
+        if image is not None:
+            known[name] = image
+        else:
+            known.pop(name, None)
+    return known, total <= _MOST_TAGS
 
 
 def _elsewhere(
