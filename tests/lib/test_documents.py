@@ -208,3 +208,27 @@ def test_a_thread_that_parses_lets_others_run() -> None:
         time.sleep(0.001)
         turns += 1
     assert turns > 10  # some three with the parser in C
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{}", []),
+        (
+            ' { "a" : { } , "b":{"x":[1, 2],"y":{"z":null}} } ',
+            [("b", "x", [1, 2]), ("b", "y", {"z": None})],
+        ),
+        ('{"a": {"\\u0041": 1}, "c": {"x": 2}}', [("a", "A", 1), ("c", "x", 2)]),
+    ],
+)
+def test_grouped_members(text: str, found: list[tuple[str, str, object]]) -> None:
+    assert list(documents.grouped_members(text.encode())) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"a"', '{"a": 1}', '{"a": {}', '{"a": {"x" 1}}', '{"a": {"x": 1} "b": {}}', "{} {}", '{"a": {"x": NaN}}'],
+)  # fmt: skip
+def test_grouped_members_of_other_texts(text: str) -> None:
+    with pytest.raises(ValueError):
+        list(documents.grouped_members(text.encode()))

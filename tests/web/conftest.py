@@ -20,6 +20,9 @@ ROLES = ("anonymous", "reader", "writer", "root")
 #: Text that must never become markup.
 HOSTILE = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
 
+#: An image of the private repository of `site` only.
+HIDDEN = engine.image("hidden")
+
 
 @dataclass(frozen=True)
 class Site:
@@ -55,6 +58,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for name in names:
         seed.tags(store / "repositories" / name, {"latest": base.id})
         seed.image_list(store / "repositories" / name, [{"id": base.id}])
+    seed.image(store, HIDDEN.json, HIDDEN.layer, HIDDEN.ancestry, [HIDDEN.checksum])
+    seed.tags(store / "repositories/team/private", {"latest": base.id, "hidden": HIDDEN.id})
     (store / "repositories" / "team/private" / "_private").touch()
     environ = {"SETTINGS_FLAVOR": "local", "STORAGE_PATH": str(store), "INDEX_DATABASE": url}
     for words in (["backfill"], ["index", "rebuild"]):

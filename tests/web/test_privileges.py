@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.protocol import engine
 from tests.web.client import Visitor
-from tests.web.conftest import ROLES, Site
+from tests.web.conftest import HIDDEN, ROLES, Site
 from v1registry.app import create_app
 from v1registry.config import load_config
 
@@ -40,6 +41,18 @@ TABLE: dict[tuple[str, ...], Row] = {
     ("sign_in", "GET"): Row("/ui/sign-in", (200, 303, 303, 303)),
     ("sign_in_now", "POST"): Row("/ui/sign-in", (401, 401, 401, 401), {"name": "x"}),
 }
+
+#: of the pages of an image: of one in public repositories, in a private one, and of none
+_OF_IMAGE = {
+    "image": "",
+    "layer": "/layer",
+    "layer_progress": "/layer/progress",
+    "download": "/download/json",
+}
+_IMAGES = {engine.image("base").id: SAME, HIDDEN.id: (404, 200, 200, 200), "0" * 64: (404,) * 4}
+for _endpoint, _path in _OF_IMAGE.items():
+    for _id, _statuses in _IMAGES.items():
+        TABLE[_endpoint, "GET", _id] = Row(f"/ui/images/{_id}{_path}", _statuses)
 
 
 #: of the pages of one repository: method, path, fields; and the statuses for a public repository, for a
@@ -138,6 +151,15 @@ def test_a_private_repository_looks_like_an_absent_one(site: Site) -> None:
                 assert answer.status == 404
                 pages.append(answer.body.replace(name.encode(), b"NAME"))
             assert pages[0] == pages[1].replace(b"absent%21", b"NAME"), key
+
+
+@pytest.mark.parametrize("path", _OF_IMAGE.values())
+def test_an_image_of_a_private_repository_looks_like_an_absent_one(site: Site, path: str) -> None:
+    pages = [
+        Visitor(site.server).get(f"/ui/images/{image}{path}").body.replace(image.encode(), b"ID")
+        for image in (HIDDEN.id, "0" * 64)
+    ]
+    assert pages[0] == pages[1]
 
 
 @pytest.mark.parametrize("role", ROLES)

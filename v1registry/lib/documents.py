@@ -156,6 +156,41 @@ def elements(data: bytes) -> Iterator[Any]:
         raise ValueError("no JSON array")
 
 
+def grouped_members(data: bytes) -> Iterator[tuple[str, str, Any]]:
+    """Yield group, name and value of an object of objects one by one.
+
+    Raise ValueError if the text is none.
+    """
+    text = data.decode("utf-8")
+    decode = json.JSONDecoder(parse_constant=_refuse).raw_decode
+    at = _after(text, 0, "{")
+    while text[at : at + 1] != "}":
+        group, at = decode(text, at)
+        at = _after(text, _after(text, at, ":"), "{")
+        while text[at : at + 1] != "}":
+            name, at = decode(text, at)
+            value, at = decode(text, _after(text, at, ":"))
+            yield str(group), str(name), value
+            at = _next_member(text, at)
+        at = _next_member(text, _after(text, at, "}"))
+    if _after(text, at, "}") != len(text):
+        raise ValueError("no JSON object")
+
+
+def _after(text: str, at: int, mark: str) -> int:
+    """Return the place after `mark` and the blanks around it."""
+    at = _after_blanks(text, at)
+    if text[at : at + 1] != mark:
+        raise ValueError("no JSON object")
+    return _after_blanks(text, at + 1)
+
+
+def _next_member(text: str, at: int) -> int:
+    """Return the place of the next member, or of the bracket at the end."""
+    at = _after_blanks(text, at)
+    return at if text[at : at + 1] == "}" else _after(text, at, ",")
+
+
 def _after_blanks(text: str, at: int) -> int:
     match = _BLANKS.match(text, at)
     return match.end() if match else at

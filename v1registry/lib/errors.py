@@ -58,6 +58,8 @@ LAYER_MISSING: Text = (400, "The image's layer has not been sent yet")
 LAYER_FORMAT: Text = (400, "Layer format not supported")
 LAYER_TOO_LARGE: Text = (400, "The layer contains more than this registry can list")
 
+TOO_MANY_LISTINGS: Text = (503, "Too many layers are being read now, retry later")
+
 INDEX_JSON_INVALID: Text = (400, "Error Decoding JSON")
 TEXT_INVALID: Text = (400, "Text must not contain NUL characters or lone surrogates")
 JSON_REQUIRED: Text = (415, "Send the body as JSON, with Content-Type: application/json")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from v1registry.api.services import Services
+from v1registry.api.services import RegistryServices, Services
 from v1registry.lib import errors
 from v1registry.lib.auth.rights import Access
 from v1registry.lib.errors import Failure
-from v1registry.lib.names import RepositoryName
+from v1registry.lib.images.images import Image
+from v1registry.lib.names import ImageId, RepositoryName
 
 #: For a repository that does not exist, and for one that the visitor may not see.
 NO_REPOSITORY = (404, "There is no such repository, or you may not see it")
+
+#: For an image that does not exist, and for one that the visitor may not see.
+NO_IMAGE = (404, "There is no such image, or you may not see it")
 
 
 def repository_of(services: Services, name: str, access: Access = Access.PULL) -> RepositoryName:
@@ -28,6 +32,26 @@ def repository_of(services: Services, name: str, access: Access = Access.PULL) -
     if access is not Access.PULL and not authorizer.allows(repository, access):
         raise Failure(*errors.FORBIDDEN)
     return repository
+
+
+def image_of(services: RegistryServices, text: str) -> Image:
+    """Return the complete image of a path.
+
+    Raise Failure 404 for an image that the visitor may not read, whether it exists or not.
+    """
+    authorizer = services.authorizer
+    if (
+        not ImageId.is_valid(text)
+        or not authorizer.allows(None, Access.PULL)
+        or not authorizer.may_read(ImageId(text))
+    ):
+        raise Failure(*NO_IMAGE)
+    try:
+        return services.images.get(ImageId(text))
+    except Failure as failure:
+        if failure.status == 404:
+            raise Failure(*NO_IMAGE) from None
+        raise
 
 
 def is_administrator(services: Services) -> bool:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import KW_ONLY, dataclass
-from datetime import UTC, datetime
-from typing import Any
 
-from v1registry.lib import documents
 from v1registry.lib.errors import Failure
+from v1registry.lib.images.description import describe
 from v1registry.lib.images.images import Image, Images
 from v1registry.lib.layers.scan import LayerDescriptor
 from v1registry.lib.names import ImageId, RepositoryName, Tag
@@ -26,7 +24,6 @@ from v1registry.lib.running import Run, for_size, in_place
 from v1registry.lib.support.cache import Cache
 
 _CACHED = 2000  # facts about images, about 1 MB
-_TEXT = 40  # characters of `os` and of `architecture`
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +106,13 @@ class TagList:
             image = None
         if image is None:
             return None
-        value = for_size(self.compute, len(image.json))(_loaded, image.json)
+        about = for_size(self.compute, len(image.json))(describe, image.json)
         chain = [self.images.find(id) for id in image.ancestors]
         sizes = [None if one is None else one.size for one in chain]
         known = [size for size in sizes if size is not None]
         facts = ImageFacts(
-            _seconds(value.get("created")),
-            _platform(value),
+            about.created,
+            about.platform,
             sum(known) if len(known) == len(sizes) else None,
             len(chain),
             self._digest(image.id, chain) if self.with_digests else None,
@@ -132,27 +129,3 @@ class TagList:
             return self.v2_images.get(image_id, whole=False).manifests[SCHEMA2].digest
         except UnservableImage:
             return None
-
-
-def _loaded(data: bytes) -> dict[str, Any]:
-    try:
-        value = documents.load(data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _seconds(text: Any) -> float | None:
-    """Return a time of an image JSON; None for the zero time and for other text."""
-    try:
-        found = datetime.fromisoformat(text)
-        seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return seconds if seconds > 0 else None
-
-
-def _platform(value: dict[str, Any]) -> str:
-    """Return `linux/amd64`; engines take an image without these members for one of theirs."""
-    words = [value.get("os") or "linux", value.get("architecture") or "amd64"]
-    return "/".join(str(word)[:_TEXT] for word in words)

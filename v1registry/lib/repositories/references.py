@@ -81,7 +81,22 @@ class RepositoryReferences:
     def contains(self, repository: RepositoryName, image_id: ImageId) -> bool:
         """Return whether the repository contains the image. A positive result may be 5 seconds old."""
         key = f"{repository} {image_id}"
-        return self._results.get(key, lambda: self._check(repository, image_id))
+        return self._results.get(key, lambda: self.find_tag(repository, image_id) is not None)
+
+    def find_tag(self, repository: RepositoryName, image_id: ImageId) -> str | None:
+        """Return a tag of the repository that leads to the image, or None; repair a wrong reference."""
+        reference = self._read(keys.reference(image_id, str(repository)))
+        if reference is not None:
+            top = self.tags.get(repository, reference.tag)
+            if top is not None and self._leads(top, image_id):
+                return reference.tag
+        # The tag is gone or points to another image, or 0.x set another tag.
+        tag = self._search_tags(repository, image_id)
+        if tag is not None:
+            whole = reference is not None and reference.whole
+            with contextlib.suppress(Refused):  # a read-only store
+                self._write(repository, tag, [image_id], whole=whole)
+        return tag
 
     def candidates(self, image_id: ImageId) -> Iterator[RepositoryName]:
         """Yield the repositories that may contain the image; check each with `contains`."""
@@ -120,10 +135,10 @@ class RepositoryReferences:
         """Delete the image's references that are no longer valid; return their number."""
         dropped = 0
         for repository in list(self.candidates(image_id)):
-            if not self._check(repository, image_id):
+            if self.find_tag(repository, image_id) is None:
                 self.storage.delete(keys.reference(image_id, str(repository)))
                 dropped += 1
-                self._check(repository, image_id)  # writes it again if a tag was set meanwhile
+                self.find_tag(repository, image_id)  # writes it again if a tag was set meanwhile
         return dropped
 
     def _is_whole(self, repository: RepositoryName, image_id: str) -> bool:
@@ -133,23 +148,7 @@ class RepositoryReferences:
     def _write(self, repository: RepositoryName, tag: str, ids: list[str], *, whole: bool) -> None:
         self.storage.put_all(_references(repository, tag, ids, whole))
 
-    def _check(self, repository: RepositoryName, image_id: ImageId) -> bool:
-        """Return whether the repository contains the image; repair the reference if it is wrong."""
-        reference = self._read(keys.reference(image_id, str(repository)))
-        if reference is not None:
-            top = self.tags.get(repository, reference.tag)
-            if top is not None and self._leads(top, image_id):
-                return True
-        # The tag is gone or points to another image, or 0.x set another tag.
-        tag = self._find_tag(repository, image_id)
-        if tag is None:
-            return False
-        whole = reference is not None and reference.whole
-        with contextlib.suppress(Refused):  # a read-only store
-            self._write(repository, tag, [image_id], whole=whole)
-        return True
-
-    def _find_tag(self, repository: RepositoryName, image_id: ImageId) -> str | None:
+    def _search_tags(self, repository: RepositoryName, image_id: ImageId) -> str | None:
         """Return a tag of the repository that leads to the image, or None."""
         for number, (tag, top) in enumerate(self.tags.each(repository)):
             if number % _PAUSE_AFTER == _PAUSE_AFTER - 1:
