@@ -145,7 +145,10 @@ def pushes() -> Iterator[tuple[str, bytes, bytes, str]]:
 
 @st.composite
 def hostile_tars(draw: st.DrawFn) -> bytes:
-    """Return a tar of headers with any fields, garbage and zeros, possibly cut off."""
+    """Return a tar of complete members, then headers with any fields, garbage and zeros.
+
+    It may be cut off.
+    """
     numbers = [0, 1, 511, 512, 513, 4000, 1 << 20, (1 << 20) + 1, 8 << 30, 1 << 62]
     sizes: st.SearchStrategy[int | bytes] = st.one_of(
         st.sampled_from(numbers[:-2]),
@@ -180,6 +183,14 @@ def hostile_tars(draw: st.DrawFn) -> bytes:
         st.binary(max_size=600),
         st.sampled_from([512, 1 << 20, 16 << 20]).map(bytes),
     )
-    whole = b"".join(draw(st.lists(blocks, max_size=8))) + draw(st.sampled_from([END, b""]))
+    members = st.builds(
+        lambda size, flag, count: (header(b"f", size, flag) + padded(bytes(size))) * count,
+        st.sampled_from([0, 513, 4 << 20, 4 << 20]),
+        st.sampled_from([b"0", b"0", b"0", b"5", b"L", b"x"]),
+        st.integers(1, 3),
+    )
+    complete = b"".join(draw(st.lists(members, max_size=2)))
+    hostile = b"".join(draw(st.lists(blocks, max_size=8)))
+    whole = complete + hostile + draw(st.sampled_from([END, b""]))
     cut = draw(st.none() | st.integers(0, 3000))
     return whole if cut is None else whole[:cut]
