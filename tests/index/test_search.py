@@ -24,7 +24,7 @@ from v1registry.index.social import Social
 from v1registry.index.visibility import BY_NAME, BY_STARS, visible_to
 from v1registry.lib.auth.rights import ANONYMOUS, Access, Caller, Open
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.repositories.search import BrowseQuery, Listing, SearchResult
+from v1registry.lib.repositories.search import BrowseQuery, Listing, SearchResult, Totals
 
 DESCRIBED = {
     "library/busybox": "The small tools in one file",
@@ -433,6 +433,19 @@ def test_pages_show_visible_repositories_in_every_order(
     assert (row.is_private, row.stars, row.pulls) == (False, 1, 0)
     [row] = found.browse(Caller("alice"), BrowseQuery(namespace="alice")).rows
     assert row.is_private
+
+
+def test_totals_count_what_lists_show(found: SqlSearch, database: Database) -> None:
+    ids = [row.id for row in database.rows(sa.select(schema.repositories.c.id))]
+    tagged = [
+        {"repository_id": id, "name": f"v{n}", "image": "0" * 64} for id in ids for n in (1, 2)
+    ]
+    database.change(schema.tags.insert().values(tagged))
+    assert found.totals() == Totals(len(ids), 2 * len(ids))
+    gone = schema.repositories.update().where(schema.repositories.c.id == ids[0])
+    database.change(gone.values(is_gone=True))
+    expected = Totals(len(ids) - 1, 2 * len(ids) - 2)
+    assert found.totals() == CheckedSearch(database, Open()).totals() == expected
 
 
 def test_a_large_database_is_only_sorted_by_its_indexes(

@@ -112,6 +112,12 @@ def test_put_get_replace(storage: Storage) -> None:
     assert storage.stat("a/b/c").size == 5
 
 
+def test_space(storage: Storage) -> None:
+    storage.put("one", b"1")
+    found = storage.space()
+    assert found is None or 0 <= found.free <= found.total
+
+
 def test_put_all_in_order(storage: Storage) -> None:
     storage.put_all({"a/one": b"1", "b/two": b"2", "a/three": b"3"})
     assert [storage.get(key) for key in ("a/one", "b/two", "a/three")] == [b"1", b"2", b"3"]

@@ -115,6 +115,7 @@ ACCOUNTS: dict[tuple[str, str], tuple[str, tuple[int, int, int, int], dict[str, 
         _ADMIN_CHANGE,
         {"account": "reader", "role": "x", "seen": "pull"},
     ),
+    ("store", "GET"): ("store", _ADMIN, None),
     # the sign-up of this registry is closed
     ("sign_up", "GET"): ("sign-up", (404, 404, 404, 404), None),
     ("sign_up_now", "POST"): ("sign-up", (404, 404, 404, 404), {"name": "new"}),

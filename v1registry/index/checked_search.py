@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from v1registry.index import textsearch
 from v1registry.index.database import Database
-from v1registry.index.repositories import with_tags
+from v1registry.index.repositories import totals, with_tags
 from v1registry.index.schema import repositories
 from v1registry.index.search import in_parts
 from v1registry.index.visibility import BY_NAME
@@ -26,6 +26,7 @@ from v1registry.lib.repositories.search import (
     Row,
     Rows,
     SearchResult,
+    Totals,
     bounded,
     paced,
 )
@@ -51,6 +52,9 @@ class CheckedSearch(NameSearch):
         if len(found) < len(names):
             more = found[-1].name
         return Listing([{"name": one.name, "tags": one.tags} for one in found], more)
+
+    def totals(self) -> Totals:
+        return self._database.read(totals)
 
     def browse(self, caller: Caller, query: BrowseQuery) -> Rows:
         """Return a page by name; see `find`."""

@@ -19,7 +19,7 @@ from v1registry.lib import errors
 from v1registry.lib.auth import tokens
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
-from v1registry.lib.repositories.search import LISTED_TAGS
+from v1registry.lib.repositories.search import LISTED_TAGS, Totals
 
 DESCRIPTION = 255  # characters of the short description
 FULL_DESCRIPTION = 64 * 1024
@@ -202,6 +202,14 @@ def read(
         Repository(**{name: getattr(row, name) for name in _FIELDS}, tags=found[row.id])
         for row in rows
     ]
+
+
+def totals(connection: sa.Connection) -> Totals:
+    """Return the numbers of the repositories that lists show, and of their tags."""
+    shown = repositories.c.is_gone == sa.false()
+    held = sa.select(sa.func.count()).select_from(repositories).where(shown)
+    tagged = sa.select(sa.func.count()).select_from(tags.join(repositories)).where(shown)
+    return Totals(connection.scalar(held) or 0, connection.scalar(tagged) or 0)
 
 
 def with_tags(connection: sa.Connection, names: Sequence[str]) -> list[Repository]:

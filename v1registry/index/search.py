@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from v1registry.index import textsearch
 from v1registry.index.database import Database
-from v1registry.index.repositories import SHOWN, Repository, read, with_tags
+from v1registry.index.repositories import SHOWN, Repository, read, totals, with_tags
 from v1registry.index.schema import namespaces, repositories
 from v1registry.index.visibility import BY_NAME, BY_STARS, VisibleRepositories, union, visible_to
 from v1registry.lib.auth.rights import Caller
@@ -33,6 +33,7 @@ from v1registry.lib.repositories.search import (
     Row,
     Rows,
     SearchResult,
+    Totals,
 )
 from v1registry.lib.support.single_flight import SingleFlightCache
 
@@ -135,6 +136,9 @@ class SqlSearch:
 
         found, is_more = self._database.read(work)
         return Listing([asdict(one) for one in found], found[-1].name if is_more else None)
+
+    def totals(self) -> Totals:
+        return self._database.read(totals)
 
     def browse(self, caller: Caller, query: BrowseQuery) -> Rows:
         """Return a page in any order. A text with more than 5000 matches searches 5000 of them."""

@@ -49,6 +49,14 @@ class Stage:
     modified: float
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The free and the total bytes of the disk that holds a store."""
+
+    free: int
+    total: int
+
+
 class Blob(Protocol):
     """One stored object, opened for reading. Close it, or use it in a `with` block."""
 
@@ -194,6 +202,10 @@ class Storage(ABC):
 
     def accel_path(self, key: str) -> str | None:
         """Return the path of the object for nginx's X-Accel-Redirect, or None."""
+        return None
+
+    def space(self) -> Space | None:
+        """Return the space of the store's disk; None for a store without a known limit."""
         return None
 
     @abstractmethod

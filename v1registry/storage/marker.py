@@ -246,6 +246,7 @@ class MarkedStorage(Storage):
     list = _passed_on(Storage.list)
     url = _passed_on(Storage.url)
     accel_path = _passed_on(Storage.accel_path)
+    space = _passed_on(Storage.space)
     abandon = _passed_on(
         Storage.abandon
     )  # called after a failure, whose error must not be replaced

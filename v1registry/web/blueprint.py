@@ -26,6 +26,7 @@ from v1registry.web.pages import (
     repository,
     sign_in,
     sign_up,
+    store,
 )
 from v1registry.web.render import Entry, Pages, error_page
 from v1registry.web.sessions import Sessions
@@ -42,6 +43,7 @@ PAGES = (
     account_status,
     namespaces,
     invitations,
+    store,
     sign_in,
     sign_up,
 )

@@ -78,7 +78,7 @@ def translated(text: str | None) -> str:
 
     `_(text)` of the template would not: it takes every text for one of the catalogue, which is safe.
     """
-    return _(text or "")
+    return _(text) if text else ""
 
 
 FILTERS = {

@@ -9,6 +9,8 @@ continues. Only the holder of the lease `gc` deletes.
 
 from __future__ import annotations
 
+import calendar
+import contextlib
 import json
 import secrets
 import time
@@ -32,6 +34,7 @@ from v1registry.storage.errors import NotFound
 
 _BATCH = 100  # images whose deletion is announced together
 _SETTLING = 2 * LIFE  # seconds until every process uses a new list of hidden images
+_RUN = "%Y%m%dT%H%M%SZ"  # the time at the beginning of a collection's name
 _ABANDONED = 3600.0  # seconds after which the remains of a collection that hid nothing are deleted
 
 
@@ -126,7 +129,7 @@ class GarbageCollector:
 
     def hide(self, plan: Plan) -> Collection:
         """Hide the garbage of a plan. Keep what was tagged while the plan was made."""
-        run = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
+        run = f"{time.strftime(_RUN, time.gmtime())}-{secrets.token_hex(4)}"
         since = time.time()
         document = {
             "since": since,
@@ -265,6 +268,20 @@ class GarbageCollector:
             return self._storage.stat(key).modified
         except NotFound:
             return otherwise
+
+
+def running(storage: Storage) -> list[float]:
+    """Return when the collections began that have hidden images, in epoch seconds, the oldest first.
+
+    This reads no plan, which may be large.
+    """
+    found = []
+    for run in sorted(entry.name for entry in storage.list(keys.GC) if entry.is_folder):
+        if exists(storage, keys.gc_hidden(run)):
+            with contextlib.suppress(ValueError):  # a folder that no collection has made
+                moment = time.strptime(run.partition("-")[0], _RUN)
+                found.append(float(calendar.timegm(moment)))
+    return found
 
 
 def _over(run: str) -> str:

@@ -100,6 +100,14 @@ class Rows:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The numbers of all repositories and tags; `tags` is None if only a walk could count them."""
+
+    repositories: int
+    tags: int | None = None
+
+
 class Search(Protocol):
     """Finds the repositories that the caller may pull, and no others.
 
@@ -120,6 +128,9 @@ class Search(Protocol):
 
     def browse(self, caller: Caller, query: BrowseQuery) -> Rows:
         """Return one page of the first 10000 repositories."""
+
+    def totals(self) -> Totals:
+        """Return the numbers for an administrator, without a walk over the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +227,9 @@ class StoreSearch(NameSearch):
         found = bounded(self._seen(caller, names, islice(matches, READ)), query)
         rows = [Row(name, name in names.private) for name in found.rows]
         return Rows(rows, found.total)
+
+    def totals(self) -> Totals:
+        return Totals(len(self._name_index.names().all))
 
     def _seen(self, caller: Caller, names: NameSnapshot, some: Iterable[str]) -> Iterator[str]:
         """Yield the names that the caller may see: those of the repositories it may pull.

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from v1registry.storage import Buffer, ListEntry, Stage, Stat, Storage, keys
+from v1registry.storage import Buffer, ListEntry, Space, Stage, Stat, Storage, keys
 from v1registry.storage.errors import NotFound, StorageError, Unavailable
 from v1registry.storage.local import disk
 from v1registry.storage.local.disk import FileErrors
@@ -236,6 +236,12 @@ class FileStorage(Storage):
         finally:
             with contextlib.suppress(StorageError):
                 self.delete(key)
+
+    def space(self) -> Space:
+        """Return the space that users other than root have."""
+        with FileErrors(self.root):
+            found = self._files.run_in_thread(os.statvfs, self.root)
+        return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
     # -- helpers ----------------------------------------------------------------
 
