@@ -146,6 +146,7 @@ def test_ambiguous_lengths_of_a_body(server: Server, headers: dict[str, str]) ->
         )
         connection.socket.shutdown(1)
         answer = connection.read("PUT")
+        # RFC 9112: 501 for a coding that the server does not know (6.1), else 400 (6.3)
         coding = headers.get("Transfer-Encoding", "chunked")
         is_unknown = not set(coding.split(", ")) <= {"chunked"}
         assert answer.status == (501 if is_unknown else 400), str(answer)
