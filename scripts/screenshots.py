@@ -45,11 +45,16 @@ def deletion(page: Page) -> None:
     page.get_by_role("dialog").wait_for()
 
 
+def account(page: Page) -> None:
+    page.goto("/ui/accounts/ann")
+
+
 #: name -> what to show, width, height, dark
 SHOTS: dict[str, tuple[Callable[[Page], None], int, int, bool]] = {
     "repositories": (repositories, 1200, 700, False),
     "repository": (repository, 1200, 1000, False),
     "deletion": (deletion, 1200, 720, True),
+    "account": (account, 1200, 900, False),
     "phone": (repository, 390, 760, True),
     "chinese": (chinese, 1200, 640, False),
 }

@@ -83,3 +83,12 @@ def test_numbers():
     assert formats.count(1234567) == "1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567"
     assert (formats.size(None), formats.count(None)) == ("", "")
     assert formats.short_id(f"sha256:{'ab' * 32}") == "abababababab"
+
+
+def test_templates_translate_no_variable_text():
+    """`_(text)` marks its result as safe HTML. `text|translated` does not."""
+    for file in (ROOT / "v1registry" / "web" / "templates").rglob("*.html"):
+        assert (
+            re.findall(r"(?<![\w.])n?gettext\(\s*[a-z]|(?<![\w.])_\(\s*[a-z]", file.read_text())
+            == []
+        )
