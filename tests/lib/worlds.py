@@ -17,6 +17,7 @@ from v1registry.lib.images.images import Images
 from v1registry.lib.images.staged_layers import StagedLayers
 from v1registry.lib.images.upload import Uploads
 from v1registry.lib.maintenance.collector import GarbageCollector
+from v1registry.lib.repositories.immutable import ImmutableTags
 from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import Repositories
 from v1registry.lib.repositories.tags import Tags
@@ -39,6 +40,7 @@ _WITHOUT_MEMORY = (
     Uploads,
     HiddenImages,
     GarbageCollector,
+    ImmutableTags,
     Repositories,
     RepositoryReferences,
     Tags,

@@ -9,7 +9,8 @@ from v1registry.lib.names import RepositoryName
 
 
 def delete(services: RegistryServices, repository: RepositoryName) -> None:
-    """Delete a repository, not its images. Raise Failure 404 if there is none."""
+    """Delete a repository, not its images. Raise Failure 404 if there is none, 409 for immutable tags."""
+    services.repositories.immutable.refuse_deletion(repository)  # before the index forgets anything
     # The index's row is deleted first, so that a running push cannot create the repository again.
     known = services.index is not None and services.index.catalog.delete(repository)
     try:
@@ -22,10 +23,13 @@ def delete(services: RegistryServices, repository: RepositoryName) -> None:
 def rename(services: RegistryServices, repository: RepositoryName, new: RepositoryName) -> None:
     """Rename a repository. Raise Failure 404 if it is unknown, 409 if the new name is in use.
 
+    Raise Failure 409 also for immutable tags, which their repository keeps.
+
     It may be interrupted and repeated. Until it ends, both names work.
     """
     if new == repository:
         raise Failure(*errors.REPOSITORY_EXISTS)
+    services.repositories.immutable.refuse_deletion(repository)
     services.repositories.copy(repository, new)
     if services.index is not None:
         services.index.catalog.rename(repository, new)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from v1registry.config.access import ANYBODY, USERS, Rule
 from v1registry.lib.auth.rights import Access, Caller, IsPrivate
-from v1registry.lib.names import RepositoryName
+from v1registry.lib.names import RepositoryName, glob
 
 Patterns = tuple[re.Pattern[str], ...]
 
@@ -79,4 +79,4 @@ def _pattern(text: str, user: str | None) -> re.Pattern[str] | None:
             # A user called `a/b` has no namespace, and one called `*` must not match every one.
             return None
         text = text.replace(_USER, user)
-    return re.compile("".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in text))
+    return glob(text)

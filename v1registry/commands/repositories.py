@@ -67,6 +67,7 @@ def delete_tags(name: str, tags: tuple[str, ...], yes: bool) -> Result:
     parsed = RepositoryName.parse_stored(name)
     known = services.repositories.tags(parsed)
     chosen = [Tag.parse_existing(tag) for tag in dict.fromkeys(tags)]
+    services.repositories.immutable.refuse_deletion(parsed, chosen)
     confirm(f"Delete {_named(known, chosen)} of {parsed}?", yes)
     for tag in chosen:
         services.repositories.delete_tag(parsed, tag)
@@ -102,6 +103,7 @@ def delete_repository(name: str, yes: bool) -> Result:
     services = _services(writes=True)
     parsed = RepositoryName.parse_stored(name)
     count = len(services.repositories.tags(parsed))
+    services.repositories.immutable.refuse_deletion(parsed)
     confirm(f"Delete {parsed} with {count} tags?", yes)
     changes.delete(services, parsed)
     return Result(f"{parsed} deleted", {"repository": str(parsed), "tags": count})
@@ -122,6 +124,7 @@ def rename_repository(name: str, new_name: str, yes: bool) -> Result:
     services = _services(writes=True)
     old, new = RepositoryName.parse_stored(name), RepositoryName.parse(new_name)
     count = len(services.repositories.tags(old))
+    services.repositories.immutable.refuse_deletion(old)
     confirm(f"Rename {old} with {count} tags to {new}?", yes)
     changes.rename(services, old, new)
     return Result(f"{old} is {new} now", {"repository": str(new), "tags": count})

@@ -58,7 +58,7 @@ def _rule(value: Any, number: int) -> Rule:
     who = _several(value["who"], _WHO, f"names, @groups, {ANYBODY} or {USERS}, as who", number)
     patterns = _several(value["repositories"], _PATTERN, "patterns, as repositories", number)
     allow = _several(value["allow"], re.compile("|".join(ALLOW)), f"of {', '.join(ALLOW)}", number)
-    return Rule(who, tuple(_whole(pattern) for pattern in patterns), allow)
+    return Rule(who, tuple(whole(pattern) for pattern in patterns), allow)
 
 
 def _several(value: Any, form: re.Pattern[str], what: str, number: int) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def _several(value: Any, form: re.Pattern[str], what: str, number: int) -> tuple
     return tuple(items)
 
 
-def _whole(pattern: str) -> str:
+def whole(pattern: str) -> str:
     """Return the pattern with a namespace: `library`, as engines add it. `*` matches every name."""
     return pattern if "/" in pattern or set(pattern) == {"*"} else f"library/{pattern}"
 

@@ -120,6 +120,8 @@ def _index(config: Config) -> Iterator[Finding]:
     if config.index.alone and not config.registry_endpoints:
         reason = "must be set: an index without a registry names the registries with the images"
         yield "registry_endpoints", reason
+    if config.index.alone and config.immutable_tags:
+        yield "immutable_tags", "must be set at the registries: an index alone has no store"
 
 
 def _redis(config: Config) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from v1registry.config import access, database, redis
+from v1registry.config import access, database, policies, redis
 
 _UNITS = {
     "": 1,
@@ -217,6 +217,7 @@ KINDS: Mapping[str, Callable[[Any], Any]] = {
     "prefix": prefix,
     "mapping": mapping,
     "rules": access.rules,
+    "tag rules": policies.tag_rules,
     "LDAP URL": access.ldap_url,
     "header": access.header,
     "template": access.template,

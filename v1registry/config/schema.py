@@ -17,6 +17,7 @@ from v1registry.config.tables.cache import CacheOptions
 from v1registry.config.tables.general import GeneralOptions
 from v1registry.config.tables.index import IndexOptions
 from v1registry.config.tables.limits import LimitOptions
+from v1registry.config.tables.policies import PolicyOptions
 from v1registry.config.tables.server import ServerOptions
 from v1registry.config.tables.v2 import V2Options
 from v1registry.config.tables.web import WebOptions
@@ -24,7 +25,7 @@ from v1registry.config.tables.web import WebOptions
 
 # The fields of the last base come first.
 @table
-class Config(ServerOptions, CacheOptions, AccessOptions, GeneralOptions):
+class Config(ServerOptions, CacheOptions, PolicyOptions, AccessOptions, GeneralOptions):
     """A checked flavor. Sizes in bytes, times in seconds.
 
     `storage` has the driver's options and, under the key `storage`, the configured name of the driver

@@ -49,7 +49,7 @@ def _put(shown: dict[str, Any], option: Option, value: Any) -> None:
         shown[name] = _plain(value)  # only the password in the URL is masked
     elif option.secret and value is not None:
         shown[name] = MASK
-    elif option.kind == "rules":
+    elif option.kind in ("rules", "tag rules"):
         shown[name] = None if value is None else [rule.as_mapping() for rule in value]
     elif option.kind == "mapping":
         shown[name] = _masked(value)

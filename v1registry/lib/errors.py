@@ -72,6 +72,21 @@ REPOSITORY_EXISTS: Text = (409, "A repository of this name exists already")
 REPOSITORY_NAME_INVALID: Text = (400, "Invalid repository name")
 TAG_NOT_FOUND: Text = (404, "Tag not found")
 TAG_NAME_INVALID: Text = (400, r"Invalid tag name (must match ^[\w][\w.-]{0,127}$)")
+TAG_IMMUTABLE: Text = (
+    409,
+    "The tag {tag} is immutable by the rule {rule} of immutable_tags: it keeps its image."
+    " Push another tag, or ask an administrator",
+)
+TAG_CLAIMED: Text = (
+    409,
+    "Another push creates the tag {tag} just now, which is immutable by the rule {rule} of"
+    " immutable_tags: push it again if it is missing",
+)
+IMMUTABLE_OLD_ENGINE: Text = (
+    409,
+    "The tag {tag} is immutable by the rule {rule} of immutable_tags, but this push would set it to"
+    " several images in turn, as Docker up to 0.7 does: push it with Docker 0.8 or later",
+)
 
 # Docker up to 1.10 registers with every login, and continues to log in if it gets this text.
 ACCOUNT_EXISTS: Text = (400, "Username or email already exists")

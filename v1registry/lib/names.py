@@ -218,6 +218,11 @@ class StoredName(RepositoryName):
         return parts[-1] not in RESERVED and longest <= NAME_LIMIT
 
 
+def glob(text: str) -> re.Pattern[str]:
+    """Return a pattern for whole names: `*` stands for any text including slashes, `?` for a character."""
+    return re.compile("".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in text))
+
+
 def is_v2_repository(name: str) -> bool:
     """Return whether a v2 registry allows this repository name (OCI distribution specification)."""
     return len(name) <= NAME_LIMIT and _V2_REPOSITORY.fullmatch(name) is not None

@@ -180,6 +180,11 @@ def digest(digest: str, kind: str, image_id: str) -> str:
     return f"{folder}/{start}{kind}-{image_id}"
 
 
+def tag_claims(repository: str, tag: str) -> str:
+    """Return the folder of the pushes that want to create an immutable tag just now."""
+    return f"{OURS}/tag-claims/{hashlib.sha256(f'{repository}:{tag}'.encode()).hexdigest()}"
+
+
 def gc_hidden(run: str) -> str:
     """Return the key of the list of images that a garbage collection hid."""
     return f"{GC}/{run}/hidden"

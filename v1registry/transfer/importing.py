@@ -88,6 +88,8 @@ class Importer:
 
     def _import(self, wanted: ImportSelection, chain: list[V1Layer]) -> bool:
         """Write what is missing, and return whether anything was."""
+        top = chain[-1].id
+        self.repositories.immutable.refuse_push(wanted.repository, {wanted.tag: {top}})
         changed = False
         for layer in chain:
             if self._is_there(layer):
@@ -97,7 +99,6 @@ class Importer:
                 self.report.count(uploaded=1)
                 changed = True
             self.report.progress.layer()
-        top = chain[-1].id
         self.begin(wanted.repository)
         entries = [{"id": layer.id} for layer in chain[:-1]]
         self.lists.update(

@@ -34,6 +34,7 @@ from v1registry.lib.repositories.backfill import ReferenceBackfill
 from v1registry.lib.repositories.catalog import RepositoryCatalog
 from v1registry.lib.repositories.image_access import ImageRights
 from v1registry.lib.repositories.image_list import ImageLists
+from v1registry.lib.repositories.immutable import ImmutableTags
 from v1registry.lib.repositories.name_index import RepositoryNameIndex
 from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.repositories import Repositories
@@ -93,7 +94,8 @@ def build_registry(config: Config) -> RegistryServices:
     tags = Tags(store, compute)
     references = RepositoryReferences(store, read, tags, compute)
     attached = _attached(config, store, references, shared_cache, hashing)
-    repositories = Repositories(store, read, tags, references, attached.events)
+    immutable = ImmutableTags(store, tags, config.immutable_tags)
+    repositories = Repositories(store, read, tags, references, attached.events, immutable)
     provenance = PushProvenance(store, config.uploads_life)
     image_lists = ImageLists(store, compute)
     rights = attached.rights or rights_of(

@@ -270,7 +270,7 @@ def without_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.secrets, "token_hex", lambda n=0: "x")
     for user in (hidden, references):
         monkeypatch.setattr(user, "SingleFlightCache", Uncached)
-    monkeypatch.setattr("v1registry.lib.repositories.repositories.time.time", lambda: 1e9)
+    monkeypatch.setattr("v1registry.lib.repositories.metadata.time.time", lambda: 1e9)
 
 
 def _explore(

@@ -19,8 +19,9 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.repositories import search as search_module
 from v1registry.lib.repositories.image_list import ImageLists
+from v1registry.lib.repositories.metadata import metadata_of
 from v1registry.lib.repositories.name_index import RepositoryNameIndex
-from v1registry.lib.repositories.repositories import Repositories, metadata_of
+from v1registry.lib.repositories.repositories import Repositories
 from v1registry.lib.repositories.search import BrowseQuery, Listing, SearchResult, StoreSearch
 from v1registry.lib.repositories.tags import UNREACHABLE, UNREADABLE
 from v1registry.storage import exists, keys

@@ -17,6 +17,8 @@ from v1registry.api.v1.repository_routes import Action, Actions
 from v1registry.lib import errors
 from v1registry.lib.auth.rights import Access
 from v1registry.lib.names import ImageId, RepositoryName
+from v1registry.lib.repositories import image_list
+from v1registry.lib.running import for_size
 
 
 def wants_token() -> bool:
@@ -74,7 +76,8 @@ def begin_deletion(services: Services, target: paths.V1Target) -> Response:
 
 def _put_repository(services: Services, target: paths.V1Target) -> Response:
     """Begin a push. A client with a password, not a token, creates a deleted repository again."""
-    _update(services, target.repository, recreate=_token_creation(services) is None)
+    recreate = _token_creation(services) is None
+    _update(services, target.repository, recreate=recreate, begins=True)
     return answers.uncached_json("", headers=_headers(services, target.repository, "write"))
 
 
@@ -109,9 +112,18 @@ def _get_access(services: Services, target: paths.V1Target) -> object:
     return {"access": services.index.may_read(image_id, target.repository, user)}
 
 
-def _update(services: Services, repository: RepositoryName, *, recreate: bool) -> None:
-    """Store an image list. With `recreate`, the index creates a deleted repository again."""
+def _update(
+    services: Services, repository: RepositoryName, *, recreate: bool, begins: bool = False
+) -> None:
+    """Store an image list. With `recreate`, the index creates a deleted repository again.
+
+    If a push `begins` that would change an immutable tag, raise Failure 409. Engines print the text
+    of this refusal, but of a refused tag only the status.
+    """
     data = body.small(services.config.limits)
+    if begins and isinstance(services, RegistryServices) and services.config.immutable_tags:
+        wanted = for_size(services.compute, len(data))(image_list.tags_in, data)
+        services.repositories.immutable.refuse_push(repository, wanted)
     if services.index is None:
         services.image_lists.update(repository, data)
         return

@@ -189,6 +189,15 @@ def parse(data: bytes) -> list[Item]:
     return value
 
 
+def tags_in(data: bytes) -> dict[str, set[str]]:
+    """Return the ids for each tag in a list that a client sent. Raise as `parse`."""
+    found: dict[str, set[str]] = {}
+    for item in parse(data):
+        if isinstance(tag := item.get("Tag"), str):
+            found.setdefault(tag, set()).add(item["id"])
+    return found
+
+
 def fold(items: list[Item]) -> list[Item]:
     """Return one item for each id, one with a checksum if there is such an item."""
     folded: dict[str, Item] = {}

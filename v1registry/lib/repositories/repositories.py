@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.images.images import Images
 from v1registry.lib.images.push_provenance import Sender
 from v1registry.lib.names import ImageId, RepositoryName, Tag
+from v1registry.lib.repositories.immutable import ImmutableTags
+from v1registry.lib.repositories.metadata import DEFAULTS, Metadata, metadata_of
 from v1registry.lib.repositories.references import LIFE, RepositoryReferences
 from v1registry.lib.repositories.tags import Tags, Unreadable
 from v1registry.lib.repositories.walk import is_repository
@@ -19,28 +18,7 @@ from v1registry.lib.support.single_flight import SingleFlightCache
 from v1registry.storage import Storage, exists, keys
 from v1registry.storage.errors import NotFound
 
-Metadata = dict[str, Any]
-
 _MAX_ID_JSON = 4096  # bytes of a JSON string that holds an image id
-
-_DEFAULTS: Metadata = {
-    "last_update": None,
-    "docker_version": None,
-    "docker_go_version": None,
-    "arch": "amd64",
-    "os": "linux",
-    "kernel": None,
-}
-
-# word of the User-Agent -> (name in the metadata, whether it is converted to lower case)
-_AGENT_WORDS = {
-    "docker": ("docker_version", False),
-    "go": ("docker_go_version", False),
-    "arch": ("arch", True),
-    "kernel": ("kernel", True),
-    "os": ("os", True),
-}
-_AGENT_WORD = re.compile(r"([^\s/]+)/(\S+)")
 
 
 class Events:
@@ -69,12 +47,14 @@ class Repositories:
         tags: Tags,
         references: RepositoryReferences,
         events: Events | None = None,
+        immutable: ImmutableTags | None = None,
     ) -> None:
         self._storage = storage
         self._images = images
         self._tags = tags
         self._references = references
         self._events = events or Events()
+        self.immutable = immutable or ImmutableTags(storage, tags)
         self._flags: SingleFlightCache[bool] = SingleFlightCache(LIFE)
 
     # -- tags -----------------------------------------------------------------
@@ -119,7 +99,8 @@ class Repositories:
 
         `agent` is the User-Agent, from which 0.x makes the tag's metadata. Raise Failure 400 for other
         data, and 404 or 400 if the image is not complete. Raise Failure 404 if the `sender` may not
-        use the image: the tag would show it to other users of the repository.
+        use the image: the tag would show it to other users of the repository. Raise Failure 409 if the
+        tag is immutable and has another image; if it has this image, it keeps its metadata.
 
         `confirm` is called once the tag is stored, and raises Failure 404 if the repository was deleted
         meanwhile. Then the tag is deleted again, unless a newer push has changed it.
@@ -135,17 +116,9 @@ class Repositories:
             raise Failure(*errors.IMAGE_NOT_FOUND)
         self._images.keep(value)
         image = self._images.get(ImageId(value))
-        folder = repository.folder
-        metadata = documents.dump(metadata_of(agent))
         # First the references: without one, users could not read the tagged image.
-        values = self._references.prepare(repository, tag, image)
-        written = {f"{folder}/{keys.tag(tag)}": value.encode("ascii")}
-        if not tag.startswith("_"):
-            # Metadata of `_x` would have the key of the tag `x_json`, and 0.x would list it as a tag.
-            written[f"{folder}/{keys.tag_metadata(tag)}"] = metadata
-        if tag == "latest":
-            written[f"{folder}/json"] = metadata
-        self._storage.put_all(values | written)
+        references = self._references.prepare(repository, tag, image)
+        written = self._write_tag(repository, tag, image.id, references, metadata_of(agent))
         self._events.tagged(repository, tag)
         try:
             confirm()
@@ -153,6 +126,37 @@ class Repositories:
             if failure.status == errors.REPOSITORY_DELETED[0]:
                 self._take_back(repository, tag, written)
             raise
+
+    def _write_tag(
+        self,
+        repository: RepositoryName,
+        tag: str,
+        image_id: str,
+        references: Mapping[str, bytes],
+        metadata: Metadata | None = None,
+    ) -> dict[str, bytes]:
+        """Write references, a tag and its metadata; return the values of the tag, the tag first.
+
+        Return no values if the tag is immutable and has this image already. Raise Failure 409 if it
+        has another one.
+        """
+        folder = repository.folder
+        value = {f"{folder}/{keys.tag(tag)}": image_id.encode("ascii")}
+        more = {}
+        if metadata is not None and not tag.startswith("_"):
+            # Metadata of `_x` would have the key of the tag `x_json`, and 0.x would list it as a tag.
+            more[f"{folder}/{keys.tag_metadata(tag)}"] = documents.dump(metadata)
+        if metadata is not None and tag == "latest":
+            more[f"{folder}/json"] = documents.dump(metadata)
+        if self.immutable.rule(repository, tag) is None:
+            self._storage.put_all({**references, **value, **more})
+            return value | more
+        self.immutable.refuse_push(repository, {tag: {image_id}})
+        self._storage.put_all(references)
+        if not self.immutable.create(repository, tag, image_id):
+            return {}
+        self._storage.put_all(more)
+        return value | more
 
     def _take_back(
         self, repository: RepositoryName, tag: Tag, written: Mapping[str, bytes]
@@ -164,7 +168,11 @@ class Repositories:
         self._events.tagged(repository, tag)
 
     def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        """Delete a tag, also an unreadable one. Raise Failure 404 if there is no such tag."""
+        """Delete a tag, also an unreadable one.
+
+        Raise Failure 404 if there is no such tag, 409 if it is immutable.
+        """
+        self.immutable.refuse_deletion(repository, [tag])
         stored = self._tags.stored(repository, tag)
         if not stored:
             raise Failure(404, f"{errors.TAG_NOT_FOUND[1]}: {tag}")
@@ -186,7 +194,7 @@ class Repositories:
                 continue
             if isinstance(value, dict):
                 return value
-        return dict(_DEFAULTS)
+        return dict(DEFAULTS)
 
     # -- the repository -----------------------------------------------------------
 
@@ -201,8 +209,12 @@ class Repositories:
         return any(is_repository(e.name for e in self._storage.list(folder)) for folder in folders)
 
     def delete(self, repository: RepositoryName) -> None:
-        """Delete tags, image list and flags, not images. Raise Failure 404 if nothing is stored."""
+        """Delete tags, image list and flags, not images.
+
+        Raise Failure 404 if nothing is stored, 409 if a tag is immutable.
+        """
         self.require(repository)
+        self.immutable.refuse_deletion(repository)
         for folder in repository.folders:
             self._storage.delete_folder(folder)
         self._flags.forget(str(repository))
@@ -226,12 +238,11 @@ class Repositories:
                 if not name.startswith(keys.TAG) and not exists(self._storage, key):
                     self._storage.put(key, self._storage.get(f"{folder}/{name}"))
         for tag, image_id in tags.items():
-            values = {}
+            references = {}
             self._images.keep(image_id)
             if (image := self._images.find(image_id)) is not None:
-                values = self._references.prepare(new, tag, image)
-            values[f"{new.folder}/{keys.tag(tag)}"] = image_id.encode("ascii")
-            self._storage.put_all(values)
+                references = self._references.prepare(new, tag, image)
+            self._write_tag(new, tag, image_id, references)
 
     def _files(self, folder: str) -> Iterator[str]:
         """Yield the names of the files in a repository's folder, and of those one level below."""
@@ -281,13 +292,3 @@ def set_private(storage: Storage, repository: RepositoryName, private: bool) -> 
         return
     for folder in repository.folders:
         storage.delete(f"{folder}/_private")
-
-
-def metadata_of(agent: str) -> Metadata:
-    """Return a tag's metadata from a User-Agent; `last_update` in seconds since the epoch."""
-    metadata: Metadata = {"last_update": int(time.time())}
-    for word, value in _AGENT_WORD.findall(agent):
-        if word in _AGENT_WORDS:
-            name, lower = _AGENT_WORDS[word]
-            metadata[name] = value.lower() if lower else value
-    return metadata

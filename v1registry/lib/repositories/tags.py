@@ -112,7 +112,7 @@ class Tags:
     def read(self, key: str) -> str | None:
         """Return the image id in a tag's file; None if the file or the id is missing."""
         data = get_or_none(self._storage, key)
-        return None if data is None else _id(data)
+        return None if data is None else image_id_in(data)
 
     def stored(self, repository: RepositoryName, tag: str) -> list[str]:
         """Return the keys of a tag's files, readable or not; none if there is no such tag."""
@@ -175,7 +175,7 @@ class Tags:
         data = get_or_none(self._storage, f"{folder}/{entry.name}")
         if data is None:
             return None
-        image_id = _id(data)
+        image_id = image_id_in(data)
         # Another node may have written the file since the listing, and not each store has the MD5.
         if image_id and entry.md5 == hashlib.md5(data, usedforsecurity=False).hexdigest():
             self._by_md5.put(entry.md5, image_id)
@@ -201,7 +201,8 @@ def _human_order(tag: str) -> tuple[bool, list[tuple[int, str]]]:
     return tag == "latest", parts
 
 
-def _id(data: bytes) -> str | None:
+def image_id_in(data: bytes) -> str | None:
+    """Return the image id in the bytes of a tag's file; None if they hold none."""
     text = data.decode("ascii", "replace").strip().strip('"')
     return text if ImageId.is_valid(text) else None
 

@@ -135,7 +135,9 @@ def _add_changes(routes: Blueprint, services: RegistryServices) -> None:
         names = list(dict.fromkeys(form().getlist("tag")))[:MOST_TAGS]
         if not names:
             flash(_("No tag was selected."), "error")
-        elif "confirmed" not in form():
+            return redirect(_url(target))
+        services.repositories.immutable.refuse_deletion(target, names)
+        if "confirmed" not in form():
             return _ask_about_tags(services, target, names)
         else:
             _delete(services, target, names)
@@ -145,6 +147,7 @@ def _add_changes(routes: Blueprint, services: RegistryServices) -> None:
     @checked
     def delete_repository(name: str) -> Response:
         target = repository_of(services, name, Access.DELETE)
+        services.repositories.immutable.refuse_deletion(target)
         if "confirmed" not in form():
             return _ask_about_repository(services, target)
         changes.delete(services, target)
