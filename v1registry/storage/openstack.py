@@ -56,6 +56,8 @@ class OpenStackClient(ABC):
     name: str
     #: the name of the service in Keystone's catalog
     service_type: str
+    #: whose requests they are, for messages
+    user: str
     #: the options that choose an address in the catalog
     address_options: str
     #: statuses of a success, for each method; others below 400 come from another program
@@ -163,7 +165,7 @@ class OpenStackClient(ABC):
             return StoreFull(text)
         if self.is_busy(status):
             return Unavailable(text)
-        return Refused(f"{text} (this user may not do this here)" if status == 403 else text)
+        return Refused(f"{text} ({self.user} may not do this here)" if status == 403 else text)
 
     @contextlib.contextmanager
     def mapped_errors(self) -> Iterator[None]:

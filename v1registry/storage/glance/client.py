@@ -67,6 +67,7 @@ class GlanceClient(OpenStackClient):
 
     name = "glance"
     service_type = "image"
+    user = "glance_user, or the caller whose token the request has,"
     address_options = "glance_url, glance_region_name"
     done = MappingProxyType(dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _DONE))
     busy = ()

@@ -25,6 +25,7 @@ class SwiftAccount(OpenStackClient):
 
     name = "swift"
     service_type = "object-store"
+    user = "swift_user"
     address_options = "swift_region_name, swift_endpoint_type"
     done = MappingProxyType(
         {"GET": (200, 204, 206), "HEAD": (200, 204), "PUT": (201, 202), "DELETE": (200, 204)}
