@@ -199,6 +199,26 @@ def test_an_upload_whose_session_is_elsewhere_gets_no_token(fake_gcs: FakeGcs) -
         assert shown == [None, None, None]
 
 
+def test_a_redirect_of_gcs_is_not_followed(fake_gcs: FakeGcs) -> None:
+    """Google's library would follow it, also to a URL that requests cannot parse."""
+    with Quirky(fake_gcs.port) as quirky, Quirky(fake_gcs.port) as other:
+        storage = gcs(fake_gcs, quirky.url)
+        for url in (other.url, "http://h:port\\x"):
+            quirky.before = lambda asked, url=url: (  # type: ignore[misc]
+                None if asked.path.startswith("/token") else Answer(307, [("Location", url)])
+            )
+            with pytest.raises(Refused, match="a: 307 GET"):
+                storage.stat("a")
+        assert other.asked == []
+
+
+def test_an_upload_whose_session_has_no_url(fake_gcs: FakeGcs) -> None:
+    with Quirky(fake_gcs.port) as quirky:
+        quirky.after = lambda asked, answer: Answer(200) if "upload" in asked.path else answer
+        with pytest.raises(Refused, match="'' is not an http:// or https:// URL"):
+            gcs(fake_gcs, quirky.url).stage(LAYER, [bytes(600 * 1024), bytes(600 * 1024)])
+
+
 def test_googles_token_server_redirects_nowhere(fake_gcs: FakeGcs, tmp_path: Path) -> None:
     """The request contains an assertion that the account's key signed."""
     with Quirky(fake_gcs.port) as tokens, Quirky(fake_gcs.port) as other:
