@@ -37,12 +37,12 @@ def repository(page: Page) -> None:
     page.locator("#tags:not([data-again])").wait_for()
 
 
-def deletion(page: Page) -> None:
+def image(page: Page) -> None:
     repository(page)
-    for tag in ("latest", "1.9.0"):
-        page.get_by_label(f"Select {tag}", exact=True).check()
-    page.get_by_role("button", name="Delete the selected tags").click()
-    page.get_by_role("dialog").wait_for()
+    page.get_by_role("link", name="1.10.0", exact=True).click()
+    page.get_by_role("heading", name="Shared layers").wait_for()
+    page.get_by_role("heading", name="History").scroll_into_view_if_needed()
+    page.evaluate("window.scrollBy(0, 700)")
 
 
 def account(page: Page) -> None:
@@ -53,7 +53,7 @@ def account(page: Page) -> None:
 SHOTS: dict[str, tuple[Callable[[Page], None], int, int, bool]] = {
     "repositories": (repositories, 1200, 700, False),
     "repository": (repository, 1200, 1000, False),
-    "deletion": (deletion, 1200, 720, True),
+    "image": (image, 1200, 900, True),
     "account": (account, 1200, 900, False),
     "phone": (repository, 390, 760, True),
     "chinese": (chinese, 1200, 640, False),

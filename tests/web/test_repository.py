@@ -260,3 +260,23 @@ def test_a_confirmation_of_a_large_store_says_what_it_has_not_looked_at(tmp_path
         assert visitor.post(path, {"tag": ["a", "none"], "confirmed": "1"}).status == 303
         page = visitor.get("/ui/repositories/team/app").body
         assert b"1 tag is deleted. 1 had been deleted before." in page
+
+
+def test_immutable_tags_stay(tmp_path: Path) -> None:
+    one = engine.image("one")
+    store = tmp_path / "store"
+    seed.image(store, one.json, one.layer, one.ancestry, [one.checksum])
+    seed.tags(store / "repositories/team/app", {"1.0": one.id, "latest": one.id})
+    rules = '[{"repository": "team/*", "tags": "1.*"}]'
+    with Server(store, env={"IMMUTABLE_TAGS": rules}) as server:
+        visitor = Visitor(server)
+        visitor.get("/ui/repositories/team/app")
+        path = "/ui/repositories/delete-tags/team/app"
+        for fields in ({}, {"confirmed": "1"}):
+            answer = visitor.post(path, {"tag": ["1.0", "latest"], **fields})
+            assert (answer.status, b"immutable" in answer.body) == (409, True)
+            assert b"Nothing was changed." in answer.body
+        answer = visitor.post("/ui/repositories/delete/team/app", {"confirmed": "1"})
+        assert (answer.status, b"immutable" in answer.body) == (409, True)
+        tags = raw.get(server, "/v1/repositories/team/app/tags").json()
+        assert tags == {"1.0": one.id, "latest": one.id}

@@ -139,8 +139,7 @@ def _add_changes(routes: Blueprint, services: RegistryServices) -> None:
         services.repositories.immutable.refuse_deletion(target, names)
         if "confirmed" not in form():
             return _ask_about_tags(services, target, names)
-        else:
-            _delete(services, target, names)
+        _delete(services, target, names)
         return redirect(_url(target))
 
     @routes.post("/repositories/delete/<any_path:name>")
