@@ -46,6 +46,9 @@ for tool in "${tools[@]}"; do
     command -v "${tool%%:*}" >/dev/null || packages+=("${tool#*:}")
 done
 
+# Fonts are no commands.
+[ -e /usr/share/fonts/opentype/noto ] || packages+=(fonts-noto-cjk) # Chinese in `make screenshots`
+
 complain() {
     echo "missing: $1" >&2
     [ "${CI:-}" != true ] || exit 1

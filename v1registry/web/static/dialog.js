@@ -6,13 +6,14 @@ export function dialogs(root, enhance) {
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
-      open(enhance, link.href);
+      open(enhance, link.href).catch(() => location.assign(link.href));
     });
   }
   for (const form of root.querySelectorAll("form[data-dialog]")) {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      open(enhance, form.action, new URLSearchParams(new FormData(form, event.submitter)));
+      const fields = new URLSearchParams(new FormData(form, event.submitter));
+      open(enhance, form.action, fields).catch(() => form.submit());
     });
   }
 }
