@@ -116,6 +116,7 @@ ACCOUNTS: dict[tuple[str, str], tuple[str, tuple[int, int, int, int], dict[str, 
         {"account": "reader", "role": "x", "seen": "pull"},
     ),
     ("store", "GET"): ("store", _ADMIN, None),
+    ("migrate", "GET"): ("migrate", SAME, None),
     # the sign-up of this registry is closed
     ("sign_up", "GET"): ("sign-up", (404, 404, 404, 404), None),
     ("sign_up_now", "POST"): ("sign-up", (404, 404, 404, 404), {"name": "new"}),

@@ -174,23 +174,17 @@ def _stopping() -> Iterator[threading.Event]:
 
 def _url(target: str) -> str:
     """Return the registry's URL as scheme://host. Raise TransferError."""
-    from urllib.parse import urlsplit
-
+    from v1registry.lib.repositories.selection import registry_url
     from v1registry.storage.origins import Insecure, origin
 
-    if "@" in target:  # checked first, so that no message shows the password
-        raise TransferError("--to: give credentials by --creds or docker login, not in the URL")
-    url = target if "://" in target else f"https://{target}"
     try:
+        url = registry_url(target)
         origin(url)
-        parsed = urlsplit(url)
+    except ValueError as error:
+        raise TransferError(f"--to: {error}") from None
     except Insecure:
-        raise TransferError(f"--to {target}: must be https://host[:port], or http://") from None
-    if parsed.path.strip("/") or parsed.query or parsed.fragment:
-        raise TransferError(
-            f"--to {target}: must be https://host[:port] alone; --map renames repositories"
-        )
-    return f"{parsed.scheme}://{parsed.netloc}"
+        raise TransferError(f"--to: {target}: must be https://host[:port], or http://") from None
+    return url
 
 
 def _check(remote: Remote, target: str, url: str) -> None:

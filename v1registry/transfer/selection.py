@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag, is_v2_repository
 from v1registry.lib.repositories.repositories import Repositories
+from v1registry.lib.repositories.selection import NameSelection, Rule
+from v1registry.lib.repositories.selection import rule as parsed_rule
 from v1registry.lib.repositories.walk import LeftOut
 from v1registry.transfer.bundles import Bundle
 from v1registry.transfer.errors import TransferError
@@ -44,32 +45,8 @@ class ImportSelection:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """Patterns for repositories (`namespace/name`; `*` also matches a slash) and tags. None: all.
-
-    `names` are rules `old=new` that rename one repository (`team/app=apps/app`), or all that begin
-    with a prefix (`team/=apps/`). The longest rule that matches applies.
-    """
-
-    repositories: Sequence[str] = ()
-    tags: Sequence[str] = ()
-    names: Sequence[tuple[str, str]] = ()
-
-    def selects(self, repository: str) -> bool:
-        """Return whether a repository, given as `namespace/name`, is selected."""
-        return _fits({repository, repository.removeprefix("library/")}, self.repositories)
-
-    def selects_tag(self, tag: str) -> bool:
-        return _fits({tag}, self.tags)
-
-    def target(self, repository: RepositoryName) -> str:
-        """Return the name of the repository in the target."""
-        name = str(repository)
-        fitting = [(old, new) for old, new in self.names if name == old or _is_below(name, old)]
-        if not fitting:
-            return name
-        old, new = max(fitting, key=lambda rule: len(rule[0]))
-        return new + name[len(old) :]
+class Selection(NameSelection):
+    """A selection that reads the tags from the store."""
 
     def select(
         self, names: Sequence[RepositoryName], repositories: Repositories, left_out: LeftOut
@@ -146,14 +123,12 @@ def _split(image: NamedImage, repository: str | None) -> tuple[str, str]:
     return path, tag
 
 
-def rule(text: str) -> tuple[str, str]:
-    """Parse `old=new`. An old name without a slash is in `library/`. Raise TransferError."""
-    old, mark, new = text.partition("=")
-    if not mark or not old or not new or old.endswith("/") != new.endswith("/"):
-        raise TransferError(f"{text!r}: must be OLD=NEW, or OLD/=NEW/ for all that begin with it")
-    if "/" not in old:
-        old = f"library/{old}"
-    return old, new
+def rule(text: str) -> Rule:
+    """Parse `old=new` as `lib.repositories.selection.rule`. Raise TransferError."""
+    try:
+        return parsed_rule(text)
+    except ValueError as error:
+        raise TransferError(str(error)) from None
 
 
 def unloadable(target: str, tag: str) -> str | None:
@@ -172,11 +147,3 @@ def refused(target: str, tag: str) -> str | None:
     if not Tag.is_valid(tag):
         return f"{tag!r} is no tag for a v2 registry"
     return None
-
-
-def _fits(names: set[str], globs: Sequence[str]) -> bool:
-    return not globs or any(fnmatch.fnmatchcase(name, glob) for name in names for glob in globs)
-
-
-def _is_below(name: str, prefix: str) -> bool:
-    return prefix.endswith("/") and name.startswith(prefix)

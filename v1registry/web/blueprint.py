@@ -21,6 +21,7 @@ from v1registry.web.pages import (
     invitations,
     layer,
     members,
+    migrate,
     namespaces,
     repositories,
     repository,
@@ -44,6 +45,7 @@ PAGES = (
     namespaces,
     invitations,
     store,
+    migrate,
     sign_in,
     sign_up,
 )
