@@ -22,6 +22,7 @@ from v1registry.commands.migrate import migrate
 from v1registry.commands.owner import explained
 from v1registry.commands.repositories import repository, tag
 from v1registry.commands.serve import serve
+from v1registry.commands.verify import verify
 from v1registry.config import ConfigError
 from v1registry.config.load import Document, chosen_flavor, find
 from v1registry.storage.errors import StorageError
@@ -46,7 +47,19 @@ def main() -> None:
     """Run and maintain a Docker Registry v1 server (configuration: docs/configuration.md)."""
 
 
-for command in (serve, backfill, facts, gc, tag, repository, migrate, export, import_, index):
+for command in (
+    serve,
+    backfill,
+    facts,
+    verify,
+    gc,
+    tag,
+    repository,
+    migrate,
+    export,
+    import_,
+    index,
+):
     main.add_command(command)
 
 

@@ -16,6 +16,7 @@ REPOSITORIES = "repositories"
 OURS = "_v1registry"  # objects of this registry alone; 0.x never reads them
 PUSHES = f"{OURS}/pushes"
 GC = f"{OURS}/gc"  # one folder for each garbage collection
+VERIFY = f"{OURS}/verify"  # how far `verify` is, and what it has found
 DIGESTS = f"{OURS}/digests"
 TAG = "tag_"  # begins the file name of a tag
 # begins the file name of a reference if the repository name is too long for a file name

@@ -180,18 +180,7 @@ class Images:
         return get_or_none(self._storage, keys.image(image_id, part))
 
     def _sums(self, image_id: ImageId) -> tuple[str, ...]:
-        """Return the stored checksums.
-
-        The file holds a JSON array. docker-registry up to 0.6.9 wrote a bare string, perhaps with a
-        newline, or no file.
-        """
-        text = (self._stored(image_id, "_checksum") or b"").decode("utf-8", "replace").strip()
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = [text] if text else []
-        sums = value if isinstance(value, list) else [value]
-        return tuple(sum for sum in sums if isinstance(sum, str) and sum.isprintable() and sum)
+        return stored_checksums(self._stored(image_id, "_checksum"))
 
     def _ancestry(self, image_id: ImageId, data: bytes) -> bytes:
         """Return the stored ancestry, or compute it from the JSONs: stores before 0.6 have none."""
@@ -212,6 +201,21 @@ class Images:
             found = self._stored(parent, "json")
             parent = parent_of(found) if found is not None else None
         return ids
+
+
+def stored_checksums(data: bytes | None) -> tuple[str, ...]:
+    """Return the checksums in the file `_checksum`.
+
+    The file holds a JSON array. docker-registry up to 0.6.9 wrote a bare string, perhaps with a
+    newline, or no file.
+    """
+    text = (data or b"").decode("utf-8", "replace").strip()
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = [text] if text else []
+    sums = value if isinstance(value, list) else [value]
+    return tuple(sum for sum in sums if isinstance(sum, str) and sum.isprintable() and sum)
 
 
 def parent_of(data: bytes) -> str | None:

@@ -35,6 +35,10 @@ class NotWhole(DamagedLayer):
     """The layer is missing or truncated now. That may end soon, so the result must not be stored."""
 
 
+class ChecksumMismatch(DamagedLayer):
+    """The layer can be read to its end, but its bytes are not those that were pushed."""
+
+
 @dataclass(frozen=True, slots=True)
 class LayerDescriptor:
     """The metadata of a layer for v2.
@@ -88,7 +92,9 @@ def scan_layer(
         raise DamagedLayer(f"the layer cannot be read: {error}") from None
     tap.drain()
     if simple and f"{_SIMPLE}{payload.hexdigest()}" not in simple:
-        raise DamagedLayer("the stored bytes are not those that were pushed: the checksum differs")
+        raise ChecksumMismatch(
+            "the stored bytes are not those that were pushed: the checksum differs"
+        )
     stored = f"{_SIMPLE}{stored_sum.hexdigest()}"
     if source.encoding == "tar":
         return LayerDescriptor(stored, tap.size, stored, "tar", True)

@@ -22,6 +22,11 @@ _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 _OVERHEAD = 200  # bytes of a cached entry, approximately
 
 
+def is_kind(text: str) -> bool:
+    """Return whether an entry may have this kind."""
+    return text in _KINDS
+
+
 class DigestEntry(NamedTuple):
     """An image that has the digest, and what of it has the digest."""
 

@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from v1registry.lib import documents
 from v1registry.lib.errors import Failure
@@ -139,7 +139,7 @@ class LayerMetadataStore:
         return metadata
 
     def _limit(self, image: Image) -> int:
-        return max(self.max_bytes, _RATIO * (image.size or 0))
+        return scan_limit(self.max_bytes, image.size)
 
     # -- stored metadata -------------------------------------------------------
 
@@ -158,14 +158,45 @@ class LayerMetadataStore:
 
     def _kept(self, image: Image) -> LayerDescriptor | DamagedLayer | None:
         try:
-            value = json.loads(self.storage.get(keys.image(image.id, _NAME)))
-            if value["checksums"] != list(image.checksums) or value["stored"] != image.size:
-                return None
-            if "facts" in value:
-                metadata = LayerDescriptor(**value["facts"])
-                return metadata if Digest.is_valid(metadata.digest) else None
-            if value["damage"] == _MISSING or value["limit"] < self._limit(image):
-                return None  # the layer may be restored, or the limit may be higher now
-            return DamagedLayer(value["damage"])
-        except (NotFound, ValueError, KeyError, TypeError):
+            stored = parse_metadata(self.storage.get(keys.image(image.id, _NAME)))
+        except (NotFound, ValueError):
             return None
+        if (stored.checksums, stored.size) != (image.checksums, image.size):
+            return None
+        if isinstance(stored.found, DamagedLayer) and (
+            # The layer may be restored, or the limit may be higher now.
+            str(stored.found) == _MISSING or stored.limit < self._limit(image)
+        ):
+            return None
+        return stored.found
+
+
+class StoredMetadata(NamedTuple):
+    """A stored result, and what it was computed from: the image's checksums and the layer's size."""
+
+    checksums: tuple[str, ...]
+    size: int | None
+    found: LayerDescriptor | DamagedLayer
+    limit: int = 0
+
+
+def parse_metadata(data: bytes) -> StoredMetadata:
+    """Parse a stored result. Raise ValueError."""
+    try:
+        value = json.loads(data)
+        checksums, size = tuple(value["checksums"]), value["stored"]
+        if "facts" not in value:
+            return StoredMetadata(
+                checksums, size, DamagedLayer(value["damage"]), int(value["limit"])
+            )
+        metadata = LayerDescriptor(**value["facts"])
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"not layer metadata: {error!r}") from None
+    if not Digest.is_valid(metadata.digest):
+        raise ValueError("the digest is invalid")
+    return StoredMetadata(checksums, size, metadata)
+
+
+def scan_limit(max_bytes: int, size: int | None) -> int:
+    """Return how many unpacked bytes of a layer with `size` stored bytes are read."""
+    return max(max_bytes, _RATIO * (size or 0))

@@ -131,6 +131,10 @@ class RepositoryReferences:
             done.update(image.ancestors)
         return written
 
+    def write(self, repository: RepositoryName, tag: str, image_id: ImageId) -> None:
+        """Write one missing reference; `tag` leads to the image."""
+        self._write(repository, tag, [image_id], whole=False)
+
     def delete_stale(self, image_id: ImageId) -> int:
         """Delete the image's references that are no longer valid; return their number."""
         dropped = 0
