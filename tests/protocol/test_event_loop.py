@@ -169,6 +169,10 @@ def path_of(word: str, part: str) -> str:
     return f"/v1/images/{engine.image_id(word)}/{part}"
 
 
+def page_of(word: str) -> str:
+    return f"/ui/images/{engine.image_id(word)}"
+
+
 def checksum(word: str, document: bytes, layer: bytes, tarsum: bool = False) -> Ask:
     name = "X-Docker-Checksum" if tarsum else "X-Docker-Checksum-Payload"
     value = seed.checksum(document, layer)
@@ -239,6 +243,13 @@ def requests(world: World) -> dict[str, Ask]:
         "GET files again": get(path_of("entries 0", "files")),
         "GET diff": get(path_of("entries 2", "diff")),
         "GET diff again": get(path_of("entries 2", "diff")),
+        "GET page of an image": get(page_of("chain 3")),
+        "GET page of many ancestors": get(page_of("old")),
+        "GET page of files": get(
+            f"{page_of('entries 0')}/layer?path=a/deep/folder/that/has/a/name"
+        ),
+        "GET page of a search": get(f"{page_of('entries 0')}/layer?q=name"),
+        "GET page of changes": get(f"{page_of('entries 2')}/layer?view=changes"),
         "PUT tag of many ancestors": put(
             "/v1/repositories/large/old/tags/latest", engine.quoted(engine.image_id("old"))
         ),

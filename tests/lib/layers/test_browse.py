@@ -65,9 +65,9 @@ def test_changes():
     ]
     page = browse.changes(members, "", "", 0, 10)
     assert [(one.name, one.change) for one in page.entries] == [
-        ("/a", "changed"),
-        ("/a/x", "created"),
         ("/b", "created"),
+        ("/a/x", "created"),
+        ("/a", "changed"),
         ("/c", "deleted"),
     ]
     assert page.counts == {"created": 2, "changed": 1, "deleted": 1}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from v1registry.lib import documents
+from v1registry.lib.running import collector_off, sorted_in_steps
 
 _SHELL = "/bin/sh -c "
 _NO_RUN = "#(nop)"
@@ -43,6 +44,7 @@ class ImageDescription:
     labels: list[tuple[str, str]]
 
 
+@collector_off()
 def describe(document: bytes) -> ImageDescription:
     """Return the description of an image. Values of the wrong type count as missing."""
     try:
@@ -68,9 +70,9 @@ def describe(document: bytes) -> ImageDescription:
         user=_text(config.get("User")),
         working_dir=_text(config.get("WorkingDir")),
         environment=_texts(config.get("Env")),
-        ports=sorted(_object(config.get("ExposedPorts"))),
-        volumes=sorted(_object(config.get("Volumes"))),
-        labels=sorted((name, _text(label)) for name, label in labels.items()),
+        ports=sorted_in_steps(list(_object(config.get("ExposedPorts")))),
+        volumes=sorted_in_steps(list(_object(config.get("Volumes")))),
+        labels=sorted_in_steps([(name, _text(label)) for name, label in labels.items()]),
     )
 
 

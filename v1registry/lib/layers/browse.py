@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-#: The groups of a comparison, in the order in which they are shown.
+from v1registry.lib.running import sorted_in_steps
+
+#: The groups of a comparison.
 CHANGES = ("created", "changed", "deleted")
 
 _FOLDER = "d"
@@ -80,7 +82,8 @@ def folder(rows: Iterable[Any], path: tuple[str, ...], start: int, most: int) ->
             known = found[name] = FileEntry(name)
         known.files += is_file
         known.size += entry.size if is_file else 0
-    ordered = sorted(found.values(), key=lambda entry: (not entry.is_folder, entry.name))
+    entries = list(found.values())
+    ordered = sorted_in_steps(entries, key=lambda entry: (not entry.is_folder, entry.name))
     page.entries, page.total = ordered[start : start + most], len(ordered)
     return page
 
@@ -100,22 +103,23 @@ def search(rows: Iterable[Any], text: str, start: int, most: int) -> FilePage:
 def changes(
     members: Iterable[tuple[str, str, Any]], kind: str, text: str, start: int, most: int
 ) -> FilePage:
-    """Return the changes of a kind, "" for all, whose paths contain `text`; and how many of each."""
-    counts = dict.fromkeys(CHANGES, 0)
-    chosen = []
+    """Return the changes of a kind, "" for all, whose paths contain `text`; and how many of each.
+
+    The order is that of `members`.
+    """
+    page = FilePage([], 0, counts=dict.fromkeys(CHANGES, 0))
+    wanted = text.lower()
     for change, name, values in members:
-        if change not in counts:
+        if change not in page.counts:
             continue
-        counts[change] += 1
-        if kind in ("", change) and text.lower() in name.lower():
-            row = [name, *values] if isinstance(values, list) else [name]
-            chosen.append((path_of(name), change, row))
-    chosen.sort(key=lambda one: one[0])
-    page = FilePage([], len(chosen), counts=counts)
-    for _, change, row in chosen[start : start + most]:
-        entry = _entry(row)
-        entry.change = change
-        page.entries.append(entry)
+        page.counts[change] += 1
+        if kind not in ("", change) or wanted not in name.lower():
+            continue
+        if start <= page.total < start + most:
+            entry = _entry([name, *values] if isinstance(values, list) else [name])
+            entry.change = change
+            page.entries.append(entry)
+        page.total += 1
     return page
 
 

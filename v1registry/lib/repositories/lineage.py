@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from v1registry.lib.errors import Failure
@@ -14,12 +15,15 @@ from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.repositories.references import RepositoryReferences
 from v1registry.lib.repositories.tags import Tags
 from v1registry.lib.running import Run, for_size
+from v1registry.lib.support.single_flight import SingleFlightCache
 
 MOST_LAYERS = 1000  # engines make at most 127
 _OWN_TAGS = 12  # tags of the image's own repository
 _OTHERS = 12  # further repositories, with one tag each
 _LOOKED_AT = 200  # repositories of one layer
 _OWN_LOOKED_AT = 40  # tags of the own repository, those of the greatest versions
+_LIFE = 30.0  # seconds for which the repositories of a layer are cached
+_CACHED = 200  # layers with their repositories, about 5 MB
 _PAUSE_AFTER = 20  # images that are read before other requests may run
 
 #: Whether the visitor may see a repository.
@@ -38,7 +42,7 @@ class Lineage:
     is_late: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class LineageFinder:
     """Finds related tags from the repository references of the image's layers."""
 
@@ -46,6 +50,9 @@ class LineageFinder:
     images: Images
     tags: Tags
     compute: Run
+
+    def __post_init__(self) -> None:
+        self._users: SingleFlightCache[list[RepositoryName]] = SingleFlightCache(_LIFE, _CACHED)
 
     def find(
         self, image: Image, own: RepositoryName | None, may_see: MaySee, *, seconds: float
@@ -86,14 +93,14 @@ class LineageFinder:
         if own is not None:
             _, tags = self.tags.page(own, "", 0, _OWN_LOOKED_AT) or (0, [])
             yield from ((own, tag, top) for tag, top in _nearest(layers, tags))
-        layer, others = self._users(layers, own, may_see)
+        layer, others = self._nearest_users(layers, own, may_see)
         for repository in others:
             tag = self.references.find_tag(repository, ImageId(layer))
             top = self.tags.get(repository, tag) if tag is not None else None
             if tag is not None and top is not None:
                 yield repository, tag, top
 
-    def _users(
+    def _nearest_users(
         self, layers: list[str], own: RepositoryName | None, may_see: MaySee
     ) -> tuple[str, list[RepositoryName]]:
         """Return a layer, and the other repositories with it that the visitor may see.
@@ -105,7 +112,7 @@ class LineageFinder:
 
         def users(number: int) -> list[RepositoryName]:
             found = []
-            for one in islice(self.references.candidates(ImageId(layers[number])), _LOOKED_AT):
+            for one in self._users.get(layers[number], partial(self._list, layers[number])):
                 if one not in seen:
                     seen[one] = one != own and may_see(one)
                 if seen[one]:
@@ -124,6 +131,10 @@ class LineageFinder:
             else:
                 high = middle
         return layers[high], users(high)[:_OTHERS]
+
+    def _list(self, layer: str) -> list[RepositoryName]:
+        """Return repositories that may contain the layer."""
+        return list(islice(self.references.candidates(ImageId(layer)), _LOOKED_AT))
 
     def _sizes(self, branches: list[Branch], end: float) -> tuple[dict[str, int | None], bool]:
         """Return the stored size of each layer, and whether all of them were read in time."""

@@ -28,14 +28,13 @@ from v1registry.lib.repositories.lineage import MOST_LAYERS, Lineage, LineageFin
 from v1registry.lib.running import for_size
 from v1registry.web import formats, lineage_svg
 from v1registry.web.access import NO_IMAGE, image_of, repository_of
+from v1registry.web.history import SIZE, History, found
 from v1registry.web.render import Entry, page
 from v1registry.web.text_budget import TextBudget
 from v1registry.web.texts import gettext as _
 from v1registry.web.texts import ngettext
 
-SIZE = 40  # layers on a page of the history
-_READ_SECONDS = 0.06  # for the history, and for the lineage; images read later are cached then
-_HISTORY_TEXT = (18_000, 400)  # bytes of all commands on a page, and of one
+_READ_SECONDS = 0.08  # for the history, and for the lineage; images read later are cached then
 _RUN_TEXT = (22_000, 500)  # bytes of the environment, labels and so on
 
 #: Downloads: the name in the URL -> the media type of the v2 manifest, or None for a file of v1.
@@ -58,54 +57,41 @@ class Context:
         return f"{url_for(endpoint, image_id=image_id)}{'?' if given else ''}{given}"
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
-    """A layer of the history. `is_known` is false for a layer that was not read in time."""
-
-    number: int
-    id: str
-    size: int | None
-    is_empty: bool
-    created: float | None
-    step: str
-    arguments: str
-    is_known: bool
-
-
 def add(routes: Blueprint, services: Services) -> list[Entry]:
     """Add the views; they are reached from the pages of repositories."""
     if not isinstance(services, RegistryServices):
         return []
     finder = LineageFinder(services.references, services.images, services.v2.tags, services.compute)
+    history = History(services)
     checked = without_check("it checks itself: see image_of")
 
     @routes.get("/images/<image_id>")
     @checked
     def image(image_id: str) -> Response:
-        found, context = image_of(services, image_id), context_of(services)
+        shown, context = image_of(services, image_id), context_of(services)
         lineage = finder.find(
-            found,
+            shown,
             context.repository,
             lambda name: services.authorizer.allows(name, Access.PULL),
             seconds=_READ_SECONDS,
         )
-        return page("image.html", **_values(services, found, context, lineage))
+        return page("image.html", **_values(services, history, shown, context, lineage))
 
     @routes.get("/images/<image_id>/download/<name>")
     @checked
     def download(image_id: str, name: str) -> Response:
-        found = image_of(services, image_id)
+        image = image_of(services, image_id)
         if name not in DOWNLOADS or (DOWNLOADS[name] and not services.config.v2.enabled):
             raise Failure(*NO_IMAGE)
         media_type = DOWNLOADS[name]
-        content = found.json if name == "json" else found.ancestry
+        content = image.json if name == "json" else image.ancestry
         if media_type:
             try:
-                shown = services.v2.images.get(found.id, whole=False)
+                shown = services.v2.images.get(image.id, whole=False)
             except UnservableImage:
                 raise Failure(*NO_MANIFEST) from None
             content = shown.manifests[media_type].data
-        file = f"{formats.short_id(found.id)}-{name}{'' if name == 'json' else '.json'}"
+        file = f"{formats.short_id(image.id)}-{name}{'' if name == 'json' else '.json'}"
         headers = {
             "Content-Disposition": f'attachment; filename="{file.replace("-json", ".json")}"'
         }
@@ -135,7 +121,7 @@ def trail(image_id: str, context: Context) -> list[tuple[str, str]]:
 
 
 def _values(
-    services: RegistryServices, image: Image, context: Context, lineage: Lineage
+    services: RegistryServices, history: History, image: Image, context: Context, lineage: Lineage
 ) -> dict[str, Any]:
     run = for_size(services.compute, len(image.json))
     facts: ImageDescription = run(describe, image.json)
@@ -146,7 +132,7 @@ def _values(
     texts = TextBudget(*_RUN_TEXT)
     sizes = [lineage.sizes.get(layer) for layer in layers]
     has_sizes = all(size is not None for size in sizes)
-    history = _history(services, layers[::-1], number, end)
+    rows = history.page(layers[::-1], number, end)
     shown = _shown(services, layers, end)
     environment, more_environment = texts.cut_all(facts.environment)
     labels, more_labels = texts.cut_all([name for name, _value in facts.labels])
@@ -168,13 +154,13 @@ def _values(
         "more": more_environment + more_labels,
         "ports": texts.cut(", ".join(facts.ports)),
         "volumes": texts.cut(", ".join(facts.volumes)),
-        "history": history,
+        "history": rows,
         "number": number,
         "size": SIZE,
         "graph": _graph(lineage),
         "relatives": _relatives(lineage),
         "most_layers": MOST_LAYERS,
-        "is_late": lineage.is_late or not all(row.is_known for row in history),
+        "is_late": lineage.is_late or any(row.is_late for row in rows),
     }
 
 
@@ -188,58 +174,13 @@ def _shown(services: RegistryServices, layers: list[str], end: float) -> V2Image
     for number, layer in enumerate(layers):
         if number % SIZE == SIZE - 1:
             services.compute(int)  # waits for a thread: other requests run meanwhile
-        image = _found(services, layer) if time.monotonic() < end else None
+        image = found(services, layer) if time.monotonic() < end else None
         if image is None or not isinstance(services.v2.blobs.known(image), LayerDescriptor):
             return None
     try:
         return services.v2.images.get(ImageId(layers[0]), whole=False)
     except UnservableImage:
         return None
-
-
-def _history(
-    services: RegistryServices, layers: list[str], number: int, end: float
-) -> list[HistoryRow]:
-    """Return the layers of one page, the oldest first; those after `end` are not read."""
-    texts = TextBudget(*_HISTORY_TEXT)
-    start = (number - 1) * SIZE
-    rows = []
-    for position, layer in enumerate(layers[start : start + SIZE], start + 1):
-        is_in_time = time.monotonic() < end
-        image = _found(services, layer) if is_in_time else None
-        if image is None:
-            rows.append(HistoryRow(position, layer, None, False, None, "", "", is_in_time))
-        else:
-            rows.append(_history_row(services, position, image, texts))
-    return rows
-
-
-def _found(services: RegistryServices, layer: str) -> Image | None:
-    try:
-        return services.images.find(layer)
-    except Failure:  # its data is lost
-        return None
-
-
-def _history_row(
-    services: RegistryServices, number: int, image: Image, texts: TextBudget
-) -> HistoryRow:
-    facts = for_size(services.compute, len(image.json))(describe, image.json)
-    metadata = services.v2.blobs.known(image)
-    if isinstance(metadata, LayerDescriptor):
-        is_empty = metadata.is_empty
-    else:
-        is_empty = facts.size == 0
-    return HistoryRow(
-        number,
-        image.id,
-        image.size,
-        is_empty,
-        facts.created,
-        facts.step,
-        texts.cut(facts.arguments),
-        True,
-    )
 
 
 def _graph(lineage: Lineage) -> Markup | None:

@@ -19,7 +19,7 @@ from v1registry.lib.images.images import Image, parent_of
 from v1registry.lib.layers import browse
 from v1registry.lib.layers.browse import CHANGES, FilePage
 from v1registry.lib.layers.scan import LayerDescriptor
-from v1registry.lib.running import for_size
+from v1registry.lib.running import collector_off, for_size
 from v1registry.lib.support.jobs import Jobs, StillRunning
 from v1registry.web.access import image_of
 from v1registry.web.pages.image import Context, context_of, trail
@@ -144,6 +144,7 @@ def _read(services: RegistryServices, image: Image, query: _Query) -> FilePage:
     return found
 
 
+@collector_off()
 def _files(data: bytes, query: _Query) -> FilePage:
     rows = documents.elements(data)
     if query.text:
@@ -151,6 +152,7 @@ def _files(data: bytes, query: _Query) -> FilePage:
     return browse.folder(rows, query.path, query.start, SIZE)
 
 
+@collector_off()
 def _changes(data: bytes, query: _Query) -> FilePage:
     members = documents.grouped_members(data)
     return browse.changes(members, query.change, query.text, query.start, SIZE)
