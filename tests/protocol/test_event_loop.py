@@ -165,6 +165,12 @@ def ask(
     return answer
 
 
+def form(body: bytes) -> Ask:
+    """A form without a CSRF token, which is looked for in the body."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return lambda world: ask(world, "POST", "/ui/none", body, 403, headers)
+
+
 def path_of(word: str, part: str) -> str:
     return f"/v1/images/{engine.image_id(word)}/{part}"
 
@@ -275,6 +281,13 @@ def requests(world: World) -> dict[str, Ask]:
         "GET search": get("/v1/search?q=large"),
         "GET list": get("/v1/index/repositories"),
         "GET v2 catalog": get("/v2/_catalog", AGENT),
+        "GET page of repositories": get("/ui/"),
+        "GET page of many tags": get("/ui/repositories/large/many"),
+        "GET page of many tags, searched": get("/ui/repositories/large/many?q=9&page=9"),
+        "GET page of large images": get("/ui/repositories/large/chain"),
+        "GET page of many entries": get(f"/ui/images/{engine.image_id('entries 2')}/layer"),
+        "POST form of one field": form(b"a=" + b"%41" * 340_000),
+        "POST form of many fields": form(b"&".join(b"tag=%06x" % n for n in range(19_000))),
         "DELETE tag": lambda world: ask(world, "DELETE", "/v1/repositories/large/many/tags/t1"),
         "DELETE repository": lambda world: ask(world, "DELETE", "/v1/repositories/large/many/"),
         "DELETE list": lambda world: ask(world, "DELETE", "/v1/repositories/large/list/"),

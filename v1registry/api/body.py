@@ -17,6 +17,7 @@ from v1registry.lib.errors import Failure
 from v1registry.lib.running import for_size
 from v1registry.server.receive import pieces, whole
 
+_LARGEST_FORM = 1 << 20  # bytes
 _FIELDS = 20_000  # of a form, such as the tags that a user selects on a page
 _TOO_SLOW = (408, "The upload took longer than this registry allows")
 
@@ -34,7 +35,8 @@ def form(services: Services) -> MultiDict[str, str]:
 
     Raise Failure 413, 408 or 400 for a body beyond the limits, and what `small` raises.
     """
-    data = small(services.config.limits)
+    limits = services.config.limits
+    data = whole(request.environ, min(limits.json, _LARGEST_FORM), limits.body_seconds)
     if request.mimetype != "application/x-www-form-urlencoded":
         return MultiDict()
     try:

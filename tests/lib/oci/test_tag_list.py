@@ -106,3 +106,13 @@ def test_no_image_is_read_after_the_time(monkeypatch: Any) -> None:
     [row] = tags.page(REPOSITORY, "", 1, 10, seconds=-1).rows
     assert row.facts is not None  # remembered
     assert len(reads) == 4
+
+
+def test_no_large_json_is_parsed() -> None:
+    """Engines write some kB. Other clients may send up to `limits.json`."""
+    storage = v2.chain_store()
+    set_json(storage, C, created="2015-01-08T11:20:00Z", comment="c" * 600_000)
+    [row] = page(Node(storage)).rows
+    assert row.facts is not None
+    assert (row.facts.created, row.facts.platform, row.facts.layers) == (None, "", 3)
+    assert row.facts.size

@@ -23,6 +23,7 @@ from v1registry.lib.repositories.tags import Tags
 from v1registry.lib.running import Run, for_size, in_place
 from v1registry.lib.support.cache import Cache
 
+_LARGEST = 512 * 1024  # bytes of image JSON that are parsed or converted for one row
 _CACHED = 2000  # facts about images, about 1 MB
 
 
@@ -106,25 +107,30 @@ class TagList:
             image = None
         if image is None:
             return None
-        about = for_size(self.compute, len(image.json))(describe, image.json)
+        is_large = len(image.json) > _LARGEST
+        about = None if is_large else for_size(self.compute, len(image.json))(describe, image.json)
         chain = [self.images.find(id) for id in image.ancestors]
         sizes = [None if one is None else one.size for one in chain]
         known = [size for size in sizes if size is not None]
         facts = ImageFacts(
-            about.created,
-            about.platform,
+            about.created if about else None,
+            about.platform if about else "",
             sum(known) if len(known) == len(sizes) else None,
             len(chain),
             self._digest(image.id, chain) if self.with_digests else None,
         )
-        if facts.size is not None and (facts.digest or not self.with_digests):
+        if facts.size is not None and (facts.digest or is_large or not self.with_digests):
             self._facts.put(image_id, facts)
         return facts
 
     def _digest(self, image_id: ImageId, chain: list[Image | None]) -> str | None:
+        size = 0
         for image in chain:
             if image is None or not isinstance(self.blobs.known(image), LayerDescriptor):
                 return None
+            size += len(image.json)
+        if size > _LARGEST:
+            return None
         try:
             return self.v2_images.get(image_id, whole=False).manifests[SCHEMA2].digest
         except UnservableImage:
