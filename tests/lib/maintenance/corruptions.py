@@ -250,6 +250,12 @@ def abandoned_push(family: Family) -> Expected:
 
 
 @repaired
+def notes_of_a_completed_push(family: Family) -> Expected:
+    family.storage.put(keys.pushed_copy(family.top, "0" * 16), b"{}")
+    return {("push-remains", keys.pushes(family.top))}
+
+
+@repaired
 def abandoned_layer(family: Family) -> Expected:
     key = keys.image(id_of(f"{family.name} new"), "layer")
     family.storage.stage(key, [b"bytes"])
@@ -319,6 +325,15 @@ def contradicting_folder(family: Family) -> Expected:
     older = family.repository.folders[1]
     family.storage.put(f"{older}/tag_1", family.base.encode())
     return {("repository-twice", older), ("tag-twice", f"{older}/tag_1")}
+
+
+@lasting
+def older_folder_with_a_hidden_tag(family: Family) -> Expected:
+    """Clients see the tag of the current folder. The older file must not come before it."""
+    older = family.repository.folders[1]
+    family.file("tag_a~b", family.top.encode())
+    family.storage.put(f"{older}/tag_a%7Eb", family.base.encode())
+    return {("repository-twice", older), ("tag-twice", f"{older}/tag_a%7Eb")}
 
 
 @repaired

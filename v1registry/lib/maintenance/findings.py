@@ -48,6 +48,7 @@ CODES: dict[str, Code] = {
     "commit-unfinished": Code("warning", "A commit was interrupted.", "completes it"),
     "upload-unfinished": Code("warning", "An upload never ended; `gc` deletes it."),
     "push-abandoned": Code("warning", "A push was abandoned.", "deletes what it has staged"),
+    "push-remains": Code("info", "A completed push left notes behind.", "deletes them"),
     "metadata-orphaned": Code("info", "Metadata of an image that is gone.", "deletes it"),
     "metadata-invalid": Code("warning", "Layer metadata is damaged.", "computes it anew"),
     "metadata-differs": Code(

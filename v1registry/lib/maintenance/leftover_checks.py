@@ -54,8 +54,9 @@ class DigestChecks:
 class PushChecks:
     """Checks what pushes have staged. What is older than `before` (epoch seconds) is abandoned."""
 
-    def __init__(self, storage: Storage, before: float) -> None:
+    def __init__(self, storage: Storage, parents: Parents, before: float) -> None:
         self._storage = storage
+        self._parents = parents
         self._before = before
 
     def items(self) -> Iterator[str]:
@@ -79,7 +80,8 @@ class PushChecks:
             count += 1
         if not count or latest >= self._before:
             return []
-        return [Finding("push-abandoned", folder, fixable=True)]
+        is_over = self._parents.is_complete(folder.rpartition("/")[2])
+        return [Finding("push-remains" if is_over else "push-abandoned", folder, fixable=True)]
 
     def _staged(self) -> list[Finding]:
         known = {keys.image(entry.name, "layer") for entry in self._storage.list(keys.PUSHES)}

@@ -18,7 +18,7 @@ from v1registry.lib.layers.scan import LayerDescriptor
 from v1registry.lib.maintenance.findings import Finding
 from v1registry.lib.maintenance.image_checks import DERIVED
 from v1registry.lib.maintenance.parents import Parents
-from v1registry.lib.maintenance.repository_checks import is_free, is_image_list
+from v1registry.lib.maintenance.repository_checks import is_image_list, movable
 from v1registry.lib.names import ImageId, RepositoryName
 from v1registry.lib.oci.layer_metadata import LayerMetadataStore, parse_metadata
 from v1registry.lib.repositories.references import RepositoryReferences
@@ -134,11 +134,8 @@ class Repairs:
         repository = RepositoryName.of_folders(*older.split("/")[1:])
         if repository is None or older == repository.folder:
             return
-        for entry in list(self.storage.list(older)):
-            old, new = f"{older}/{entry.name}", f"{repository.folder}/{entry.name}"
-            data = None if entry.is_folder else get_or_none(self.storage, old)
-            if data is None or not is_free(self.storage, new, data):
-                continue
+        for name, data in movable(self.storage, self.tags, repository, older):
+            old, new = f"{older}/{name}", f"{repository.folder}/{name}"
             self.storage.create(new, data)
             if get_or_none(self.storage, old) is None:
                 self.storage.delete_if(new, data)  # a client has deleted it meanwhile
@@ -191,6 +188,7 @@ _METHODS: dict[str, Callable[[Repairs, Finding], None]] = {
     ),
     "commit-unfinished": Repairs.complete,
     "push-abandoned": Repairs.clean,
+    "push-remains": Repairs.clean,
     "metadata-orphaned": Repairs.delete_derived,
     "metadata-invalid": Repairs.compute_metadata,
     "metadata-differs": Repairs.compute_metadata,

@@ -55,7 +55,7 @@ class RepositoryChecks:
         self, name: RepositoryName, present: list[str], children: dict[str, Names]
     ) -> Iterator[Finding]:
         if len(present) > 1:
-            fixable = any(self._is_movable(present[0], present[1], children[present[1]]))
+            fixable = any(True for _ in movable(self._storage, self._tags, name, present[1]))
             yield Finding("repository-twice", present[1], str(name), fixable)
         files, metadata = self._sorted(children)
         found: list[Finding] = []
@@ -91,12 +91,6 @@ class RepositoryChecks:
 
     def _is_object(self, key: str) -> bool:
         return (get_or_none(self._storage, key) or b"").lstrip().startswith(b"{")
-
-    def _is_movable(self, folder: str, older: str, names: Names) -> Iterator[bool]:
-        """Yield for each file of the older folder whether it does not contradict the other folder."""
-        for name in (name for name, is_folder in names.items() if not is_folder):
-            data = get_or_none(self._storage, f"{older}/{name}")
-            yield data is not None and is_free(self._storage, f"{folder}/{name}", data)
 
     # -- tags ----------------------------------------------------------------------------
 
@@ -169,9 +163,24 @@ class RepositoryChecks:
                     yield Finding("reference-missing", key, f"{name}:{tag}", True)
 
 
-def is_free(storage: Storage, key: str, data: bytes) -> bool:
-    """Return whether nothing is stored under the key, or the same bytes."""
-    return get_or_none(storage, key) in (None, data)
+def movable(
+    storage: Storage, tags: Tags, repository: RepositoryName, older: str
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the names and contents of files in an older folder that may move to the current one.
+
+    The current folder must not contain another file of the name, nor another image of the tag.
+    """
+    for entry in list(storage.list(older)):
+        data = None if entry.is_folder else get_or_none(storage, f"{older}/{entry.name}")
+        if data is None:
+            continue
+        if get_or_none(storage, f"{repository.folder}/{entry.name}") not in (None, data):
+            continue
+        if entry.name.startswith(keys.TAG):
+            shown = tags.get(repository, keys.tag_name(entry.name))
+            if shown != tags.read(f"{older}/{entry.name}"):
+                continue  # another file of the tag, in the other encoding, comes first
+        yield entry.name, data
 
 
 def is_image_list(data: bytes | None) -> bool:

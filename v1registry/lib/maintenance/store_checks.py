@@ -59,7 +59,7 @@ class StoreChecks:
         ]
         if self._glob is None:
             digests = DigestChecks(self._storage, self.parents, images)
-            pushes = PushChecks(self._storage, self._before)
+            pushes = PushChecks(self._storage, self.parents, self._before)
             phases.append(Phase("digest folders", sorted(digests.folders()), digests.check))
             phases.append(Phase("staging folders", sorted(pushes.items()), pushes.check))
         # Of a store that is not mounted, the lists above show nothing.
