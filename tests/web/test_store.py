@@ -47,6 +47,24 @@ def test_totals_without_a_database(tmp_path: Path):
         assert b"v1registry gc --dry-run" in body
 
 
+def test_an_index_without_a_registry(tmp_path: Path):
+    environ = {
+        "INDEX_DATABASE": f"sqlite:///{tmp_path}/index.db",
+        "INDEX_ALONE": "true",
+        "REGISTRY_ENDPOINTS": "registry.example.org",
+    }
+    with Server(tmp_path / "store", env=environ) as server:
+        add_root(environ)
+        root = Visitor(server)
+        root.sign_in("root")
+        body = root.get("/ui/store").body
+        assert figures(body) == {"Repositories": "0", "Tags": "0"}
+        assert b"Garbage collection" not in body
+        assert root.get("/ui/migrate").status == 404
+        assert b">Migrate</a>" not in body
+        assert root.get("/ui/accounts/root").status == 200
+
+
 def test_accounts_without_an_index_have_no_administrators(tmp_path: Path):
     environ = environment(password_file(tmp_path, ["ann"]))
     with Server(tmp_path / "store", env=environ) as server:

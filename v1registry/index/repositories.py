@@ -206,10 +206,15 @@ def read(
 
 def totals(connection: sa.Connection) -> Totals:
     """Return the numbers of the repositories that lists show, and of their tags."""
-    shown = repositories.c.is_gone == sa.false()
-    held = sa.select(sa.func.count()).select_from(repositories).where(shown)
-    tagged = sa.select(sa.func.count()).select_from(tags.join(repositories)).where(shown)
-    return Totals(connection.scalar(held) or 0, connection.scalar(tagged) or 0)
+    gone = repositories.c.is_gone == sa.true()
+    known = sa.select(sa.func.count()).select_from(repositories)
+    tagged = sa.select(sa.func.count()).select_from(tags)
+    of_gone = tags.c.repository_id.in_(sa.select(repositories.c.id).where(gone))
+    return Totals(
+        connection.scalars(known.where(~gone)).one(),
+        # few are gone, so that this is faster than a join of all
+        connection.scalars(tagged).one() - connection.scalars(tagged.where(of_gone)).one(),
+    )
 
 
 def with_tags(connection: sa.Connection, names: Sequence[str]) -> list[Repository]:
