@@ -13,13 +13,13 @@ LONG = 30.0
 
 
 def test_a_result_in_time():
-    jobs: Jobs[int] = Jobs(1)
+    jobs: Jobs[int] = Jobs(1, 100_000, lambda _: 1)
     assert jobs.get("a", lambda: 1, LONG) == 1
     assert jobs.get("a", lambda: pytest.fail("computed again"), LONG) == 1
 
 
 def test_a_long_computation_continues_and_is_shared():
-    jobs: Jobs[int] = Jobs(1)
+    jobs: Jobs[int] = Jobs(1, 100_000, lambda _: 1)
     go, calls = threading.Event(), []
 
     def compute() -> int:
@@ -36,7 +36,7 @@ def test_a_long_computation_continues_and_is_shared():
 
 
 def test_an_error_is_raised_once():
-    jobs: Jobs[int] = Jobs(1)
+    jobs: Jobs[int] = Jobs(1, 100_000, lambda _: 1)
 
     def fail() -> int:
         raise Failure(400, "no")
@@ -47,7 +47,7 @@ def test_an_error_is_raised_once():
 
 
 def test_too_many_computations_are_refused():
-    jobs: Jobs[int] = Jobs(1)
+    jobs: Jobs[int] = Jobs(1, 100_000, lambda _: 1)
     go = threading.Event()
 
     def wait() -> int:
@@ -62,3 +62,10 @@ def test_too_many_computations_are_refused():
     go.set()
     assert jobs.get("a", wait, LONG) == 4
     assert jobs.get("b", lambda: 5, LONG) == 5
+
+
+def test_results_are_bounded():
+    jobs: Jobs[str] = Jobs(1, 10_000, len)
+    assert jobs.get("a", lambda: "x" * 5000, LONG) == "x" * 5000
+    assert jobs.get("b", lambda: "y" * 5000, LONG) == "y" * 5000
+    assert jobs.get("a", lambda: "again", LONG) == "again"

@@ -13,7 +13,7 @@ from v1registry.lib.support.cache import Cache
 
 V = TypeVar("V")
 
-_KEPT = 200  # results
+_OVERHEAD = 1000  # bytes of a kept result besides its value
 _LIFE = 60.0  # seconds
 
 
@@ -24,14 +24,17 @@ class StillRunning(Exception):
 class Jobs(Generic[V]):
     """Runs at most `most` computations at once, and keeps their results for a minute.
 
-    Concurrent requests with the same key share one computation.
+    `limit` is that of all kept results in bytes, far above the size of one; `size` returns it. Concurrent
+    requests with the same key share one computation.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, limit: int, size: Callable[[V], int]) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._running: dict[str, threading.Event] = {}
-        self._results: Cache[tuple[V | None, Exception | None]] = Cache(_KEPT, _LIFE, lambda _: 1)
+        self._results: Cache[tuple[V | None, Exception | None]] = Cache(
+            limit, _LIFE, lambda kept: _OVERHEAD + (size(kept[0]) if kept[0] is not None else 0)
+        )
 
     def get(self, key: str, compute: Callable[[], V], seconds: float) -> V:
         """Return the result of `compute()`, or raise its error.

@@ -33,6 +33,8 @@ _LONGEST_SEARCH = 255
 _LONGEST_PATH = 4096
 _WAIT = 1.5  # seconds for which a request waits for a listing; then the page shows progress
 _AT_ONCE = 16  # listings that a worker reads for pages
+_KEPT = 8_000_000  # bytes of pages that a worker keeps for a minute
+_ENTRY = 300  # bytes of a file on a kept page besides its name
 _TEXT = (45_000, 1000)  # bytes of all names on a page, and of one
 
 #: Why a layer cannot be listed. All other failures are errors of the page.
@@ -74,7 +76,7 @@ def add(routes: Blueprint, services: Services) -> list[Entry]:
     """Add the views; they are reached from the page of an image."""
     if not isinstance(services, RegistryServices):
         return []
-    jobs: Jobs[FilePage] = Jobs(_AT_ONCE)
+    jobs: Jobs[FilePage] = Jobs(_AT_ONCE, _KEPT, _size)
     checked = without_check("it checks itself: see image_of")
 
     def find(image: Image, query: _Query, seconds: float) -> FilePage:
@@ -156,6 +158,10 @@ def _files(data: bytes, query: _Query) -> FilePage:
 def _changes(data: bytes, query: _Query) -> FilePage:
     members = documents.grouped_members(data)
     return browse.changes(members, query.change, query.text, query.start, SIZE)
+
+
+def _size(found: FilePage) -> int:
+    return sum(_ENTRY + 4 * len(entry.name) for entry in found.entries)
 
 
 def _values(
