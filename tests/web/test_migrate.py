@@ -37,7 +37,8 @@ def shown(visitor: Visitor, **query: str) -> dict[str, list[str]]:
 
 
 def commands(body: bytes) -> list[str]:
-    return [html.unescape(text) for text in re.findall(r"<code>([^<]+)</code>", body.decode())]
+    found = re.findall(r"<code>(.+?)</code>", body.decode())
+    return [html.unescape(re.sub(r"</?span[^>]*>", "", text)) for text in found]
 
 
 def test_only_repositories_that_the_visitor_may_pull(server: Server):

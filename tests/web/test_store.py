@@ -31,7 +31,10 @@ def test_totals_of_an_index(site: Site):
     root.sign_in("root")
     body = root.get("/ui/store").body
     found = figures(body)
-    assert (found["Repositories"], found["Tags"]) == ("62", "62")
+    store = Path(site.server.store) / "repositories"
+    names, tags = list(store.glob("*/*")), list(store.glob("*/*/tag_*"))
+    assert len(tags) >= len(names) >= 62
+    assert (found["Repositories"], found["Tags"]) == (str(len(names)), str(len(tags)))
     assert "B" in found["Free space"]
     assert body.count(b">works</span>") == 2
     assert b"SQLite" in body

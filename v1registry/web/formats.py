@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from v1registry.lib import units
 from v1registry.web.texts import gettext as _
 from v1registry.web.texts import ngettext
 
+_OPTION = re.compile(r"(?<=\s)(--[a-z-]+)")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _NARROW = "\N{NARROW NO-BREAK SPACE}"
 
@@ -73,6 +75,11 @@ def short_id(text: str) -> str:
     return text.removeprefix("sha256:")[:12]
 
 
+def command(text: str) -> Markup:
+    """Return a command whose options are not broken at their dashes, where a line is too long."""
+    return Markup(_OPTION.sub(r'<span class="option">\1</span>', str(escape(text))))
+
+
 def translated(text: str | None) -> str:
     """Return the translation of a variable text, such as an error. The template escapes it.
 
@@ -82,6 +89,7 @@ def translated(text: str | None) -> str:
 
 
 FILTERS = {
+    "command": command,
     "size": size,
     "count": count,
     "when": when,
