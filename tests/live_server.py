@@ -33,7 +33,7 @@ _OURS = (
     "CACHE_", "MIRROR_", "SMTP_", "SWIFT_", "GCS_", "TLS_", "LOG", "DEBUG", "STANDALONE", "SEARCH_",
     "NGINX_", "STORE_", "NEW_RELIC_", "READ_ONLY", "V2_",
     "INDEX_", "TRUSTED_", "LIMITS_", "UPLOADS_", "CLEAN_", "SQLALCHEMY_", "DISABLE_", "PRIVILEGED_",
-    "ACCOUNTS_", "ACCESS_", "LDAP_", "WEB_", "IMMUTABLE_",
+    "ACCOUNTS_", "ACCESS_", "LDAP_", "WEB_", "IMMUTABLE_", "ADMINS",
 )  # fmt: skip
 
 

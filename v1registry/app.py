@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Flask, request
 
 from v1registry.api import answers, v2
+from v1registry.api.admin import readonly
 from v1registry.api.authorize import unguarded
 from v1registry.api.index import accounts, stars_comments
 from v1registry.api.large_answers import LargeAnswers
@@ -16,7 +17,6 @@ from v1registry.api.site import RegistryFlask
 from v1registry.api.v1 import image_lists, images, ping, repositories, search, users
 from v1registry.api.v1 import repository_routes as routes
 from v1registry.config import Config
-from v1registry.storage import Storage
 from v1registry.web.blueprint import blueprint as pages
 from v1registry.wiring.registry import build_services
 from v1registry.wiring.store import use_request_tokens
@@ -38,7 +38,7 @@ def create_app(config: Config) -> Flask:
     if config.read_only:
         app.before_request(answers.refuse_changes)
     elif isinstance(services, RegistryServices):
-        _refuse_without_marker(app, services.storage)
+        _refuse_writes(app, services)
     if isinstance(services, RegistryServices):
         use_request_tokens(app, config)
     app.extensions["v1registry"] = services
@@ -53,15 +53,17 @@ def _refuse_nul() -> None:
         answers.refuse_nul()
 
 
-def _refuse_without_marker(app: Flask, store: Storage) -> None:
-    """Answer writes with 503 while the store marker is missing.
+def _refuse_writes(app: Flask, services: RegistryServices) -> None:
+    """Answer writes with 503 while the store is read-only or its marker is missing.
 
     Without this, an endpoint would answer 404 because it finds nothing in an unmounted store.
     """
+    store, switch = services.storage, services.read_only_switch
 
     def refuse() -> None:
         if answers.writes_to_store():
             store.require_marker(store.marker_seconds)
+            switch.require_off()
 
     app.before_request(refuse)
 
@@ -72,6 +74,7 @@ def _blueprints(services: Services) -> Iterator[Blueprint]:
     actions: routes.Actions = {}
     if isinstance(services, RegistryServices):
         yield from (images.blueprint(services), v2.blueprint(services))
+        yield readonly.blueprint(services)
         actions = repositories.ACTIONS
         if services.config.writes_to_index:
             actions = routes.joined(repositories.WITH_INDEX, actions)

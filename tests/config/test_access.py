@@ -208,3 +208,30 @@ def test_invalid_password_files(problems, passwords, line, reason):
     assert key == "dev.accounts.htpasswd"
     assert text.startswith(f"{passwords}: {reason}")
     assert "secret" not in text
+
+
+# -- administrators ---------------------------------------------------------------------
+
+
+def test_admins(load, passwords):
+    text = f"{BASE}    accounts: {{htpasswd: {passwords}}}\n"
+    assert load(f"{text}    admins: [ann, ops]\n").admins == ("ann", "ops")
+    assert load(f"{text}    admins: _env:ADMINS\n", {"ADMINS": "ann, ops"}).admins == ("ann", "ops")
+    assert load(text).admins == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("admins: [ann]", "must not be set, because nothing identifies ann"),
+        ("admins: ['@ops']", "must name users, and no groups such as @ops"),
+        ("admins: {ann: true}", "must be a list of texts"),
+        (
+            "admins: [ann]\n    index: {database: 'sqlite:////srv/index.db'}",
+            "must not be set with an index",
+        ),
+    ],
+)
+def test_admins_without_effect(problems, written, reason):
+    [(key, _, said)] = problems(f"{BASE}    {written}\n")
+    assert (key, said[: len(reason)]) == ("dev.admins", reason)

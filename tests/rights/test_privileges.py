@@ -15,7 +15,7 @@ import pytest
 from tests import raw
 from tests.live_server import Server
 from tests.protocol import engine, seed
-from tests.rights.accounts import basic, environment, password_file
+from tests.rights.accounts import JSON, basic, environment, password_file
 from tests.test_upgrade import command
 from v1registry.api.v1 import image_lists, repositories, repository_routes
 from v1registry.app import create_app
@@ -23,6 +23,7 @@ from v1registry.config import load_config
 
 ROLES = ("anonymous", "other", "reader", "writer", "admin", "robot")
 PULL, PUSH, DELETE, ALL = "pull", "push", "delete", "everybody"
+ADMINISTRATOR = "administrator"
 
 # The access rules of the tested registry, and the access that each role has by them.
 RULES = [
@@ -82,6 +83,10 @@ TABLE: dict[tuple[str, str], Row] = {
     ("images.put_json", "PUT"): Row("push anywhere", 200, body=IMAGE_JSON),
     ("images.put_layer", "PUT"): Row("push anywhere", 200, body=b"layer"),
     ("images.put_checksum", "PUT"): Row("push anywhere", 412),
+    # writes are refused between these two requests only
+    ("admin_readonly.status", "GET"): Row(ADMINISTRATOR, 200),
+    ("admin_readonly.switch_on", "PUT"): Row(ADMINISTRATOR, 200, body=b'{"reason": "a test"}'),
+    ("admin_readonly.switch_off", "DELETE"): Row(ADMINISTRATOR, 200),
     ("tags", "GET"): Row(PULL, 200, NO_REPOSITORY),
     ("tag", "GET"): Row(PULL, 200, (404, "Tag not found")),
     ("tag_json", "GET"): Row(PULL, 200, (404, "Tag not found")),
@@ -119,6 +124,9 @@ PATHS = {
     "users.login": "/v1/users/",
     "users.create_user": "/v1/users/",
     "users.update_user": "/v1/users/reader/",
+    "admin_readonly.status": "/v1/admin/readonly",
+    "admin_readonly.switch_on": "/v1/admin/readonly",
+    "admin_readonly.switch_off": "/v1/admin/readonly",
     "search.search": "/v1/search?q=x",
     "search.repositories": "/v1/index/repositories",
 }
@@ -177,7 +185,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             images[repository] = one.id
     done = command("backfill", SETTINGS_FLAVOR="local", STORAGE_PATH=str(store))
     assert done.returncode == 0, done.stderr
-    env = environment(password_file(folder, ROLES[1:]), RULES, SEARCH_BACKEND="true")
+    env = environment(
+        password_file(folder, ROLES[1:]), RULES, SEARCH_BACKEND="true", ADMINS="admin"
+    )
     with Server(store, env=env) as server:
         yield World(server, images)
 
@@ -191,7 +201,7 @@ def test_privileges(world: World, role: str, visibility: str) -> None:
         for asked in ("GET", "HEAD") if method == "GET" else (method,):
             path = world.path(name, repository)
             body = world.body(name, method, row, repository)
-            answer = raw.request(world.server, asked, path, _credentials(role), body)
+            answer = raw.request(world.server, asked, path, _credentials(role) | JSON, body)
             if problem := wrong(answer, asked, row, role, visibility):
                 found.append(f"{asked} {path}: {problem}")
     assert found == []
@@ -259,6 +269,8 @@ def wrong(
     """Return how a response differs from the table; empty if it does not."""
     if row.access == "push anywhere":
         allowed = any(PUSH in rights for rights in MAY[role].values())
+    elif row.access == ADMINISTRATOR:
+        allowed = role == "admin"
     elif row.access == "login":
         allowed = role != "anonymous"
     else:

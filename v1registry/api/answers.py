@@ -15,7 +15,14 @@ from v1registry.lib import documents, errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.units import http_date
 from v1registry.server.thread_pool import run_in_thread
-from v1registry.storage.errors import NotFound, Refused, StorageError, StoreFull, Unavailable
+from v1registry.storage.errors import (
+    NotFound,
+    ReadOnly,
+    Refused,
+    StorageError,
+    StoreFull,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -183,6 +190,8 @@ def logged(error: Exception) -> Failure:
     if not isinstance(error, StorageError):
         current_app.logger.exception("%s %s", request.method, request.path)
         return Failure(500, "Internal server error")
+    if isinstance(error, ReadOnly):
+        return Failure(errors.READ_ONLY[0], str(error))
     current_app.logger.error("%s %s: %r", request.method, request.path, error)
     if isinstance(error, StoreFull):
         return Failure(*errors.STORE_FULL)

@@ -31,6 +31,7 @@ from v1registry.lib.support.cache import SharedCache
 from v1registry.lib.support.health import Service
 from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.storage import Storage
+from v1registry.storage.readonly import ReadOnlySwitch
 
 if TYPE_CHECKING:  # a registry without a database does not load SQLAlchemy
     from v1registry.index.accounts import AccountStore
@@ -120,6 +121,7 @@ class RegistryServices(Services):
     """The services of a registry with one store."""
 
     storage: Storage
+    read_only_switch: ReadOnlySwitch
     images: Images
     uploads: Uploads
     listings: Listings

@@ -51,7 +51,9 @@ def backfill(only: str | None, jobs: int | None, again: bool, as_json: bool) -> 
     )
     counts: dict[str, dict[str, int]] = {}
     try:
-        kinds = build_registry(config).backfills
+        services = build_registry(config)
+        services.read_only_switch.require_off()
+        kinds = services.backfills
         if only is not None and only not in {kind.name for kind in kinds}:
             known = ", ".join(kind.name for kind in kinds)
             raise CommandError(f"no kind {only!r} (there are: {known})")

@@ -91,6 +91,7 @@ def import_(
     services = build_services(begins=True)
     if services.config.read_only:
         raise TransferError("read_only is set: nothing is imported")
+    services.read_only_switch.require_off()
     report = TransferReport(str(path), done="imported")
     limit = services.config.limits.files_bytes
     with bundles.opened(path, platform, limit) as bundle:

@@ -20,12 +20,13 @@ from v1registry.commands.gc import gc
 from v1registry.commands.index import index
 from v1registry.commands.migrate import migrate
 from v1registry.commands.owner import explained
+from v1registry.commands.readonly import readonly
 from v1registry.commands.repositories import repository, tag
 from v1registry.commands.serve import serve
 from v1registry.commands.verify import verify
 from v1registry.config import ConfigError
 from v1registry.config.load import Document, chosen_flavor, find
-from v1registry.storage.errors import StorageError
+from v1registry.storage.errors import ReadOnly, StorageError
 from v1registry.transfer.errors import TransferError
 
 
@@ -37,6 +38,8 @@ class MainGroup(click.Group):
             return super().invoke(ctx)
         except TransferError as error:
             raise CommandError(str(TransferError(explained(str(error))))) from None
+        except ReadOnly as error:
+            raise CommandError(f"{error} (see: v1registry readonly status)") from None
         except (ConfigError, StorageError) as error:
             raise CommandError(str(error)) from None
 
@@ -48,17 +51,8 @@ def main() -> None:
 
 
 for command in (
-    serve,
-    backfill,
-    facts,
-    verify,
-    gc,
-    tag,
-    repository,
-    migrate,
-    export,
-    import_,
-    index,
+    *(serve, backfill, facts, verify, gc, tag, repository, readonly),
+    *(migrate, export, import_, index),
 ):
     main.add_command(command)
 
@@ -133,7 +127,9 @@ def clean(older_than: int | None, as_json: bool) -> None:
         raise CommandError("read_only is set: nothing is removed")
     prepare_store(config)
     age = config.uploads_life if older_than is None else older_than
-    report = build_registry(config).cleaner.clean(time.time() - age)
+    services = build_registry(config)
+    services.read_only_switch.require_off()
+    report = services.cleaner.clean(time.time() - age)
     click.echo(json.dumps(asdict(report)) if as_json else str(report))
 
 

@@ -79,7 +79,10 @@ def gc(
     progress = CommandProgress(sys.stderr)
     jobs = jobs or 4 * len(os.sched_getaffinity(0))
     walked = BackfillRun(jobs, progress=progress)
-    storage = build_registry(config).storage
+    services = build_registry(config)
+    if not dry_run:
+        services.read_only_switch.require_off()
+    storage = services.storage
     lease = None if dry_run else wiring.gc_lease(storage)
     if lease and not lease.take():
         raise CommandError("another process is collecting garbage")

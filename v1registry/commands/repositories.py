@@ -139,7 +139,10 @@ def _services(*, writes: bool) -> RegistryServices:
     if config.index.alone:
         raise CommandError("this is an index without a store: run the command at the registry")
     prepare_store(config)
-    return build_registry(config)
+    services = build_registry(config)
+    if writes:
+        services.read_only_switch.require_off()
+    return services
 
 
 def _named(known: dict[str, str], chosen: list[Tag]) -> str:

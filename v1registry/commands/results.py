@@ -14,7 +14,7 @@ import click
 from v1registry.commands.errors import CommandError
 from v1registry.config import ConfigError
 from v1registry.lib.errors import Failure, with_cause
-from v1registry.storage.errors import StorageError
+from v1registry.storage.errors import ReadOnly, StorageError
 
 #: Headings of columns that are not the name of the field.
 _HEADINGS = {"email": "E-MAIL", "is_signing": "SIGNS", "missing": "NOT IN STORE SINCE"}
@@ -41,6 +41,8 @@ class ResultCommand(click.Command):
         as_json = ctx.params.pop("as_json")
         try:
             result: Result = super().invoke(ctx)
+        except ReadOnly:
+            raise  # `cli.py` says what to do
         except (Failure, StorageError, ConfigError) as error:
             raise CommandError(with_cause(error)) from None
         click.echo(json.dumps(result.value) if as_json else result.text)

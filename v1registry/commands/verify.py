@@ -59,8 +59,11 @@ def verify(
         raise CommandError("read_only is set: nothing is repaired")
     prepare_store(config)
     services = build_registry(config)
+    if repair:
+        services.read_only_switch.require_off()
     storage = services.storage
-    leases = [] if config.read_only else [wiring.verify_lease(storage)]
+    is_read_only = config.read_only or services.read_only_switch.state() is not None
+    leases = [] if is_read_only else [wiring.verify_lease(storage)]
     if repair:
         leases.append(wiring.gc_lease(storage))
     jobs = jobs or 4 * len(os.sched_getaffinity(0))
@@ -68,7 +71,7 @@ def verify(
     progress = wiring.extending(shown, *(lease.extend for lease in leases))
     with _held(leases), ThreadPoolExecutor(jobs) as pool:
         try:
-            journal = VerifyJournal(None if config.read_only else storage)
+            journal = VerifyJournal(None if is_read_only else storage)
             cursor = journal.load({"deep": deep, "repositories": glob})
             if cursor.saved:
                 when = time.strftime("%Y-%m-%d %H:%M", time.localtime(cursor.started))

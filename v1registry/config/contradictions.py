@@ -75,6 +75,13 @@ def _access(config: Config) -> Iterator[Finding]:
     if named and not config.has_users:
         reason = f"must name only {ANYBODY}, because nothing identifies {min(named)}"
         yield "access", f"{reason}: set accounts.htpasswd, accounts.user_header or ldap.url"
+    if config.admins and config.index.database is not None:
+        yield "admins", "must not be set with an index: use v1registry index user admin"
+    elif groups := [name for name in config.admins or () if name.startswith("@")]:
+        yield "admins", f"must name users, and no groups such as {groups[0]}"
+    elif config.admins and not config.has_users:
+        reason = f"must not be set, because nothing identifies {config.admins[0]}"
+        yield "admins", f"{reason}: set accounts.htpasswd, accounts.user_header or ldap.url"
     if config.accounts.user_header and config.trusted_proxies == ():
         reason = "must not be set without trusted_proxies, which set the header"
         yield "accounts.user_header", reason

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from v1registry.storage import readonly
+
 Text = tuple[int, str]
 
 
@@ -27,6 +29,10 @@ TOO_MANY_CONNECTIONS: Text = (429, "Too many connections from this address, retr
 TOO_MANY_TRIES: Text = (429, "Too many wrong passwords, wait a minute")
 ACCOUNTS_UNAVAILABLE: Text = (503, "The accounts cannot be looked up now, retry later")
 RIGHTS_UNAVAILABLE: Text = (503, "The index cannot check access rights now, retry later")
+NO_ADMINISTRATORS: Text = (
+    403,
+    "This registry has no administrators over HTTP: use the command {}, or see the option admins",
+)
 ACCOUNTS_ELSEWHERE: Text = (403, "An administrator of this registry manages the accounts")
 
 # Engines compare this text and treat the image as pushed.
@@ -123,7 +129,7 @@ ANSWERS_BUSY: Text = (
     503,
     "Too many large answers wait for slow clients: retry later, or ask for pages with n and page",
 )
-READ_ONLY: Text = (503, "The registry is read-only at the moment")
+READ_ONLY: Text = (503, readonly.TEXT)
 
 
 def with_cause(error: BaseException) -> str:

@@ -10,7 +10,7 @@ import gevent
 from v1registry.lib.errors import Failure
 from v1registry.lib.support.periodic import PeriodicTask
 from v1registry.server.thread_pool import BackgroundThread
-from v1registry.storage.errors import StorageError
+from v1registry.storage.errors import ReadOnly, StorageError
 
 
 def start(worker: Any) -> None:
@@ -45,6 +45,8 @@ def _repeat(task: PeriodicTask, log: Any) -> None:
 def _run(task: PeriodicTask, log: Any) -> None:
     try:
         report = task.run()
+    except ReadOnly as error:
+        log.info("%s: not now: %s", task.name, error)
     except (StorageError, Failure) as error:
         log.warning("%s failed: %r", task.name, error)
     except Exception:

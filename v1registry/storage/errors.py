@@ -22,6 +22,10 @@ class StoreFull(Refused):
     """The store is full (disk, inodes or quota)."""
 
 
+class ReadOnly(Refused):
+    """An administrator made the store read-only; the text is meant for clients."""
+
+
 class Unavailable(StorageError):
     """The store did not answer, or is overloaded. A later request may succeed."""
 

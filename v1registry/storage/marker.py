@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from v1registry.storage import Storage, keys
 from v1registry.storage.errors import NotFound, NotMounted, Refused, StorageError, Unavailable
+from v1registry.storage.readonly import ReadOnlySwitch
 
 KEY = f"{keys.OURS}/store"
 
@@ -65,7 +66,7 @@ def _passed_on(method: Method) -> Method:
 
 
 def _guarded(method: Method) -> Method:
-    """Return a method that does the same, but only while the marker is right."""
+    """Return a method that does the same, but only while writes are accepted."""
     name = method.__name__
 
     def call(self: MarkedStorage, *arguments: Any, **named: Any) -> Any:
@@ -77,6 +78,8 @@ def _guarded(method: Method) -> Method:
 
 class MarkedStorage(Storage):
     """A driver's store that refuses writes unless its marker is the one from the start.
+
+    It also refuses them while an administrator's `switch` makes it read-only.
 
     `pinned` is the id that the configuration requires. `memory` makes a process that starts later
     expect the same id in the same `place`. Call `prepare` before any other method.
@@ -96,6 +99,7 @@ class MarkedStorage(Storage):
         self._read_only = read_only
         self._pinned = pinned
         self._memory = memory
+        self.switch = ReadOnlySwitch(storage, self._require_marker_to_write)
         self._expected: str | None = None
         self._checked = float("-inf")
         self._settles_until = float("-inf")
@@ -206,6 +210,11 @@ class MarkedStorage(Storage):
         return found
 
     def _may_write(self) -> None:
+        """Raise ReadOnly if the switch is on, and what `_require_marker_to_write` raises."""
+        self._require_marker_to_write()
+        self.switch.require_off()
+
+    def _require_marker_to_write(self) -> None:
         """Raise Unavailable unless the marker was right within the last `marker_seconds`.
 
         Without a marker, a read-only registry may still write its file lists.
@@ -230,12 +239,18 @@ class MarkedStorage(Storage):
     put_all = _guarded(Storage.put_all)
     create = _guarded(Storage.create)
     stage_values = _guarded(Storage.stage_values)
-    delete = _guarded(Storage.delete)
     delete_if = _guarded(Storage.delete_if)
     delete_folder = _guarded(Storage.delete_folder)
     stage = _guarded(Storage.stage)
     commit = _guarded(Storage.commit)
     clean = _guarded(Storage.clean)
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        """Delete an object. A lease may be released although the store is read-only."""
+        self._require_marker_to_write()
+        if not key.startswith(f"{keys.LEASES}/"):
+            self.switch.require_off()
+        self._storage.delete(key, durable=durable)
 
     # -- methods that do not need the marker --------------------------------------------
 

@@ -111,6 +111,7 @@ def build_registry(config: Config) -> RegistryServices:
     return RegistryServices(
         config=config,
         storage=store,
+        read_only_switch=store.switch,
         images=read,
         uploads=Uploads(
             store, read, commits, heavy, provenance, max_bytes=max_bytes, compute=compute

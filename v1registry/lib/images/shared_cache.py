@@ -7,6 +7,7 @@ that does not match counts as absent and is written anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -19,7 +20,7 @@ from v1registry.lib.names import ImageId
 from v1registry.lib.support import stored_secret
 from v1registry.lib.support.cache import SharedCache
 from v1registry.storage import Storage, keys
-from v1registry.storage.errors import StorageError
+from v1registry.storage.errors import ReadOnly, StorageError
 
 _FORM = b"v1registry image 1\n"  # change the number with the format
 _SIGNATURE = hashlib.sha256().digest_size
@@ -98,7 +99,8 @@ def secret_of(storage: Storage, place: str, *, read_only: bool) -> bytes:
             raise
         found = None
     if found is None and not read_only:
-        found = stored_secret.create(storage, _SECRET_KEY)
+        with contextlib.suppress(ReadOnly):  # an administrator made the store read-only
+            found = stored_secret.create(storage, _SECRET_KEY)
     return hashlib.sha256(documents.dump([place, (found or b"").decode("latin-1")])).digest()
 
 

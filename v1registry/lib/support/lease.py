@@ -94,7 +94,7 @@ class Lease:
 
 
 def _key(name: str) -> str:
-    return f"{keys.OURS}/leases/{name}"
+    return f"{keys.LEASES}/{name}"
 
 
 def _read(storage: Storage, name: str) -> Any:

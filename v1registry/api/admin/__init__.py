@@ -1,0 +1,1 @@
+"""Endpoints below `/v1/admin/`, for administrators only."""
