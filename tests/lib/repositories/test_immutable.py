@@ -106,6 +106,22 @@ def test_deletions_are_refused(repositories: Repositories) -> None:
         repositories.delete_tag(NAME, Tag("v2"))
 
 
+def test_a_deletion_reads_only_tags_that_may_be_immutable(
+    storage: MemoryStorage, repositories: Repositories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        tag(repositories, NAME, f"build-{number}", A)
+    read = []
+    get = storage.get
+    monkeypatch.setattr(storage, "get", lambda key: read.append(key) or get(key))
+    repositories.immutable.refuse_deletion(NAME)
+    assert read == []
+    tag(repositories, NAME, "v1", A)
+    read.clear()
+    refusal(repositories.immutable.refuse_deletion, NAME)
+    assert read == [f"{NAME.folder}/tag_v1"]
+
+
 def test_a_tag_of_0x_is_protected_under_its_old_name(storage: MemoryStorage) -> None:
     """Versions up to 0.8.0 encoded a nested name differently."""
     nested = RepositoryName("library", "a/b")

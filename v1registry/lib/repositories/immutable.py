@@ -92,9 +92,19 @@ class ImmutableTags:
         """
         if not any(pattern.fullmatch(str(repository)) for _, pattern, _ in self._rules):
             return
-        for tag in (tag for tag, _ in self._tags.each(repository)) if tags is None else tags:
-            if self.rule(repository, tag) and self._tags.get(repository, tag) is not None:
-                raise self._refusal(repository, tag)
+        if tags is None:
+            # Of a repository with very many tags, only files of immutable tags are read.
+            found = self._tags.names(
+                repository, "", lambda tag: self.rule(repository, tag) is not None, 1
+            )
+        else:
+            found = [
+                tag
+                for tag in tags
+                if self.rule(repository, tag) and self._tags.get(repository, tag) is not None
+            ]
+        if found:
+            raise self._refusal(repository, found[0])
 
     def _refusal(
         self, repository: RepositoryName, tag: str, text: errors.Text = errors.TAG_IMMUTABLE
