@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def wait_for(
-    condition: Callable[[], T], seconds: float = 20, explain: Callable[[], object] | None = None
+    condition: Callable[[], T], seconds: float = 60, explain: Callable[[], object] | None = None
 ) -> T:
     """Poll until `condition()` is true, and return its value; AssertionError after `seconds`.
 

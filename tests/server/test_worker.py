@@ -265,6 +265,21 @@ def test_a_crashed_worker_that_cannot_start_again_stops_no_other(tmp_path):
         assert serving.process.wait(15) == 0
 
 
+def test_the_pause_is_short_again_after_a_worker_has_served(tmp_path):
+    """Workers that are killed as soon as they serve, by the kernel for example, could start."""
+    with Serving(tmp_path, workers=1) as serving:
+        pid = json_of(serving.get("/facts"))["pid"]
+        serving.obstacle.write_text("exit")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: "0 others serve on, next try in 2 s" in serving.log)
+        serving.obstacle.unlink()
+        pid = wait_for(lambda: other_pid(serving, pid))
+        serving.obstacle.write_text("exit")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: serving.log.count("A worker cannot start") == 3)
+        assert serving.log.rstrip().endswith("next try in 1 s")
+
+
 @pytest.mark.parametrize("way", ["exit", "raise", "exit otherwise"])
 def test_the_first_start_is_not_retried(tmp_path, way):
     serving = Serving(tmp_path, workers=2)

@@ -47,6 +47,7 @@ class Master(Arbiter):  # type: ignore[misc]
     reloading = False
     has_served = False
     failures = 0
+    failed_age = 0  # of the newest worker at the last failure
     next_try = 0.0
     page: str | None = None
 
@@ -103,6 +104,8 @@ class Master(Arbiter):  # type: ignore[misc]
         while before != (before := dict(self.WORKERS)):
             served = {pid for pid, worker in before.items() if _serves(worker)}
             self.has_served = self.has_served or bool(served)
+            if any(before[pid].age > self.failed_age for pid in served):
+                self.failures = 0  # even if it was killed since: a worker can start again
             try:
                 super().reap_workers()
             except HaltServer:
@@ -128,6 +131,7 @@ class Master(Arbiter):  # type: ignore[misc]
             return  # already logged for another worker of this attempt
         pause = min(_LONGEST_PAUSE, 2.0**self.failures)
         self.failures += 1
+        self.failed_age = self.worker_age
         self.next_try = time.monotonic() + pause
         serving = sum(map(_serves, self.WORKERS.values()))
         self.log.error(
