@@ -8,11 +8,12 @@ import pytest
 
 from tests.index.conftest import PASSWORD, here, open_database
 from v1registry.index.accounts import AccountStore
-from v1registry.index.administration import CHANGED, LAST_ADMINISTRATOR, Administration
+from v1registry.index.administration import Administration
 from v1registry.index.database import Database
 from v1registry.index.namespaces import Namespaces
 from v1registry.index.repositories import RepositoryRecords
 from v1registry.index.signup import SignUp
+from v1registry.lib import errors
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName
 
@@ -52,7 +53,7 @@ def test_a_stale_form_changes_nothing(administration: Administration, accounts: 
         lambda: administration.set_email("ann", "new@example.org", seen),
         lambda: administration.remove("ann", 60, seen),
     ):
-        with pytest.raises(Failure, match=CHANGED[1]):
+        with pytest.raises(Failure, match=errors.ACCOUNT_CHANGED[1]):
             change()
     ann = accounts.get("ann")
     assert (ann.is_admin, ann.is_disabled, ann.email) == (False, True, "ann@Example.org")
@@ -71,7 +72,7 @@ def test_the_last_administrator_stays(administration: Administration, accounts: 
         lambda: administration.set_status("root", root, is_admin=True, is_disabled=True),
         lambda: administration.remove("root", 60, root),
     ):
-        with pytest.raises(Failure, match=LAST_ADMINISTRATOR[1]):
+        with pytest.raises(Failure, match=errors.LAST_ADMINISTRATOR[1]):
             change()
     administration.set_status("boss", version(accounts, "boss"), is_admin=True, is_disabled=False)
     administration.set_status("root", root, is_admin=False, is_disabled=False)
@@ -104,7 +105,7 @@ def test_two_administrators_cannot_remove_each_other(url: str, cheap: None):
             thread.start()
         for thread in threads:
             thread.join()
-        assert refused == [LAST_ADMINISTRATOR[1]]
+        assert refused == [errors.LAST_ADMINISTRATOR[1]]
         [left] = [name for name in names if accounts.get(name).is_admin]
         accounts.set_admin(left, False)
     first.close()

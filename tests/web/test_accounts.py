@@ -208,7 +208,9 @@ def test_two_administrators_at_once(registry: Registry):
     assert root.post(f"{path}/status", disable).status == 303
     answer = boss.post(f"{path}/status", {"seen": seen, "is_admin": "1", "is_disabled": "0"})
     assert answer.status == 409
-    assert b"Another administrator has changed this" in answer.body
+    assert b"Another administrator has changed the account" in answer.body
+    chinese = boss.post(f"{path}/remove", {"seen": seen}, Accept_Language="zh-CN").body.decode()
+    assert "其他管理员" in chinese
     assert registry.accounts.get("target").is_disabled
     assert boss.post(f"{path}/remove", {"seen": seen}).status == 409
     assert boss.post(f"{path}/email", {"seen": seen, "email": "x@example.org"}).status == 409

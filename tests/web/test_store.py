@@ -12,10 +12,10 @@ import pytest
 from tests import raw
 from tests.index.conftest import PASSWORD, here, open_database
 from tests.live_server import Server
-from tests.rights.accounts import environment, password_file
+from tests.rights.accounts import basic, environment, password_file
 from tests.web.browser import WIDTHS, Chromium, accessible, screenshot, sign_in
 from tests.web.client import Visitor
-from tests.web.conftest import Site
+from tests.web.conftest import HOSTILE, Site
 from v1registry.index.accounts import AccountStore
 
 
@@ -68,13 +68,23 @@ def test_an_index_without_a_registry(tmp_path: Path):
         assert root.get("/ui/accounts/root").status == 200
 
 
-def test_accounts_without_an_index_have_no_administrators(tmp_path: Path):
-    environ = environment(password_file(tmp_path, ["ann"]))
+def test_administrators_without_an_index(tmp_path: Path):
+    environ = environment(password_file(tmp_path, ["ann", "bob"]), ADMINS="bob")
     with Server(tmp_path / "store", env=environ) as server:
         ann = Visitor(server)
         assert ann.sign_in("ann", "open sesame").status == 303
         assert ann.get("/ui/store").status == 403
         assert b">Store</a>" not in ann.get("/ui/").body
+        state = {"reason": HOSTILE}
+        headers = {**basic("bob"), "Content-Type": "application/json"}
+        body = json.dumps(state).encode()
+        assert raw.request(server, "PUT", "/v1/admin/readonly", headers, body).status == 200
+        bob = Visitor(server)
+        assert bob.sign_in("bob", "open sesame").status == 303
+        page = bob.get("/ui/store").body
+        assert b"bob made the store read-only:" in page
+        assert b"<img src=x" not in page
+        assert b">Accounts</a>" not in page
 
 
 def test_a_garbage_collection_that_has_not_finished(tmp_path: Path):

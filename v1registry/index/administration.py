@@ -22,13 +22,8 @@ from v1registry.index.database import Database
 from v1registry.index.namespaces import ADMIN
 from v1registry.index.rows import get, reads, writes
 from v1registry.index.schema import accounts, grants, namespaces, repositories
+from v1registry.lib import errors
 from v1registry.lib.errors import Failure
-
-CHANGED = (409, "Another administrator has changed this in the meantime, so nothing was done")
-LAST_ADMINISTRATOR = (
-    400,
-    "This is the only active administrator: make another account an administrator first",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,7 @@ def _current(connection: sa.Connection, name: str, seen: str) -> Any:
     connection.execute(sa.select(accounts.c.id).where(accounts.c.name == name).with_for_update())
     row = get(connection, accounts, "account", name)
     if record(row).version != seen:
-        raise Failure(*CHANGED)
+        raise Failure(*errors.ACCOUNT_CHANGED)
     return row
 
 
@@ -129,4 +124,4 @@ def _another_administrates(connection: sa.Connection, row: Any) -> None:
     # The lock: two administrators could otherwise remove each other at the same time.
     query = sa.select(accounts.c.id).where(*active).order_by(accounts.c.id).with_for_update()
     if all(found == row.id for found in connection.scalars(query)):
-        raise Failure(*LAST_ADMINISTRATOR)
+        raise Failure(*errors.LAST_ADMINISTRATOR)

@@ -21,8 +21,6 @@ from v1registry.lib.support.throttle import Throttle
 
 OPEN, INVITATION, CLOSED = MODES = ("open", "invitation", "closed")
 
-NO_INVITATION = (404, "There is no such invitation: it is used, revoked or expired")
-
 _SIGNING_UP = "/"  # no account name begins so: sign-ups have their own throttle key
 
 _RESERVED = frozenset({"library"})  # clients pull `busybox` from this namespace
@@ -121,7 +119,7 @@ class SignUp:
         """Delete an invitation. Raise Failure 404."""
         statement = invitations.delete().where(invitations.c.id == invitation_id)
         if not self.database.change(statement):
-            raise Failure(*NO_INVITATION)
+            raise Failure(*errors.INVITATION_GONE)
 
     def _is_invited(self, code: str) -> bool:
         query = sa.select(invitations.c.id).where(

@@ -106,6 +106,16 @@ SECRET_NO_PASSWORD: Text = (403, "Changing the account requires its password, no
 EMAIL_INVALID: Text = (400, "The e-mail address is not valid")
 EMAIL_EXISTS: Text = ACCOUNT_EXISTS
 INVITATION_WRONG: Text = (403, "Registration needs a valid invitation")
+INVITATION_GONE: Text = (404, "There is no such invitation: it is used, revoked or expired")
+ACCOUNT_CHANGED: Text = (
+    409,
+    "Another administrator has changed the account in the meantime, so nothing was done: look at it"
+    " again",
+)
+LAST_ADMINISTRATOR: Text = (
+    400,
+    "This is the only active administrator: make another account an administrator first",
+)
 LOGIN_WRONG: Text = (401, "Wrong user name or password")
 NAMESPACE_EXISTS: Text = (400, "The namespace of this name is in use already")
 NAMESPACE_NAME_INVALID: Text = (400, "Invalid namespace name")

@@ -55,15 +55,16 @@ def image_of(services: RegistryServices, text: str) -> Image:
 
 
 def is_administrator(services: Services) -> bool:
-    """Return whether the visitor administers the registry: an administrator of our own index.
+    """Return whether the visitor administers the registry, as `api/admin/access.py` decides.
 
-    A registry without an index has no administrators on the pages, except an open one, in which
-    every client may do everything.
+    In an open registry, in which every client may do everything, every visitor does.
     """
     if services.authorizer.rights.open:
         return True
     user = services.authorizer.caller().user
-    return services.index is not None and user is not None and services.index.users.is_admin(user)
+    if services.index is None:
+        return user in services.config.admins
+    return user is not None and services.index.users.is_admin(user)
 
 
 def require_administrator(services: Services) -> None:

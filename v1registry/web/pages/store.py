@@ -24,12 +24,13 @@ def add(routes: Blueprint, services: Services) -> list[Entry]:
     """Add the view."""
     health = Health(services.services)
     storage = services.storage if isinstance(services, RegistryServices) else None
+    switch = services.read_only_switch if isinstance(services, RegistryServices) else None
 
     @routes.get("/store")
     @without_check("it checks itself: only administrators")
     def store() -> Response:
         require_administrator(services)
-        found = overview(health, services.search, storage)
+        found = overview(health, services.search, storage, switch)
         states = [
             (_SERVICES.get(name, name), _kind(services, name), works)
             for name, works in found.services.items()
