@@ -217,7 +217,12 @@ def test_one_of_two_images_wins(without_chance: None, ids: tuple[str, ...], leas
     assert explorer.ends > 1
 
 
-def test_at_most_one_image_wins_without_atomic_create(without_chance: None) -> None:
+def test_at_most_one_image_wins_without_atomic_create(
+    without_chance: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With so few rounds, the push that waits may give up before the other one does."""
+    monkeypatch.setattr(module, "_ROUNDS", 3)
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
     programs = [push(A), push(B)]
     explorer = Explorer(
         with_images,
@@ -242,6 +247,7 @@ def test_the_claim_of_a_crashed_push_expires(monkeypatch: pytest.MonkeyPatch) ->
     repositories = with_rules(storage)
     claim = f"{keys.tag_claims(str(NAME), V1)}/{B}-crashed"
     storage.put(claim, b"")
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
     assert "Another push creates the tag library/app:v1" in refusal(
         tag, repositories, NAME, "v1", A
     )
@@ -250,3 +256,35 @@ def test_the_claim_of_a_crashed_push_expires(monkeypatch: pytest.MonkeyPatch) ->
     tag(repositories, NAME, "v1", A)
     assert repositories.tags(NAME) == {"v1": A}
     assert not list(storage.list(keys.tag_claims(str(NAME), V1)))
+
+
+@pytest.mark.parametrize("is_set", [False, True])
+def test_the_smaller_id_waits_for_the_claim_of_the_other(
+    monkeypatch: pytest.MonkeyPatch, storage: MemoryStorage, is_set: bool
+) -> None:
+    storage.creates_atomically = False
+    repositories = with_rules(storage)
+    other = f"{keys.tag_claims(str(NAME), V1)}/{B}-other"
+    storage.put(other, b"")
+
+    def wait(_seconds: float) -> None:
+        """Let the other push end: it was earlier and has won, or it gives up."""
+        if is_set:
+            storage.put(f"{NAME.folder}/tag_v1", B.encode())
+        storage.delete(other)
+
+    monkeypatch.setattr(module.time, "sleep", wait)
+    if is_set:
+        assert "keeps its image" in refusal(tag, repositories, NAME, "v1", A)
+    else:
+        tag(repositories, NAME, "v1", A)
+    assert repositories.tags(NAME) == {"v1": B if is_set else A}
+
+
+def test_the_larger_id_gives_up_at_once(
+    monkeypatch: pytest.MonkeyPatch, storage: MemoryStorage
+) -> None:
+    storage.creates_atomically = False
+    storage.put(f"{keys.tag_claims(str(NAME), V1)}/{A}-other", b"")
+    monkeypatch.setattr(module.time, "sleep", pytest.fail)
+    assert "Another push creates" in refusal(tag, with_rules(storage), NAME, "v1", B)

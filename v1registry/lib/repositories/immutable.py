@@ -2,7 +2,8 @@
 
 Two pushes may create such a tag at the same time. Only one of them may succeed, so the tag is created
 with `Storage.create`. A store that does not create atomically needs claims: each push first writes a
-claim and then lists the claims. Of two pushes, at least one sees the other's claim and gives up.
+claim and then lists the claims, and goes on only if no other image has one. Of two pushes, at least
+one sees the other's claim. The push with the smaller image id then waits, and the other one gives up.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from v1registry.lib.repositories.tags import Tags, image_id_in
 from v1registry.storage import Storage, get_or_none, keys
 from v1registry.storage.errors import NotFound
 
+_ROUNDS, _PAUSE = 40, 0.05  # how often, and after how many seconds, claims are listed again
 _CLAIM_LIFE = 3600.0  # seconds after which a claim counts as left behind by a crash
 
 
@@ -50,12 +52,14 @@ class ImmutableTags:
         claim = f"{folder}/{image_id}-{secrets.token_hex(8)}"
         self._storage.put(claim, b"")
         try:
-            # Of two simultaneous pushes of different images, at most one goes on; both may give up.
-            for entry in list(self._storage.list(folder)):
-                is_same = entry.name.startswith(f"{image_id}-")
-                if not is_same and self._is_valid(f"{folder}/{entry.name}"):
-                    raise self._refusal(repository, tag, errors.TAG_CLAIMED)
-            return self._create(repository, tag, image_id)
+            for _ in range(_ROUNDS):
+                others = self._claimed_by_others(folder, image_id)
+                if not others:
+                    return self._create(repository, tag, image_id)
+                if min(others) < image_id:
+                    break
+                time.sleep(_PAUSE)
+            raise self._refusal(repository, tag, errors.TAG_CLAIMED)
         finally:
             self._storage.delete(claim)
 
@@ -111,6 +115,15 @@ class ImmutableTags:
     ) -> Failure:
         rule = self.rule(repository, tag)
         return Failure(text[0], text[1].format(tag=f"{repository}:{tag}", rule=rule))
+
+    def _claimed_by_others(self, folder: str, image_id: str) -> list[str]:
+        """Return the other images whose pushes have claims."""
+        return [
+            other
+            for entry in list(self._storage.list(folder))
+            if (other := entry.name.partition("-")[0]) != image_id
+            and self._is_valid(f"{folder}/{entry.name}")
+        ]
 
     def _is_valid(self, claim: str) -> bool:
         """Return whether the push of a claim may still run. Delete the claim of a crashed process."""
