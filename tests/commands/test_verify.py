@@ -69,7 +69,7 @@ def test_findings_are_printed_and_repaired(server: Server) -> None:
     assert code == 3
     key = f"images/{TOP.id}/json"
     assert f"error: json-invalid: {key}: An image JSON is damaged or no JSON object: " in out
-    assert "errors: 2, warnings: 0, notes: 0; --repair repairs 1" in out  # no stale references
+    assert "errors: 2, warnings: 0, info: 0; --repair repairs 1" in out  # no stale references
     code, out, err = verify(server.store, "--repair")
     assert (code, err.splitlines()[-1]) == (
         1,

@@ -51,7 +51,7 @@ class Percent(click.ParamType[float]):
     show_default=True,
     help="Refuse to hide more than this share of all images.",
 )
-@click.option("--yes", is_flag=True, help="Go on despite --max-share and unreadable tags.")
+@click.option("--yes", is_flag=True, help="Continue despite --max-share and unreadable tags.")
 @click.option(
     "--jobs", type=click.IntRange(1, 256), help="Number of requests to the store at once."
 )
@@ -66,7 +66,7 @@ def gc(
     no client has pushed or tagged again. So run it once a day: every run deletes what the run
     before has hidden.
 
-    Exit status: 0, 1 if nothing could be done.
+    Exit status: 0, or 1 if nothing could be done.
     """
     from v1registry.lib.maintenance import gc as maintenance
     from v1registry.wiring import maintenance as wiring
@@ -74,7 +74,9 @@ def gc(
 
     config = load_configuration()
     if config.read_only and not dry_run:
-        raise CommandError("read_only is set: nothing is deleted")
+        raise CommandError(
+            "read_only is set, so nothing is deleted: run gc on a node that writes to the store"
+        )
     prepare_store(config)
     progress = CommandProgress(sys.stderr)
     jobs = jobs or 4 * len(os.sched_getaffinity(0))
@@ -85,7 +87,7 @@ def gc(
     storage = services.storage
     lease = None if dry_run else wiring.gc_lease(storage)
     if lease and not lease.take():
-        raise CommandError("another process is collecting garbage")
+        raise CommandError("another process is collecting garbage: run gc again when it has ended")
     try:
         with ThreadPoolExecutor(jobs) as pool:
             collector = wiring.garbage_collector(config, storage, lease, pool, walked)

@@ -114,10 +114,10 @@ def delete_repository(name: str, yes: bool) -> Result:
 @click.argument("new_name")
 @_YES
 def rename_repository(name: str, new_name: str, yes: bool) -> Result:
-    """Give a repository another name, which must be free.
+    """Rename a repository. No repository may have the new name yet.
 
-    Tags, image list, visibility, and in an index roles, stars and comments move along. If the command
-    is interrupted, run it again.
+    It keeps its tags, image list and visibility, and in an index its roles, stars and comments. If the
+    command is interrupted, run it again.
     """
     from v1registry.api import changes
 
@@ -135,7 +135,7 @@ def _services(*, writes: bool) -> RegistryServices:
 
     config = load_configuration()
     if writes and config.read_only:
-        raise CommandError("read_only is set: nothing is changed")
+        raise CommandError("read_only is set: run the command on a node that writes to the store")
     if config.index.alone:
         raise CommandError("this is an index without a store: run the command at the registry")
     prepare_store(config)

@@ -41,7 +41,7 @@ _EXIT_FINDINGS = 3
 def verify(
     repair: bool, deep: bool, glob: str | None, yes: bool, as_json: bool, jobs: int | None
 ) -> None:
-    """Look for damage in the store: images, tags, repositories, and the registry's own files.
+    """Find damage in the store: images, tags, repositories, and the registry's own files.
 
     It is safe to run this at any time, beside servers and pushes. A run that was stopped continues
     where it was, within a day. The table of all findings is in docs/maintenance.md.
@@ -56,7 +56,9 @@ def verify(
         raise click.UsageError("--json with --repair needs --yes")
     config = load_configuration()
     if config.read_only and repair:
-        raise CommandError("read_only is set: nothing is repaired")
+        raise CommandError(
+            "read_only is set: nothing is repaired; use a node that writes to the store"
+        )
     prepare_store(config)
     services = build_registry(config)
     if repair:
@@ -85,7 +87,8 @@ def verify(
             shown.end()
         if not checks.with_references:
             click.echo(
-                "v1registry: missing repository references are not checked: run backfill", err=True
+                "v1registry: missing repository references are not checked: run v1registry backfill",
+                err=True,
             )
         repairs = wiring.repairs(config, services, checks) if repair else None
         try:
@@ -177,6 +180,6 @@ def _summary(checked: dict[str, int], counts: dict[str, int]) -> str:
     done = ", ".join(f"{number:,} {name}" for name, number in checked.items())
     return (
         f"checked: {done or 'nothing'}\n"
-        f"errors: {counts['error']:,}, warnings: {counts['warning']:,}, notes: {counts['info']:,};"
+        f"errors: {counts['error']:,}, warnings: {counts['warning']:,}, info: {counts['info']:,};"
         f" --repair repairs {counts['fixable']:,}"
     )

@@ -1,7 +1,7 @@
-"""Sessions: who is signed in on the pages, in a signed cookie that only requests below `/ui/` carry.
+"""Sessions: the signed-in user of the pages, in a signed cookie that only requests below `/ui/` carry.
 
 The registry keeps no state. The cookie names the user and a fingerprint of the account
-(`Rights.session_state`), which every request compares with the account of now. A session without a
+(`Rights.session_state`), which every request compares with the current account. A session without a
 user belongs to an anonymous visitor of a page with a form; CSRF tokens are bound to it.
 """
 

@@ -119,9 +119,9 @@ class AccessOptions:
     ldap: LdapOptions = group(LdapOptions)
 
     admins: tuple[str, ...] = option("words", [])
-    """The users who administer the registry over HTTP (`/v1/admin/`): names of accounts of
-    `accounts.htpasswd`, `ldap` or `accounts.user_header`. An index of our own has administrators of
-    its own."""
+    """The users who administer the registry over HTTP (`/v1/admin/` and the page of the store):
+    names of accounts of `accounts.htpasswd`, `ldap` or `accounts.user_header`. With an index of our
+    own, use `v1registry index user admin` instead."""
 
     access: tuple[Rule, ...] | None = option("rules", variable="ACCESS_RULES")
     """A list of access rules, each with `who` (names, `@group`, `users` for all accounts, `anybody`

@@ -14,8 +14,8 @@ class WebOptions:
 
     secret: str | None = option("text", secret=True)
     """The text that signs the sessions of the pages, the same on all nodes. Default: a random one
-    that the registry keeps in the store, or an index without a registry in its database. At least
-    16 characters."""
+    that the registry keeps in the store. An index without a registry derives it from its signing
+    key. At least 16 characters."""
 
     session_life: int = option("duration", "12h", at_least=60)
     """How long a user stays signed in on the pages."""

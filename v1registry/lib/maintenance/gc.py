@@ -48,7 +48,7 @@ def run(collector: GarbageCollector, backfill: BackfillRun, options: GcOptions) 
     """Run garbage collection once; `backfill` is the run that `collector` uses.
 
     Raise GcRefused if the garbage is too large a share of all images, or if a tag cannot be read:
-    somebody may want to restore it with its image. Raise StorageError.
+    an administrator may want to restore it with its image. Raise StorageError.
     """
     report = GcReport()
     waiting: list[Collection] = []

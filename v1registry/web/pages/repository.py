@@ -191,7 +191,7 @@ def _ask_about_repository(services: RegistryServices, target: RepositoryName) ->
         url_for("web.delete_repository", name=str(target)),
         label=_("Delete the repository"),
         cancel=_url(target),
-        details=[_("The layers stay in the store until garbage collection finds them unused.")],
+        details=[_("The layers stay in the store until garbage collection deletes them.")],
         fields=[("confirmed", "1")],
     )
 
