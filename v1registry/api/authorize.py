@@ -56,7 +56,7 @@ class Authorizer:
         return caller
 
     def act_as(self, caller: Caller) -> None:
-        """Handle this request as one of `caller`, whom a session of the pages has identified."""
+        """Handle this request as one of `caller`, whom a session of the pages identifies."""
         g.caller = caller
 
     def address(self) -> str:

@@ -110,7 +110,9 @@ def _held(leases: list[Lease]) -> Iterator[None]:
         for lease in leases:
             stack.callback(lease.release)  # first: an interrupt may come within `take`
             if not lease.take():
-                raise CommandError("another process is verifying or collecting garbage")
+                raise CommandError(
+                    "another process is verifying or collecting garbage: run verify again when it has ended"
+                )
         try:
             yield
         except LeaseLost:

@@ -1,4 +1,4 @@
-"""Administration of accounts by several administrators at once, each with a page of a moment ago.
+"""Administration of accounts by several administrators at once, whose pages may be out of date.
 
 A change names the `version` of the account that its author saw. If the account has changed since, the
 change is refused, so that it cannot undo the other one silently.

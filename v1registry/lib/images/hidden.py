@@ -1,4 +1,4 @@
-"""Hidden images: images that garbage collection will delete unless somebody needs them.
+"""Hidden images: images that garbage collection will delete unless a client needs them.
 
 A collection hides images long before it deletes them (`lib/maintenance/collector.py`). A hidden image
 looks like a missing one. A client that pushes it, a child of it or a tag on it keeps it: from then on

@@ -1,1 +1,1 @@
-"""Care of the store: garbage collection, checks and repairs."""
+"""Maintenance of the store: garbage collection, checks and repairs."""

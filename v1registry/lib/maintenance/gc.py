@@ -18,7 +18,7 @@ class GcRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GcOptions:
-    """`grace` in seconds; `max_share` of all images, 0 to 1; `confirmed`: delete more all the same."""
+    """`grace` in seconds; `max_share` of all images, 0 to 1; `confirmed`: ignore the limits."""
 
     grace: float
     max_share: float

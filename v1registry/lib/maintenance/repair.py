@@ -1,4 +1,4 @@
-"""Repairs of what `verify` found. Each one does only what cannot lose anything.
+"""Repairs of what `verify` found. No repair can lose data.
 
 Each repair first looks at the object again, so it may run twice, and beside servers and pushes.
 """

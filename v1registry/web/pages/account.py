@@ -158,8 +158,8 @@ def again(services: Services, index: IndexServices, name: str, failure: Failure)
 def _proven(services: Services, name: str) -> Any:
     """Return the caller with the current password of the form for an own account, else None.
 
-    As in the API, a user needs the password to change the account, so that a session that somebody
-    else uses is not enough to take it over.
+    As in the API, a user needs the password to change the account, so that a stolen session is not
+    enough to take it over.
     """
     if require_user(services) != name:
         return None
