@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from v1registry.api.services import RegistryServices, Services
 from v1registry.lib import errors
 from v1registry.lib.auth.rights import Access
@@ -91,3 +93,15 @@ def require_account(services: Services, name: str) -> None:
 def can_sign_up(services: Services) -> bool:
     """Return whether visitors may create accounts, with or without an invitation."""
     return services.index is not None and services.config.index.sign_up != "closed"
+
+
+def known_repository(services: Services, target: RepositoryName) -> Any:
+    """Return what our index knows about a repository. Raise Failure 404 as for an absent one."""
+    assert services.index is not None
+    user = services.authorizer.caller().user
+    try:
+        return services.index.catalog.get(target, user, with_tags=False)
+    except Failure as failure:
+        if failure.status == errors.REPOSITORY_NOT_FOUND[0]:
+            raise Failure(*NO_REPOSITORY) from None
+        raise

@@ -23,6 +23,7 @@ from v1registry.web.pages import (
     members,
     migrate,
     namespaces,
+    opinions,
     repositories,
     repository,
     sign_in,
@@ -36,6 +37,7 @@ from v1registry.web.sessions import Sessions
 PAGES = (
     repositories,
     repository,
+    opinions,
     members,
     image,
     layer,

@@ -14,7 +14,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
@@ -24,7 +24,7 @@ from v1registry.lib import documents
 from v1registry.lib.images.hidden import LIFE, IdList
 from v1registry.lib.images.images import parent_of
 from v1registry.lib.maintenance import deletion
-from v1registry.lib.maintenance.reachable import ReachableImages, mapped
+from v1registry.lib.maintenance.reachable import ReachableImages, children_first, mapped
 from v1registry.lib.names import ImageId
 from v1registry.lib.repositories import walk
 from v1registry.lib.repositories.backfill import BackfillRun
@@ -124,7 +124,7 @@ class GarbageCollector:
         for needed in facts.keys() & reachable.ids:
             del facts[needed]
         parents = {id: parent for id, (_, _, parent) in facts.items()}
-        garbage = [Garbage(id, facts[id][1]) for id in _children_first(parents)]
+        garbage = [Garbage(id, facts[id][1]) for id in children_first(parents)]
         return Plan(len(images), count, garbage)
 
     def hide(self, plan: Plan) -> Collection:
@@ -287,22 +287,3 @@ def running(storage: Storage) -> list[float]:
 def _over(run: str) -> str:
     """Return the key that exists when a collection is over."""
     return f"{keys.GC}/{run}/over"
-
-
-def _children_first(parents: dict[str, str | None]) -> Iterator[str]:
-    """Yield the ids so that every image comes before its parent; of a loop, in any order."""
-    children = dict.fromkeys(parents, 0)
-    for parent in parents.values():
-        if parent in children:
-            children[parent] += 1
-    ready = [id for id, count in children.items() if not count]
-    while ready:
-        id = ready.pop()
-        yield id
-        del children[id]
-        parent = parents[id]
-        if parent in children:
-            children[parent] -= 1
-            if not children[parent]:
-                ready.append(parent)
-    yield from children

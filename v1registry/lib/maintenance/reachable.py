@@ -88,6 +88,25 @@ def mapped(pool: Executor, function: Callable[[T], R], values: Iterable[T]) -> I
         yield from pool.map(function, some)
 
 
+def children_first(parents: dict[str, str | None]) -> Iterator[str]:
+    """Yield the ids so that every image comes before its parent; of a loop, in any order."""
+    children = dict.fromkeys(parents, 0)
+    for parent in parents.values():
+        if parent in children:
+            children[parent] += 1
+    ready = [id for id, count in children.items() if not count]
+    while ready:
+        id = ready.pop()
+        yield id
+        del children[id]
+        parent = parents[id]
+        if parent in children:
+            children[parent] -= 1
+            if not children[parent]:
+                ready.append(parent)
+    yield from children
+
+
 def _parent(storage: Storage, key: str) -> list[str]:
     try:
         parent = parent_of(storage.get(key))

@@ -1,4 +1,4 @@
-"""The page of one repository: tags, descriptions, stars and comments."""
+"""The page of one repository, and changes of its tags and visibility."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from flask import Blueprint, Response, request, url_for
 
 from v1registry.api import changes, paging
 from v1registry.api.authorize import without_check
-from v1registry.api.services import IndexServices, RegistryServices, Services
-from v1registry.lib import errors
+from v1registry.api.services import RegistryServices, Services
 from v1registry.lib.auth.rights import Access
 from v1registry.lib.errors import Failure
 from v1registry.lib.names import RepositoryName, Tag
 from v1registry.lib.oci.tag_list import TagPage, TagRow
-from v1registry.web.access import NO_REPOSITORY, repository_of
+from v1registry.web.access import NO_REPOSITORY, known_repository, repository_of
 from v1registry.web.markdown import rendered
 from v1registry.web.pages import deletions
 from v1registry.web.render import Entry, confirm, flash, form, page, redirect
@@ -40,8 +39,6 @@ def add(routes: Blueprint, services: Services) -> list[Entry]:
 
     if isinstance(services, RegistryServices):
         _add_changes(routes, services)
-    if services.index is not None:
-        _add_opinions(routes, services, services.index)
     return []
 
 
@@ -52,7 +49,7 @@ def _values(services: Services, target: RepositoryName) -> dict[str, Any]:
     user, index = services.authorizer.caller().user, services.index
     known, about, comments, starred = None, None, [], False
     if index is not None:
-        known = _known(services, target)
+        known = known_repository(services, target)
         full = index.catalog.full_description(target)
         about = services.compute(rendered, full) if full else None
         after = paging.query_number("after", 0, 2**62)
@@ -91,18 +88,6 @@ def _values(services: Services, target: RepositoryName) -> dict[str, Any]:
     }
 
 
-def _known(services: Services, target: RepositoryName) -> Any:
-    """Return what our index knows about a repository. Raise Failure 404 as for an absent one."""
-    assert services.index is not None
-    user = services.authorizer.caller().user
-    try:
-        return services.index.catalog.get(target, user, with_tags=False)
-    except Failure as failure:
-        if failure.status == errors.REPOSITORY_NOT_FOUND[0]:
-            raise Failure(*NO_REPOSITORY) from None
-        raise
-
-
 def _tags_of_index(services: Services, target: RepositoryName) -> TagPage:
     """Return the tags that an index without a registry knows."""
     assert services.index is not None
@@ -135,12 +120,12 @@ def _add_changes(routes: Blueprint, services: RegistryServices) -> None:
         names = list(dict.fromkeys(form().getlist("tag")))[:MOST_TAGS]
         if not names:
             flash(_("No tag was selected."), "error")
-            return redirect(_url(target))
+            return redirect(url_of(target))
         services.repositories.immutable.refuse_deletion(target, names)
         if "confirmed" not in form():
             return _ask_about_tags(services, target, names)
         _delete(services, target, names)
-        return redirect(_url(target))
+        return redirect(url_of(target))
 
     @routes.post("/repositories/delete/<any_path:name>")
     @checked
@@ -164,7 +149,7 @@ def _add_changes(routes: Blueprint, services: RegistryServices) -> None:
         flash(
             _("The repository is private now.") if private else _("The repository is public now.")
         )
-        return redirect(_url(target))
+        return redirect(url_of(target))
 
 
 def _ask_about_tags(
@@ -177,7 +162,7 @@ def _ask_about_tags(
         _("Clients can no longer pull %(name)s by these tags.") % {"name": target},
         url_for("web.delete_tags", name=str(target)),
         label=_("Delete"),
-        cancel=_url(target),
+        cancel=url_of(target),
         details=found,
         fields=[("confirmed", "1"), *(("tag", name) for name in names)],
     )
@@ -190,7 +175,7 @@ def _ask_about_repository(services: RegistryServices, target: RepositoryName) ->
         _("All its tags, its descriptions, stars and comments are deleted."),
         url_for("web.delete_repository", name=str(target)),
         label=_("Delete the repository"),
-        cancel=_url(target),
+        cancel=url_of(target),
         details=[_("The layers stay in the store until garbage collection deletes them.")],
         fields=[("confirmed", "1")],
     )
@@ -216,90 +201,6 @@ def _delete(services: RegistryServices, target: RepositoryName, names: list[str]
     flash(message)
 
 
-# -- descriptions, stars and comments, in the database ----------------------------------------------
-
-
-def _add_opinions(routes: Blueprint, services: Services, index: IndexServices) -> None:
-    @routes.get("/descriptions/<any_path:name>")
-    @without_check("it checks itself: access to delete")
-    def edit_descriptions(name: str) -> Response:
-        target = repository_of(services, name, Access.DELETE)
-        known = _known(services, target)
-        return page(
-            "descriptions.html",
-            repository=target,
-            short=known.description,
-            full=index.catalog.full_description(target),
-        )
-
-    @routes.post("/descriptions/<any_path:name>")
-    @without_check("it checks itself: access to delete")
-    def describe(name: str) -> Response:
-        target = repository_of(services, name, Access.DELETE)
-        short, full = form().get("short", ""), form().get("full", "").replace("\r\n", "\n")
-        try:
-            index.catalog.describe(target, short, full)
-        except Failure as failure:
-            if failure.status != 400:
-                raise
-            return page(
-                "descriptions.html",
-                400,
-                repository=target,
-                short=short,
-                full=full,
-                problem=failure.text,
-            )
-        flash(_("The descriptions are saved."))
-        return redirect(_url(target))
-
-    user_checked = without_check("it checks itself: users only, on repositories that they may see")
-
-    @routes.post("/stars/<any_path:name>")
-    @user_checked
-    def star(name: str) -> Response:
-        target = repository_of(services, name)
-        if form().get("on") == "1":
-            index.opinions.star(target, _user(services))
-        else:
-            index.opinions.unstar(target, _user(services))
-        return redirect(_url(target))
-
-    @routes.post("/comments/<any_path:name>")
-    @user_checked
-    def comment(name: str) -> Response:
-        target, user = repository_of(services, name), _user(services)
-        text, number = form().get("text", "").replace("\r\n", "\n"), form().get("id", "")
-        if number:
-            index.opinions.change_comment(target, _number(number), user, text)
-        else:
-            index.opinions.comment(target, user, text)
-        return redirect(f"{_url(target)}#comments")
-
-    @routes.post("/comments/delete/<any_path:name>")
-    @without_check("it checks itself: the visitor's own comment, or access to delete")
-    def delete_comment(name: str) -> Response:
-        target, user = repository_of(services, name), _user(services)
-        may_all = services.authorizer.allows(target, Access.DELETE)
-        number = _number(form().get("id", ""))
-        index.opinions.remove_comment(target, number, user, any_author=may_all)
-        flash(_("The comment is deleted."))
-        return redirect(f"{_url(target)}#comments")
-
-
-def _user(services: Services) -> str:
-    """Return the visitor's account. Raise Failure 403 for an anonymous visitor."""
-    user = services.authorizer.caller().user
-    if user is None:
-        raise Failure(*errors.FORBIDDEN)
-    return user
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Failure(*errors.DATA_INVALID)
-    return int(text)
-
-
-def _url(target: RepositoryName) -> str:
+def url_of(target: RepositoryName) -> str:
+    """Return the path of a repository's page."""
     return url_for("web.repository", name=str(target))
