@@ -71,10 +71,11 @@ test-heavy: export HEAVY := 1
 test-heavy: $(DEV) servers ## run the slow tests, once before a release: under 40 minutes
 	$(PY) -m pytest -m heavy -rP --durations=0 --timeout 900 $(ARGS)
 
-lint: $(DEV) ## run formatter, linter and type checker; change nothing
+lint: $(DEV) ## run formatter, linter, type checker and the architecture test; change nothing
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(PY) -m pytest -q tests/test_architecture.py
 
 format: $(DEV) ## format the code, and fix what the linter can fix
 	$(VENV)/bin/ruff format .
